@@ -1,0 +1,1 @@
+"""Scripts that build the packaged data tables from their public sources."""

@@ -1,0 +1,23 @@
+"""emdref: ground truth for the Earth Mover's Distance as a loss on chains and trees.
+
+Exact values, gradients and flows with a reason to trust them, and the Sinkhorn distance exactly as deep-learning
+frameworks run it.  Papers: arXiv 1611.07573 and its ICML 2016 workshop precursor.
+"""
+
+from emdref import exact
+from emdref._version import __version__
+from emdref.emd import emd, emd_grad, emd_value_and_grad, flow
+from emdref.spaces import Chain, Tree
+from emdref.wordnet import wordnet_tree
+
+__all__ = [
+    "Chain",
+    "Tree",
+    "emd",
+    "emd_grad",
+    "emd_value_and_grad",
+    "exact",
+    "flow",
+    "wordnet_tree",
+]
+

@@ -1,0 +1,324 @@
+"""Exact Earth Mover's Distance on chains and trees: value, gradient, flow."""
+
+import warnings
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from emdref import exact, gauges, inputs
+from emdref.gauges import Gauge
+from emdref.inputs import Accuracy, Batch, Mass
+from emdref.kernels import cpu
+from emdref.spaces import Chain, Space
+
+Device = Literal["cpu"]
+_WAY_OUT = 'pass mass="normalize" or mass="ignore", or normalise them yourself'
+
+
+def emd(
+    p: ArrayLike,
+    q: ArrayLike,
+    space: Space,
+    rho: float = 1,
+    *,
+    mass: Mass = "raise",
+    accuracy: Accuracy = "compensated",
+    device: "Device | None" = None,
+) -> Any:
+    """Earth Mover's Distance with exponent rho, sum_e M_e |phi_e|^rho.
+
+    Eqs. (5), (10), (13) of arXiv 1611.07573; phi_e is the mass of p - q below edge e.  For rho = 1 this is the optimal
+    transport cost.  For rho != 1 it is *not* the Wasserstein distance W_rho^rho, which raises distances, not flows, to
+    the power rho.
+
+    Parameters
+    ----------
+    p, q : (..., N) arrays, both float32 or both float64 (integers below 2**53 count as float64)
+        Histograms, >= 0; the last axis holds the bins, leading axes are broadcast together.
+    space : Chain or Tree
+    rho : float
+        Finite and >= 1.
+    mass : {"raise", "normalize", "ignore"}
+        What to do if the totals of a pair differ by more than rounding (8 eps sqrt(N), relative): raise; use
+        p / |p| and q / |q| (for every row, whether they differ or not); or compute with the floats as given, which puts
+        the difference at the root.
+    accuracy : {"compensated", "native"}
+        ``compensated``: every sign of phi is right and the value within 1 ulp of the exact one for rho in {1, 2, 3, 4};
+        another rho adds the errors of the C library's pow.  ``native``: plain arithmetic in the inputs' dtype, with
+        the costs rounded to it, as a framework computes it.
+    device : None or "cpu"
+        This version has CPU kernels only.
+
+    Returns
+    -------
+    (...) array, or a scalar for one pair, of the inputs' dtype, in units of cost times mass^rho.
+
+    Raises
+    ------
+    TypeError
+        Other dtypes, or p and q of different ones.
+    ValueError
+        Shapes that do not fit, NaN, inf, negative mass, an all-zero histogram, totals that differ, rho < 1, an
+        unknown option: the message names the argument, the row, the bin and the amount.
+
+    Warns
+    -----
+    RuntimeWarning
+        Once, if a result is beyond the dtype's range (it is inf then).
+
+    Examples
+    --------
+    >>> import emdref
+    >>> emdref.emd([0.5, 0.5, 0.0], [0.0, 0.5, 0.5], emdref.Chain(3))
+    np.float64(1.0)
+    """
+    rows = _rows(p, q, space, mass, accuracy, device)
+    return _evaluate(rows, space, inputs.exponent(rho), mass, accuracy, None)[0]
+
+
+def emd_grad(
+    p: ArrayLike,
+    q: ArrayLike,
+    space: Space,
+    rho: float = 1,
+    *,
+    gauge: Gauge = "zero_sum",
+    mass: Mass = "raise",
+    accuracy: Accuracy = "compensated",
+    device: "Device | None" = None,
+) -> Any:
+    """Gradient of the Earth Mover's Distance with respect to p.
+
+    With r_k = rho sum_(e above k) M_e sgn(phi_e) |phi_e|^(rho-1), the raw derivative (Eqs. 11 and 15 of arXiv
+    1611.07573, where the inner sum of Eq. 15 runs over the leaves under i):
+
+    ``zero_sum``
+        r - mean(r), Eqs. (9), (11), (15): conserves mass.
+    ``raw``
+        r, the partial derivative alone; it depends on the root by a constant.
+    ``scaled``
+        N (r - mean(r)), Eq. (6) of the ICML 2016 workshop paper.
+    ``normalized``
+        (r - <p, r> / |p|) / |p| with r taken at p / |p| and q / |q|, Eq. (4) of the workshop paper: the derivative of
+        EMD(p/|p|, q/|q|) with respect to the p given, whatever `mass` is.
+
+    At a kink (rho = 1, phi_e = 0) edge e contributes 0, the least of its subgradients.
+
+    Parameters
+    ----------
+    gauge : {"zero_sum", "raw", "scaled", "normalized"}
+        As above.
+    p, q, space, rho, mass, accuracy, device
+        As in `emd`.  With ``mass="normalize"`` the gradient is with respect to p / |p|, except in gauge ``normalized``.
+
+    Returns
+    -------
+    (..., N) array of the inputs' dtype, in units of cost times mass^(rho-1).  Compensated, each entry is within
+    8 eps max|r| of the exact one (times N for ``scaled``, over |p| for ``normalized``) for rho in {1, 2, 3, 4}.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `emd`, and for an unknown gauge.
+
+    Examples
+    --------
+    >>> import emdref
+    >>> emdref.emd_grad([0.5, 0.5, 0.0], [0.0, 0.5, 0.5], emdref.Chain(3))
+    array([ 1.,  0., -1.])
+    """
+    return emd_value_and_grad(p, q, space, rho, gauge=gauge, mass=mass, accuracy=accuracy, device=device)[1]
+
+
+def emd_value_and_grad(
+    p: ArrayLike,
+    q: ArrayLike,
+    space: Space,
+    rho: float = 1,
+    *,
+    gauge: Gauge = "zero_sum",
+    mass: Mass = "raise",
+    accuracy: Accuracy = "compensated",
+    device: "Device | None" = None,
+) -> "tuple[Any, Any]":
+    """`emd` and `emd_grad` from one pass over the data.
+
+    Gauge ``normalized`` takes its gradient at p / |p| and q / |q|; unless ``mass="normalize"`` asks the same of the
+    value, that is a second pass.
+
+    Returns
+    -------
+    value, gradient
+        As `emd` and `emd_grad` return and raise them.
+
+    Examples
+    --------
+    >>> import emdref
+    >>> emdref.emd_value_and_grad([1.0, 0.0], [0.5, 0.5], emdref.Chain(2), rho=2)
+    (np.float64(0.25), array([ 0.5, -0.5]))
+    """
+    code, rho = gauges.code(gauge), inputs.exponent(rho)
+    rows = _rows(p, q, space, mass, accuracy, device)
+    value, grad = _evaluate(rows, space, rho, mass, accuracy, code)
+    if code == gauges.NORMALIZED and mass != "normalize":
+        value = _evaluate(rows, space, rho, mass, accuracy, None)[0]
+    return value, grad
+
+
+def flow(
+    p: ArrayLike,
+    q: ArrayLike,
+    space: Space,
+    *,
+    mass: Mass = "raise",
+    accuracy: Accuracy = "compensated",
+    device: "Device | None" = None,
+) -> Any:
+    """phi_e, the mass of p - q below each edge, Eqs. (6) and (14) of arXiv 1611.07573.
+
+    A positive phi_e means that mass moves up, towards the root (on a chain: towards the last bin).
+
+    Returns
+    -------
+    (..., N-1) array on a chain, phi of the gap after each bin; (..., V) on a tree, phi of the edge from each node to
+    its parent in the tree's own node order, 0 at the root.  In the inputs' dtype and in units of mass; compensated,
+    each entry is the exact one rounded, to within 1 ulp.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `emd`, whose parameters these are.
+
+    Examples
+    --------
+    >>> import emdref
+    >>> emdref.flow([0.5, 0.5, 0.0], [0.0, 0.5, 0.5], emdref.Chain(3))
+    array([0.5, 0.5])
+    """
+    rows = _rows(p, q, space, mass, accuracy, device)
+    layout, normalize = space._layout, mass == "normalize"
+    work = space.n_nodes
+    if accuracy == "native":
+        phi = np.empty((len(rows.p), work), rows.p.dtype)
+        cpu.over_rows(cpu.flow_native, (rows.p, rows.q, phi), (layout.parent, layout.bin_node, normalize), work=work)
+    else:
+        phi = np.empty((len(rows.p), work))
+        p64, q64 = _as_float64(rows)
+        unsafe = np.zeros(len(phi), bool)
+        shared = (layout.parent, layout.bin_node, normalize)
+        cpu.over_rows(cpu.flow_twolimb, (p64, q64, phi, unsafe), shared, work=work)
+        for i in np.flatnonzero(unsafe):
+            high, _ = _exact_flow(p64[i], q64[i], space, normalize)
+            phi[i] = high
+        phi = _rounded(phi, rows.p.dtype, "flow")
+    if isinstance(space, Chain):
+        return rows.as_rows(phi[:, :0:-1])
+    own = np.zeros_like(phi)
+    own[:, layout.order[1:]] = phi[:, 1:]
+    return rows.as_rows(own)
+
+
+def _rows(p, q, space, mass, accuracy, device) -> Batch:
+    inputs.device(device, p, q)
+    inputs.option(mass, "mass", Mass)
+    inputs.option(accuracy, "accuracy", Accuracy)
+    if not isinstance(space, Space):
+        raise TypeError(f"space must be a Chain or a Tree, not {type(space).__name__}")
+    rows = inputs.batch(p, q, space.n_bins)
+    if mass == "raise":
+        inputs.check_masses(rows, _WAY_OUT)
+    return rows
+
+
+def _evaluate(rows: Batch, space: Space, rho, mass, accuracy, gauge) -> "tuple[Any, Any]":
+    """Value, and gradient in the gauge of that code (none if None), in the caller's shape."""
+    normalize = mass == "normalize" or gauge == gauges.NORMALIZED
+    compute = _native if accuracy == "native" else _compensated
+    value, grad = compute(rows, space, rho, normalize, gauge)
+    return rows.as_rows(value), rows.as_rows(grad) if gauge is not None else None
+
+
+def _native(rows: Batch, space: Space, rho, normalize, gauge):
+    dtype, layout = rows.p.dtype, space._layout
+    value = np.empty(len(rows.p), dtype)
+    grad = np.empty(rows.p.shape if gauge is not None else (0, space.n_bins), dtype)
+    cost = layout.cost.astype(dtype)
+    shared = (layout.parent, cost, layout.bin_node, dtype.type(rho), normalize, gauge or 0)
+    cpu.over_rows(cpu.emd_native, (rows.p, rows.q, value, grad), shared, work=space.n_nodes)
+    return value, grad
+
+
+def _compensated(rows: Batch, space: Space, rho, normalize, gauge):
+    p, q = _as_float64(rows)
+    layout = space._layout
+    value, unsafe = np.empty(len(p)), np.zeros(len(p), bool)
+    grad = np.empty(p.shape if gauge is not None else (0, space.n_bins))
+    shared = (layout.parent, layout.cost, layout.cost_exponent, layout.bin_node, rho, normalize, gauge or 0)
+    cpu.over_rows(cpu.emd_twolimb, (p, q, value, grad, unsafe), shared, work=space.n_nodes)
+    for i in np.flatnonzero(unsafe):
+        redo = _redo_exactly if rho in (1, 2, 3, 4) else _redo_from_exact_flow
+        value[i], row_grad = redo(p[i], q[i], space, rho, normalize, gauge)
+        if gauge is not None:
+            grad[i] = row_grad
+    return _rounded(value, rows.p.dtype, "value"), _rounded(grad, rows.p.dtype, "gradient")
+
+
+def _as_float64(rows: Batch) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
+    return rows.p.astype(np.float64, copy=False), rows.q.astype(np.float64, copy=False)
+
+
+def _redo_exactly(p, q, space, rho, normalize, gauge):
+    """One row in exact rationals, rounded at the end."""
+    rho = int(rho)
+    value = _to_float(exact.emd(p, q, space, rho, normalize=normalize))
+    if gauge is None:
+        return value, None
+    name = next(name for name, code in gauges.CODES.items() if code == gauge)
+    return value, [_to_float(g) for g in exact.grad(p, q, space, rho, gauge=name, normalize=normalize)]
+
+
+def _redo_from_exact_flow(p, q, space, rho, normalize, gauge):
+    """One row from exact flows: signs are right, the rest is as good as pow."""
+    layout = space._layout
+    high, low = _exact_flow(p, q, space, normalize)
+    value = np.empty(1)
+    grad = np.empty((1 if gauge is not None else 0, space.n_bins))
+    shared = (layout.parent, layout.cost, layout.cost_exponent, layout.bin_node, rho, gauge or 0)
+    cpu.emd_from_flow(p[None], high[None], low[None], value, grad, *shared)
+    return value[0], grad[0] if gauge is not None else None
+
+
+def _exact_flow(p, q, space, normalize):
+    """Two limbs of each exact flow, in the kernels' node order."""
+    phi = exact.flow(p, q, space, normalize=normalize)
+    own = [*phi, Fraction(0)] if isinstance(space, Chain) else phi
+    high = [_to_float(f) for f in own]
+    low = [_to_float(f - Fraction(x)) if np.isfinite(x) else 0.0 for f, x in zip(own, high, strict=True)]
+    order = space._layout.order
+    return np.array(high)[order], np.array(low)[order]
+
+
+def _to_float(x: Fraction) -> float:
+    """The nearest float64, inf beyond its range."""
+    try:
+        return x.numerator / x.denominator
+    except OverflowError:
+        return np.copysign(np.inf, x.numerator)
+
+
+def _rounded(x: NDArray[np.float64], dtype, what: str):
+    """Cast results to the caller's dtype and say once if some are beyond it."""
+    with np.errstate(over="ignore", under="ignore"):
+        out = x.astype(dtype, copy=False)
+    beyond = np.isinf(out)
+    if beyond.any():
+        row = int(np.argwhere(beyond)[0][0])
+        warnings.warn(
+            f"{int(beyond.sum())} entries of the {what} are beyond the range of {dtype} and are inf, the first in row {row}; "
+            "scale the costs or the masses down",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+    return out

@@ -1,0 +1,150 @@
+"""Validation of histograms and options, done once in each public function.
+
+Every message names the argument, the row and the bin, the amount, and the way out; nothing is cast, clipped or rescaled.
+"""
+
+import math
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+Mass = Literal["raise", "normalize", "ignore"]
+Accuracy = Literal["compensated", "native"]
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+class Batch(NamedTuple):
+    """Pairs of histograms as rows, and how to give the results the caller's shape back."""
+
+    p: NDArray[Any]  # (rows, N), C-contiguous, float32 or float64
+    q: NDArray[Any]
+    shape: "tuple[int, ...]"  # the leading axes, broadcast together
+
+    def as_rows(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Give an array of one entry a row the leading axes; a single pair becomes a NumPy scalar."""
+        return array.reshape(self.shape + array.shape[1:])[()]
+
+
+def option(value: object, name: str, allowed: object) -> None:
+    """Refuse a value that is not one of a Literal's."""
+    choices = get_args(allowed)
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name}={value!r} is not one of {', '.join(choices)}")
+
+
+def exponent(rho: object) -> float:
+    """rho as a float, finite and >= 1."""
+    return _real(rho, "rho", lambda x: x >= 1, "must be finite and >= 1")
+
+
+def positive(value: object, name: str) -> float:
+    """A finite real number > 0."""
+    return _real(value, name, lambda x: x > 0, "must be finite and > 0")
+
+
+def _real(value, name, holds, rule):
+    if isinstance(value, (bool, np.bool_, str)) or np.ndim(value) != 0:
+        raise TypeError(f"{name} must be a real number, not {type(value).__name__}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a real number, not {type(value).__name__}") from None
+    if not (math.isfinite(number) and holds(number)):
+        raise ValueError(f"{name} = {number} {rule}")
+    return number
+
+
+def count(value: object, name: str) -> int:
+    """An integer >= 1."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{name} = {value} must be >= 1")
+    return int(value)
+
+
+def device(where: object, *arrays: object) -> None:
+    """Refuse what needs a GPU: this version computes on the CPU alone."""
+    if where not in (None, "cpu"):
+        raise RuntimeError(f"device={where!r}: this version of emdref has CPU kernels only; leave device=None")
+    for array in arrays:
+        if hasattr(array, "__cuda_array_interface__"):
+            raise RuntimeError("the input lies on a GPU and this version of emdref has CPU kernels only; copy it to the host")
+
+
+def histogram(x: Any, name: str) -> NDArray[Any]:
+    """A float32 or float64 array as it is, integers below 2**53 as float64, native byte order."""
+    array = np.asarray(x)
+    if array.dtype.kind in "iu":
+        if array.size and int(np.max(np.abs(array.astype(object)) if array.dtype == np.int64 else array)) >= 2**53:
+            raise TypeError(f"{name} holds an integer of 2**53 or more, which float64 would round; give floats")
+        return array.astype(np.float64)
+    if array.dtype.newbyteorder("=") not in _FLOATS:
+        raise TypeError(
+            f"{name} has dtype {array.dtype}: give float32 or float64 (or integers below 2**53); nothing is cast silently"
+        )
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def batch(p: Any, q: Any, n_bins: int) -> Batch:
+    """Check dtype, shape and entries of a pair of (batches of) histograms and broadcast them together."""
+    p, q = histogram(p, "p"), histogram(q, "q")
+    if p.dtype != q.dtype:
+        raise TypeError(f"p is {p.dtype} and q is {q.dtype}: give both the same dtype, e.g. q.astype(p.dtype)")
+    for x, name in ((p, "p"), (q, "q")):
+        if x.ndim == 0 or x.shape[-1] != n_bins:
+            raise ValueError(f"{name} has shape {x.shape}, its last axis must be the space's {n_bins} bins")
+    try:
+        lead = np.broadcast_shapes(p.shape[:-1], q.shape[:-1])
+    except ValueError:
+        raise ValueError(f"p {p.shape} and q {q.shape} cannot be broadcast together") from None
+    rows = []
+    for x, name in ((p, "p"), (q, "q")):
+        _check_entries(x, name)
+        full = np.broadcast_to(x, (*lead, n_bins))
+        rows.append(np.ascontiguousarray(full.reshape(math.prod(lead), n_bins)))
+    return Batch(rows[0], rows[1], lead)
+
+
+def _where(index: "tuple[int, ...]", name: str) -> str:
+    return f"{name}[{', '.join(map(str, index))}]"
+
+
+def _check_entries(x: NDArray[Any], name: str) -> None:
+    good = (x >= 0) & (x < np.inf)
+    if not good.all():
+        at = tuple(int(i) for i in np.argwhere(~good)[0])
+        value = x[at]
+        advice = "a histogram holds no negative mass" if value < 0 else "a histogram holds finite mass"
+        raise ValueError(f"{_where(at, name)} = {value}: {advice}")
+    empty = ~x.any(axis=-1)
+    if empty.any():
+        at = tuple(int(i) for i in np.argwhere(empty)[0])
+        raise ValueError(f"{_where((*at, ':'), name)} is all zeros: a histogram has some mass")
+
+
+def mass_tolerance(dtype: Any, n_bins: int) -> float:
+    """How far two totals may differ, relative to the larger: 8 eps sqrt(N).
+
+    Rounding each of N entries and their normaliser moves a softmax's total by a small multiple of eps sqrt(N); float32
+    at N = 1000 gets 3.0e-5, float64 5.6e-14.
+    """
+    return 8.0 * float(np.finfo(dtype).eps) * math.sqrt(n_bins)
+
+
+def check_masses(rows: Batch, way_out: str) -> None:
+    """Raise where the totals of a pair differ by more than rounding explains."""
+    with np.errstate(over="ignore"):
+        p_mass, q_mass = (x.sum(axis=1, dtype=np.float64) for x in (rows.p, rows.q))
+        tolerance = mass_tolerance(rows.p.dtype, rows.p.shape[1])
+        # halves: the sum of a row near the overflow threshold is still compared, as inf == inf
+        off = ~((np.abs(p_mass - q_mass) <= tolerance * np.maximum(p_mass, q_mass)) | (p_mass == q_mass))
+    if off.any():
+        i = int(np.argmax(off))
+        index = tuple(int(k) for k in np.unravel_index(i, rows.shape)) if rows.shape else ()
+        row = f"row {index[0] if len(index) == 1 else index}: " if rows.shape else ""
+        raise ValueError(
+            f"{row}p has total {p_mass[i]:.17g} and q {q_mass[i]:.17g}, {p_mass[i] - q_mass[i]:+.3g} apart "
+            f"(rounding explains {tolerance * max(p_mass[i], q_mass[i]):.2g}); {way_out}"
+        )

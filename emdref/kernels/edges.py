@@ -1,0 +1,55 @@
+"""What one edge contributes: |phi|**rho to the value and its derivative rho sgn(phi) |phi|**(rho-1) to the gradient.
+
+Eqs. (10), (11), (13) and (15) of arXiv 1611.07573, before the factor M_e.  At a kink (rho = 1, phi = 0) the derivative
+is 0, the subgradient of least absolute value.
+"""
+
+import math
+
+from emdref.kernels.floats import mul2, quick_two_sum
+from emdref.kernels.jit import row
+
+
+@row
+def power(phi, rho):
+    """|phi|**rho in the arithmetic of phi's own dtype."""
+    x = abs(phi)
+    if rho == 1:
+        return x
+    if rho == 2:
+        return x * x
+    if rho == 3:
+        return x * x * x
+    if rho == 4:
+        return (x * x) * (x * x)
+    return x**rho
+
+
+@row
+def slope(phi, rho, one):
+    """Derivative of power; `one` is 1 in phi's dtype, since a literal would promote float32."""
+    if phi == 0:
+        return phi
+    if rho == 1:
+        return math.copysign(one, phi)
+    if rho == 2:
+        return phi + phi
+    return math.copysign(rho * power(phi, rho - one), phi)
+
+
+@row
+def power2(h, l, rho):
+    """(h + l)**rho for h > 0 in two limbs; for rho outside {0, 1, 2, 3, 4} one libm pow, corrected for l."""
+    if rho == 0.0:
+        return 1.0, 0.0
+    if rho == 1.0:
+        return h, l
+    if rho == 2.0 or rho == 3.0 or rho == 4.0:
+        sh, sl = mul2(h, l, h, l)
+        if rho == 2.0:
+            return sh, sl
+        if rho == 3.0:
+            return mul2(sh, sl, h, l)
+        return mul2(sh, sl, sh, sl)
+    y = h**rho
+    return quick_two_sum(y, y * (rho * (l / h)))

@@ -1,0 +1,78 @@
+"""Error-free transformations and two-limb arithmetic on float64 (Dekker 1971, Knuth 1969, Bailey's double-double).
+
+A two-limb number is an unevaluated sum ``h + l``; ``normal`` means ``h`` is the float64 nearest to it.  Every function
+returns a normal pair and errs by less than 2**-100 relative, if no product falls below the normal range.
+"""
+
+import math
+
+from emdref.kernels.jit import row
+
+_SPLIT = 134217729.0  # 2**27 + 1: halves a 53-bit significand (Veltkamp)
+
+
+@row
+def two_sum(a, b):
+    """s + e == a + b exactly, s the rounded sum."""
+    s = a + b
+    z = s - a
+    return s, (a - (s - z)) + (b - z)
+
+
+@row
+def quick_two_sum(a, b):
+    """two_sum for |a| >= |b| or a == 0."""
+    s = a + b
+    return s, b - (s - a)
+
+
+@row
+def split(a):
+    """a as the exact sum of two halves of at most 26 bits each."""
+    c = _SPLIT * a
+    high = c - (c - a)
+    return high, a - high
+
+
+@row
+def two_prod(a, b):
+    """p + e == a * b exactly, p the rounded product, barring under- and overflow."""
+    p = a * b
+    a_high, a_low = split(a)
+    b_high, b_low = split(b)
+    return p, ((a_high * b_high - p) + a_high * b_low + a_low * b_high) + a_low * b_low
+
+
+@row
+def add2(ah, al, bh, bl):
+    """(ah + al) + (bh + bl)."""
+    s, e = two_sum(ah, bh)
+    t, f = two_sum(al, bl)
+    s, e = quick_two_sum(s, e + t)
+    return quick_two_sum(s, e + f)
+
+
+@row
+def mul2(ah, al, bh, bl):
+    """(ah + al) * (bh + bl)."""
+    p, e = two_prod(ah, bh)
+    return quick_two_sum(p, e + (ah * bl + al * bh))
+
+
+@row
+def div2(ah, al, bh, bl):
+    """(ah + al) / (bh + bl): three quotient digits of long division."""
+    q1 = ah / bh
+    ph, pl = mul2(bh, bl, q1, 0.0)
+    rh, rl = add2(ah, al, -ph, -pl)
+    q2 = rh / bh
+    ph, pl = mul2(bh, bl, q2, 0.0)
+    rh, rl = add2(rh, rl, -ph, -pl)
+    q1, q2 = quick_two_sum(q1, q2)
+    return add2(q1, q2, rh / bh, 0.0)
+
+
+@row
+def scale2(h, l, exponent):
+    """(h + l) * 2**exponent."""
+    return math.ldexp(h, exponent), math.ldexp(l, exponent)

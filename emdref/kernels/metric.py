@@ -1,0 +1,36 @@
+"""Distances along a tree from one node to all others, by sums of costs alone (no cancellation)."""
+
+import numpy as np
+
+from emdref.kernels.jit import loop, row
+
+
+@row
+def _distances(position, parent, cost, out):
+    for v in range(out.shape[0]):
+        out[v] = -1.0
+    out[position] = 0.0
+    v = position
+    while v > 0:
+        out[parent[v]] = out[v] + cost[v]
+        v = parent[v]
+    for v in range(1, out.shape[0]):
+        if out[v] < 0:
+            out[v] = out[parent[v]] + cost[v]
+
+
+@loop
+def distances(position, parent, cost, out):
+    """out[v] = distance from node `position` to node v."""
+    _distances(position, parent, cost, out)
+
+
+@loop
+def distances_between(bins, parent, cost, out):
+    """out[i, j] = distance between bins i and j, the sum of the smaller index's walk taken for both."""
+    reach = np.empty(parent.shape[0])
+    for i in range(bins.shape[0]):
+        _distances(bins[i], parent, cost, reach)
+        for j in range(i, bins.shape[0]):
+            out[i, j] = reach[bins[j]]
+            out[j, i] = out[i, j]

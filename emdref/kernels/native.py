@@ -1,0 +1,64 @@
+"""One row of exact EMD in plain arithmetic of the input's dtype: what a framework's kernel computes.
+
+Nodes stand in topological order: ``parent[v] < v`` and node 0 is the root.  A chain is the path rooted at its last bin.
+"""
+
+from emdref.kernels.edges import power, slope
+from emdref.kernels.jit import row
+
+
+@row
+def flow(p, q, parent, bin_node, phi):
+    """phi[v] = mass of p - q at or below node v; Eqs. (6) and (14)."""
+    for v in range(phi.shape[0]):
+        phi[v] = phi.dtype.type(0)
+    for k in range(p.shape[0]):
+        phi[bin_node[k]] = p[k] - q[k]
+    for v in range(phi.shape[0] - 1, 0, -1):
+        phi[parent[v]] += phi[v]
+
+
+@row
+def descend(phi, cost, parent, rho, r):
+    """Value, Eqs. (10) and (13), and r[v], the raw derivative for mass at node v, Eqs. (11) and (15)."""
+    one = phi.dtype.type(1)
+    value = phi.dtype.type(0)
+    r[0] = value
+    for v in range(1, phi.shape[0]):
+        value += cost[v] * power(phi[v], rho)
+        r[v] = r[parent[v]] + cost[v] * slope(phi[v], rho, one)
+    return value
+
+
+@row
+def total(x):
+    """Sum of a row, left to right."""
+    s = x.dtype.type(0)
+    for k in range(x.shape[0]):
+        s += x[k]
+    return s
+
+
+@row
+def gather(r, bin_node, offset, factor, grad):
+    """grad[k] = (r at bin k - offset) * factor: every gauge is of this form, see emdref.gauges."""
+    for k in range(grad.shape[0]):
+        grad[k] = (r[bin_node[k]] - offset) * factor
+
+
+@row
+def mean_at_bins(r, bin_node, n):
+    """Mean of r over the n bins; n comes in r's dtype."""
+    s = r.dtype.type(0)
+    for k in range(bin_node.shape[0]):
+        s += r[bin_node[k]]
+    return s / n
+
+
+@row
+def mean_under(p, r, bin_node, mass):
+    """<p, r> / mass."""
+    s = r.dtype.type(0)
+    for k in range(bin_node.shape[0]):
+        s += p[k] * r[bin_node[k]]
+    return s / mass

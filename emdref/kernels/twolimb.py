@@ -1,0 +1,239 @@
+"""One row of exact EMD in two limbs, with a proven bound on what two limbs cannot hold.
+
+Sums run through TwoSum into two float64 limbs; whatever falls off the second limb is added, as an absolute value, to
+``err``.  After ``settle``, ``h[v] + l[v]`` differs from the exact phi by less than ``1.01 err[v]`` (1.01 covers the
+rounding of err itself), so a sign is certain where ``|h| > 2 err``.  A row in which any sign is not certain, or in which
+the errors could move the value or the gradient by 2**-56, or which leaves the range of float64 on the way, is reported
+as unsafe: the caller does it again in exact integers.
+
+Nodes stand in topological order: ``parent[v] < v`` and node 0 is the root.
+"""
+
+import math
+
+from emdref.kernels.edges import power2
+from emdref.kernels.floats import add2, div2, mul2, scale2, two_prod, two_sum
+from emdref.kernels.jit import row
+
+_RELATIVE = 2.0**-56  # what errors of phi may change, relative to the value or to max |r|
+_TINY = 2.0**-900  # a scaled value below this may have lost terms to underflow
+_RATIO_ERROR = 2.0**-98  # of a product by a two-limb ratio, generously
+
+
+@row
+def _accumulate(v, x, h, l, err):
+    """Add x to node v: two limbs are kept, the third is bounded."""
+    h[v], e = two_sum(h[v], x)
+    l[v], lost = two_sum(l[v], e)
+    err[v] += abs(lost)
+
+
+@row
+def _lift(parent, h, l, err):
+    """Children into parents, from the last node to the first."""
+    for v in range(h.shape[0] - 1, 0, -1):
+        u = parent[v]
+        _accumulate(u, h[v], h, l, err)
+        l[u], lost = two_sum(l[u], l[v])
+        err[u] += err[v] + abs(lost)
+
+
+@row
+def _clear(h, l, err):
+    for v in range(h.shape[0]):
+        h[v] = 0.0
+        l[v] = 0.0
+        err[v] = 0.0
+
+
+@row
+def flow(p, q, parent, bin_node, h, l, err):
+    """phi = sum of p - q at or below each node, Eqs. (6) and (14), of the floats as given."""
+    _clear(h, l, err)
+    for k in range(p.shape[0]):
+        _accumulate(bin_node[k], p[k], h, l, err)
+        _accumulate(bin_node[k], -q[k], h, l, err)
+    _lift(parent, h, l, err)
+
+
+@row
+def mass2(x):
+    """(h, l, err, exponent): the row's total is (h + l) * 2**exponent within err, h in [0.5, 1)."""
+    top = 0.0
+    for k in range(x.shape[0]):
+        top = max(top, x[k])
+    shift = math.frexp(top)[1]
+    h, l, err = 0.0, 0.0, 0.0
+    for k in range(x.shape[0]):
+        h, e = two_sum(h, math.ldexp(x[k], -shift))
+        l, lost = two_sum(l, e)
+        err += abs(lost)
+    h, l = two_sum(h, l)
+    more = math.frexp(h)[1]
+    h, l = scale2(h, l, -more)
+    return h, l, err, shift + more
+
+
+@row
+def flow_normalized(p, q, parent, bin_node, h, l, err):
+    """phi of p/|p| and q/|q|: q is stretched to p's total, then all is divided by it.
+
+    Where both totals are the same number times a power of two the stretch is exactly 1 and nothing is lost.
+    """
+    ph, pl, p_err, p_exp = mass2(p)
+    qh, ql, q_err, q_exp = mass2(q)
+    th, tl = div2(ph, pl, qh, ql)
+    loss = 0.0
+    if p_err > 0 or q_err > 0 or ph != qh or pl != ql:
+        loss = _RATIO_ERROR + 4.0 * (p_err + q_err)
+    _clear(h, l, err)
+    for k in range(p.shape[0]):
+        v = bin_node[k]
+        x = math.ldexp(p[k], -p_exp)
+        y = math.ldexp(q[k], -q_exp)
+        if math.ldexp(x, p_exp) != p[k] or math.ldexp(y, q_exp) != q[k]:
+            err[v] += 2e-323  # scaling reached below the subnormal range
+        a, b = mul2(th, tl, y, 0.0)
+        _accumulate(v, x, h, l, err)
+        _accumulate(v, -a, h, l, err)
+        _accumulate(v, -b, h, l, err)
+        err[v] += loss * y
+    _lift(parent, h, l, err)
+    for v in range(1, h.shape[0]):
+        a, b = two_sum(h[v], l[v])
+        h[v], l[v] = div2(a, b, ph, pl)
+        err[v] = err[v] / ph + loss * abs(h[v])
+
+
+@row
+def settle(h, l, err):
+    """Make every pair normal; True where every sign is certain and every number finite."""
+    safe = True
+    for v in range(1, h.shape[0]):
+        h[v], l[v] = two_sum(h[v], l[v])
+        if not abs(h[v]) < math.inf or (err[v] > 0 and not abs(h[v]) > 2.0 * err[v]):
+            safe = False
+    return safe
+
+
+@row
+def rounds_alone(h, err):
+    """True where every phi is the rounding of h + l, whatever the errors: 1 ulp for the flow itself."""
+    for v in range(1, h.shape[0]):
+        if err[v] > abs(h[v]) * _RELATIVE:
+            return False
+    return True
+
+
+@row
+def unit_of_flow(h, l, cost):
+    """The limbs of max |phi| over the edges that cost something, 0 if nothing flows there."""
+    top = 0
+    for v in range(1, h.shape[0]):
+        if cost[v] > 0 and abs(h[v]) > (abs(h[top]) if top > 0 else 0.0):
+            top = v
+    if top == 0:
+        return 0.0, 0.0
+    sign = math.copysign(1.0, h[top])
+    return sign * h[top], sign * l[top]
+
+
+@row
+def is_small_integer(rho):
+    """True where |phi|**rho is computed by multiplications alone."""
+    return rho == 1.0 or rho == 2.0 or rho == 3.0 or rho == 4.0
+
+
+@row
+def unit_power(uh, ul, rho, exponent):
+    """u**exponent as (h, l, e) = (h + l) 2**e, for the unit that `descend` divides flows by."""
+    if is_small_integer(rho):
+        return 1.0, 0.0, math.frexp(uh)[1] * int(exponent)
+    h, l = power2(uh, ul, exponent)
+    if h == 0.0 or h == math.inf:
+        return 1.0, 0.0, -5000 if h == 0.0 else 5000
+    e = math.frexp(h)[1]
+    h, l = scale2(h, l, -e)
+    return h, l, e
+
+
+@row
+def _edge(xh, xl, w, rho):
+    """Limbs of w x**rho and of w rho x**(rho-1), for x > 0."""
+    yh, yl = power2(xh, xl, rho - 1.0)
+    sh, sl = mul2(yh, yl, *two_prod(w, rho))
+    if is_small_integer(rho):
+        th, tl = mul2(yh, yl, xh, xl)
+    else:
+        th, tl = power2(xh, xl, rho)
+    th, tl = mul2(th, tl, w, 0.0)
+    return th, tl, sh, sl
+
+
+@row
+def descend(h, l, err, cost, parent, rho, uh, ul, m, rh, rl):
+    """Value and raw derivative of settled flows; Eqs. (10), (11), (13) and (15).
+
+    Flows come out in units of u (rounded up to a power of two if rho is a small integer) and costs in units of 2**m, so
+    that no product leaves the range of float64.  Returns the value's limbs, and bounds on what err can change in the
+    value and in any r.
+    """
+    value_h, value_l, value_err, r_err = 0.0, 0.0, 0.0, 0.0
+    rh[0], rl[0] = 0.0, 0.0
+    shift = math.frexp(uh)[1]
+    for v in range(1, h.shape[0]):
+        rh[v], rl[v] = rh[parent[v]], rl[parent[v]]
+        if h[v] == 0.0 or cost[v] == 0.0:
+            continue
+        sign = math.copysign(1.0, h[v])
+        if is_small_integer(rho):
+            xh, xl = scale2(sign * h[v], sign * l[v], -shift)
+        else:
+            xh, xl = div2(sign * h[v], sign * l[v], uh, ul)
+        th, tl, sh, sl = _edge(xh, xl, math.ldexp(cost[v], -m), rho)
+        value_h, value_l = add2(value_h, value_l, th, tl)
+        rh[v], rl[v] = add2(rh[v], rl[v], sign * sh, sign * sl)
+        if err[v] > 0:
+            relative = rho * (err[v] / abs(h[v]))
+            relative *= math.exp(2.0 * relative)  # (1 + x)**rho - 1 and its kin, x the error relative to phi
+            value_err += th * relative
+            r_err += sh * relative if rho != 1.0 else 0.0
+    return value_h, value_l, value_err, r_err
+
+
+@row
+def trustworthy(value, value_err, r, r_err, rho):
+    """True where neither the flow's errors nor underflow can be seen in the result."""
+    top = 0.0
+    for v in range(r.shape[0]):
+        top = max(top, abs(r[v]))
+    if value_err > value * _RELATIVE or r_err > top * _RELATIVE:
+        return False
+    return value == 0.0 or value >= _TINY or not is_small_integer(rho)
+
+
+@row
+def mean_at_bins(rh, rl, bin_node):
+    """Mean of r over the bins."""
+    h, l = 0.0, 0.0
+    for k in range(bin_node.shape[0]):
+        h, l = add2(h, l, rh[bin_node[k]], rl[bin_node[k]])
+    return div2(h, l, float(bin_node.shape[0]), 0.0)
+
+
+@row
+def mean_under(p, mass_h, mass_l, mass_exp, rh, rl, bin_node):
+    """<p, r> / |p|."""
+    h, l = 0.0, 0.0
+    for k in range(bin_node.shape[0]):
+        h, l = add2(h, l, *mul2(rh[bin_node[k]], rl[bin_node[k]], math.ldexp(p[k], -mass_exp), 0.0))
+    return div2(h, l, mass_h, mass_l)
+
+
+@row
+def gather(rh, rl, bin_node, offset_h, offset_l, factor_h, factor_l, exponent, grad):
+    """grad[k] = (r at bin k - offset) * factor * 2**exponent, rounded once; see emdref.gauges."""
+    for k in range(grad.shape[0]):
+        v = bin_node[k]
+        h, l = mul2(*add2(rh[v], rl[v], -offset_h, -offset_l), factor_h, factor_l)
+        grad[k] = math.ldexp(h, exponent)

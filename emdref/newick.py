@@ -1,0 +1,113 @@
+"""Newick trees: a tokenizer and one loop with an explicit stack, so that depth is no limit."""
+
+import gzip
+import os
+import re
+from pathlib import Path
+
+_TOKEN = re.compile(
+    r"""\s+ | \[[^\]]*\]                       # blanks and comments
+      | (?P<mark>[(),:;])
+      | '(?P<quoted>(?:[^']|'')*)'             # a quote inside is doubled
+      | (?P<bare>[^\s()\[\]':;,]+)""",
+    re.VERBOSE,
+)
+
+
+def read(source: "str | os.PathLike[str]") -> str:
+    """The text itself for a str, the file's content (``.gz`` unpacked) for a path."""
+    if isinstance(source, str):
+        return source
+    if not isinstance(source, os.PathLike):
+        raise TypeError(f"source must be Newick text (str) or a path, not {type(source).__name__}")
+    path = Path(source)
+    if path.suffix == ".gz":
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            return file.read()
+    return path.read_text(encoding="utf-8")
+
+
+def parse(text: str) -> "tuple[list[int], list[float], list[str], list[int]]":
+    """Parents (-1 at the root), costs, labels and the tips in the order of the text."""
+    reader = _Reader()
+    for kind, value, at in _tokens(text):
+        reader.take(kind, value, at)
+    return reader.finish(len(text))
+
+
+def _tokens(text):
+    at = 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        if match is None:
+            raise ValueError(f"Newick: cannot read {text[at : at + 20]!r} at character {at}")
+        if match["mark"]:
+            yield match["mark"], None, at
+        elif match["quoted"] is not None:
+            yield "name", match["quoted"].replace("''", "'"), at
+        elif match["bare"]:
+            yield "name", match["bare"], at
+        at = match.end()
+
+
+class _Reader:
+    """The tree read so far; `node` is the one that a name or a length would belong to."""
+
+    def __init__(self):
+        self.parent, self.length, self.label, self.inner = [], [], [], []
+        self.node, self.stack = self._new(-1), []
+        self.before, self.ended = "(", False
+
+    def _new(self, parent):
+        self.parent.append(parent)
+        self.length.append(None)
+        self.label.append("")
+        self.inner.append(False)
+        return len(self.parent) - 1
+
+    def take(self, kind, value, at):
+        if self.ended:
+            raise ValueError(f"Newick: something follows the final ';' at character {at}; give one tree at a time")
+        if kind == "(":
+            self._expect(self.before in ("(", ","), kind, at)
+            self.inner[self.node] = True
+            self.stack.append(self.node)
+            self.node = self._new(self.node)
+        elif kind in (",", ")"):
+            self._expect(bool(self.stack) and self.before != ":", kind, at)
+            self.node = self._new(self.stack[-1]) if kind == "," else self.stack.pop()
+        elif kind == "name" and self.before == ":":
+            self._take_length(value, at)
+            kind = "length"
+        elif kind == "name":
+            self._expect(self.before in ("(", ",", ")"), f"name {value!r}", at)
+            self.label[self.node] = value
+        elif kind == ":":
+            self._expect(self.before not in (":", "length"), kind, at)
+        else:
+            self._expect(not self.stack and self.before != ":", kind, at)
+            self.ended = True
+        self.before = kind
+
+    def _expect(self, allowed, what, at):
+        if not allowed:
+            hint = "a parenthesis is open" if what == ";" else "check the commas, colons and parentheses before it"
+            raise ValueError(f"Newick: unexpected {what} at character {at}: {hint}")
+
+    def _take_length(self, value, at):
+        try:
+            self.length[self.node] = float(value)
+        except ValueError:
+            raise ValueError(f"Newick: branch length {value!r} at character {at} is not a number") from None
+
+    def finish(self, end):
+        if not self.ended:
+            raise ValueError(f"Newick: the text ends at character {end} without a ';'")
+        lengths, missing = self.length[1:], [v for v, x in enumerate(self.length) if x is None and v > 0]
+        if missing and len(missing) < len(lengths):
+            raise ValueError(
+                f"Newick: node {missing[0]} ({self.label[missing[0]]!r}) has no branch length and others do: give all or none"
+            )
+        costs = [0.0] + ([1.0] * len(lengths) if missing else lengths)
+        tips = [v for v, inner in enumerate(self.inner) if not inner]
+        return self.parent, costs, self.label, tips

@@ -1,0 +1,445 @@
+"""The spaces that histograms live on: chains and trees, validated once and immutable from then on."""
+
+import os
+from collections.abc import Hashable, Iterable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from emdref.kernels import metric
+
+
+class Layout(NamedTuple):
+    """A space as the kernels see it: nodes in breadth-first order from the root, siblings side by side."""
+
+    parent: NDArray[np.int64]  # position of the parent, smaller than the node's own; 0 at the root
+    cost: NDArray[np.float64]  # cost of the edge to the parent; 0 at the root
+    bin_node: NDArray[np.int64]  # position of each bin's node
+    order: NDArray[np.int64]  # the caller's number of the node at each position
+    cost_exponent: int  # every cost is below 2**cost_exponent
+
+
+class Space:
+    """What chains and trees have in common: bins, nodes and distances between bins."""
+
+    _layout: Layout
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins N, the length of a histogram."""
+        return len(self._layout.bin_node)
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes V."""
+        return len(self._layout.parent)
+
+    @cached_property
+    def diameter(self) -> float:
+        """The largest distance between two bins."""
+        bins = self._layout.bin_node
+        far = bins[np.argmax(self._distances_from(bins[0])[bins])]
+        return float(self._distances_from(far)[bins].max())
+
+    def distance_matrix(self, dtype: DTypeLike = np.float64) -> NDArray[Any]:
+        """Distances M between all pairs of bins, Eq. (4).
+
+        Returns
+        -------
+        (N, N) array of `dtype`, symmetric, in the units of the costs; sums are formed in float64.
+
+        Examples
+        --------
+        >>> import emdref
+        >>> emdref.Chain(3).distance_matrix()
+        array([[0., 1., 2.],
+               [1., 0., 1.],
+               [2., 1., 0.]])
+        """
+        bins = self._layout.bin_node
+        matrix = np.empty((self.n_bins, self.n_bins))
+        metric.distances_between(bins, self._layout.parent, self._layout.cost, matrix)
+        return matrix.astype(dtype, copy=False)
+
+    def _distances_from(self, position: int) -> NDArray[np.float64]:
+        out = np.empty(self.n_nodes)
+        metric.distances(position, self._layout.parent, self._layout.cost, out)
+        return out
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable: {name!r} cannot be set; make a new one")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable: {name!r} cannot be deleted")
+
+    def _set(self, **attributes: object) -> None:
+        self.__dict__.update(attributes)
+
+
+class Chain(Space):
+    """N bins in a row (Sec. 3 of arXiv 1611.07573); exactly one of the three arguments is given.
+
+    Parameters
+    ----------
+    n : int
+        Number of bins, unit gaps.
+    gaps : (N-1,) array-like
+        Costs between consecutive bins, finite and >= 0.
+    positions : (N,) array-like
+        Coordinates of the bins, ascending; the gaps are their differences, rounded to float64.
+
+    Attributes
+    ----------
+    gaps : (N-1,) float64, read-only
+    n_bins, n_nodes : int
+        Both N.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, the entry and its value.
+
+    Examples
+    --------
+    >>> import emdref
+    >>> emdref.Chain(positions=[0, 1, 4]).gaps
+    array([1., 3.])
+    """
+
+    gaps: NDArray[np.float64]
+
+    def __init__(
+        self, n: "int | None" = None, *, gaps: "ArrayLike | None" = None, positions: "ArrayLike | None" = None
+    ) -> None:
+        if (n is not None) + (gaps is not None) + (positions is not None) != 1:
+            raise ValueError("Chain needs exactly one of n, gaps and positions")
+        if n is not None:
+            gaps = np.ones(_count(n, "n") - 1)
+        elif gaps is not None:
+            gaps = _costs(gaps, "gaps")
+        else:
+            gaps = _gaps_of(_floats(positions, "positions"))
+        size = len(gaps) + 1
+        layout = Layout(
+            parent=np.maximum(np.arange(size) - 1, 0),
+            cost=np.concatenate([[0.0], gaps[::-1]]),
+            bin_node=np.arange(size)[::-1].copy(),
+            order=np.arange(size)[::-1].copy(),
+            cost_exponent=_exponent(gaps),
+        )
+        self._set(gaps=_frozen(gaps), _layout=Layout(*map(_frozen, layout[:4]), layout.cost_exponent))
+
+    def to_tree(self) -> "Tree":
+        """The same space as a Tree: a path rooted at the last bin, node k being bin k."""
+        parent = np.append(np.arange(1, self.n_bins), -1)
+        return Tree(parent, np.append(self.gaps, 0.0), bins=np.arange(self.n_bins))
+
+    def __reduce__(self) -> tuple:
+        return _chain_from_gaps, (np.array(self.gaps),)
+
+    def __repr__(self) -> str:
+        return f"Chain({self.n_bins} bins)"
+
+
+class Tree(Space):
+    """A rooted tree with a bin at some of its nodes (Sec. 4 of arXiv 1611.07573).
+
+    Parameters
+    ----------
+    parent : (V,) array-like of integers
+        Parent of each node, in any order; the one root has -1 or its own index.
+    cost : (V,) array-like, optional
+        Cost M of the edge from each node to its parent, finite and >= 0; 1 by default.  The root's entry is ignored.
+    bins : (N,) array-like of integers, optional
+        Node of each bin, each node at most once; by default the leaves in ascending order.  An internal node stands
+        for a leaf linked to it at no cost.
+    labels : sequence of V hashables, optional
+        Names of the nodes; their numbers by default.
+
+    Attributes
+    ----------
+    parent, cost, bins, labels, bin_labels : arrays, read-only
+        In the caller's own node order; the root has parent -1 and cost 0.
+    n_bins, n_nodes : int
+        N and V.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, the node and the value: cycles, no root or several, a parent out of range, a negative or
+        non-finite cost, a bin out of range or given twice.
+
+    Examples
+    --------
+    >>> import emdref
+    >>> emdref.Tree([-1, 0, 0, 1, 1]).bins
+    array([2, 3, 4])
+    """
+
+    parent: NDArray[np.int64]
+    cost: NDArray[np.float64]
+    bins: NDArray[np.int64]
+    labels: NDArray[np.object_]
+
+    def __init__(
+        self,
+        parent: ArrayLike,
+        cost: "ArrayLike | None" = None,
+        bins: "ArrayLike | None" = None,
+        labels: "Sequence[Hashable] | None" = None,
+    ) -> None:
+        parents, root = _parents(parent)
+        costs = _edge_costs(cost, parents, root)
+        order, position = _breadth_first(parents, root)
+        nodes = _bin_nodes(bins, parents)
+        layout = Layout(
+            parent=np.concatenate([[0], position[parents[order[1:]]]]),
+            cost=costs[order],
+            bin_node=position[nodes],
+            order=order,
+            cost_exponent=_exponent(costs),
+        )
+        self._set(
+            parent=_frozen(parents),
+            cost=_frozen(costs),
+            bins=_frozen(nodes),
+            labels=_frozen(_labels(labels, len(parents))),
+            _layout=Layout(*map(_frozen, layout[:4]), layout.cost_exponent),
+        )
+
+    @property
+    def bin_labels(self) -> NDArray[np.object_]:
+        """Labels of the bins' nodes, in the order of the bins."""
+        return _frozen(self.labels[self.bins])
+
+    @classmethod
+    def from_edges(cls, edges: Iterable[tuple]) -> "Tree":
+        """Tree of (child, parent, cost) triples, or (child, parent) pairs of cost 1; ids are any hashables.
+
+        Nodes are numbered as they first appear, the ids become the labels, the leaves the bins.
+
+        Examples
+        --------
+        >>> import emdref
+        >>> tree = emdref.Tree.from_edges([("cat", "animal", 1.0), ("dog", "animal", 2.0)])
+        >>> list(tree.bin_labels), tree.distance_matrix()[0, 1]
+        (['cat', 'dog'], np.float64(3.0))
+        """
+        number: dict[Hashable, int] = {}
+        above: dict[int, tuple[int, Any]] = {}
+        for at, edge in enumerate(edges):
+            if isinstance(edge, str) or not hasattr(edge, "__len__") or len(edge) not in (2, 3):
+                raise ValueError(f"edges[{at}] = {edge!r} is not a (child, parent, cost) triple")
+            child = number.setdefault(edge[0], len(number))
+            parent = number.setdefault(edge[1], len(number))
+            if child in above:
+                raise ValueError(f"edges[{at}]: node {edge[0]!r} has a second parent {edge[1]!r}; a tree's node has one")
+            above[child] = (parent, edge[2] if len(edge) == 3 else 1.0)
+        if not number:
+            raise ValueError("edges is empty: give at least one (child, parent, cost) triple")
+        entries = [above.get(v, (-1, 0.0)) for v in range(len(number))]
+        return cls([p for p, _ in entries], [c for _, c in entries], labels=list(number))
+
+    @classmethod
+    def from_networkx(cls, graph: Any, root: Hashable, weight: str = "cost") -> "Tree":
+        """Tree of a networkx graph, directed or not, hung from `root`.
+
+        `weight` names the edge attribute that holds the cost; if no edge has it every cost is 1, if only some have it
+        that is an error.  Nodes are numbered as in ``graph.nodes``, their names become the labels.
+        """
+        number = {node: v for v, node in enumerate(graph.nodes)}
+        if root not in number:
+            raise ValueError(f"root={root!r} is not a node of the graph")
+        if graph.is_multigraph():
+            raise ValueError("graph is a multigraph: a tree has one edge between two nodes")
+        if graph.number_of_edges() != len(number) - 1:
+            raise ValueError(
+                f"graph has {len(number)} nodes and {graph.number_of_edges()} edges: a tree has one edge fewer than nodes"
+            )
+        missing = [(a, b) for a, b, data in graph.edges(data=True) if weight not in data]
+        if missing and len(missing) < graph.number_of_edges():
+            raise ValueError(f"edge {missing[0]!r} has no attribute {weight!r} and others do: give all edges one or none")
+        undirected = graph.to_undirected(as_view=True) if graph.is_directed() else graph
+        parent, cost = np.full(len(number), -2), np.zeros(len(number))
+        parent[number[root]] = -1
+        queue = [root]
+        for node in queue:
+            for other, data in undirected.adj[node].items():
+                if parent[number[other]] == -2:
+                    parent[number[other]] = number[node]
+                    cost[number[other]] = data.get(weight, 1.0)
+                    queue.append(other)
+        if len(queue) < len(number):
+            lost = next(node for node, v in number.items() if parent[v] == -2)
+            raise ValueError(f"node {lost!r} cannot be reached from root={root!r}: the graph is no tree")
+        return cls(parent, cost, labels=list(number))
+
+    @classmethod
+    def from_newick(cls, source: "str | os.PathLike[str]") -> "Tree":
+        """Tree of Newick text (a str) or of a Newick file (a path, ``.gz`` allowed).
+
+        Bins are the tips in the order they stand in the text, labels the names as written (quotes removed, underscores
+        kept).  Branch lengths are the costs; if no branch has one every cost is 1, if only some have one that is an
+        error.  A length at the root is ignored.
+
+        Examples
+        --------
+        >>> import emdref
+        >>> tree = emdref.Tree.from_newick("((a:1,b:2):0.5,c:3);")
+        >>> list(tree.bin_labels), tree.distance_matrix()[0, 2]
+        (['a', 'b', 'c'], np.float64(4.5))
+        """
+        from emdref import newick
+
+        parent, cost, labels, tips = newick.parse(newick.read(source))
+        return cls(parent, cost, bins=tips, labels=labels)
+
+    def __reduce__(self) -> tuple:
+        return Tree, (np.array(self.parent), np.array(self.cost), np.array(self.bins), list(self.labels))
+
+    def __repr__(self) -> str:
+        return f"Tree({self.n_bins} bins, {self.n_nodes} nodes)"
+
+
+def _chain_from_gaps(gaps: NDArray[np.float64]) -> Chain:
+    return Chain(gaps=gaps)
+
+
+def _frozen(array: NDArray[Any]) -> NDArray[Any]:
+    array = np.ascontiguousarray(array)
+    array.setflags(write=False)
+    return array
+
+
+def _exponent(costs: NDArray[np.float64]) -> int:
+    return int(np.frexp(costs.max(initial=0.0))[1])
+
+
+def _count(n: object, name: str) -> int:
+    if isinstance(n, (bool, np.bool_)) or not isinstance(n, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, not {type(n).__name__}")
+    if n < 1:
+        raise ValueError(f"{name} = {n}: a space has at least one bin")
+    return int(n)
+
+
+def _floats(values: Any, name: str) -> NDArray[np.float64]:
+    array = np.asarray(values)
+    if array.size == 0 and array.ndim == 1:
+        array = array.astype(np.float64)
+    if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
+        raise TypeError(f"{name} must hold real numbers that float64 can hold, not {array.dtype}")
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be one-dimensional, not of shape {array.shape}")
+    result = array.astype(np.float64)
+    if array.dtype.kind in "iu" and array.size and not (np.abs(result) <= 2.0**53).all():
+        raise ValueError(f"{name} holds an integer beyond 2**53, which float64 would round; give floats")
+    return result
+
+
+def _costs(values: Any, name: str) -> NDArray[np.float64]:
+    costs = _floats(values, name)
+    bad = np.flatnonzero(~(np.isfinite(costs) & (costs >= 0)))
+    if len(bad):
+        raise ValueError(f"{name}[{bad[0]}] = {costs[bad[0]]}: a cost must be finite and >= 0")
+    return costs + 0.0  # -0.0 becomes 0.0
+
+
+def _gaps_of(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    if len(positions) == 0:
+        raise ValueError("positions is empty: a space has at least one bin")
+    bad = np.flatnonzero(~np.isfinite(positions))
+    if len(bad):
+        raise ValueError(f"positions[{bad[0]}] = {positions[bad[0]]} is not finite")
+    with np.errstate(over="ignore"):
+        gaps = np.diff(positions)
+    down = np.flatnonzero(gaps < 0)
+    if len(down):
+        k = down[0]
+        raise ValueError(
+            f"positions[{k + 1}] = {positions[k + 1]} comes after {positions[k]}: sort the positions (and the bins with them)"
+        )
+    return _costs(gaps, "gap between positions")
+
+
+def _integers(values: Any, name: str) -> NDArray[np.int64]:
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be one-dimensional, not of shape {array.shape}")
+    if array.size == 0:
+        raise ValueError(f"{name} is empty: a space has at least one node and one bin")
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must hold integers, not {array.dtype}")
+    return array.astype(np.int64)
+
+
+def _parents(values: Any) -> tuple[NDArray[np.int64], int]:
+    parent = _integers(values, "parent")
+    size = len(parent)
+    outside = np.flatnonzero((parent < -1) | (parent >= size))
+    if len(outside):
+        v = outside[0]
+        raise ValueError(f"parent[{v}] = {parent[v]} is out of range: nodes are 0 to {size - 1}, the root has -1")
+    roots = np.flatnonzero((parent == -1) | (parent == np.arange(size)))
+    if len(roots) == 0:
+        raise ValueError("parent has no root: one node must have parent -1 or its own index")
+    if len(roots) > 1:
+        raise ValueError(f"parent has {len(roots)} roots (nodes {roots[0]} and {roots[1]}): exactly one is allowed")
+    parent[roots[0]] = -1
+    return parent, int(roots[0])
+
+
+def _edge_costs(cost: Any, parent: NDArray[np.int64], root: int) -> NDArray[np.float64]:
+    if cost is None:
+        costs = np.ones(len(parent))
+    else:
+        costs = _floats(cost, "cost")
+        if len(costs) != len(parent):
+            raise ValueError(f"cost has {len(costs)} entries for {len(parent)} nodes: give one for each (the root's is ignored)")
+    costs[root] = 0.0
+    return _costs(costs, "cost")
+
+
+def _breadth_first(parent: NDArray[np.int64], root: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The nodes in breadth-first order, children in ascending order, and each node's position in it."""
+    size = len(parent)
+    by_parent = np.argsort(parent, kind="stable")[1:].tolist()  # without the root, whose parent is -1
+    start = np.searchsorted(np.sort(parent)[1:], np.arange(size + 1)).tolist()
+    order = [root]
+    for v in order:  # grows as it is walked
+        order.extend(by_parent[start[v] : start[v + 1]])
+    position = np.full(size, -1)
+    position[order] = np.arange(len(order))
+    if len(order) < size:
+        stray = int(np.flatnonzero(position < 0)[0])
+        for _ in range(size):  # from anywhere outside the tree the parents lead into a cycle
+            stray = int(parent[stray])
+        raise ValueError(f"parent has a cycle through node {stray}: it never reaches the root {root}")
+    return np.array(order), position
+
+
+def _bin_nodes(bins: Any, parent: NDArray[np.int64]) -> NDArray[np.int64]:
+    if bins is None:
+        leaf = np.ones(len(parent), bool)
+        leaf[parent[parent >= 0]] = False
+        return np.flatnonzero(leaf)
+    nodes = _integers(bins, "bins")
+    outside = np.flatnonzero((nodes < 0) | (nodes >= len(parent)))
+    if len(outside):
+        k = outside[0]
+        raise ValueError(f"bins[{k}] = {nodes[k]} is out of range: nodes are 0 to {len(parent) - 1}")
+    values, counts = np.unique(nodes, return_counts=True)
+    if counts.max() > 1:
+        twice = values[counts > 1][0]
+        where = np.flatnonzero(nodes == twice)
+        raise ValueError(f"bins[{where[0]}] and bins[{where[1]}] are both node {twice}: a node holds at most one bin")
+    return nodes
+
+
+def _labels(labels: Any, size: int) -> NDArray[np.object_]:
+    names = list(range(size)) if labels is None else list(labels)
+    if len(names) != size:
+        raise ValueError(f"labels has {len(names)} entries for {size} nodes")
+    return np.fromiter(names, object, size)
