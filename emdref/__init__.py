@@ -7,17 +7,19 @@ frameworks run it.  Papers: arXiv 1611.07573 and its ICML 2016 workshop precurso
 from emdref import exact
 from emdref._version import __version__
 from emdref.emd import emd, emd_grad, emd_value_and_grad, flow
+from emdref.sinkhorn import SinkhornResult, sinkhorn
 from emdref.spaces import Chain, Tree
 from emdref.wordnet import wordnet_tree
 
 __all__ = [
     "Chain",
+    "SinkhornResult",
     "Tree",
     "emd",
     "emd_grad",
     "emd_value_and_grad",
     "exact",
     "flow",
+    "sinkhorn",
     "wordnet_tree",
 ]
-

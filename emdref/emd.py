@@ -1,5 +1,6 @@
 """Exact Earth Mover's Distance on chains and trees: value, gradient, flow."""
 
+import math
 import warnings
 from fractions import Fraction
 from typing import Any, Literal
@@ -305,7 +306,7 @@ def _to_float(x: Fraction) -> float:
     try:
         return x.numerator / x.denominator
     except OverflowError:
-        return np.copysign(np.inf, x.numerator)
+        return math.inf if x > 0 else -math.inf
 
 
 def _rounded(x: NDArray[np.float64], dtype, what: str):

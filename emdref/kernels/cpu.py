@@ -45,10 +45,24 @@ def over_rows(kernel, batched, shared=(), *, work=0):
     count = _thread_count(rows, rows * work)
     if count == 1:
         return kernel(*batched, *shared)
-    edges = np.linspace(0, rows, count + 1).astype(int)
-    blocks = [[x[a:b] for x in batched] for a, b in zip(edges, edges[1:], strict=False)]
     with ThreadPoolExecutor(count) as pool:
-        list(pool.map(lambda block: kernel(*block, *shared), blocks))
+        list(pool.map(lambda ab: kernel(*(x[ab[0] : ab[1]] for x in batched), *shared), _blocks(rows, count)))
+    return None
+
+
+def over_columns(kernel, columns, args, *, work=0):
+    """Call ``kernel(first, last, *args)`` for blocks of columns, a block per thread."""
+    count = _thread_count(columns, columns * work)
+    if count == 1:
+        return kernel(0, columns, *args)
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(lambda ab: kernel(*ab, *args), _blocks(columns, count)))
+    return None
+
+
+def _blocks(size, count):
+    edges = [size * i // count for i in range(count + 1)]
+    return list(zip(edges, edges[1:], strict=False))
 
 
 @row

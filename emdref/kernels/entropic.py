@@ -1,0 +1,167 @@
+"""Products with K = exp(-lam M) on a tree in O(V) per histogram, without the matrix.
+
+With a = exp(-lam w) for the edge above a node: sums up the tree, S[v] = x_v + sum over children of a_c S[c], then down,
+R[root] = S[root] and R[v] = (1 - a_v^2) S[v] + a_v R[parent].  R at a bin's node is (K x) there.  No term is negative,
+so nothing cancels.  The same lines serve the linear domain (+, *) and the log domain (logaddexp, +).
+
+Arrays hold bins first, histograms last: (N, rows).  Tiles of `_TILE` rows are worked on together, rows innermost, each
+row by itself, so that the batch around a row does not matter.  Nodes stand in breadth-first order: ``parent[v] < v`` and
+siblings side by side.
+"""
+
+import math
+
+import numpy as np
+
+from emdref.kernels.jit import loop, row
+
+_TILE = 32
+_FAR = -45.0  # exp(-45) = 3e-20: a smaller term of logaddexp leaves no trace in float64
+
+
+@row
+def add(x, y):
+    return x + y
+
+
+@row
+def multiply(x, y):
+    return x * y
+
+
+@row
+def logaddexp(x, y):
+    """log(exp(x) + exp(y)) in the arithmetic of x's dtype."""
+    if x < y:
+        x, y = y, x
+    d = y - x
+    if d > _FAR:
+        return x + math.log1p(math.exp(d))
+    return x  # also where y = -inf, or both are
+
+
+def _recursions(plus, times):
+    """Compile the traversals for one semiring."""
+
+    @row
+    def increase(target, a, source):  # target + a source
+        for i in range(target.shape[0]):
+            target[i] = plus(target[i], times(a, source[i]))
+
+    @row
+    def blend(target, b, a, source):  # b target + a source
+        for i in range(target.shape[0]):
+            target[i] = plus(times(b, target[i]), times(a, source[i]))
+
+    @row
+    def scatter(x, start, zero, bin_node, s):
+        for v in range(s.shape[0]):
+            for i in range(s.shape[1]):
+                s[v, i] = zero
+        for k in range(bin_node.shape[0]):
+            for i in range(s.shape[1]):
+                s[bin_node[k], i] = x[k, start + i]
+
+    @row
+    def up(a, parent, s):
+        for v in range(s.shape[0] - 1, 0, -1):
+            increase(s[parent[v]], a[v], s[v])
+
+    @row
+    def down(a, b, parent, s):
+        for v in range(1, s.shape[0]):
+            blend(s[v], b[v], a[v], s[parent[v]])
+
+    @row
+    def product(x, y, start, zero, k0, a, b, parent, bin_node, s):
+        """y = k0 K x for the tile of rows from `start` that fits s."""
+        scatter(x, start, zero, bin_node, s)
+        up(a, parent, s)
+        down(a, b, parent, s)
+        for k in range(bin_node.shape[0]):
+            for i in range(s.shape[1]):
+                y[k, start + i] = times(k0, s[bin_node[k], i])
+
+    @row
+    def outside(own, s, zero, a, parent, o):
+        """o[c] = sum at c's parent over all bins that are not below c, by prefix and suffix sums over siblings."""
+        nodes, width = s.shape
+        for i in range(width):
+            o[0, i] = zero
+        for c in range(1, nodes):
+            first = c == 1 or parent[c] != parent[c - 1]
+            for i in range(width):
+                o[c, i] = zero if first else plus(o[c - 1, i], times(a[c - 1], s[c - 1, i]))
+        run = np.empty(width, s.dtype)
+        for c in range(nodes - 1, 0, -1):
+            if c == nodes - 1 or parent[c + 1] != parent[c]:
+                run[:] = zero
+            else:
+                increase(run, a[c + 1], s[c + 1])
+            for i in range(width):
+                o[c, i] = plus(o[c, i], run[i])
+        for c in range(1, nodes):
+            u = parent[c]
+            for i in range(width):
+                o[c, i] = plus(plus(own[u, i], o[c, i]), times(a[u], o[u, i]))
+
+    @row
+    def crossing(u, v, start, zero, k0, a, parent, bin_node, own, su, sv, ou, ov, mass):
+        """mass[c] = what the plan diag(u) k0 K diag(v) carries across edge c, both ways together."""
+        for x, s, o in ((u, su, ou), (v, sv, ov)):
+            scatter(x, start, zero, bin_node, own)
+            scatter(x, start, zero, bin_node, s)
+            up(a, parent, s)
+            outside(own, s, zero, a, parent, o)
+        for c in range(1, su.shape[0]):
+            for i in range(su.shape[1]):
+                both = plus(times(su[c, i], ov[c, i]), times(sv[c, i], ou[c, i]))
+                mass[c, i] = times(times(k0, a[c]), both)
+
+    return product, crossing
+
+
+_linear_product, _linear_crossing = _recursions(add, multiply)
+_log_product, _log_crossing = _recursions(logaddexp, add)
+
+
+@loop
+def linear_product(first, last, x, y, zero, k0, a, b, parent, bin_node):
+    """y[:, first:last] = k0 K x[:, first:last]."""
+    for start in range(first, last, _TILE):
+        s = np.empty((parent.shape[0], min(_TILE, last - start)), x.dtype)
+        _linear_product(x, y, start, zero, k0, a, b, parent, bin_node, s)
+
+
+@loop
+def log_product(first, last, x, y, zero, k0, a, b, parent, bin_node):
+    """The same with every argument and result a logarithm."""
+    for start in range(first, last, _TILE):
+        s = np.empty((parent.shape[0], min(_TILE, last - start)), x.dtype)
+        _log_product(x, y, start, zero, k0, a, b, parent, bin_node, s)
+
+
+@loop
+def linear_cost(first, last, u, v, value, zero, k0, a, cost, parent, bin_node):
+    """value = sum over edges of cost times mass across, <T, M> of the plan T = diag(u) k0 K diag(v)."""
+    for start in range(first, last, _TILE):
+        t = np.empty((6, parent.shape[0], min(_TILE, last - start)), u.dtype)
+        mass = t[5]
+        _linear_crossing(u, v, start, zero, k0, a, parent, bin_node, t[0], t[1], t[2], t[3], t[4], mass)
+        for i in range(mass.shape[1]):
+            value[start + i] = 0
+            for c in range(1, mass.shape[0]):
+                value[start + i] += cost[c] * mass[c, i]
+
+
+@loop
+def log_cost(first, last, u, v, value, zero, k0, a, cost, parent, bin_node):
+    """The same with u, v, k0 and a logarithms."""
+    for start in range(first, last, _TILE):
+        t = np.empty((6, parent.shape[0], min(_TILE, last - start)), u.dtype)
+        mass = t[5]
+        _log_crossing(u, v, start, zero, k0, a, parent, bin_node, t[0], t[1], t[2], t[3], t[4], mass)
+        for i in range(mass.shape[1]):
+            value[start + i] = 0
+            for c in range(1, mass.shape[0]):
+                value[start + i] += cost[c] * math.exp(mass[c, i])

@@ -1,0 +1,188 @@
+"""Four ways to multiply by Sinkhorn's kernel K = exp(-lam M - shift): dense or by the space, linear or log domain.
+
+Each offers the same few operations on arrays of shape (N, rows), so that the iteration in `emdref.sinkhorn` is written
+once.  In the log domain every vector stands for its logarithm and -inf for zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emdref.kernels import cpu, entropic
+from emdref.spaces import Space
+
+Array = NDArray[Any]
+
+
+class Linear:
+    """Plain numbers."""
+
+    @staticmethod
+    def enter(x: Array) -> Array:
+        return x
+
+    @staticmethod
+    def from_log(x: Array) -> Array:
+        return np.exp(x)
+
+    @staticmethod
+    def to_log(x: Array) -> Array:
+        return np.log(x)
+
+    @staticmethod
+    def divide(x: Array, d: Array) -> Array:
+        """x / d, and 0 where x is 0 whatever d is."""
+        y = x / d
+        empty = x == 0
+        if empty.any():
+            y[empty] = 0
+        return y
+
+    @staticmethod
+    def mass(x: Array, y: Array) -> Array:
+        """x * y as plain numbers."""
+        return x * y
+
+    @staticmethod
+    def vanished(d: Array) -> Array:
+        return d == 0
+
+
+class Log:
+    """Logarithms of the numbers."""
+
+    @staticmethod
+    def enter(x: Array) -> Array:
+        return np.log(x)
+
+    @staticmethod
+    def from_log(x: Array) -> Array:
+        return x
+
+    @staticmethod
+    def to_log(x: Array) -> Array:
+        return x
+
+    @staticmethod
+    def divide(x: Array, d: Array) -> Array:
+        y = x - d
+        y[x == -np.inf] = -np.inf
+        return y
+
+    @staticmethod
+    def mass(x: Array, y: Array) -> Array:
+        return np.exp(x + y)
+
+    @staticmethod
+    def vanished(d: Array) -> Array:
+        return d == -np.inf
+
+
+class Plan(Protocol):
+    """The plan T = diag(u) K diag(v), never formed."""
+
+    domain: "type[Linear] | type[Log]"
+    lost: bool  # whether some entry of K is 0
+
+    def times(self, v: Array) -> Array:
+        """K v."""
+
+    def transposed(self, u: Array) -> Array:
+        """K^T u."""
+
+    def cost(self, u: Array, v: Array) -> Array:
+        """<T, M>, an entry a row."""
+
+
+class DenseLinear:
+    """The N x N matrix in `dtype` and a BLAS product: what the frameworks run.
+
+    BLAS may sum differently for another batch size, so that rows repeat to rounding only.
+    """
+
+    domain = Linear
+
+    def __init__(self, cost: Array, lam: Any, shift: int) -> None:
+        self.k = np.exp(-lam * cost - cost.dtype.type(shift))
+        self.km = self.k * cost
+        self.lost = bool((self.k == 0).any())
+
+    def times(self, v: Array) -> Array:
+        return self.k @ v
+
+    def transposed(self, u: Array) -> Array:
+        return self.k.T @ u
+
+    def cost(self, u: Array, v: Array) -> Array:
+        return (u * (self.km @ v)).sum(axis=0)
+
+
+class DenseLog:
+    """The same in the log domain: N^2 exponentials a product and a row."""
+
+    domain = Log
+    lost = False
+
+    def __init__(self, cost: Array, lam: Any, shift: int) -> None:
+        self.log_k = -lam * cost - cost.dtype.type(shift)
+        self.log_km = self.log_k + np.log(cost)
+
+    def times(self, v: Array) -> Array:
+        return _log_product(self.log_k, v)
+
+    def transposed(self, u: Array) -> Array:
+        return _log_product(self.log_k.T, u)
+
+    def cost(self, u: Array, v: Array) -> Array:
+        return np.exp(u + _log_product(self.log_km, v)).sum(axis=0)
+
+
+def _log_product(log_k: Array, x: Array) -> Array:
+    from scipy.special import logsumexp  # here, because SciPy takes long to import and few need it
+
+    columns = [logsumexp(log_k + column, axis=1) for column in x.T]
+    return np.stack(columns, axis=1).astype(x.dtype, copy=False)
+
+
+class SpaceLinear:
+    """Sums up and down the tree (a chain is a path): O(V) a product and a row, see emdref.kernels.entropic."""
+
+    domain = Linear
+    _product, _cost = staticmethod(entropic.linear_product), staticmethod(entropic.linear_cost)
+
+    def __init__(self, space: Space, dtype: Any, lam: Any, shift: int) -> None:
+        layout = space._layout
+        self.shape = (layout.parent, layout.bin_node)
+        self.edge = layout.cost.astype(dtype)
+        log_a = -lam * self.edge
+        log_a[0] = -np.inf  # the root has no edge
+        self.zero, self.k0, self.a = (self.domain.from_log(x) for x in (dtype(-np.inf), dtype(-shift), log_a))
+        self.b = self.domain.enter(-np.expm1(log_a + log_a))  # 1 - a^2
+        self.lost = self.domain is Linear and bool(np.exp(dtype(-float(lam) * space.diameter - shift)) == 0)
+
+    def times(self, v: Array) -> Array:
+        v = np.ascontiguousarray(v)
+        out = np.empty_like(v)
+        self._deal(self._product, v, out, self.zero, self.k0, self.a, self.b, *self.shape)
+        return out
+
+    transposed = times  # K is symmetric
+
+    def cost(self, u: Array, v: Array) -> Array:
+        value = np.empty(u.shape[1], u.dtype)
+        u, v = np.ascontiguousarray(u), np.ascontiguousarray(v)
+        self._deal(self._cost, u, v, value, self.zero, self.k0, self.a, self.edge, *self.shape)
+        return value
+
+    def _deal(self, kernel: Any, x: Array, *args: Any) -> None:
+        cpu.over_columns(kernel, x.shape[1], (x, *args), work=2 * len(self.edge))
+
+
+class SpaceLog(SpaceLinear):
+    """The same in the log domain: neither under- nor overflows, for any lam."""
+
+    domain = Log
+    _product, _cost = staticmethod(entropic.log_product), staticmethod(entropic.log_cost)

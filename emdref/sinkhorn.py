@@ -1,0 +1,391 @@
+"""The Sinkhorn distance as the papers and the deep-learning frameworks compute it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from emdref import inputs, plans
+from emdref.inputs import Batch
+from emdref.spaces import Space
+
+Kernel = Literal["auto", "dense", "space"]
+Domain = Literal["linear", "log"]
+Status = Literal["nan", "overflow", "underflow", "converged", "iteration_limit"]
+_LOSS = 1e-3  # marginal error above which lost entries of K count as a failure
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What distinguishes one published form of Algorithm 1 from another."""
+
+    shift: int  # K = exp(-lam M - shift)
+    start: Literal["ones", "count", "inverse"]  # u_0 = 1, N or 1/N in every bin
+    drops_empty: bool  # bins with p = 0 leave the problem before the first iteration
+    refreshes_v: bool  # v is taken from the last u (else from the u before it)
+    value: Literal["cost", "objective"]  # <T, M>, or <T, M> + <T, log T> / lam
+    centred: bool  # the gradient's mean over the bins with p > 0 is removed
+
+
+VARIANTS = {
+    "paper": Variant(1, "ones", False, True, "cost", False),
+    "frogner": Variant(1, "ones", False, True, "cost", True),
+    "cuturi": Variant(0, "count", True, True, "cost", False),
+    "caffe": Variant(1, "ones", False, False, "objective", True),
+    "mocha": Variant(0, "inverse", False, True, "cost", False),
+}
+
+
+@dataclass(frozen=True)
+class SinkhornResult:
+    """Outcome of `sinkhorn`: a scalar (grad, log_u, log_v: a vector) for one pair, else with the batch's leading axes.
+
+    Attributes
+    ----------
+    value
+        <T, M>, the transport cost of the plan reached (the objective for variant ``caffe``).
+    objective
+        <T, M> + <T, log T> / lam, what the iteration minimises.
+    grad
+        log u / lam per bin, centred or not as the variant says: the gradient of `objective` at convergence, not of
+        <T, M>.  -inf where p = 0.
+    log_u, log_v
+        Logarithms of the scalings; -inf where p or q is 0.
+    n_iter
+        Iterations done.
+    marginal_error
+        The larger l1 defect of the plan's two marginals.
+    status
+        The first that holds of: ``nan`` and ``overflow`` (in value, u or v), ``underflow`` (a denominator was 0, or K
+        lost entries to 0 and marginal_error > 1e-3), ``converged``, ``iteration_limit``.
+    converged
+        Whether status is ``converged``.
+    checkpoints
+        The results after fewer iterations of the same run, by iteration.
+    grad_unrolled
+        None in this version.
+    """
+
+    value: Any
+    objective: Any
+    grad: Any
+    log_u: Any
+    log_v: Any
+    n_iter: Any
+    marginal_error: Any
+    status: Any
+    converged: Any
+    checkpoints: dict[int, SinkhornResult]
+    grad_unrolled: None = None
+
+
+def sinkhorn(
+    p: ArrayLike,
+    q: ArrayLike,
+    space_or_cost: Space | ArrayLike,
+    lam: float,
+    *,
+    max_iter: int = 100,
+    tol: float | Literal["auto"] = 0.0,
+    variant: str = "paper",
+    kernel: Kernel = "auto",
+    domain: Domain = "linear",
+    init: tuple[ArrayLike, ArrayLike] | None = None,
+    checkpoints: Sequence[int] | None = None,
+    unrolled: bool = False,
+    dtype: DTypeLike | None = None,
+    device: Literal["cpu"] | None = None,
+) -> SinkhornResult:
+    """Sinkhorn distance and gradient by Algorithm 1 of arXiv 1611.07573, in the variants that frameworks run.
+
+    Alternates v = q / (K^T u) and u = p / (K v) with K = exp(-lam M - 1), so that the plan T = diag(u) K diag(v)
+    minimises <T, M> + <T, log T> / lam over plans with marginals p and q (Eq. 3 with the sign of its entropy put right).
+
+    Parameters
+    ----------
+    p, q : (..., N) arrays, both float32 or both float64
+        Histograms of equal total; leading axes are broadcast together.
+    space_or_cost : Chain, Tree or (N, N) array
+        A cost matrix must be finite, >= 0, symmetric and zero on the diagonal.
+    lam : float > 0
+        Inverse strength of the entropy, in units of 1 / cost.
+    max_iter : int >= 1
+        Iterations at most (exactly, with ``tol=0``).
+    tol : float >= 0 or "auto"
+        Stop a row when its marginal error is at most this.  ``"auto"``: 4 eps (sqrt(N) + lam max(M) in the log domain)
+        times the row's total.  ``0`` never stops and never reports convergence.
+    variant : {"paper", "frogner", "cuturi", "caffe", "mocha"}
+        ``paper``
+            Algorithm 1: K = exp(-lam M - 1), u_0 = 1, v refreshed after the last u, value <T, M>, gradient log u / lam.
+            The paper uses lam = 3 and 100 iterations.
+        ``frogner``
+            The same with the gradient's mean removed (Frogner et al. 2015; lam = 50 and 10 iterations are typical).
+        ``cuturi``
+            Cuturi 2013: K = exp(-lam M), bins with p = 0 dropped, u_0 = the number of bins kept.
+        ``caffe``
+            v from before the last u, value = objective, centred gradient (the paper quotes 100 iterations).
+        ``mocha``
+            Mocha.jl: K = exp(-lam M), u_0 = 1 / N, not centred (50 iterations unless told otherwise, lam to be given).
+    kernel : {"auto", "dense", "space"}
+        ``dense``: the N x N matrix in `dtype` and a BLAS product, as the frameworks do.  ``space``: O(V) sums along the
+        tree or chain, componentwise accurate.  ``auto``: ``space`` if a space is given.
+    domain : {"linear", "log"}
+        ``log`` keeps logarithms and neither under- nor overflows.
+    init : (log_u, log_v), optional
+        Start from u = exp(log_u) instead of the variant's; log_v follows from it and is only checked.
+    checkpoints : sequence of int, optional
+        Iterations of this one run at which results are kept as well.
+    unrolled : bool
+        Derivatives of the truncated iteration; not in this version.
+    dtype : float32 or float64, optional
+        Convert p and q to it first; by default their own.
+    device : None or "cpu"
+
+    Returns
+    -------
+    SinkhornResult
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `emdref.emd`, and for lam <= 0, max_iter < 1, a bad cost matrix, checkpoints beyond max_iter, an unknown
+        option.
+    NotImplementedError
+        ``unrolled=True``.
+
+    Warns
+    -----
+    RuntimeWarning
+        Once a call: how many rows failed, how, which was the first, and what to do; or did not reach `tol`.
+
+    Examples
+    --------
+    >>> import emdref
+    >>> r = emdref.sinkhorn([0.5, 0.5, 0.0], [0.0, 0.5, 0.5], emdref.Chain(3), lam=20.0)
+    >>> round(float(r.value), 6), r.status
+    (1.0, 'iteration_limit')
+    """
+    inputs.device(device, p, q)
+    switches = _variant(variant)
+    inputs.option(kernel, "kernel", Kernel)
+    inputs.option(domain, "domain", Domain)
+    if unrolled:
+        raise NotImplementedError("unrolled=True: derivatives of the truncated iteration are not in this version")
+    lam, max_iter = inputs.positive(lam, "lam"), inputs.count(max_iter, "max_iter")
+    stops = _stops(checkpoints, max_iter)
+    rows = _rows(p, q, space_or_cost, dtype)
+    plan = _plan(space_or_cost, kernel, domain, rows.p.dtype.type, lam, switches.shift)
+    with np.errstate(all="ignore"):
+        run = _Run(rows, plan, lam, switches, _tolerance(tol, rows, plan, lam, space_or_cost))
+        run.start(_initial(init, rows, switches))
+        results = run.go(max_iter, stops)
+    result = results.pop(max_iter)
+    _report(result, tol)
+    return SinkhornResult(**{**vars(result), "checkpoints": {k: r for k, r in results.items() if k in stops}})
+
+
+def _variant(name: object) -> Variant:
+    if not isinstance(name, str) or name not in VARIANTS:
+        raise ValueError(f"variant={name!r} is not one of {', '.join(VARIANTS)}")
+    return VARIANTS[name]
+
+
+def _stops(checkpoints: Sequence[int] | None, max_iter: int) -> tuple[int, ...]:
+    stops = tuple(sorted({inputs.count(k, "checkpoints") for k in checkpoints or ()}))
+    if stops and stops[-1] > max_iter:
+        raise ValueError(f"checkpoints holds {stops[-1]}, beyond max_iter = {max_iter}")
+    return stops
+
+
+def _rows(p: Any, q: Any, where: Any, dtype: Any) -> Batch:
+    if dtype is not None:
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise TypeError(f"dtype={dtype!r} must be float32 or float64")
+        p, q = (inputs.histogram(x, name).astype(dtype) for x, name in ((p, "p"), (q, "q")))
+    n_bins = where.n_bins if isinstance(where, Space) else len(_matrix(where))
+    rows = inputs.batch(p, q, n_bins)
+    inputs.check_masses(rows, "normalise them yourself")
+    return rows
+
+
+def _matrix(cost: Any) -> NDArray[Any]:
+    """A checked cost matrix."""
+    m = np.asarray(cost)
+    if m.dtype.kind not in "iuf":
+        raise TypeError(f"cost must be a Chain, a Tree or a matrix of real numbers, not {type(cost).__name__} of {m.dtype}")
+    if m.ndim != 2 or m.shape[0] != m.shape[1] or len(m) == 0:
+        raise ValueError(f"cost has shape {m.shape}, expected (N, N)")
+    m = m.astype(np.float64)
+    slack = 8 * np.finfo(np.asarray(cost).dtype if np.asarray(cost).dtype.kind == "f" else np.float64).eps
+    for bad, rule in (
+        (~(np.isfinite(m) & (m >= 0)), "must be finite and >= 0"),
+        (np.diag(np.diag(m) > slack * m.max(initial=0)), "lies on the diagonal and must be 0"),
+        (np.abs(m - m.T) > slack * np.maximum(m, m.T), "differs from its mirror image: cost must be symmetric"),
+    ):
+        if bad.any():
+            i, j = np.argwhere(bad)[0]
+            raise ValueError(f"cost[{i}, {j}] = {m[i, j]} {rule}")
+    return m
+
+
+def _plan(where: Any, kernel: str, domain: str, dtype: Any, lam: float, shift: int) -> plans.Plan:
+    is_space = isinstance(where, Space)
+    if kernel == "space" and not is_space:
+        raise ValueError('kernel="space" needs a Chain or a Tree; a cost matrix has kernel="dense" only')
+    with np.errstate(all="ignore"):
+        if is_space and kernel != "dense":
+            return (plans.SpaceLog if domain == "log" else plans.SpaceLinear)(where, dtype, dtype(lam), shift)
+        cost = (where.distance_matrix() if is_space else _matrix(where)).astype(dtype)
+        return (plans.DenseLog if domain == "log" else plans.DenseLinear)(cost, dtype(lam), shift)
+
+
+def _tolerance(tol: Any, rows: Batch, plan: plans.Plan, lam: float, where: Any) -> NDArray[Any] | None:
+    """What each row's marginal error must reach, None for tol=0."""
+    if tol == "auto":
+        reach = where.diameter if isinstance(where, Space) else float(np.max(where))
+        growth = np.sqrt(rows.p.shape[1]) + (lam * reach if plan.domain is plans.Log else 0.0)
+        return 4.0 * np.finfo(rows.p.dtype).eps * growth * rows.p.sum(axis=1)
+    if isinstance(tol, (str, bool)) or np.ndim(tol) != 0:
+        raise ValueError(f'tol={tol!r} must be a number >= 0 or "auto"')
+    if not 0 <= float(tol) < np.inf:
+        raise ValueError(f"tol = {tol} must be finite and >= 0")
+    return np.full(len(rows.p), float(tol), rows.p.dtype) if tol else None
+
+
+def _initial(init: Any, rows: Batch, switches: Variant) -> NDArray[Any]:
+    """log u_0, (rows, N)."""
+    shape, dtype = rows.p.shape, rows.p.dtype
+    if init is not None:
+        if not isinstance(init, (tuple, list)) or len(init) != 2:
+            raise ValueError("init must be a pair (log_u, log_v)")
+        for x, name in zip(init, ("log_u", "log_v"), strict=True):
+            x = np.asarray(x)
+            if x.dtype.kind not in "iuf" or np.isnan(x).any() or (x == np.inf).any():
+                raise ValueError(f"init's {name} must be finite or -inf")
+            if x.shape not in (rows.shape + shape[1:], shape[1:]):
+                raise ValueError(f"init's {name} has shape {x.shape}, expected {rows.shape + shape[1:]}")
+        return np.broadcast_to(np.asarray(init[0], dtype), rows.shape + shape[1:]).reshape(shape)
+    kept = (rows.p > 0).sum(axis=1, keepdims=True) if switches.drops_empty else np.full((shape[0], 1), shape[1])
+    size = {"ones": 1.0, "count": kept, "inverse": 1.0 / kept}[switches.start]
+    u = np.broadcast_to(size, shape).astype(dtype)
+    if switches.drops_empty:
+        u[rows.p == 0] = 0
+    with np.errstate(divide="ignore"):
+        return np.log(u)
+
+
+class _Run:
+    """The iteration, in arrays of shape (N, rows): the same for every variant, kernel, domain and dtype."""
+
+    def __init__(self, rows: Batch, plan: plans.Plan, lam: float, switches: Variant, tol: NDArray[Any] | None) -> None:
+        self.rows, self.plan, self.domain, self.switches, self.tol = rows, plan, plan.domain, switches, tol
+        self.lam = rows.p.dtype.type(lam)
+        self.p, self.q = (np.ascontiguousarray(self.domain.enter(x.T)) for x in (rows.p, rows.q))
+        size = len(rows.p)
+        self.active = np.arange(size)  # rows still iterating
+        self.n_iter = np.zeros(size, int)
+        self.vanished = np.zeros(size, bool)  # a denominator was 0
+        self.reached = np.zeros(size, bool)
+
+    def start(self, log_u: NDArray[Any]) -> None:
+        self.u = np.ascontiguousarray(self.domain.from_log(log_u.T))
+        self.v = np.zeros_like(self.u)
+        self.ktu = self.plan.transposed(self.u)
+
+    def go(self, max_iter: int, stops: tuple[int, ...]) -> dict[int, SinkhornResult]:
+        results = {}
+        for it in range(1, max_iter + 1):
+            if len(self.active):
+                self._step(it)
+            if it in stops or it == max_iter:
+                results[it] = self._evaluate()
+        return results
+
+    def _step(self, it: int) -> None:
+        """One iteration of the rows that still run."""
+        every = len(self.active) == len(self.rows.p)
+        a = slice(None) if every else self.active
+        v = self.domain.divide(self.q[:, a], self.ktu[:, a])
+        kv = self.plan.times(v)
+        u = self.domain.divide(self.p[:, a], kv)
+        self.vanished[a] |= (self.domain.vanished(kv) | self.domain.vanished(self.ktu[:, a])).any(axis=0)
+        ktu = self.plan.transposed(u)
+        self.n_iter[a] = it
+        if every:
+            self.u, self.v, self.ktu = u, v, ktu
+        else:
+            self.u[:, a], self.v[:, a], self.ktu[:, a] = u, v, ktu
+        if self.tol is not None:  # rows are exact after u; the columns' defect bounds what is left after v as well
+            defect = np.abs(self.domain.mass(v, ktu) - self.rows.q[a].T).sum(axis=0)
+            done = defect <= self.tol[a]
+            self.reached[self.active[done]] = True
+            self.active = self.active[~done]
+
+    def _evaluate(self) -> SinkhornResult:
+        """Everything that is known of the present u (and v)."""
+        plan, domain, p, q = self.plan, self.domain, self.rows.p, self.rows.q
+        u, v = self.u, domain.divide(self.q, self.ktu) if self.switches.refreshes_v else self.v
+        row_mass, column_mass = domain.mass(u, plan.times(v)).T, domain.mass(v, self.ktu).T
+        error = np.maximum(np.abs(row_mass - p).sum(axis=1), np.abs(column_mass - q).sum(axis=1))
+        log_u, log_v = domain.to_log(u).T, domain.to_log(v).T
+        cost = plan.cost(u, v)
+        entropy = _weighted(row_mass, log_u) + _weighted(column_mass, log_v) - self.switches.shift * row_mass.sum(axis=1)
+        objective = entropy / self.lam
+        value = cost if self.switches.value == "cost" else objective
+        status = self._status(value, log_u, log_v, error)
+        grad = log_u / self.lam
+        if self.switches.centred:
+            grad = grad - np.mean(grad, axis=1, where=p > 0, keepdims=True)
+        give = self.rows.as_rows
+        return SinkhornResult(
+            value=give(value),
+            objective=give(objective),
+            grad=give(grad),
+            log_u=give(log_u),
+            log_v=give(log_v),
+            n_iter=give(self.n_iter.copy()),
+            marginal_error=give(error),
+            status=str(status[0]) if self.rows.shape == () else give(status),
+            converged=give(status == "converged"),
+            checkpoints={},
+        )
+
+    def _status(self, value: Any, log_u: Any, log_v: Any, error: Any) -> NDArray[Any]:
+        tests: dict[Status, Any] = {
+            "nan": np.isnan(value) | np.isnan(log_u).any(axis=1) | np.isnan(log_v).any(axis=1),
+            "overflow": np.isinf(value) | (log_u == np.inf).any(axis=1) | (log_v == np.inf).any(axis=1),
+            "underflow": self.vanished | (self.plan.lost & ~(error <= _LOSS)),
+            "converged": self.reached | (error <= self.tol if self.tol is not None else False),
+        }
+        return np.select(list(tests.values()), list(tests), "iteration_limit")
+
+
+def _weighted(mass: NDArray[Any], log: NDArray[Any]) -> NDArray[Any]:
+    """sum of mass * log over bins, 0 * -inf counting as 0."""
+    return np.where(mass == 0, mass.dtype.type(0), mass * log).sum(axis=1)
+
+
+def _report(result: SinkhornResult, tol: Any) -> None:
+    status = np.atleast_1d(result.status).ravel()
+    failed = np.flatnonzero(np.isin(status, ("nan", "overflow", "underflow")))
+    if len(failed):
+        i = failed[0]
+        warnings.warn(
+            f"{len(failed)} of {len(status)} rows failed, the first is row {i} with status {status[i]!r}; their values "
+            'mean nothing: use domain="log", float64 or a smaller lam',
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    slow = np.flatnonzero(status == "iteration_limit")
+    if tol and len(slow) and not len(failed):
+        warnings.warn(
+            f"{len(slow)} of {len(status)} rows did not reach tol={tol!r} in max_iter iterations, the first is row {slow[0]} "
+            f"with marginal error {np.atleast_1d(result.marginal_error).ravel()[slow[0]]:.3g}: raise max_iter or tol",
+            RuntimeWarning,
+            stacklevel=3,
+        )
