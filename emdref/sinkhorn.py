@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -184,9 +184,9 @@ def sinkhorn(
         run = _Run(rows, plan, lam, switches, _tolerance(tol, rows, plan, lam, space_or_cost))
         run.start(_initial(init, rows, switches))
         results = run.go(max_iter, stops)
-    result = results.pop(max_iter)
+    result = results[max_iter]
     _report(result, tol)
-    return SinkhornResult(**{**vars(result), "checkpoints": {k: r for k, r in results.items() if k in stops}})
+    return replace(result, checkpoints={k: results[k] for k in stops})
 
 
 def _variant(name: object) -> Variant:

@@ -54,7 +54,7 @@ def parse(line):
     lemmas, n_pointers, pointers = rest[:end:2], rest[end : end + 1], rest[end + 1 :]
     if n_pointers != [f"{len(pointers) // 4:03d}"] or len(pointers) % 4:
         raise ValueError
-    links = zip(pointers[::4], pointers[1::4])
+    links = zip(pointers[::4], pointers[1::4], strict=True)
     return "n" + offset, Synset(tuple(lemmas), frozenset("n" + to for link, to in links if link in ("@", "@i")))
 
 

@@ -1,0 +1,95 @@
+"""The command line: ``python -m analysis [NAME] [--toy] [--out DIR]``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from analysis.scripts import NAMES
+from emdref.inputs import count
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one script or all; the process's exit status."""
+    arguments = vars(_parser().parse_args(argv))
+    name, listing = arguments.pop("name", None), arguments.pop("list", False)
+    if listing:
+        for each in NAMES:
+            print(f"{each:20s} {_summary(each)}")
+        return 0
+    from analysis.script import Options, run  # after the arguments are known to be good: this imports Matplotlib
+
+    scripts = {each: import_module(f"analysis.scripts.{each}") for each in ([name] if name else NAMES)}
+    arguments.setdefault("jobs", _processors())
+    try:
+        found = run(scripts, Options(**arguments))
+    except RuntimeError as error:
+        print(f"analysis: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("analysis: interrupted; the figures finished so far are kept, the same command starts again", file=sys.stderr)
+        return 130
+    _print_claims(found)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    shared.add_argument("--out", type=Path, metavar="DIR", help="folder for the results (default: figures)")
+    shared.add_argument("--toy", action="store_true", help="seconds instead of minutes: to try the script, not to cite")
+    shared.add_argument("--seed", type=_seed, help="of all random numbers (default: 0)")
+    shared.add_argument("--jobs", type=_jobs, help="cells computed at once (default: the processors available)")
+    shared.add_argument("--redraw", action="store_true", help="draw again from the CSV files, compute nothing")
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis",
+        description="Regenerate the papers' figures: NAME.csv, NAME.svg and NAME.json. Without NAME: all of them.",
+        parents=[shared],
+    )
+    parser.add_argument("--list", action="store_true", default=False, help="list the names and stop")
+    names = parser.add_subparsers(dest="name", metavar="NAME", title="one figure alone")
+    for each in NAMES:
+        text = import_module(f"analysis.scripts.{each}").__doc__
+        names.add_parser(
+            each,
+            parents=[shared],
+            help=_summary(each),
+            description=text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    return parser
+
+
+def _summary(name: str) -> str:
+    return import_module(f"analysis.scripts.{name}").__doc__.strip().splitlines()[0]
+
+
+def _jobs(text: str) -> int:
+    try:
+        return count(int(text), "--jobs")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} must be an integer >= 0")
+    return int(text)
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _print_claims(found: dict) -> None:
+    print("\nWhat the papers claim, and what was found:")
+    for name, claims in found.items():
+        for claim in claims:
+            print(f"\n{name} ({claim.source})\n  claimed: {claim.claimed}\n  found:   {claim.found}")
+            print(f"  -> {'holds' if claim.holds else 'DOES NOT HOLD'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
