@@ -376,7 +376,7 @@ def _report(result: SinkhornResult, tol: Any) -> None:
     if len(failed):
         i = failed[0]
         warnings.warn(
-            f"{len(failed)} of {len(status)} rows failed, the first is row {i} with status {status[i]!r}; their values "
+            f"{len(failed)} of {len(status)} rows failed, the first is row {i} with status '{status[i]}'; their values "
             'mean nothing: use domain="log", float64 or a smaller lam',
             RuntimeWarning,
             stacklevel=3,

@@ -1,0 +1,289 @@
+"""Sinkhorn against an explicit plan in extended precision, POT, and the theory of the entropic optimum."""
+
+import warnings
+
+import numpy as np
+import ot
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import entropy
+
+import emdref
+import sinkhorn_oracle
+from emdref.kernels import cpu
+
+VARIANTS = ("paper", "frogner", "cuturi", "caffe", "mocha")
+WAYS = [(k, d) for k in ("dense", "space") for d in ("linear", "log")]
+SPACES = {
+    "chain": emdref.Chain(gaps=[0.5, 1.0, 0.0, 2.0, 0.3]),
+    "tree": emdref.Tree([3, 0, 0, -1, 3, 4, 4, 4, 6], [1, 0.5, 2, 0, 0.7, 0, 1.5, 1, 0.2], bins=[1, 2, 5, 8, 7, 4]),
+}
+
+
+def histograms(rng, shape, dtype=np.float64, empty=0.0):
+    x = np.exp(rng.normal(size=shape)) * (rng.random(shape) >= empty)
+    x[..., 0] += 0.1
+    return (x / x.sum(-1, keepdims=True)).astype(dtype)
+
+
+def pair(seed, n=6, **kwargs):
+    rng = np.random.default_rng(seed)
+    return histograms(rng, n, **kwargs), histograms(rng, n, **kwargs)
+
+
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(("kernel", "domain"), WAYS)
+@pytest.mark.parametrize("empty", [0.0, 0.5])
+def test_every_variant_kernel_and_domain_is_the_definition(name, variant, kernel, domain, empty):
+    space = SPACES[name]
+    p, q = pair(7, empty=empty)
+    got = emdref.sinkhorn(p, q, space, 1.7, max_iter=9, variant=variant, kernel=kernel, domain=domain)
+    want = sinkhorn_oracle.sinkhorn(variant, p, q, space.distance_matrix(), 1.7, 9)
+    for field in ("value", "objective", "grad", "log_u", "log_v", "marginal_error"):
+        # 9 iterations of two products of 6 terms and two divisions: some 200 roundings
+        assert_allclose(getattr(got, field), want[field].astype(float), rtol=4e-14, atol=4e-14, err_msg=field)
+    assert got.status == "iteration_limit"
+    assert got.n_iter == 9
+
+
+@pytest.mark.parametrize(("kernel", "domain"), WAYS)
+def test_float32_in_float32_out(kernel, domain):
+    p, q = pair(3, dtype=np.float32)
+    got = emdref.sinkhorn(p, q, SPACES["tree"], 2.0, max_iter=20, kernel=kernel, domain=domain)
+    want = sinkhorn_oracle.sinkhorn("paper", p, q, SPACES["tree"].distance_matrix(), 2.0, 20)
+    assert {got.value.dtype, got.grad.dtype, got.log_u.dtype, got.marginal_error.dtype} == {np.dtype(np.float32)}
+    assert_allclose(got.value, float(want["value"]), rtol=1e-5)
+    assert_allclose(got.grad, want["grad"].astype(float), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("lam", [0.1, 3.0, 10.0])
+def test_tree_kernel_is_the_dense_product_entry_by_entry(dtype, lam):
+    tree, rng = emdref.wordnet_tree(), np.random.default_rng(0)
+    from emdref.plans import SpaceLinear, SpaceLog
+
+    x = np.ascontiguousarray(histograms(rng, (3, tree.n_bins), dtype).T)
+    want = np.exp(-lam * tree.distance_matrix() - 1) @ x.astype(np.float64)
+    got = SpaceLinear(tree, dtype, dtype(lam), 1).times(x)
+    # exp is off by lam M / 2 eps where its argument was rounded, sums of non-negative terms by eps a level
+    eps = np.finfo(dtype).eps
+    assert_allclose(got, want, rtol=(40 + 4 * lam) * eps)
+    with np.errstate(divide="ignore"):
+        logs = SpaceLog(tree, dtype, dtype(lam), 1).times(np.log(x))
+    assert_allclose(logs, np.log(want), atol=(40 + 30 * lam) * eps)
+
+
+@pytest.mark.parametrize("lam", [1e-3, 1.0, 1e3])
+def test_log_domain_against_dense_logsumexp(lam):
+    space = SPACES["tree"]
+    p, q = pair(11)
+    a, b = (emdref.sinkhorn(p, q, space, lam, max_iter=30, kernel=k, domain="log") for k in ("space", "dense"))
+    assert_allclose(a.log_u, b.log_u, rtol=1e-13, atol=1e-13 * max(1, lam))
+    assert_allclose(a.value, b.value, rtol=1e-11)
+
+
+def test_dense_against_pot_under_the_same_cap():
+    tree = SPACES["tree"]
+    p, q = pair(5)
+    plan, log = ot.bregman.sinkhorn_log(p, q, tree.distance_matrix(), 1 / 2.5, numItermax=20, stopThr=0, log=True, warn=False)
+    got = emdref.sinkhorn(p, q, tree, 2.5, max_iter=20, kernel="dense", variant="caffe")
+    cost = got.objective - (plan * np.log(plan)).sum() / 2.5  # POT updates u last and keeps v, as Caffe does
+    assert_allclose(cost, (plan * tree.distance_matrix()).sum(), rtol=1e-12)
+    assert_allclose(got.log_u - got.log_u.mean(), log["log_u"] - log["log_u"].mean(), atol=1e-12)
+
+
+@pytest.mark.parametrize("domain", ["linear", "log"])
+def test_rows_do_not_depend_on_batch_or_threads(domain):
+    tree, rng = emdref.wordnet_tree(), np.random.default_rng(2)
+    p, q = histograms(rng, (70, 1000)), histograms(rng, (70, 1000))
+    with cpu.threads(1):
+        whole = emdref.sinkhorn(p, q, tree, 2.0, max_iter=4, domain=domain)
+        part = emdref.sinkhorn(p[33:36], q[33:36], tree, 2.0, max_iter=4, domain=domain)
+    with cpu.threads(2):
+        split = emdref.sinkhorn(p, q, tree, 2.0, max_iter=4, domain=domain)
+    for field in ("value", "objective", "grad", "log_v", "marginal_error"):
+        assert_array_equal(getattr(whole, field), getattr(split, field))
+        assert_array_equal(getattr(whole, field)[33:36], getattr(part, field))
+
+
+def test_checkpoints_are_the_shorter_runs():
+    p, q = pair(1)
+    run = emdref.sinkhorn(p, q, SPACES["chain"], 3.0, max_iter=50, checkpoints=(50, 5, 10))
+    assert list(run.checkpoints) == [5, 10, 50]
+    for k, point in run.checkpoints.items():
+        short = emdref.sinkhorn(p, q, SPACES["chain"], 3.0, max_iter=k)
+        assert point.value == short.value
+        assert_array_equal(point.grad, short.grad)
+        assert point.n_iter == k
+
+
+@pytest.mark.parametrize("domain", ["linear", "log"])
+def test_warm_start_goes_on_where_it_stopped(domain):
+    p, q = pair(1)
+    first = emdref.sinkhorn(p, q, SPACES["tree"], 3.0, max_iter=5, domain=domain)
+    second = emdref.sinkhorn(p, q, SPACES["tree"], 3.0, max_iter=5, domain=domain, init=(first.log_u, first.log_v))
+    whole = emdref.sinkhorn(p, q, SPACES["tree"], 3.0, max_iter=10, domain=domain)
+    assert_allclose(second.log_u, whole.log_u, rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("kernel", "domain"), WAYS)
+def test_automatic_tolerance_is_reached(dtype, kernel, domain):
+    rng = np.random.default_rng(4)
+    p, q = histograms(rng, (5, 6), dtype), histograms(rng, (5, 6), dtype)
+    got = emdref.sinkhorn(p, q, SPACES["tree"], 1.0, max_iter=5000, tol="auto", kernel=kernel, domain=domain)
+    assert got.converged.all()
+    assert (got.n_iter < 5000).all()
+    assert len(set(got.n_iter)) > 1  # rows stop by themselves
+
+
+@pytest.mark.parametrize("lam", [0.5, 5.0, 50.0])
+def test_at_convergence_the_gap_to_emd_is_bounded_by_the_entropy(lam):
+    p, q = pair(9)
+    got = emdref.sinkhorn(p, q, SPACES["chain"], lam, max_iter=200_000, tol=1e-12, domain="log")
+    assert got.status == "converged"
+    gap = got.value - emdref.emd(p, q, SPACES["chain"])
+    assert -1e-10 <= gap <= min(entropy(p), entropy(q)) / lam
+
+
+def test_gradient_is_that_of_the_objective():
+    p, q = pair(13)
+    rng, h = np.random.default_rng(0), 1e-6
+    direction = rng.normal(size=6)
+    direction -= direction.mean()
+
+    def objective(x):
+        return emdref.sinkhorn(x, q, SPACES["tree"], 2.0, max_iter=20_000, tol=1e-15, domain="log")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # 1e-15 is out of reach: run on to the cap
+        slope = (objective(p + h * direction).objective - objective(p - h * direction).objective) / (2 * h)
+        grad = objective(p).grad
+    # rounding 1e-16 / h = 1e-10, third derivatives of order 1 / p^2 times h^2 less
+    assert_allclose(grad @ direction, slope, rtol=1e-8)
+
+
+def test_one_hot_target_is_exact_after_one_iteration():
+    tree, p = emdref.wordnet_tree(), histograms(np.random.default_rng(0), 1000)
+    q = np.eye(1000)[17]
+    got = emdref.sinkhorn(p, q, tree, 3.0, max_iter=1)
+    assert_allclose(got.value, emdref.emd(p, q, tree), rtol=1e-13)
+
+
+def test_cost_matrix_equals_its_space():
+    p, q = pair(21)
+    space = SPACES["chain"]
+    a = emdref.sinkhorn(p, q, space.distance_matrix(), 2.0)
+    b = emdref.sinkhorn(p, q, space, 2.0, kernel="dense")
+    assert a.value == b.value
+
+
+def test_a_failing_row_is_flagged_and_leaves_the_others_alone():
+    tree, rng = emdref.wordnet_tree(), np.random.default_rng(0)
+    p, q = histograms(rng, (3, 1000), np.float32), histograms(rng, (3, 1000), np.float32)
+    q[1] = np.eye(1000, dtype=np.float32)[5]  # K underflows in its column: far bins divide by 0
+    q[0], q[2] = p[0], p[2]  # the diagonal of K is enough for these
+    with pytest.warns(RuntimeWarning, match=r"1 of 3 rows failed, the first is row 1 with status 'nan'.*domain=\"log\"") as log:
+        got = emdref.sinkhorn(p, q, tree, 50.0, max_iter=5)
+    assert len(log) == 1
+    assert got.status.tolist() == ["iteration_limit", "nan", "iteration_limit"]
+    alone = emdref.sinkhorn(p[[0, 2]], q[[0, 2]], tree, 50.0, max_iter=5)
+    assert_array_equal(got.value[[0, 2]], alone.value)
+
+
+def test_status_underflow_when_the_kernel_lost_what_the_plan_needs():
+    tree, rng = emdref.wordnet_tree(), np.random.default_rng(0)
+    p, q = histograms(rng, 1000, np.float32), histograms(rng, 1000, np.float32)
+    with pytest.warns(RuntimeWarning, match="'underflow'"):
+        got = emdref.sinkhorn(p, q, tree, 100.0, max_iter=2, kernel="dense")
+    assert got.status == "underflow"  # exp(-100 M) is 0 off the diagonal, and no plan on the diagonal has these marginals
+    assert got.marginal_error > 0.1
+
+
+def test_status_overflow():
+    p = np.array([1e36, 1e35], np.float32)
+    with pytest.warns(RuntimeWarning, match="'overflow'"):
+        got = emdref.sinkhorn(p, p[::-1], emdref.Chain(gaps=[1e5]), 5e-5, max_iter=5)
+    assert got.status == "overflow"
+    assert got.value == np.inf  # some 9e40, beyond float32
+
+
+def test_log_domain_never_fails_where_linear_does():
+    tree, rng = emdref.wordnet_tree(), np.random.default_rng(0)
+    p, q = histograms(rng, (2, 1000)), histograms(rng, (2, 1000))
+    got = emdref.sinkhorn(p, q, tree, 1e3, max_iter=5, domain="log")
+    assert got.status.tolist() == ["iteration_limit"] * 2
+    assert np.isfinite(got.value).all()
+
+
+def test_iteration_cap_warns_only_if_a_tolerance_was_asked_for():
+    p, q = pair(2)
+    assert emdref.sinkhorn(p, q, SPACES["tree"], 5.0, max_iter=1).converged is np.False_
+    with pytest.warns(RuntimeWarning, match="1 of 1 rows did not reach tol=1e-12 in max_iter iterations"):
+        emdref.sinkhorn(p, q, SPACES["tree"], 5.0, max_iter=1, tol=1e-12)
+
+
+def test_dtype_argument_converts_first():
+    p, q = pair(2)
+    got = emdref.sinkhorn(p, q, SPACES["tree"], 1.0, dtype=np.float32)
+    want = emdref.sinkhorn(p.astype(np.float32), q.astype(np.float32), SPACES["tree"], 1.0)
+    assert got.value.dtype == np.float32
+    assert got.value == want.value
+
+
+def test_leading_axes_are_broadcast():
+    rng = np.random.default_rng(0)
+    p, q = histograms(rng, (2, 1, 6)), histograms(rng, (3, 6))
+    got = emdref.sinkhorn(p, q, SPACES["tree"], 1.0, max_iter=3)
+    one = emdref.sinkhorn(p[1, 0], q[2], SPACES["tree"], 1.0, max_iter=3)
+    assert got.value.shape == (2, 3)
+    assert got.grad.shape == (2, 3, 6)
+    assert got.value[1, 2] == one.value
+    assert isinstance(one.status, str)
+
+
+P = np.full(3, 1 / 3)
+C = emdref.Chain(3)
+ASYMMETRIC = np.array([[0, 1, 2], [1, 0, 1], [2.5, 1, 0]])
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "arguments"),
+    [
+        (ValueError, "lam = 0.0 must be finite and > 0", {"lam": 0}),
+        (ValueError, "lam = -1.0 must be", {"lam": -1}),
+        (ValueError, "lam = nan must be", {"lam": np.nan}),
+        (TypeError, "lam must be a real number, not str", {"lam": "3"}),
+        (ValueError, "max_iter = 0 must be >= 1", {"max_iter": 0}),
+        (TypeError, "max_iter must be an integer, not float", {"max_iter": 2.0}),
+        (ValueError, "tol = -1.0 must be", {"tol": -1.0}),
+        (ValueError, "tol='tight' must be a number", {"tol": "tight"}),
+        (ValueError, "variant='torch' is not one of paper, frogner", {"variant": "torch"}),
+        (ValueError, "kernel='sparse' is not one of auto, dense, space", {"kernel": "sparse"}),
+        (ValueError, "domain='exp' is not one of linear, log", {"domain": "exp"}),
+        (ValueError, "checkpoints holds 200, beyond max_iter = 100", {"checkpoints": (200,)}),
+        (ValueError, "checkpoints = 0 must be >= 1", {"checkpoints": (0,)}),
+        (NotImplementedError, "unrolled=True", {"unrolled": True}),
+        (RuntimeError, "device='cuda'", {"device": "cuda"}),
+        (TypeError, "must be float32 or float64", {"dtype": np.float16}),
+        (ValueError, "init must be a pair", {"init": np.zeros(3)}),
+        (ValueError, r"log_v has shape \(2,\), expected \(3,\)", {"init": (np.zeros(3), np.zeros(2))}),
+        (ValueError, "log_u must be finite or -inf", {"init": (np.full(3, np.nan), np.zeros(3))}),
+        (ValueError, r"cost\[0, 2\] = 2.0 differs from its mirror image", {"space_or_cost": ASYMMETRIC}),
+        (ValueError, r"cost\[1, 1\] = 1.0 lies on the diagonal", {"space_or_cost": np.ones((3, 3)) - np.diag([1, 0, 1])}),
+        (ValueError, r"cost\[0, 1\] = -1.0 must be finite", {"space_or_cost": -C.distance_matrix()}),
+        (ValueError, r"cost has shape \(2, 3\)", {"space_or_cost": np.ones((2, 3))}),
+        (ValueError, 'kernel="space" needs', {"space_or_cost": C.distance_matrix(), "kernel": "space"}),
+        (ValueError, r"p has shape \(3,\), its last axis must be the space's 4 bins", {"space_or_cost": emdref.Chain(4)}),
+        (ValueError, r"p\[1\] = -1.0: a histogram holds no negative mass", {"p": [1, -1.0, 1]}),
+        (ValueError, r"q\[0\] = nan", {"q": [np.nan, 1, 0]}),
+        (ValueError, "p has total 2 and q 1", {"p": 2 * P}),
+        (ValueError, r"p\[:\] is all zeros", {"p": np.zeros(3)}),
+        (TypeError, "p is float32 and q is float64", {"p": P.astype(np.float32)}),
+    ],
+)
+def test_bad_input(error, match, arguments):
+    call = {"p": P, "q": P, "space_or_cost": C, "lam": 1.0} | arguments
+    with pytest.raises(error, match=match):
+        emdref.sinkhorn(**call)
