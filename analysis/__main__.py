@@ -30,7 +30,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"analysis: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("analysis: interrupted; the figures finished so far are kept, the same command starts again", file=sys.stderr)
+        print(
+            "analysis: interrupted; the figures finished so far are kept, the same command starts again",
+            file=sys.stderr,
+        )
         return 130
     _print_claims(found)
     return 0

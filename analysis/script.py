@@ -85,7 +85,9 @@ def prepare(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise RuntimeError(f"--out {folder}: figures cannot be written there ({error.strerror}); choose another") from None
+        raise RuntimeError(
+            f"--out {folder}: figures cannot be written there ({error.strerror}); choose another"
+        ) from None
 
 
 def run(scripts: dict[str, Script], options: Options) -> dict[str, list[Claim]]:

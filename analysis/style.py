@@ -10,7 +10,15 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 COLUMN, PAGE = 3.4, 7.1  # inches
-BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000"
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+    "#000000",
+)
 GREY = "#7F7F7F"
 
 _RC = {

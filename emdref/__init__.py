@@ -5,7 +5,7 @@ frameworks run it.  Papers: arXiv 1611.07573 and its ICML 2016 workshop precurso
 """
 
 from emdref import exact
-from emdref._version import __version__
+from emdref._version import __version__ as __version__
 from emdref.emd import emd, emd_grad, emd_value_and_grad, flow
 from emdref.sinkhorn import SinkhornResult, sinkhorn
 from emdref.spaces import Chain, Tree

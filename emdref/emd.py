@@ -317,8 +317,8 @@ def _rounded(x: NDArray[np.float64], dtype, what: str):
     if beyond.any():
         row = int(np.argwhere(beyond)[0][0])
         warnings.warn(
-            f"{int(beyond.sum())} entries of the {what} are beyond the range of {dtype} and are inf, the first in row {row}; "
-            "scale the costs or the masses down",
+            f"{int(beyond.sum())} entries of the {what} are beyond the range of {dtype} and are inf, the first in "
+            f"row {row}; scale the costs or the masses down",
             RuntimeWarning,
             stacklevel=5,
         )

@@ -1,6 +1,7 @@
 """Validation of histograms and options, done once in each public function.
 
-Every message names the argument, the row and the bin, the amount, and the way out; nothing is cast, clipped or rescaled.
+Every message names the argument, the row and the bin, the amount, and the way out; nothing is cast,
+clipped or rescaled.
 """
 
 import math
@@ -70,7 +71,9 @@ def device(where: object, *arrays: object) -> None:
         raise RuntimeError(f"device={where!r}: this version of emdref has CPU kernels only; leave device=None")
     for array in arrays:
         if hasattr(array, "__cuda_array_interface__"):
-            raise RuntimeError("the input lies on a GPU and this version of emdref has CPU kernels only; copy it to the host")
+            raise RuntimeError(
+                "the input lies on a GPU and this version of emdref has CPU kernels only; copy it to the host"
+            )
 
 
 def histogram(x: Any, name: str) -> NDArray[Any]:
@@ -82,7 +85,7 @@ def histogram(x: Any, name: str) -> NDArray[Any]:
         return array.astype(np.float64)
     if array.dtype.newbyteorder("=") not in _FLOATS:
         raise TypeError(
-            f"{name} has dtype {array.dtype}: give float32 or float64 (or integers below 2**53); nothing is cast silently"
+            f"{name} has dtype {array.dtype}: give float32 or float64 (integers below 2**53 count as float64)"
         )
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 

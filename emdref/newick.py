@@ -106,7 +106,8 @@ class _Reader:
         lengths, missing = self.length[1:], [v for v, x in enumerate(self.length) if x is None and v > 0]
         if missing and len(missing) < len(lengths):
             raise ValueError(
-                f"Newick: node {missing[0]} ({self.label[missing[0]]!r}) has no branch length and others do: give all or none"
+                f"Newick: node {missing[0]} ({self.label[missing[0]]!r}) has no branch length and others do: "
+                "give all or none"
             )
         costs = [0.0] + ([1.0] * len(lengths) if missing else lengths)
         tips = [v for v, inner in enumerate(self.inner) if not inner]

@@ -84,7 +84,7 @@ class Log:
 class Plan(Protocol):
     """The plan T = diag(u) K diag(v), never formed."""
 
-    domain: "type[Linear] | type[Log]"
+    domain: type[Linear] | type[Log]
     lost: bool  # whether some entry of K is 0
 
     def times(self, v: Array) -> Array:

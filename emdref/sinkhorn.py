@@ -104,7 +104,8 @@ def sinkhorn(
     """Sinkhorn distance and gradient by Algorithm 1 of arXiv 1611.07573, in the variants that frameworks run.
 
     Alternates v = q / (K^T u) and u = p / (K v) with K = exp(-lam M - 1), so that the plan T = diag(u) K diag(v)
-    minimises <T, M> + <T, log T> / lam over plans with marginals p and q (Eq. 3 with the sign of its entropy put right).
+    minimises <T, M> + <T, log T> / lam over plans with marginals p and q (Eq. 3, the sign of its entropy put
+    right).
 
     Parameters
     ----------
@@ -217,7 +218,9 @@ def _matrix(cost: Any) -> NDArray[Any]:
     """A checked cost matrix."""
     m = np.asarray(cost)
     if m.dtype.kind not in "iuf":
-        raise TypeError(f"cost must be a Chain, a Tree or a matrix of real numbers, not {type(cost).__name__} of {m.dtype}")
+        raise TypeError(
+            f"cost must be a Chain, a Tree or a matrix of real numbers, not {type(cost).__name__} of {m.dtype}"
+        )
     if m.ndim != 2 or m.shape[0] != m.shape[1] or len(m) == 0:
         raise ValueError(f"cost has shape {m.shape}, expected (N, N)")
     m = m.astype(np.float64)
@@ -334,7 +337,9 @@ class _Run:
         error = np.maximum(np.abs(row_mass - p).sum(axis=1), np.abs(column_mass - q).sum(axis=1))
         log_u, log_v = domain.to_log(u).T, domain.to_log(v).T
         cost = plan.cost(u, v)
-        entropy = _weighted(row_mass, log_u) + _weighted(column_mass, log_v) - self.switches.shift * row_mass.sum(axis=1)
+        entropy = (
+            _weighted(row_mass, log_u) + _weighted(column_mass, log_v) - self.switches.shift * row_mass.sum(axis=1)
+        )
         objective = entropy / self.lam
         value = cost if self.switches.value == "cost" else objective
         status = self._status(value, log_u, log_v, error)
@@ -384,8 +389,8 @@ def _report(result: SinkhornResult, tol: Any) -> None:
     slow = np.flatnonzero(status == "iteration_limit")
     if tol and len(slow) and not len(failed):
         warnings.warn(
-            f"{len(slow)} of {len(status)} rows did not reach tol={tol!r} in max_iter iterations, the first is row {slow[0]} "
-            f"with marginal error {np.atleast_1d(result.marginal_error).ravel()[slow[0]]:.3g}: raise max_iter or tol",
+            f"{len(slow)} of {len(status)} rows did not reach tol={tol!r} in max_iter iterations, the first is row "
+            f"{slow[0]} with marginal error {np.ravel(result.marginal_error)[slow[0]]:.3g}: raise max_iter or tol",
             RuntimeWarning,
             stacklevel=3,
         )

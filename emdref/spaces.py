@@ -235,7 +235,9 @@ class Tree(Space):
             child = number.setdefault(edge[0], len(number))
             parent = number.setdefault(edge[1], len(number))
             if child in above:
-                raise ValueError(f"edges[{at}]: node {edge[0]!r} has a second parent {edge[1]!r}; a tree's node has one")
+                raise ValueError(
+                    f"edges[{at}]: node {edge[0]!r} has a second parent {edge[1]!r}; a tree's node has one"
+                )
             above[child] = (parent, edge[2] if len(edge) == 3 else 1.0)
         if not number:
             raise ValueError("edges is empty: give at least one (child, parent, cost) triple")
@@ -256,11 +258,14 @@ class Tree(Space):
             raise ValueError("graph is a multigraph: a tree has one edge between two nodes")
         if graph.number_of_edges() != len(number) - 1:
             raise ValueError(
-                f"graph has {len(number)} nodes and {graph.number_of_edges()} edges: a tree has one edge fewer than nodes"
+                f"graph has {len(number)} nodes and {graph.number_of_edges()} edges: a tree has one edge fewer than "
+                "nodes"
             )
         missing = [(a, b) for a, b, data in graph.edges(data=True) if weight not in data]
         if missing and len(missing) < graph.number_of_edges():
-            raise ValueError(f"edge {missing[0]!r} has no attribute {weight!r} and others do: give all edges one or none")
+            raise ValueError(
+                f"edge {missing[0]!r} has no attribute {weight!r} and others do: give all edges one or none"
+            )
         undirected = graph.to_undirected(as_view=True) if graph.is_directed() else graph
         parent, cost = np.full(len(number), -2), np.zeros(len(number))
         parent[number[root]] = -1
@@ -359,7 +364,8 @@ def _gaps_of(positions: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(down):
         k = down[0]
         raise ValueError(
-            f"positions[{k + 1}] = {positions[k + 1]} comes after {positions[k]}: sort the positions (and the bins with them)"
+            f"positions[{k + 1}] = {positions[k + 1]} comes after {positions[k]}: "
+            "sort the positions (and the bins with them)"
         )
     return _costs(gaps, "gap between positions")
 
@@ -397,7 +403,9 @@ def _edge_costs(cost: Any, parent: NDArray[np.int64], root: int) -> NDArray[np.f
     else:
         costs = _floats(cost, "cost")
         if len(costs) != len(parent):
-            raise ValueError(f"cost has {len(costs)} entries for {len(parent)} nodes: give one for each (the root's is ignored)")
+            raise ValueError(
+                f"cost has {len(costs)} entries for {len(parent)} nodes: give one for each (the root's is ignored)"
+            )
     costs[root] = 0.0
     return _costs(costs, "cost")
 

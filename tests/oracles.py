@@ -3,7 +3,10 @@
 A tree is (parent, cost, bins) with -1 at the root.  A chain is handled by its own prefix sums.
 """
 
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from fractions import Fraction
+
+_DIGITS = Context(prec=80, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
 
 
 def below(parent, bins):
@@ -74,3 +77,39 @@ def grad(p, q, edges, rho, gauge):
         return [(x - mean) / mass for x in r]
     mean = sum(r) / n
     return [(x - mean) * (n if gauge == "scaled" else 1) for x in r]
+
+
+def power(x, rho):
+    """x**rho for a Fraction x >= 0 and a real rho, to 75 digits."""
+    if x == 0:
+        return Fraction(0)
+    base = _DIGITS.divide(Decimal(x.numerator), Decimal(x.denominator))
+    return Fraction(_DIGITS.power(base, Decimal(float(rho))))
+
+
+def emd_real(p, q, edges, rho):
+    """Eqs. (10) and (13) for a real rho, to 75 digits."""
+    phi = flow(p, q, edges)
+    return sum((cost * power(abs(phi[e]), rho) for e, (cost, _) in edges.items()), Fraction(0))
+
+
+def raw_grad_real(p, q, edges, rho):
+    """Eqs. (11) and (15) for a real rho > 1, to 75 digits."""
+    phi = flow(p, q, edges)
+    r = [Fraction(0)] * len(p)
+    for e, (cost, under) in edges.items():
+        slope = Fraction(float(rho)) * cost * sign(phi[e]) * power(abs(phi[e]), float(rho) - 1)
+        for k in under:
+            r[k] += slope
+    return r
+
+
+def mean_under(p, r):
+    """<p, r>."""
+    return sum(a * b for a, b in zip(p, r, strict=True))
+
+
+def slope_along(f, x, d, step):
+    """Derivative of f at x along d by the five-point rule: exact where f is a polynomial of degree <= 4 on the points."""
+    at = [f([a + i * step * b for a, b in zip(x, d, strict=True)]) for i in (-2, -1, 1, 2)]
+    return (at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * step)

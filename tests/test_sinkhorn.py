@@ -86,7 +86,9 @@ def test_log_domain_against_dense_logsumexp(lam):
 def test_dense_against_pot_under_the_same_cap():
     tree = SPACES["tree"]
     p, q = pair(5)
-    plan, log = ot.bregman.sinkhorn_log(p, q, tree.distance_matrix(), 1 / 2.5, numItermax=20, stopThr=0, log=True, warn=False)
+    plan, log = ot.bregman.sinkhorn_log(
+        p, q, tree.distance_matrix(), 1 / 2.5, numItermax=20, stopThr=0, log=True, warn=False
+    )
     got = emdref.sinkhorn(p, q, tree, 2.5, max_iter=20, kernel="dense", variant="caffe")
     cost = got.objective - (plan * np.log(plan)).sum() / 2.5  # POT updates u last and keeps v, as Caffe does
     assert_allclose(cost, (plan * tree.distance_matrix()).sum(), rtol=1e-12)
@@ -184,7 +186,9 @@ def test_a_failing_row_is_flagged_and_leaves_the_others_alone():
     p, q = histograms(rng, (3, 1000), np.float32), histograms(rng, (3, 1000), np.float32)
     q[1] = np.eye(1000, dtype=np.float32)[5]  # K underflows in its column: far bins divide by 0
     q[0], q[2] = p[0], p[2]  # the diagonal of K is enough for these
-    with pytest.warns(RuntimeWarning, match=r"1 of 3 rows failed, the first is row 1 with status 'nan'.*domain=\"log\"") as log:
+    with pytest.warns(
+        RuntimeWarning, match=r"1 of 3 rows failed, the first is row 1 with status 'nan'.*domain=\"log\""
+    ) as log:
         got = emdref.sinkhorn(p, q, tree, 50.0, max_iter=5)
     assert len(log) == 1
     assert got.status.tolist() == ["iteration_limit", "nan", "iteration_limit"]
@@ -197,7 +201,9 @@ def test_status_underflow_when_the_kernel_lost_what_the_plan_needs():
     p, q = histograms(rng, 1000, np.float32), histograms(rng, 1000, np.float32)
     with pytest.warns(RuntimeWarning, match="'underflow'"):
         got = emdref.sinkhorn(p, q, tree, 100.0, max_iter=2, kernel="dense")
-    assert got.status == "underflow"  # exp(-100 M) is 0 off the diagonal, and no plan on the diagonal has these marginals
+    assert (
+        got.status == "underflow"
+    )  # exp(-100 M) is 0 off the diagonal, and no plan on the diagonal has these marginals
     assert got.marginal_error > 0.1
 
 
@@ -271,11 +277,19 @@ ASYMMETRIC = np.array([[0, 1, 2], [1, 0, 1], [2.5, 1, 0]])
         (ValueError, r"log_v has shape \(2,\), expected \(3,\)", {"init": (np.zeros(3), np.zeros(2))}),
         (ValueError, "log_u must be finite or -inf", {"init": (np.full(3, np.nan), np.zeros(3))}),
         (ValueError, r"cost\[0, 2\] = 2.0 differs from its mirror image", {"space_or_cost": ASYMMETRIC}),
-        (ValueError, r"cost\[1, 1\] = 1.0 lies on the diagonal", {"space_or_cost": np.ones((3, 3)) - np.diag([1, 0, 1])}),
+        (
+            ValueError,
+            r"cost\[1, 1\] = 1.0 lies on the diagonal",
+            {"space_or_cost": np.ones((3, 3)) - np.diag([1, 0, 1])},
+        ),
         (ValueError, r"cost\[0, 1\] = -1.0 must be finite", {"space_or_cost": -C.distance_matrix()}),
         (ValueError, r"cost has shape \(2, 3\)", {"space_or_cost": np.ones((2, 3))}),
         (ValueError, 'kernel="space" needs', {"space_or_cost": C.distance_matrix(), "kernel": "space"}),
-        (ValueError, r"p has shape \(3,\), its last axis must be the space's 4 bins", {"space_or_cost": emdref.Chain(4)}),
+        (
+            ValueError,
+            r"p has shape \(3,\), its last axis must be the space's 4 bins",
+            {"space_or_cost": emdref.Chain(4)},
+        ),
         (ValueError, r"p\[1\] = -1.0: a histogram holds no negative mass", {"p": [1, -1.0, 1]}),
         (ValueError, r"q\[0\] = nan", {"q": [np.nan, 1, 0]}),
         (ValueError, "p has total 2 and q 1", {"p": 2 * P}),

@@ -18,6 +18,7 @@ DTYPES = ("float64",)
 PRINTED = {"grad_emd": (1.5, -0.5, -1.5, 0.5), "grad_emd2": (0.5, -0.1, -0.7, 0.3)}
 NAMES = ("animals", "vehicles", "lion", "elephant", "van", "car")  # ours: the paper shows pictures
 PLACES = ((0.5, 1.0), (2.5, 1.0), (0.0, 0.0), (1.0, 0.0), (2.0, 0.0), (3.0, 0.0))
+SIDES = {1: (0, 5, "center"), 2: (-6, 2, "right"), 3: (6, 2, "left"), 4: (-6, 2, "right"), 5: (6, 2, "left")}
 
 
 def cells(options: Options) -> list[Cell]:
@@ -38,7 +39,13 @@ def _compute() -> list[dict]:
     }
     rows = []
     for node in range(tree.n_nodes):
-        row = {"node": node, "name": NAMES[node], "parent": tree.parent[node], "cost": tree.cost[node], "phi": phi[node]}
+        row = {
+            "node": node,
+            "name": NAMES[node],
+            "parent": tree.parent[node],
+            "cost": tree.cost[node],
+            "phi": phi[node],
+        }
         at = np.flatnonzero(tree.bins == node)
         rows.append(row | {name: values[at[0]] if len(at) else np.nan for name, values in columns.items()})
     return rows
@@ -71,8 +78,12 @@ def draw(table: pd.DataFrame):
     fig, (top, low) = style.figure(style.COLUMN, 3.6, 2, gridspec_kw={"height_ratios": [1.1, 1]}, sharex=True)
     _draw_tree(top, table)
     leaves = table.dropna(subset="f")
-    series = (("f", "prediction f", style.SKY), ("y", "label y", style.GREY),
-              ("grad_emd", "∇EMD", style.BLUE), ("grad_emd2", "∇EMD²", style.RED))
+    series = (
+        ("f", "prediction f", style.SKY),
+        ("y", "label y", style.GREY),
+        ("grad_emd", "∇EMD", style.BLUE),
+        ("grad_emd2", "∇EMD²", style.RED),
+    )
     for i, (name, label, colour) in enumerate(series):
         bars = low.bar(np.arange(4) + 0.2 * (i - 1.5), leaves[name], 0.19, color=colour, label=label)
         low.bar_label(bars, fmt="%.1f", fontsize=5.5, padding=1)
@@ -92,14 +103,15 @@ def _draw_tree(axes, table: pd.DataFrame) -> None:
             end, start = PLACES[row.parent], (x, y)
             if row.phi < 0:
                 start, end = end, start
-            arrow = {"arrowstyle": "-|>", "linewidth": 10 * abs(row.phi), "color": style.ORANGE,
-                     "shrinkA": 9, "shrinkB": 9, "mutation_scale": 8 + 12 * abs(row.phi)}
+            arrow = {"arrowstyle": "-|>", "linewidth": 10 * abs(row.phi), "color": style.ORANGE}
+            arrow |= {"shrinkA": 9, "shrinkB": 9, "mutation_scale": 8 + 12 * abs(row.phi)}
             axes.annotate("", end, start, arrowprops=arrow)
             middle = (0.5 * (start[0] + end[0]), 0.5 * (start[1] + end[1]))
-            axes.annotate(f"|φ| = {abs(row.phi):.1f}", middle, (0, 9), textcoords="offset points", ha="center", fontsize=6.5)
+            dx, dy, side = SIDES[row.node]
+            axes.annotate(f"{abs(row.phi):.1f}", middle, (dx, dy), textcoords="offset points", ha=side, fontsize=7)
         axes.plot(x, y, "o", color="white", markeredgecolor=style.BLACK, markersize=7, zorder=3)
-        axes.annotate(row.name if row.parent < 0 or row.node == 1 else "", (x, y), (0, 8),
-                      textcoords="offset points", ha="center")
+        if row.node < 2:
+            axes.annotate(row.name, (x, y), (0, 8), textcoords="offset points", ha="center")
     axes.set_ylim(-0.3, 1.4)
     axes.set_axis_off()
-    axes.set_title("flow of mass along the branches")
+    axes.set_title("flow |φ| along the branches (mass)")

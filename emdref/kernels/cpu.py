@@ -10,6 +10,7 @@ import contextvars
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def over_columns(kernel, columns, args, *, work=0):
 
 def _blocks(size, count):
     edges = [size * i // count for i in range(count + 1)]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(pairwise(edges))
 
 
 @row
@@ -160,9 +161,7 @@ def emd_twolimb(p, q, value, grad, unsafe, parent, cost, m, bin_node, rho, norma
     for i in range(p.shape[0]):
         unsafe[i] = not _settled_flow(p[i], q[i], parent, bin_node, normalize, h, l, err)
         if not unsafe[i]:
-            unsafe[i] = not _finish(
-                p[i], h, l, err, cost, m, parent, bin_node, rho, gauge, rh, rl, value, grad, i
-            )
+            unsafe[i] = not _finish(p[i], h, l, err, cost, m, parent, bin_node, rho, gauge, rh, rl, value, grad, i)
 
 
 @loop

@@ -5,8 +5,8 @@ R[root] = S[root] and R[v] = (1 - a_v^2) S[v] + a_v R[parent].  R at a bin's nod
 so nothing cancels.  The same lines serve the linear domain (+, *) and the log domain (logaddexp, +).
 
 Arrays hold bins first, histograms last: (N, rows).  Tiles of `_TILE` rows are worked on together, rows innermost, each
-row by itself, so that the batch around a row does not matter.  Nodes stand in breadth-first order: ``parent[v] < v`` and
-siblings side by side.
+row by itself, so that the batch around a row does not matter.  Nodes stand in breadth-first order: ``parent[v] < v``
+and siblings side by side.
 """
 
 import math

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import os
 from pathlib import Path
+from typing import ClassVar
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
@@ -77,7 +78,7 @@ class _SourcesLocator(_CacheLocator):
 
 
 class _SourcesCacheImpl(CompileResultCacheImpl):
-    _locator_classes = [_SourcesLocator]
+    _locator_classes: ClassVar = [_SourcesLocator]
 
 
 class _SourcesCache(FunctionCache):

@@ -2,9 +2,9 @@
 
 Sums run through TwoSum into two float64 limbs; whatever falls off the second limb is added, as an absolute value, to
 ``err``.  After ``settle``, ``h[v] + l[v]`` differs from the exact phi by less than ``1.01 err[v]`` (1.01 covers the
-rounding of err itself), so a sign is certain where ``|h| > 2 err``.  A row in which any sign is not certain, or in which
-the errors could move the value or the gradient by 2**-56, or which leaves the range of float64 on the way, is reported
-as unsafe: the caller does it again in exact integers.
+rounding of err itself), so a sign is certain where ``|h| > 2 err``.  A row in which any sign is not certain, or in
+which the errors could move the value or the gradient by 2**-56, or which leaves the range of float64 on the way, is
+reported as unsafe: the caller does it again in exact integers.
 
 Nodes stand in topological order: ``parent[v] < v`` and node 0 is the root.
 """

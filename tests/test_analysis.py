@@ -1,0 +1,124 @@
+"""The command line and what a script leaves behind, at toy size."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import __main__ as command
+from analysis import script, shapes, targets
+from analysis.script import Options
+from analysis.scripts import NAMES
+
+
+def test_list_names_every_script_with_a_line(capsys):
+    assert command.main(["--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(NAMES)
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+def test_unknown_name_lists_the_names(capsys):
+    with pytest.raises(SystemExit) as stop:
+        command.main(["figure2"])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert "figure2" in error
+    assert all(name in error for name in NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_of_a_script_is_its_docstring(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        command.main([name, "--help"])
+    assert stop.value.code == 0
+    assert "--toy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["--jobs", "0"], ["--jobs", "two"], ["--seed", "-1"], ["slides", "--seed", "x"]])
+def test_bad_options_stop_before_anything_runs(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        command.main(arguments)
+    assert stop.value.code == 2
+    assert arguments[-2] in capsys.readouterr().err
+
+
+def test_unwritable_folder_is_refused_before_anything_runs(tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert command.main(["slides", "--out", str(tmp_path / "file" / "figures")]) == 1
+    assert "figures cannot be written there" in capsys.readouterr().err
+
+
+def test_redraw_without_data_says_so(tmp_path, capsys):
+    assert command.main(["slides", "--redraw", "--out", str(tmp_path)]) == 1
+    assert "slides.csv does not exist: run without --redraw first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["figure1_ellyvan", "slides"])
+def test_a_script_leaves_data_picture_and_record_and_repeats(name, tmp_path, capsys):
+    for folder in ("one", "two"):
+        assert command.main(["--toy", name, "--out", str(tmp_path / folder)]) == 0
+    for suffix in ("csv", "svg", "json"):
+        first, second = ((tmp_path / folder / f"{name}.{suffix}").read_bytes() for folder in ("one", "two"))
+        assert first == second
+    record = json.loads((tmp_path / "one" / f"{name}.json").read_text())
+    assert record["seed"] == 0
+    assert record["toy"] is True
+    assert record["claims"]
+    assert "claimed:" in capsys.readouterr().out
+    assert not [f for f in os.listdir(tmp_path / "one") if f.startswith(".")]
+
+
+def test_a_script_whose_claim_breaks_does_not_draw(tmp_path):
+    command.main(["figure1_ellyvan", "--out", str(tmp_path)])
+    (tmp_path / "figure1_ellyvan.svg").unlink()
+    path = tmp_path / "figure1_ellyvan.csv"
+    table = pd.read_csv(path)
+    table.loc[table.f.notna(), "grad_emd"] += 0.1
+    table.to_csv(path, index=False)
+    with pytest.raises(AssertionError, match="grad_emd is not as printed"):
+        command.main(["figure1_ellyvan", "--redraw", "--out", str(tmp_path)])
+    assert not (tmp_path / "figure1_ellyvan.svg").exists()
+
+
+def test_interrupt_ends_with_a_message(tmp_path, capsys, monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    from analysis.scripts import slides
+
+    monkeypatch.setattr(slides, "cells", lambda options: [script.Cell(interrupted)])
+    assert command.main(["slides", "--out", str(tmp_path)]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_blas_is_told_to_use_one_thread():
+    code = "import os, analysis; print(os.environ['OPENBLAS_NUM_THREADS'])"
+    clean = {k: v for k, v in os.environ.items() if not k.endswith("NUM_THREADS")}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean, check=True)
+    assert run.stdout.strip() == "1"
+
+
+def test_pairs_are_histograms_and_repeat():
+    first, again = (targets.pairs(Options(seed=3), 1000, 2, 3) for _ in range(2))
+    np.testing.assert_array_equal(first.p, again.p)
+    np.testing.assert_array_equal(first.q, again.q)
+    assert first.target == ["softmax 1"] * 2 + ["softmax 2"] * 2 + ["softmax 4"] * 2 + ["ReaL"] * 3 + ["one-hot"] * 3
+    np.testing.assert_allclose(first.q.sum(1), 1)
+    assert ((first.q[6:9] > 0).sum(1) >= 2).all()
+    assert ((first.q[9:] > 0).sum(1) == 1).all()
+
+
+def test_shapes():
+    assert shapes.roughness(np.arange(5.0)) == 1
+    assert shapes.roughness(np.array([0.0, 1, 0, 1, 0])) == 4
+    assert shapes.reach(np.array([1.0, 0, 0, 0.5])) == 0.5
+    np.testing.assert_allclose(shapes.angle(np.array([1.0, 0]), np.array([[1.0, 1], [-2, 0]])), [45, 180])
+    step = 1e-6 * np.eye(4)[2]
+    p, q = np.array([0.1, 0.2, 0.3, 0.4]), np.full(4, 0.25)
+    slope = (shapes.mse(p + step, q) - shapes.mse(p - step, q)) / 2e-6
+    np.testing.assert_allclose(shapes.grad_mse(p, q)[2], slope, rtol=1e-8)
