@@ -94,7 +94,7 @@ def run(scripts: dict[str, Script], options: Options) -> dict[str, list[Claim]]:
     """Run scripts one after the other under one progress bar; the claims of each, by name."""
     prepare(options.out)
     work = {name: [] if options.redraw else script.cells(options) for name, script in scripts.items()}
-    total = sum(cell.weight for cells in work.values() for cell in cells)
+    total = sum(cell.weight for cells in work.values() for cell in cells) + 1e-6  # sums of floats may run over
     layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} elapsed, about {remaining} left"
     found = {}
     with tqdm(total=total, bar_format=layout, disable=options.redraw) as bar:

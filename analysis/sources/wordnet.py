@@ -91,8 +91,9 @@ def read_nouns(path):
     if not version:
         raise ValueError(f"{path}: no line of its header names WordNet 3.0; {GET_NOUNS}")
     for wnid, synset in nouns.items():
-        for missing in sorted(synset.hypernyms - nouns.keys()):
-            raise ValueError(f"{path}: {missing}, a hypernym of {wnid}, is missing: the file is cut short; {GET_NOUNS}")
+        missing = [above for above in sorted(synset.hypernyms) if above not in nouns]
+        if missing:
+            raise ValueError(f"{path}: {missing[0]}, a hypernym of {wnid}, is missing: file cut short; {GET_NOUNS}")
     return nouns
 
 
