@@ -335,7 +335,7 @@ class _Run:
         u, v = self.u, domain.divide(self.q, self.ktu) if self.switches.refreshes_v else self.v
         row_mass, column_mass = domain.mass(u, plan.times(v)).T, domain.mass(v, self.ktu).T
         error = np.maximum(np.abs(row_mass - p).sum(axis=1), np.abs(column_mass - q).sum(axis=1))
-        log_u, log_v = domain.to_log(u).T, domain.to_log(v).T
+        log_u, log_v = (np.array(domain.to_log(x).T, order="C") for x in (u, v))  # copies: u is updated in place
         cost = plan.cost(u, v)
         entropy = (
             _weighted(row_mass, log_u) + _weighted(column_mass, log_v) - self.switches.shift * row_mass.sum(axis=1)

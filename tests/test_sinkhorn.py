@@ -121,6 +121,22 @@ def test_checkpoints_are_the_shorter_runs():
 
 
 @pytest.mark.parametrize("domain", ["linear", "log"])
+@pytest.mark.parametrize("variant", ["paper", "caffe"])
+def test_checkpoints_stay_what_they_were_while_other_rows_go_on(domain, variant):
+    rng = np.random.default_rng(8)
+    p, q = histograms(rng, (3, 6)), histograms(rng, (3, 6))
+    q[1] = np.eye(6)[2]  # converges at once
+    how = {"variant": variant, "domain": domain, "tol": 1e-12}
+    run = emdref.sinkhorn(p, q, SPACES["chain"], 1.0, max_iter=400, checkpoints=(3, 6), **how)
+    assert run.n_iter[1] == 1
+    for k, point in run.checkpoints.items():
+        with pytest.warns(RuntimeWarning, match="did not reach tol"):
+            short = emdref.sinkhorn(p, q, SPACES["chain"], 1.0, max_iter=k, **how)
+        assert_array_equal(point.log_u, short.log_u)
+        assert_array_equal(point.log_v, short.log_v)
+
+
+@pytest.mark.parametrize("domain", ["linear", "log"])
 def test_warm_start_goes_on_where_it_stopped(domain):
     p, q = pair(1)
     first = emdref.sinkhorn(p, q, SPACES["tree"], 3.0, max_iter=5, domain=domain)

@@ -266,7 +266,7 @@ def test_command_writes_nothing_on_bad_input(write, tmp_path, capsys):
 
 
 def test_label_sets_of_two_or_more_are_counted(tmp_path):
-    (tmp_path / "in").write_text("[[], [3], [7, 3], [10, 3, 7], [3, 7], [10, 3], [9, 10]]", "ascii")
+    (tmp_path / "in").write_text("[[], [3], [9, 10], [7, 3], [10, 3], [10, 3, 7], [3, 7]]", "ascii")
     real_labels.write(real_labels.build(tmp_path / "in", 11, 7), tmp_path / "out")
     assert (tmp_path / "out").read_text("ascii") == "labels,images\n3 7,2\n3 7 10,1\n3 10,1\n9 10,1\n"
 
