@@ -67,7 +67,9 @@ def count(value: object, name: str) -> int:
 
 def device(where: object, *arrays: object) -> None:
     """Refuse what needs a GPU: this version computes on the CPU alone."""
-    if where not in (None, "cpu"):
+    if where not in (None, "cpu", "cuda"):
+        raise ValueError(f"device={where!r} is not one of None, 'cpu'")
+    if where == "cuda":
         raise RuntimeError(f"device={where!r}: this version of emdref has CPU kernels only; leave device=None")
     for array in arrays:
         if hasattr(array, "__cuda_array_interface__"):

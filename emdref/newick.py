@@ -3,6 +3,7 @@
 import gzip
 import os
 import re
+import warnings
 from pathlib import Path
 
 _TOKEN = re.compile(
@@ -103,12 +104,19 @@ class _Reader:
     def finish(self, end):
         if not self.ended:
             raise ValueError(f"Newick: the text ends at character {end} without a ';'")
-        lengths, missing = self.length[1:], [v for v, x in enumerate(self.length) if x is None and v > 0]
-        if missing and len(missing) < len(lengths):
-            raise ValueError(
-                f"Newick: node {missing[0]} ({self.label[missing[0]]!r}) has no branch length and others do: "
-                "give all or none"
-            )
-        costs = [0.0] + ([1.0] * len(lengths) if missing else lengths)
         tips = [v for v, inner in enumerate(self.inner) if not inner]
-        return self.parent, costs, self.label, tips
+        return self.parent, [0.0, *self._costs()], self.label, tips
+
+    def _costs(self):
+        """Costs of all nodes but the root."""
+        missing = [v for v, x in enumerate(self.length) if x is None and v > 0]
+        if len(missing) == len(self.length) - 1:
+            return [1.0] * len(missing)
+        if missing:
+            warnings.warn(
+                f"Newick: {len(missing)} of {len(self.length) - 1} branches have no length and cost 0, the first is that "
+                f"of node {missing[0]} ({self.label[missing[0]]!r})",
+                UserWarning,
+                stacklevel=5,
+            )
+        return [0.0 if x is None else x for x in self.length[1:]]

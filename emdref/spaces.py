@@ -286,8 +286,8 @@ class Tree(Space):
         """Tree of Newick text (a str) or of a Newick file (a path, ``.gz`` allowed).
 
         Bins are the tips in the order they stand in the text, labels the names as written (quotes removed, underscores
-        kept).  Branch lengths are the costs; if no branch has one every cost is 1, if only some have one that is an
-        error.  A length at the root is ignored.
+        kept).  Branch lengths are the costs; if no branch has one every cost is 1, if only some lack one those cost 0,
+        as UniFrac's implementations count them, and a UserWarning says how many.  A length at the root is ignored.
 
         Examples
         --------
