@@ -149,7 +149,8 @@ def check_masses(rows: Batch, way_out: str) -> None:
     p_mass, q_mass = _totals(rows.p), _totals(rows.q)
     if not (np.isfinite(p_mass).all() and np.isfinite(q_mass).all()):  # compare 2**-64 of everything
         small = rows._replace(p=np.ldexp(rows.p, -64), q=np.ldexp(rows.q, -64))
-        return check_masses(small, f"(these are 2**-64 of the totals, which overflow); {way_out}")
+        check_masses(small, f"(these are 2**-64 of the totals, which overflow); {way_out}")
+        return
     off = ~(np.abs(p_mass - q_mass) <= tolerance * np.maximum(p_mass, q_mass))
     if off.any():
         i = int(np.argmax(off))

@@ -114,8 +114,8 @@ class _Reader:
             return [1.0] * len(missing)
         if missing:
             warnings.warn(
-                f"Newick: {len(missing)} of {len(self.length) - 1} branches have no length and cost 0, the first is that "
-                f"of node {missing[0]} ({self.label[missing[0]]!r})",
+                f"Newick: {len(missing)} of {len(self.length) - 1} branches have no length and cost 0, the first is "
+                f"that of node {missing[0]} ({self.label[missing[0]]!r})",
                 UserWarning,
                 stacklevel=5,
             )

@@ -1,8 +1,8 @@
 """Beside Figure 3: the paper's remark that SD works best on few bins and for a small ratio of the distances.
 
-Dense float32, 100 iterations, softmax pairs of logits with spread 2, on stars (all distances equal), chains (the largest
-distance is N - 1 times the smallest) and the WordNet tree (13 times).  For each space lambda is chosen as well as it can
-be: the value shown is the least median error over a grid of lambda from 0.01 to 100 per smallest distance.
+Dense float32, 100 iterations, softmax pairs of logits with spread 2, on stars (all distances equal), chains (the
+largest distance is N - 1 times the smallest) and the WordNet tree (13 times).  For each space lambda is chosen as well
+as it can be: the value shown is the least median error over a grid of lambda from 0.01 to 100 per smallest distance.
 """
 
 from __future__ import annotations
