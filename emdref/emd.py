@@ -1,14 +1,12 @@
 """Exact Earth Mover's Distance on chains and trees: value, gradient, flow."""
 
-import math
 import warnings
-from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import exact, gauges, inputs
+from emdref import fallback, gauges, inputs
 from emdref.gauges import Gauge
 from emdref.inputs import Accuracy, Batch, Mass
 from emdref.kernels import cpu
@@ -76,7 +74,9 @@ def emd(
     np.float64(1.0)
     """
     rows = _rows(p, q, space, mass, accuracy, device)
-    return _evaluate(rows, space, inputs.exponent(rho), mass, accuracy, None)[0]
+    value, _ = _evaluate(rows, space, inputs.exponent(rho), mass, accuracy, None)
+    _warn_beyond(value=value)
+    return rows.as_rows(value)
 
 
 def emd_grad(
@@ -130,7 +130,11 @@ def emd_grad(
     >>> emdref.emd_grad([0.5, 0.5, 0.0], [0.0, 0.5, 0.5], emdref.Chain(3))
     array([ 1.,  0., -1.])
     """
-    return emd_value_and_grad(p, q, space, rho, gauge=gauge, mass=mass, accuracy=accuracy, device=device)[1]
+    code, rho = gauges.code(gauge), inputs.exponent(rho)
+    rows = _rows(p, q, space, mass, accuracy, device)
+    _, grad = _evaluate(rows, space, rho, mass, accuracy, code)
+    _warn_beyond(gradient=grad)
+    return rows.as_rows(grad)
 
 
 def emd_value_and_grad(
@@ -164,8 +168,9 @@ def emd_value_and_grad(
     rows = _rows(p, q, space, mass, accuracy, device)
     value, grad = _evaluate(rows, space, rho, mass, accuracy, code)
     if code == gauges.NORMALIZED and mass != "normalize":
-        value = _evaluate(rows, space, rho, mass, accuracy, None)[0]
-    return value, grad
+        value, _ = _evaluate(rows, space, rho, mass, accuracy, None)
+    _warn_beyond(value=value, gradient=grad)
+    return rows.as_rows(value), rows.as_rows(grad)
 
 
 def flow(
@@ -200,6 +205,8 @@ def flow(
     """
     rows = _rows(p, q, space, mass, accuracy, device)
     layout, normalize = space._layout, mass == "normalize"
+    position = np.argsort(layout.order)  # of each node in the kernels' order
+    edges = slice(-1) if isinstance(space, Chain) else slice(None)  # the root comes last on a chain and has no edge
     work = space.n_nodes
     if accuracy == "native":
         phi = np.empty((len(rows.p), work), rows.p.dtype)
@@ -211,14 +218,12 @@ def flow(
         shared = (layout.parent, layout.bin_node, normalize)
         cpu.over_rows(cpu.flow_twolimb, (p64, q64, phi, unsafe), shared, work=work)
         for i in np.flatnonzero(unsafe):
-            high, _ = _exact_flow(p64[i], q64[i], space, normalize)
-            phi[i] = high
-        phi = _rounded(phi, rows.p.dtype, "flow")
-    if isinstance(space, Chain):
-        return rows.as_rows(phi[:, :0:-1])
-    own = np.zeros_like(phi)
-    own[:, layout.order[1:]] = phi[:, 1:]
-    return rows.as_rows(own)
+            phi[i, position[edges]] = fallback.flow(p64[i], q64[i], space, normalize)
+        phi = _rounded(phi, rows)
+    phi[:, 0] = 0  # what is left at the root crosses no edge
+    result = np.ascontiguousarray(phi[:, position[edges]])
+    _warn_beyond(flow=result)
+    return rows.as_rows(result)
 
 
 def _rows(p, q, space, mass, accuracy, device) -> Batch:
@@ -233,20 +238,22 @@ def _rows(p, q, space, mass, accuracy, device) -> Batch:
     return rows
 
 
-def _evaluate(rows: Batch, space: Space, rho, mass, accuracy, gauge) -> "tuple[Any, Any]":
-    """Value, and gradient in the gauge of that code (none if None), in the caller's shape."""
+def _evaluate(
+    rows: Batch, space: Space, rho: float, mass: str, accuracy: str, gauge: "int | None"
+) -> "tuple[NDArray[Any], NDArray[Any]]":
+    """Value, and gradient in the gauge of that code (empty for None), a row a pair."""
     normalize = mass == "normalize" or gauge == gauges.NORMALIZED
     compute = _native if accuracy == "native" else _compensated
-    value, grad = compute(rows, space, rho, normalize, gauge)
-    return rows.as_rows(value), rows.as_rows(grad) if gauge is not None else None
+    return compute(rows, space, rho, normalize, gauge)
 
 
 def _native(rows: Batch, space: Space, rho, normalize, gauge):
     dtype, layout = rows.p.dtype, space._layout
     value = np.empty(len(rows.p), dtype)
     grad = np.empty(rows.p.shape if gauge is not None else (0, space.n_bins), dtype)
-    cost = layout.cost.astype(dtype)
-    shared = (layout.parent, cost, layout.bin_node, dtype.type(rho), normalize, gauge or 0)
+    with np.errstate(over="ignore"):
+        cost, exponent = layout.cost.astype(dtype), dtype.type(rho)
+    shared = (layout.parent, cost, layout.bin_node, exponent, normalize, gauge or 0)
     cpu.over_rows(cpu.emd_native, (rows.p, rows.q, value, grad), shared, work=space.n_nodes)
     return value, grad
 
@@ -256,70 +263,35 @@ def _compensated(rows: Batch, space: Space, rho, normalize, gauge):
     layout = space._layout
     value, unsafe = np.empty(len(p)), np.zeros(len(p), bool)
     grad = np.empty(p.shape if gauge is not None else (0, space.n_bins))
-    shared = (layout.parent, layout.cost, layout.cost_exponent, layout.bin_node, rho, normalize, gauge or 0)
+    shared = (layout.parent, layout.cost, layout.bin_node, rho, normalize, gauge or 0)
     cpu.over_rows(cpu.emd_twolimb, (p, q, value, grad, unsafe), shared, work=space.n_nodes)
     for i in np.flatnonzero(unsafe):
-        redo = _redo_exactly if rho in (1, 2, 3, 4) else _redo_from_exact_flow
-        value[i], row_grad = redo(p[i], q[i], space, rho, normalize, gauge)
+        value[i], row_grad = fallback.emd(p[i], q[i], space, rho, normalize, gauges.name(gauge))
         if gauge is not None:
             grad[i] = row_grad
-    return _rounded(value, rows.p.dtype, "value"), _rounded(grad, rows.p.dtype, "gradient")
+    return _rounded(value, rows), _rounded(grad, rows)
 
 
 def _as_float64(rows: Batch) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
     return rows.p.astype(np.float64, copy=False), rows.q.astype(np.float64, copy=False)
 
 
-def _redo_exactly(p, q, space, rho, normalize, gauge):
-    """One row in exact rationals, rounded at the end."""
-    rho = int(rho)
-    value = _to_float(exact.emd(p, q, space, rho, normalize=normalize))
-    if gauge is None:
-        return value, None
-    name = next(name for name, code in gauges.CODES.items() if code == gauge)
-    return value, [_to_float(g) for g in exact.grad(p, q, space, rho, gauge=name, normalize=normalize)]
-
-
-def _redo_from_exact_flow(p, q, space, rho, normalize, gauge):
-    """One row from exact flows: signs are right, the rest is as good as pow."""
-    layout = space._layout
-    high, low = _exact_flow(p, q, space, normalize)
-    value = np.empty(1)
-    grad = np.empty((1 if gauge is not None else 0, space.n_bins))
-    shared = (layout.parent, layout.cost, layout.cost_exponent, layout.bin_node, rho, gauge or 0)
-    cpu.emd_from_flow(p[None], high[None], low[None], value, grad, *shared)
-    return value[0], grad[0] if gauge is not None else None
-
-
-def _exact_flow(p, q, space, normalize):
-    """Two limbs of each exact flow, in the kernels' node order."""
-    phi = exact.flow(p, q, space, normalize=normalize)
-    own = [*phi, Fraction(0)] if isinstance(space, Chain) else phi
-    high = [_to_float(f) for f in own]
-    low = [_to_float(f - Fraction(x)) if np.isfinite(x) else 0.0 for f, x in zip(own, high, strict=True)]
-    order = space._layout.order
-    return np.array(high)[order], np.array(low)[order]
-
-
-def _to_float(x: Fraction) -> float:
-    """The nearest float64, inf beyond its range."""
-    try:
-        return x.numerator / x.denominator
-    except OverflowError:
-        return math.inf if x > 0 else -math.inf
-
-
-def _rounded(x: NDArray[np.float64], dtype, what: str):
-    """Cast results to the caller's dtype and say once if some are beyond it."""
+def _rounded(x: NDArray[np.float64], rows: Batch) -> NDArray[Any]:
+    """Results in the caller's dtype."""
     with np.errstate(over="ignore", under="ignore"):
-        out = x.astype(dtype, copy=False)
-    beyond = np.isinf(out)
-    if beyond.any():
-        row = int(np.argwhere(beyond)[0][0])
-        warnings.warn(
-            f"{int(beyond.sum())} entries of the {what} are beyond the range of {dtype} and are inf, the first in "
-            f"row {row}; scale the costs or the masses down",
-            RuntimeWarning,
-            stacklevel=5,
-        )
-    return out
+        return x.astype(rows.p.dtype, copy=False)
+
+
+def _warn_beyond(**results: NDArray[Any]) -> None:
+    """Say once, at the caller's caller, which results are beyond the dtype's range."""
+    for what, x in results.items():
+        beyond = np.isinf(x)
+        if beyond.any():
+            row = int(np.argwhere(beyond)[0][0])
+            warnings.warn(
+                f"{int(beyond.sum())} entries of the {what} are beyond the range of {x.dtype} and are inf, the first "
+                f"in row {row}; scale the costs or the masses down",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            return

@@ -7,16 +7,16 @@ Mass policies do not apply: totals may differ, the difference rests at the root 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import accumulate
-from math import lcm
-from typing import TYPE_CHECKING, Any
+from math import inf, lcm
+from numbers import Rational, Real
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from emdref.spaces import Space
+from emdref.spaces import Chain, Space
 
 __all__ = ["emd", "flow", "grad"]
 
@@ -40,7 +40,7 @@ def emd(p: Any, q: Any, space: Space, rho: int = 1, *, normalize: bool = False) 
     Raises
     ------
     TypeError, ValueError
-        A non-integer rho, a wrong length, a negative or non-finite entry.
+        A non-integer rho, a wrong length, a negative or non-finite entry, an all-zero histogram to be normalised.
 
     Examples
     --------
@@ -48,14 +48,14 @@ def emd(p: Any, q: Any, space: Space, rho: int = 1, *, normalize: bool = False) 
     >>> emdref.exact.emd([0.5, 0.5], [0.25, 0.75], emdref.Chain(2))
     Fraction(1, 4)
     """
-    row = _Row(p, q, space, normalize)
-    total = sum(c * abs(f) ** row.check(rho) for c, f in zip(row.cost, row.phi, strict=True))
+    rho, row = _exponent(rho), Row(p, q, space, normalize)
+    total = sum(c * abs(f) ** rho for c, f in zip(row.cost, row.phi, strict=True))
     return total * row.cost_unit * row.phi_unit**rho
 
 
 def flow(p: Any, q: Any, space: Space, *, normalize: bool = False) -> list[Fraction]:
     """Exact phi_e: N-1 numbers on a chain, V on a tree in its own node order (0 at the root); Eqs. (6), (14)."""
-    row = _Row(p, q, space, normalize)
+    row = Row(p, q, space, normalize)
     return [f * row.phi_unit for f in row.phi]
 
 
@@ -67,97 +67,97 @@ def grad(
     ``normalized`` is the derivative of EMD(p/|p|, q/|q|) with respect to p.  At a kink (rho = 1, phi = 0) the edge
     contributes 0.
     """
-    row = _Row(p, q, space, normalize or gauge == "normalized")
-    raw = [r * row.cost_unit * row.phi_unit ** (row.check(rho) - 1) for r in row.raw(rho)]
-    n = len(raw)
+    rho, row = _exponent(rho), Row(p, q, space, normalize or gauge == "normalized")
+    slopes = [rho * c * ((f > 0) - (f < 0)) * abs(f) ** (rho - 1) for c, f in zip(row.cost, row.phi, strict=True)]
+    unit = row.cost_unit * row.phi_unit ** (rho - 1)
+    return in_gauge([r * unit for r in row.above(slopes)], [x * row.mass_unit for x in row.p], gauge)
+
+
+def in_gauge(raw: list[Any], masses: list[Any], gauge: str) -> list[Any]:
+    """A raw gradient in another gauge (see emdref.gauges), in any arithmetic."""
     if gauge == "raw":
         return raw
     if gauge in ("zero_sum", "scaled"):
-        mean = sum(raw) / n
-        return [(r - mean) * (n if gauge == "scaled" else 1) for r in raw]
+        mean = sum(raw) / len(raw)
+        return [(r - mean) * (len(raw) if gauge == "scaled" else 1) for r in raw]
     if gauge == "normalized":
-        mass, masses = sum(row.p) * row.mass_unit, [x * row.mass_unit for x in row.p]
-        mean = sum(m * r for m, r in zip(masses, raw, strict=True)) / mass
-        return [(r - mean) / mass for r in raw]
+        total = sum(masses)
+        mean = sum(m * r for m, r in zip(masses, raw, strict=True)) / total
+        return [(r - mean) / total for r in raw]
     raise ValueError(f"gauge={gauge!r} is not one of zero_sum, raw, scaled, normalized")
 
 
-class _Row:
-    """One pair in integers: every flow is phi[e] * phi_unit, every cost cost[e] * cost_unit."""
+class Row:
+    """One pair in integers: flows are phi * phi_unit, costs cost * cost_unit, masses p * mass_unit."""
 
     def __init__(self, p: Any, q: Any, space: Space, normalize: bool) -> None:
+        if not isinstance(space, Space):
+            raise TypeError(f"space must be a Chain or a Tree, not {type(space).__name__}")
         both, self.mass_unit = _integers([*_numbers(p, "p", space.n_bins), *_numbers(q, "q", space.n_bins)])
-        self.p, self.q = both[: space.n_bins], both[space.n_bins :]
+        self.p, q = both[: space.n_bins], both[space.n_bins :]
         self.phi_unit = self.mass_unit
-        d = [a - b for a, b in zip(self.p, self.q, strict=True)]
+        d = [a - b for a, b in zip(self.p, q, strict=True)]
         if normalize:
-            a, b = sum(self.p), sum(self.q)
+            a, b = sum(self.p), sum(q)
             if not a or not b:
                 raise ValueError(f"{'q' if a else 'p'} is all zeros and cannot be normalised")
-            d = [x * b - y * a for x, y in zip(self.p, self.q, strict=True)]
+            d = [x * b - y * a for x, y in zip(self.p, q, strict=True)]
             self.phi_unit = Fraction(1, a * b)
-        self.walk = _Path(space) if hasattr(space, "gaps") else _Branches(space)
-        self.cost, self.cost_unit = _integers(self.walk.costs)
-        self.phi = self.walk.below(d)
-
-    def raw(self, rho: int) -> list[int]:
-        """r per bin in units of cost_unit * phi_unit**(rho - 1)."""
-        return self.walk.above(
-            [rho * c * ((f > 0) - (f < 0)) * abs(f) ** (rho - 1) for c, f in zip(self.cost, self.phi, strict=True)]
-        )
-
-    @staticmethod
-    def check(rho: int) -> int:
-        if int(rho) != rho:
-            raise TypeError(f"rho = {rho}: exact values exist for integer rho only")
-        if rho < 1:
-            raise ValueError(f"rho = {rho} must be >= 1")
-        return int(rho)
+        costs, below, self.above = _chain(space) if isinstance(space, Chain) else _tree(space)
+        self.cost, self.cost_unit = _integers(costs)
+        self.phi = below(d)
 
 
-class _Path:
-    """A chain: prefix sums down, suffix sums back."""
+def _chain(space: Chain) -> tuple[Sequence[float], Callable, Callable]:
+    """Costs, sums of bins below each edge, sums of edges above each bin: prefix and suffix sums."""
 
-    def __init__(self, space: Any) -> None:
-        self.costs = space.gaps
-
-    def below(self, d: list[int]) -> list[int]:
+    def below(d: list) -> list:
         return list(accumulate(d))[:-1]
 
-    def above(self, slopes: list[int]) -> list[int]:
+    def above(slopes: list) -> list:
         return list(accumulate(reversed(slopes), initial=0))[::-1]
 
+    return space.gaps, below, above
 
-class _Branches:
-    """A tree: leaves are stripped one by one, then put back in the opposite order."""
 
-    def __init__(self, space: Any) -> None:
-        self.costs, self.bins, self.parent = space.cost, space.bins.tolist(), space.parent.tolist()
-        waiting = [0] * len(self.parent)
-        for u in self.parent:
-            waiting[u] += u >= 0
-        self.strip = [v for v, children in enumerate(waiting) if children == 0]
-        for v in self.strip:
-            u = self.parent[v]
-            if u >= 0:
-                waiting[u] -= 1
-                if waiting[u] == 0:
-                    self.strip.append(u)
+def _tree(space: Any) -> tuple[Sequence[float], Callable, Callable]:
+    """The same on a tree: leaves are stripped one by one, then put back in the opposite order."""
+    parent, bins = space.parent.tolist(), space.bins.tolist()
+    waiting = [0] * len(parent)
+    for u in parent:
+        waiting[u] += u >= 0
+    strip = [v for v, children in enumerate(waiting) if children == 0]
+    for v in strip:  # grows as it is walked
+        u = parent[v]
+        if u >= 0:
+            waiting[u] -= 1
+            if waiting[u] == 0:
+                strip.append(u)
 
-    def below(self, d: list[int]) -> list[int]:
-        phi = [0] * len(self.parent)
-        for v, x in zip(self.bins, d, strict=True):
+    def below(d: list) -> list:
+        phi = [0] * len(parent)
+        for v, x in zip(bins, d, strict=True):
             phi[v] = x
-        for v in self.strip[:-1]:
-            phi[self.parent[v]] += phi[v]
-        phi[self.strip[-1]] = 0  # what is left at the root crosses no edge
+        for v in strip[:-1]:
+            phi[parent[v]] += phi[v]
+        phi[strip[-1]] = 0  # what is left at the root crosses no edge
         return phi
 
-    def above(self, slopes: list[int]) -> list[int]:
-        r = [0] * len(self.parent)
-        for v in reversed(self.strip[:-1]):
-            r[v] = r[self.parent[v]] + slopes[v]
-        return [r[v] for v in self.bins]
+    def above(slopes: list) -> list:
+        r = [0] * len(parent)
+        for v in reversed(strip[:-1]):
+            r[v] = r[parent[v]] + slopes[v]
+        return [r[v] for v in bins]
+
+    return space.cost, below, above
+
+
+def _exponent(rho: Any) -> int:
+    if not isinstance(rho, (Real, np.integer, np.floating)) or rho != rho or rho in (inf, -inf) or int(rho) != rho:
+        raise TypeError(f"rho = {rho}: exact values exist for integer rho only")
+    if rho < 1:
+        raise ValueError(f"rho = {rho} must be >= 1")
+    return int(rho)
 
 
 def _numbers(x: Any, name: str, size: int) -> Sequence[Any]:
@@ -166,7 +166,9 @@ def _numbers(x: Any, name: str, size: int) -> Sequence[Any]:
         raise ValueError(f"{name} has shape {np.shape(values)}, expected one histogram of the space's {size} bins")
     values = values if isinstance(values, (list, tuple)) else values.tolist()
     for k, value in enumerate(values):
-        if not 0 <= value < float("inf"):
+        if not isinstance(value, (Rational, float, np.integer, np.floating)):
+            raise TypeError(f"{name}[{k}] = {value!r} is not a real number: give floats, integers or Fractions")
+        if not 0 <= value < inf:
             raise ValueError(f"{name}[{k}] = {value}: a histogram holds finite mass >= 0")
     return values
 

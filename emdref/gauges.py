@@ -21,6 +21,11 @@ CODES = {"raw": RAW, "zero_sum": ZERO_SUM, "scaled": SCALED, "normalized": NORMA
 
 def code(gauge: str) -> int:
     """The kernels' number for a gauge's name."""
-    if gauge not in CODES:
+    if not isinstance(gauge, str) or gauge not in CODES:
         raise ValueError(f"gauge={gauge!r} is not one of {', '.join(get_args(Gauge))}")
     return CODES[gauge]
+
+
+def name(code: "int | None") -> "str | None":
+    """The gauge's name for a kernel's number, None for None."""
+    return next((gauge for gauge, number in CODES.items() if number == code), None)

@@ -51,6 +51,8 @@ def _real(value, name, holds, rule):
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a real number, not {type(value).__name__}") from None
+    except OverflowError:
+        raise ValueError(f"{name} is beyond the range of float64; it {rule}") from None
     if not (math.isfinite(number) and holds(number)):
         raise ValueError(f"{name} = {number} {rule}")
     return number

@@ -97,7 +97,7 @@ class _Reader:
 
     def _take_length(self, value, at):
         try:
-            self.length[self.node] = float(value)
+            self.length[self.node] = float(value.replace("_", "?"))  # Python would read 1_0 as 10
         except ValueError:
             raise ValueError(f"Newick: branch length {value!r} at character {at} is not a number") from None
 

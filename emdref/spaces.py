@@ -18,7 +18,6 @@ class Layout(NamedTuple):
     cost: NDArray[np.float64]  # cost of the edge to the parent; 0 at the root
     bin_node: NDArray[np.int64]  # position of each bin's node
     order: NDArray[np.int64]  # the caller's number of the node at each position
-    cost_exponent: int  # every cost is below 2**cost_exponent
 
 
 class Space:
@@ -127,9 +126,8 @@ class Chain(Space):
             cost=np.concatenate([[0.0], gaps[::-1]]),
             bin_node=np.arange(size)[::-1].copy(),
             order=np.arange(size)[::-1].copy(),
-            cost_exponent=_exponent(gaps),
         )
-        self._set(gaps=_frozen(gaps), _layout=Layout(*map(_frozen, layout[:4]), layout.cost_exponent))
+        self._set(gaps=_frozen(gaps), _layout=Layout(*map(_frozen, layout)))
 
     def to_tree(self) -> "Tree":
         """The same space as a Tree: a path rooted at the last bin, node k being bin k."""
@@ -199,14 +197,13 @@ class Tree(Space):
             cost=costs[order],
             bin_node=position[nodes],
             order=order,
-            cost_exponent=_exponent(costs),
         )
         self._set(
             parent=_frozen(parents),
             cost=_frozen(costs),
             bins=_frozen(nodes),
             labels=_frozen(_labels(labels, len(parents))),
-            _layout=Layout(*map(_frozen, layout[:4]), layout.cost_exponent),
+            _layout=Layout(*map(_frozen, layout)),
         )
 
     @property
@@ -316,10 +313,6 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     array = np.ascontiguousarray(array)
     array.setflags(write=False)
     return array
-
-
-def _exponent(costs: NDArray[np.float64]) -> int:
-    return int(np.frexp(costs.max(initial=0.0))[1])
 
 
 def _count(n: object, name: str) -> int:

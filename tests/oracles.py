@@ -7,6 +7,7 @@ from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from fractions import Fraction
 
 _DIGITS = Context(prec=80, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
+_NOTHING = Decimal("1e-400")  # far below any float
 
 
 def below(parent, bins):
@@ -31,7 +32,7 @@ def chain_edges(gaps):
 
 
 def fractions(x):
-    return [Fraction(float(v)) for v in x]
+    return [v if isinstance(v, Fraction) else Fraction(float(v)) for v in x]
 
 
 def normalized(x):
@@ -59,32 +60,26 @@ def raw_grad(p, q, edges, rho):
     phi = flow(p, q, edges)
     r = [Fraction(0)] * len(p)
     for e, (cost, under) in edges.items():
+        slope = rho * cost * sign(phi[e]) * abs(phi[e]) ** (rho - 1)
         for k in under:
-            r[k] += rho * cost * sign(phi[e]) * abs(phi[e]) ** (rho - 1)
+            r[k] += slope
     return r
 
 
-def grad(p, q, edges, rho, gauge):
-    if gauge == "normalized":
-        mass = sum(p)
-        p, q = normalized(p), normalized(q)
-    r = raw_grad(p, q, edges, rho)
-    n = len(r)
-    if gauge == "raw":
-        return r
-    if gauge == "normalized":
-        mean = sum(a * b for a, b in zip(p, r, strict=True))
-        return [(x - mean) / mass for x in r]
-    mean = sum(r) / n
-    return [(x - mean) * (n if gauge == "scaled" else 1) for x in r]
+def gauged(r, p, gauge):
+    """Raw derivatives r in another gauge; for ``normalized`` they are those at p/|p| and p is the one given."""
+    n, mass = len(r), sum(p)
+    mean = sum(a * b for a, b in zip(p, r, strict=True)) / mass if gauge == "normalized" else sum(r) / n
+    offset, factor = {"raw": (0, 1), "zero_sum": (mean, 1), "scaled": (mean, n), "normalized": (mean, 1 / mass)}[gauge]
+    return [(x - offset) * factor for x in r]
 
 
 def power(x, rho):
-    """x**rho for a Fraction x >= 0 and a real rho, to 75 digits."""
-    if x == 0:
-        return Fraction(0)
-    base = _DIGITS.divide(Decimal(x.numerator), Decimal(x.denominator))
-    return Fraction(_DIGITS.power(base, Decimal(float(rho))))
+    """x**rho for a Fraction x >= 0 and a real rho, to 75 digits; what no float can hold counts as 0."""
+    if x == 0 or rho == 0:
+        return Fraction(rho == 0)
+    y = _DIGITS.power(_DIGITS.divide(Decimal(x.numerator), Decimal(x.denominator)), Decimal(float(rho)))
+    return Fraction(y) if y > _NOTHING else Fraction(0)
 
 
 def emd_real(p, q, edges, rho):
@@ -94,7 +89,7 @@ def emd_real(p, q, edges, rho):
 
 
 def raw_grad_real(p, q, edges, rho):
-    """Eqs. (11) and (15) for a real rho > 1, to 75 digits."""
+    """Eqs. (11) and (15) for a real rho, to 75 digits."""
     phi = flow(p, q, edges)
     r = [Fraction(0)] * len(p)
     for e, (cost, under) in edges.items():
@@ -102,11 +97,6 @@ def raw_grad_real(p, q, edges, rho):
         for k in under:
             r[k] += slope
     return r
-
-
-def mean_under(p, r):
-    """<p, r>."""
-    return sum(a * b for a, b in zip(p, r, strict=True))
 
 
 def slope_along(f, x, d, step):

@@ -36,8 +36,15 @@ def threads(count: int):
 
 def _thread_count(rows: int, work: int) -> int:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = _limit.get() or int(os.environ.get("EMDREF_NUM_THREADS", 0)) or available
+    wanted = _limit.get() or _from_environment() or available
     return max(1, min(wanted, rows, work // _SERIAL_WORK + 1))
+
+
+def _from_environment() -> int:
+    text = os.environ.get("EMDREF_NUM_THREADS", "") or "0"
+    if not text.isdecimal():
+        raise ValueError(f"EMDREF_NUM_THREADS={text!r} must be an integer >= 1, or unset to use all processors")
+    return int(text)
 
 
 def over_rows(kernel, batched, shared=(), *, work=0):
@@ -109,28 +116,36 @@ def emd_native(p, q, value, grad, parent, cost, bin_node, rho, normalize, gauge)
 
 
 @row
-def _finish(p, h, l, err, cost, m, parent, bin_node, rho, gauge, rh, rl, value, grad, i):
+def _finish(p, h, l, err, cost, parent, bin_node, rho, gauge, rh, rl, value, grad, i):
     """Value and gradient of row i from its settled flow; False if two limbs were not enough."""
-    uh, ul = twolimb.unit_of_flow(h, l, cost)
-    if uh == 0.0:
-        uh = 1.0
+    uh, ul, m = twolimb.units(h, l, cost)
+    if uh == 0.0:  # nothing flows where it costs
+        value[i] = 0.0
+        if grad.shape[0] > 0:
+            grad[i] = 0.0
+        return True
     value_h, value_l, value_err, r_err = twolimb.descend(h, l, err, cost, parent, rho, uh, ul, m, rh, rl)
     fh, fl, e = twolimb.unit_power(uh, ul, rho, rho)
     value[i] = math.ldexp(mul2(value_h, value_l, fh, fl)[0], e + m)
     if grad.shape[0] > 0:
-        fh, fl, e = twolimb.unit_power(uh, ul, rho, rho - 1.0)
-        oh, ol = 0.0, 0.0
-        if gauge == _ZERO_SUM or gauge == _SCALED:
-            oh, ol = twolimb.mean_at_bins(rh, rl, bin_node)
-        if gauge == _SCALED:
-            fh, fl = mul2(fh, fl, float(p.shape[0]), 0.0)
-        if gauge == _NORMALIZED:
-            mh, ml, _, mass_exp = twolimb.mass2(p)
-            oh, ol = twolimb.mean_under(p, mh, ml, mass_exp, rh, rl, bin_node)
-            fh, fl = div2(fh, fl, mh, ml)
-            e -= mass_exp
-        twolimb.gather(rh, rl, bin_node, oh, ol, fh, fl, e + m, grad[i])
-    return twolimb.trustworthy(value_h, value_err, rh, r_err, rho)
+        _finish_gradient(p, uh, ul, m, bin_node, rho, gauge, rh, rl, grad[i])
+    return twolimb.trustworthy(value_h, value_err, rh, r_err)
+
+
+@row
+def _finish_gradient(p, uh, ul, m, bin_node, rho, gauge, rh, rl, grad):
+    fh, fl, e = twolimb.unit_power(uh, ul, rho, rho - 1.0)
+    oh, ol = 0.0, 0.0
+    if gauge == _ZERO_SUM or gauge == _SCALED:
+        oh, ol = twolimb.mean_at_bins(rh, rl, bin_node)
+    if gauge == _SCALED:
+        fh, fl = mul2(fh, fl, float(p.shape[0]), 0.0)
+    if gauge == _NORMALIZED:
+        mh, ml, _, mass_exp = twolimb.mass2(p)
+        oh, ol = twolimb.mean_under(p, mh, ml, mass_exp, rh, rl, bin_node)
+        fh, fl = div2(fh, fl, mh, ml)
+        e -= mass_exp
+    twolimb.gather(rh, rl, bin_node, oh, ol, fh, fl, e + m, grad)
 
 
 @row
@@ -154,20 +169,11 @@ def flow_twolimb(p, q, phi, unsafe, parent, bin_node, normalize):
 
 
 @loop
-def emd_twolimb(p, q, value, grad, unsafe, parent, cost, m, bin_node, rho, normalize, gauge):
+def emd_twolimb(p, q, value, grad, unsafe, parent, cost, bin_node, rho, normalize, gauge):
     nodes = parent.shape[0]
     h, l, err = np.empty(nodes), np.empty(nodes), np.empty(nodes)
     rh, rl = np.empty(nodes), np.empty(nodes)
     for i in range(p.shape[0]):
         unsafe[i] = not _settled_flow(p[i], q[i], parent, bin_node, normalize, h, l, err)
         if not unsafe[i]:
-            unsafe[i] = not _finish(p[i], h, l, err, cost, m, parent, bin_node, rho, gauge, rh, rl, value, grad, i)
-
-
-@loop
-def emd_from_flow(p, h, l, value, grad, parent, cost, m, bin_node, rho, gauge):
-    """Value and gradient from flows that are known to 2**-100 relative or exactly."""
-    nodes = parent.shape[0]
-    err, rh, rl = np.zeros(nodes), np.empty(nodes), np.empty(nodes)
-    for i in range(p.shape[0]):
-        _finish(p[i], h[i], l[i], err, cost, m, parent, bin_node, rho, gauge, rh, rl, value, grad, i)
+            unsafe[i] = not _finish(p[i], h, l, err, cost, parent, bin_node, rho, gauge, rh, rl, value, grad, i)

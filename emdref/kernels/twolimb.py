@@ -100,7 +100,8 @@ def flow_normalized(p, q, parent, bin_node, h, l, err):
         _accumulate(v, x, h, l, err)
         _accumulate(v, -a, h, l, err)
         _accumulate(v, -b, h, l, err)
-        err[v] += loss * y
+        if loss > 0 and y > 0:
+            err[v] += loss * y + (2e-323 if a < _TINY else 0.0)  # the product's error may be below the range
     _lift(parent, h, l, err)
     for v in range(1, h.shape[0]):
         a, b = two_sum(h[v], l[v])
@@ -129,16 +130,18 @@ def rounds_alone(h, err):
 
 
 @row
-def unit_of_flow(h, l, cost):
-    """The limbs of max |phi| over the edges that cost something, 0 if nothing flows there."""
-    top = 0
+def units(h, l, cost):
+    """The limbs of max |phi|, and the exponent of max cost, over the edges where both are > 0; (0, 0, 0) if none is."""
+    top, dearest = 0, 0.0
     for v in range(1, h.shape[0]):
-        if cost[v] > 0 and abs(h[v]) > (abs(h[top]) if top > 0 else 0.0):
-            top = v
+        if cost[v] > 0 and h[v] != 0.0:
+            dearest = max(dearest, cost[v])
+            if top == 0 or abs(h[v]) > abs(h[top]):
+                top = v
     if top == 0:
-        return 0.0, 0.0
+        return 0.0, 0.0, 0
     sign = math.copysign(1.0, h[top])
-    return sign * h[top], sign * l[top]
+    return sign * h[top], sign * l[top], math.frexp(dearest)[1]
 
 
 @row
@@ -153,6 +156,13 @@ def unit_power(uh, ul, rho, exponent):
     if is_small_integer(rho):
         return 1.0, 0.0, math.frexp(uh)[1] * int(exponent)
     h, l = power2(uh, ul, exponent)
+    if (h < _TINY or h == math.inf) and exponent < 1000.0:  # u = x 2**k, and k exponent = whole + part exactly
+        k = math.frexp(uh)[1]
+        whole, low = two_prod(float(k), exponent)
+        part = (whole - math.floor(whole)) + low
+        xh, xl = power2(*scale2(uh, ul, -k), exponent)
+        h, l = mul2(xh, xl, 2.0**part, 0.0)
+        return h, l, math.floor(whole)
     if h == 0.0 or h == math.inf:
         return 1.0, 0.0, -5000 if h == 0.0 else 5000
     e = math.frexp(h)[1]
@@ -205,14 +215,14 @@ def descend(h, l, err, cost, parent, rho, uh, ul, m, rh, rl):
 
 
 @row
-def trustworthy(value, value_err, r, r_err, rho):
-    """True where neither the flow's errors nor underflow can be seen in the result."""
+def trustworthy(value, value_err, r, r_err):
+    """True where neither the flow's errors nor underflow can be seen in the result of a row in which mass flows."""
     top = 0.0
     for v in range(r.shape[0]):
         top = max(top, abs(r[v]))
     if value_err > value * _RELATIVE or r_err > top * _RELATIVE:
         return False
-    return value == 0.0 or value >= _TINY or not is_small_integer(rho)
+    return value >= _TINY
 
 
 @row

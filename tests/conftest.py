@@ -1,0 +1,11 @@
+"""Hypothesis draws the same cases in every run, so that a failure in CI is a failure at home, and leaves no files."""
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis.configuration import set_hypothesis_home_dir
+
+set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "emdref-hypothesis")
+settings.register_profile("emdref", max_examples=30, deadline=None, derandomize=True, database=None)
+settings.load_profile("emdref")

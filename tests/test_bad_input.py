@@ -1,0 +1,417 @@
+"""Bad input is refused before anything is computed, by a message that names the argument, the place and the amount."""
+
+import re
+from fractions import Fraction
+
+import networkx
+import numpy as np
+import pytest
+
+import emdref
+from emdref import exact
+
+CHAIN = emdref.Chain(3)
+GOOD = [0.25, 0.25, 0.5]
+CALLS = [emdref.emd, emdref.emd_grad, emdref.emd_value_and_grad, emdref.flow]
+each_call = pytest.mark.parametrize("call", CALLS)
+
+
+def refuses(error, message):
+    """pytest.raises for a message given word for word, `...` standing for anything."""
+    return pytest.raises(error, match=".*".join(map(re.escape, message.split("..."))))
+
+
+# --- histograms -------------------------------------------------------------------------------------------------------
+
+
+@each_call
+@pytest.mark.parametrize(
+    ("p", "message"),
+    [
+        ([], "p has shape (0,), its last axis must be the space's 3 bins"),
+        (1.0, "p has shape (), its last axis must be the space's 3 bins"),
+        ([0.5, 0.5], "p has shape (2,), its last axis must be the space's 3 bins"),
+        (np.ones((3, 2)), "p has shape (3, 2), its last axis must be the space's 3 bins"),
+        ([0.5, np.nan, 0.5], "p[1] = nan: ...finite"),
+        ([0.5, 0.5, np.inf], "p[2] = inf: ...finite"),
+        ([1.25, -0.25, 0], "p[1] = -0.25: ...negative"),
+        ([0.25, -np.inf, 0], "p[1] = -inf: "),
+        ([GOOD, [0.5, 0.75, -0.25]], "p[1, 2] = -0.25: ...negative"),
+        ([[GOOD], [[0, 0, 0]]], "p[1, 0, :] is all zeros"),
+        ([0, 0, 0], "p[:] is all zeros"),
+    ],
+)
+def test_a_histogram_that_is_none(call, p, message):
+    for dtype in (np.float32, np.float64):
+        with refuses(ValueError, message):
+            call(np.array(p, dtype), np.array(GOOD, dtype), CHAIN)
+
+
+@each_call
+@pytest.mark.parametrize("mass", ["raise", "normalize", "ignore"])
+def test_q_is_checked_like_p_under_every_mass_policy(call, mass):
+    with refuses(ValueError, "q[1, 0] = -1.0: "):
+        call(GOOD, [GOOD, [-1.0, 1, 1]], CHAIN, mass=mass)
+    with refuses(ValueError, "q[:] is all zeros"):
+        call(GOOD, [0.0, 0, 0], CHAIN, mass=mass)
+
+
+@each_call
+def test_leading_axes_that_do_not_fit(call):
+    with refuses(ValueError, "p (4, 3) and q (2, 3) cannot be broadcast together"):
+        call(np.ones((4, 3)), np.ones((2, 3)), CHAIN)
+
+
+@each_call
+@pytest.mark.parametrize(
+    ("dtype", "name"),
+    [
+        (np.float16, "float16"),
+        (np.complex128, "complex128"),
+        (object, "object"),
+        (bool, "bool"),
+        ("<U3", "<U3"),
+        ("M8[s]", "datetime64[s]"),
+        pytest.param(
+            np.longdouble,
+            "",
+            marks=pytest.mark.skipif(np.dtype(np.longdouble).itemsize == 8, reason="long double is double here"),
+        ),
+    ],
+)
+def test_other_dtypes(call, dtype, name):
+    with refuses(TypeError, f"p has dtype ...{name}...float32 or float64"):
+        call(np.array([1, 0, 1]).astype(dtype), GOOD, CHAIN)
+
+
+@each_call
+def test_two_dtypes(call):
+    with refuses(TypeError, "p is float32 and q is float64: ...q.astype(p.dtype)"):
+        call(np.float32(GOOD), np.float64(GOOD), CHAIN)
+
+
+@each_call
+@pytest.mark.parametrize("big", [np.int64(2**53), np.uint64(2**63), np.int64(-(2**63))])
+def test_integers_that_float64_would_round(call, big):
+    with refuses((TypeError, ValueError), "p holds an integer of 2**53 or more"):
+        call(np.array([big, 0, 0], type(big)), GOOD, CHAIN)
+
+
+# --- totals -----------------------------------------------------------------------------------------------------------
+
+
+@each_call
+@pytest.mark.parametrize(
+    ("p", "message"),
+    [
+        ([0.25, 0.25, 0.25], "p has total 0.75 and q 1, -0.25 apart"),
+        ([GOOD, GOOD, [0.5, 0.5, 0.5]], "row 2: p has total 1.5 and q 1, +0.5 apart"),
+        ([[GOOD, GOOD], [GOOD, [1.0, 1.0, 1.0]]], "row (1, 1): p has total 3 and q 1, +2 apart"),
+        ([0.25, 0.25, 0.5 + 2**-40], "+9.09e-13 apart (rounding explains 3.1e-15)"),
+    ],
+)
+def test_totals_that_differ(call, p, message):
+    with refuses(ValueError, message + '...mass="normalize"'):
+        call(p, GOOD, CHAIN)
+
+
+@each_call
+def test_totals_that_overflow_are_compared_all_the_same(call):
+    big = np.array([1e308, 1e308, 0])
+    with refuses(ValueError, "apart"):
+        call(big, 0.75 * big, CHAIN)
+    with refuses(ValueError, "apart"):
+        call([big, GOOD], [big, [0.5, 0.5, 0.5]], CHAIN)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_totals_may_differ_by_rounding_and_no_more(dtype):
+    """8 eps sqrt(N), relative to the larger: N = 64 makes that 64 eps."""
+    p, chain = np.full(64, 1 / 64, dtype), emdref.Chain(64)
+    q, far = p.copy(), p.copy()
+    q[0] += dtype(60 * np.finfo(dtype).eps)
+    far[0] += dtype(70 * np.finfo(dtype).eps)
+    assert emdref.emd(p, q, chain) > 0
+    with refuses(ValueError, "apart"):
+        emdref.emd(p, far, chain)
+
+
+# --- options ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", CALLS[:3])
+@pytest.mark.parametrize(
+    ("rho", "error", "message"),
+    [
+        (0.5, ValueError, "rho = 0.5 must be finite and >= 1"),
+        (0, ValueError, "rho = 0.0 must be"),
+        (-1, ValueError, "rho = -1.0 must be"),
+        (np.inf, ValueError, "rho = inf must be"),
+        (np.nan, ValueError, "rho = nan must be"),
+        ("2", TypeError, "rho must be a real number, not str"),
+        (None, TypeError, "rho must be a real number, not NoneType"),
+        (True, TypeError, "rho must be a real number, not bool"),
+        (2j, TypeError, "rho must be a real number, not complex"),
+        ([1, 2], TypeError, "rho must be a real number, not list"),
+        pytest.param(10**400, ValueError, "rho", id="beyond-float"),
+    ],
+)
+def test_rho(call, rho, error, message):
+    with refuses(error, message):
+        call(GOOD, GOOD, CHAIN, rho)
+
+
+@each_call
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"mass": "clip"}, "mass='clip' is not one of raise, normalize, ignore"),
+        ({"mass": None}, "mass=None is not one of raise, normalize, ignore"),
+        ({"accuracy": "fast"}, "accuracy='fast' is not one of compensated, native"),
+        ({"device": "tpu"}, "device='tpu' is not one of"),
+    ],
+)
+def test_unknown_options(call, option, message):
+    with refuses(ValueError, message):
+        call(GOOD, GOOD, CHAIN, **option)
+
+
+@pytest.mark.parametrize("call", [emdref.emd_grad, emdref.emd_value_and_grad])
+@pytest.mark.parametrize("gauge", ["centered", None, 1, ["raw"]])
+def test_unknown_gauge(call, gauge):
+    with refuses(ValueError, f"gauge={gauge!r} is not one of zero_sum, raw, scaled, normalized"):
+        call(GOOD, GOOD, CHAIN, gauge=gauge)
+
+
+@each_call
+@pytest.mark.parametrize("space", [np.ones((3, 3)), 3, None, emdref.Chain])
+def test_no_space(call, space):
+    with refuses(TypeError, "space must be a Chain or a Tree, not "):
+        call(GOOD, GOOD, space)
+
+
+@each_call
+def test_no_gpu(call):
+    with refuses(RuntimeError, "device='cuda'"):
+        call(GOOD, GOOD, CHAIN, device="cuda")
+
+
+class OnDevice:
+    __cuda_array_interface__ = {}
+
+
+@each_call
+def test_input_on_a_gpu_is_not_moved_silently(call):
+    with refuses(RuntimeError, "GPU"):
+        call(OnDevice(), GOOD, CHAIN)
+
+
+@pytest.mark.parametrize("value", ["many", "1.5", "0x2"])
+def test_thread_count_in_the_environment(monkeypatch, value):
+    monkeypatch.setenv("EMDREF_NUM_THREADS", value)
+    with refuses(ValueError, f"EMDREF_NUM_THREADS...{value}"):
+        emdref.emd(GOOD, GOOD, CHAIN)
+
+
+def test_an_empty_thread_count_means_none(monkeypatch):
+    monkeypatch.setenv("EMDREF_NUM_THREADS", "")
+    assert emdref.emd(GOOD, GOOD, CHAIN) == 0
+
+
+# --- chains -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({}, ValueError, "exactly one of n, gaps and positions"),
+        ({"n": 3, "gaps": [1, 1]}, ValueError, "exactly one of n, gaps and positions"),
+        ({"n": 0}, ValueError, "n = 0: a space has at least one bin"),
+        ({"n": -2}, ValueError, "n = -2: "),
+        ({"n": 2.0}, TypeError, "n must be an integer, not float"),
+        ({"n": True}, TypeError, "n must be an integer, not bool"),
+        ({"gaps": [1, -2.5]}, ValueError, "gaps[1] = -2.5: a cost must be finite and >= 0"),
+        ({"gaps": [np.nan]}, ValueError, "gaps[0] = nan: "),
+        ({"gaps": [1, 1, np.inf]}, ValueError, "gaps[2] = inf: "),
+        ({"gaps": [[1, 2]]}, ValueError, "gaps must be one-dimensional, not of shape (1, 2)"),
+        ({"gaps": 1.0}, ValueError, "gaps must be one-dimensional, not of shape ()"),
+        ({"gaps": ["1"]}, TypeError, "gaps must hold real numbers...<U1"),
+        ({"gaps": [1j]}, TypeError, "gaps must hold real numbers...complex128"),
+        ({"gaps": [2**60]}, ValueError, "gaps holds an integer beyond 2**53"),
+        ({"positions": []}, ValueError, "positions is empty"),
+        ({"positions": [0, 2, 1]}, ValueError, "positions[2] = 1.0 comes after 2.0: sort"),
+        ({"positions": [0, np.nan]}, ValueError, "positions[1] = nan is not finite"),
+        ({"positions": [-1e308, 1e308]}, ValueError, "[0] = inf"),
+    ],
+)
+def test_chains(arguments, error, message):
+    with refuses(error, message):
+        emdref.Chain(**arguments)
+
+
+# --- trees ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (([],), ValueError, "parent is empty"),
+        (([[-1, 0]],), ValueError, "parent must be one-dimensional, not of shape (1, 2)"),
+        (([-1.0, 0],), TypeError, "parent must hold integers, not float64"),
+        (([None, 0],), TypeError, "parent must hold integers, not object"),
+        (([-1, 5],), ValueError, "parent[1] = 5 is out of range: nodes are 0 to 1"),
+        (([-1, -2],), ValueError, "parent[1] = -2 is out of range"),
+        (([1, 2, 0],), ValueError, "parent has no root"),
+        (([-1, 0, -1],), ValueError, "parent has 2 roots (nodes 0 and 2)"),
+        (([-1, 0, 2],), ValueError, "parent has 2 roots (nodes 0 and 2)"),
+        (([-1, 3, 1, 2],), ValueError, "parent has a cycle through node "),
+        (([-1, 2, 1, 1, 3],), ValueError, "parent has a cycle through node "),
+        (([-1, 0], [0, -1]), ValueError, "cost[1] = -1.0: a cost must be finite and >= 0"),
+        (([-1, 0], [0, np.nan]), ValueError, "cost[1] = nan: "),
+        (([-1, 0], [0, np.inf]), ValueError, "cost[1] = inf: "),
+        (([-1, 0], [1]), ValueError, "cost has 1 entries for 2 nodes"),
+        (([-1, 0], [0, "a"]), TypeError, "cost must hold real numbers"),
+        (([-1, 0], None, []), ValueError, "bins is empty"),
+        (([-1, 0], None, [2]), ValueError, "bins[0] = 2 is out of range: nodes are 0 to 1"),
+        (([-1, 0], None, [1, -1]), ValueError, "bins[1] = -1 is out of range"),
+        (([-1, 0, 0], None, [1, 2, 1]), ValueError, "bins[0] and bins[2] are both node 1"),
+        (([-1, 0], None, [1.0]), TypeError, "bins must hold integers, not float64"),
+        (([-1, 0], None, None, ["a"]), ValueError, "labels has 1 entries for 2 nodes"),
+    ],
+)
+def test_trees(arguments, error, message):
+    with refuses(error, message):
+        emdref.Tree(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("edges", "message"),
+    [
+        ([], "edges is empty"),
+        ([("a",)], "edges[0] = ('a',) is not a (child, parent, cost) triple"),
+        (["ab"], "edges[0] = 'ab' is not a (child, parent, cost) triple"),
+        ([("a", "b", 1), 7], "edges[1] = 7 is not a (child, parent, cost) triple"),
+        ([("a", "b", 1), ("a", "c", 1)], "edges[1]: node 'a' has a second parent 'c'"),
+        ([("a", "b", 1), ("c", "d", 1)], "2 roots"),
+        ([("a", "b", 1), ("b", "a", 1)], "no root"),
+        ([("a", "b", -1)], "-1.0: a cost must be finite and >= 0"),
+    ],
+)
+def test_edges(edges, message):
+    with refuses(ValueError, message):
+        emdref.Tree.from_edges(edges)
+
+
+@pytest.mark.parametrize(
+    ("graph", "root", "message"),
+    [
+        (networkx.path_graph(3), 7, "root=7 is not a node of the graph"),
+        (networkx.cycle_graph(3), 0, "graph has 3 nodes and 3 edges"),
+        (networkx.disjoint_union(networkx.cycle_graph(3), networkx.path_graph(1)), 0, "node 3 cannot be reached from root=0"),
+        (networkx.MultiGraph([(0, 1)]), 0, "graph is a multigraph"),
+        (networkx.Graph([(0, 1, {"cost": 2}), (1, 2)]), 0, "edge (1, 2) has no attribute 'cost'"),
+        (networkx.Graph([(0, 1, {"cost": -2})]), 0, "cost[1] = -2.0: "),
+    ],
+)
+def test_networkx_graphs(graph, root, message):
+    with refuses(ValueError, message):
+        emdref.Tree.from_networkx(graph, root)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "Newick: the text ends at character 0 without a ';'"),
+        ("(a,b)", "Newick: the text ends at character 5 without a ';'"),
+        ("(a,b;", "Newick: unexpected ; at character 4: a parenthesis is open"),
+        ("(a,b));", "Newick: unexpected ) at character 5"),
+        ("a,b;", "Newick: unexpected , at character 1"),
+        ("(a,b)(c);", "Newick: unexpected ( at character 5"),
+        ("(a b,c);", "Newick: unexpected name 'b' at character 3"),
+        ("(a:,b:1);", "Newick: unexpected , at character 3"),
+        ("(a::1,b:1);", "Newick: unexpected : at character 3"),
+        ("(a:1:2,b:1);", "Newick: unexpected : at character 4"),
+        ("(a:1 x,b:1);", "Newick: unexpected name 'x' at character 5"),
+        ("(a:one,b:1);", "Newick: branch length 'one' at character 3 is not a number"),
+        ("(a:1_0,b:1);", "Newick: branch length '1_0' at character 3 is not a number"),
+        ("(a:-1,b:1);", "-1"),
+        ("(a:nan,b:1);", "nan"),
+        ("(a,b);(c,d);", "Newick: something follows the final ';' at character 6"),
+        ("(a,'b);", "Newick: cannot read \"'b);\" at character 3"),
+        ("(a,b[);", "Newick: cannot read '[);' at character 4"),
+    ],
+)
+def test_newick(text, message):
+    with refuses(ValueError, message):
+        emdref.Tree.from_newick(text)
+
+
+@pytest.mark.parametrize("source", [b"(a,b);", None, 3])
+def test_newick_source(source):
+    with refuses(TypeError, "source must be Newick text (str) or a path, not "):
+        emdref.Tree.from_newick(source)
+
+
+def test_wordnet_option():
+    with refuses(ValueError, "cost='depth' is not one of hops, unit"):
+        emdref.wordnet_tree("depth")
+
+
+# --- exact ------------------------------------------------------------------------------------------------------------
+
+EXACT = [exact.emd, exact.flow, exact.grad]
+
+
+@pytest.mark.parametrize("call", EXACT)
+@pytest.mark.parametrize(
+    ("p", "error", "message"),
+    [
+        ([1, 2], ValueError, "p has shape (2,), expected one histogram of the space's 3 bins"),
+        ([[1, 2, 3]], ValueError, "p has shape (1, 3), expected"),
+        (1.0, ValueError, "p has shape (), expected"),
+        ([1, -0.5, 0], ValueError, "p[1] = -0.5: "),
+        ([1, 0, Fraction(-1, 2)], ValueError, "p[2] = -1/2: "),
+        ([np.nan, 0, 0], ValueError, "p[0] = nan: "),
+        (np.array([0, np.inf, 0]), ValueError, "p[1] = inf: "),
+        (["1", 0, 0], TypeError, "p[0] = '1'"),
+        ([0, 1j, 0], TypeError, "p[1] = 1j"),
+    ],
+)
+def test_exact_histograms(call, p, error, message):
+    with refuses(error, message):
+        call(p, GOOD, CHAIN)
+
+
+@pytest.mark.parametrize("call", [exact.emd, exact.grad])
+@pytest.mark.parametrize("space", [CHAIN, emdref.Chain(1)])
+@pytest.mark.parametrize(
+    ("rho", "error", "message"),
+    [
+        (1.5, TypeError, "rho = 1.5: exact values exist for integer rho only"),
+        (0, ValueError, "rho = 0 must be >= 1"),
+        (np.nan, (TypeError, ValueError), "rho = nan"),
+        (np.inf, (TypeError, ValueError), "rho = inf"),
+        ("2", TypeError, "rho"),
+    ],
+)
+def test_exact_rho(call, rho, error, message, space):
+    x = [1.0] * space.n_bins
+    with refuses(error, message):
+        call(x, x, space, rho)
+
+
+@pytest.mark.parametrize("call", EXACT)
+def test_exact_without_a_space(call):
+    with refuses(TypeError, "space must be a Chain or a Tree, not int"):
+        call(GOOD, GOOD, 3)
+
+
+@pytest.mark.parametrize("call", EXACT)
+def test_exact_normalisation_of_nothing(call):
+    with refuses(ValueError, "q is all zeros"):
+        call(GOOD, [0, 0, 0], CHAIN, normalize=True)
+
+
+def test_exact_gauge():
+    with refuses(ValueError, "gauge='centered' is not one of zero_sum, raw, scaled, normalized"):
+        exact.grad(GOOD, GOOD, CHAIN, gauge="centered")

@@ -1,0 +1,84 @@
+"""The disk cache of machine code: where it lies, what it does without a place, and when it goes stale."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import emdref
+from emdref.kernels import jit
+
+ROOT = Path(emdref.__file__).parents[1]
+CALL = """\
+import emdref
+from emdref.kernels import metric
+assert emdref.Chain(3).distance_matrix()[0, 2] == 2
+print(sum(metric.distances_between.stats.cache_hits.values()))
+"""
+
+
+def folder(monkeypatch, value):
+    monkeypatch.setenv("EMDREF_CACHE_DIR", str(value))
+    return jit.cache_folder.__wrapped__()
+
+
+def hits(cache):
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", CALL],
+        env={**os.environ, "EMDREF_CACHE_DIR": str(cache), "NUMBA_DISABLE_JIT": "0"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    return int(run.stdout)
+
+
+def test_the_folder_named_is_made_and_used(tmp_path):
+    assert hits(tmp_path / "made" / "here") == 0
+    assert hits(tmp_path / "made" / "here") == 1
+    assert {path.suffix for path in (tmp_path / "made" / "here").iterdir()} == {".nbi", ".nbc"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_the_folder_is_private(monkeypatch, tmp_path):
+    made = folder(monkeypatch, tmp_path / "private")
+    assert made == tmp_path / "private" and made.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("word", ["off", "OFF"])
+def test_off_means_no_folder(monkeypatch, word):
+    assert folder(monkeypatch, word) is None
+
+
+def test_a_folder_that_cannot_be_made_means_none(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    assert folder(monkeypatch, tmp_path / "file" / "below") is None
+    assert folder(monkeypatch, tmp_path / "file") is None
+
+
+def test_a_folder_that_cannot_be_written_means_none(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    assert folder(monkeypatch, tmp_path) is None
+
+
+def test_without_a_folder_kernels_compile_all_the_same(monkeypatch):
+    monkeypatch.setattr(jit, "cache_folder", lambda: None)
+    kernel = jit.loop(lambda x: x + 1)
+    assert kernel(1) == 2
+
+
+def test_the_stamp_follows_every_kernel_source(monkeypatch, tmp_path):
+    sources = tmp_path / "kernels"
+    shutil.copytree(Path(jit.__file__).parent, sources, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(jit, "__file__", str(sources / "jit.py"))
+    before = stamp = jit._sources_hash.__wrapped__()
+    for path in sorted(sources.glob("*.py")):
+        path.write_text(path.read_text() + "\n")
+        stamp, last = jit._sources_hash.__wrapped__(), stamp
+        assert stamp != last
+    (sources / "new.py").touch()
+    assert jit._sources_hash.__wrapped__() not in (before, stamp)

@@ -1,0 +1,48 @@
+"""float32 arithmetic stays float32: proven in the compiled code, since without the JIT a promotion does not show."""
+
+import re
+
+import numba
+import pytest
+from numba import boolean, float32, float64, int64
+
+from emdref.kernels import cpu, jit
+
+DOUBLE = re.compile(r"= (?:\w+ )*f(?:add|sub|mul|div|neg) (?:\w+ )*(?:double|<\d+ x double>)|call double @(?:llvm\.)?pow\b")
+needs_jit = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled with NUMBA_DISABLE_JIT")
+
+
+def compiled(function, signature):
+    """LLVM code, compiled afresh: what comes from the disk cache cannot be inspected."""
+    dispatcher = numba.njit(**jit._OPTIONS)(getattr(function, "py_func", function))
+    dispatcher.compile(signature)
+    return dispatcher.inspect_llvm(dispatcher.signatures[0])
+
+
+def flow_signature(real):
+    rows = real[:, ::1]
+    return rows, rows, rows, int64[::1], int64[::1], boolean
+
+
+def emd_signature(real):
+    rows = real[:, ::1]
+    return rows, rows, real[::1], rows, int64[::1], real[::1], int64[::1], real, boolean, int64
+
+
+@needs_jit
+@pytest.mark.parametrize(("kernel", "signature"), [(cpu.flow_native, flow_signature), (cpu.emd_native, emd_signature)])
+def test_native_float32_kernels_hold_no_float64_arithmetic(kernel, signature):
+    code = compiled(kernel, signature(float32))
+    assert re.search(r"fadd (?:float|<\d+ x float>)", code)
+    assert not DOUBLE.findall(code)
+
+
+@needs_jit
+def test_the_same_search_finds_float64_arithmetic():
+    assert DOUBLE.search(compiled(cpu.flow_native, flow_signature(float64)))
+
+
+@needs_jit
+@pytest.mark.parametrize("promoting", [lambda x: 0.5 * x[0], lambda x: x[0] / x.size, lambda x: max(x[0], 0) - x[1]])
+def test_the_same_search_finds_the_usual_accidents(promoting):
+    assert DOUBLE.search(compiled(promoting, (float32[::1],)))
