@@ -11,6 +11,8 @@ from pathlib import Path
 from analysis.scripts import NAMES
 from emdref.inputs import count
 
+INTERRUPTED = 130  # the shell's status for a process that Ctrl-C stopped
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one script or all; the process's exit status."""
@@ -34,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
             "analysis: interrupted; the figures finished so far are kept, the same command starts again",
             file=sys.stderr,
         )
-        return 130
+        return INTERRUPTED
     _print_claims(found)
     return 0
 
@@ -95,4 +97,8 @@ def _print_claims(found: dict) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    if status == INTERRUPTED:
+        sys.stderr.flush()
+        os._exit(status)  # threads in the middle of a cell would keep the interpreter for up to a minute
+    sys.exit(status)

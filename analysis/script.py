@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable
@@ -95,6 +96,8 @@ def run(scripts: dict[str, Script], options: Options) -> dict[str, list[Claim]]:
     prepare(options.out)
     work = {name: [] if options.redraw else script.cells(options) for name, script in scripts.items()}
     total = sum(cell.weight for cells in work.values() for cell in cells) + 1e-6  # sums of floats may run over
+    if not options.redraw:
+        tqdm.write(f"about {total / options.jobs:.0f} s of work with {options.jobs} at once", file=sys.stderr)
     layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} elapsed, about {remaining} left"
     found = {}
     with tqdm(total=total, bar_format=layout, disable=options.redraw) as bar:
@@ -116,16 +119,16 @@ def _compute(cells: list[Cell], jobs: int, bar: tqdm) -> Iterable[dict[str, Any]
 
     order = sorted(range(len(cells)), key=lambda i: -cells[i].weight)
     rows: dict[int, list[dict[str, Any]]] = {}
-    with warnings.catch_warnings(), ThreadPoolExecutor(jobs) as pool:
+    pool = ThreadPoolExecutor(jobs)
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "[0-9]+ of [0-9]+ rows", RuntimeWarning)  # failures are studied: see status
         futures = {pool.submit(alone, cells[i]): i for i in order}
         try:
             for future in as_completed(futures):
                 rows[futures[future]] = future.result()
                 bar.update(cells[futures[future]].weight)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # after an interrupt, do not wait for what still runs
     return [row for i in range(len(cells)) for row in rows[i]]
 
 

@@ -4,10 +4,10 @@ import functools
 from fractions import Fraction
 
 import numpy as np
-import oracles
 from hypothesis import strategies as st
 
 import emdref
+import oracles
 
 DTYPES = [np.float32, np.float64]
 GAUGES = ["raw", "zero_sum", "scaled", "normalized"]

@@ -100,6 +100,6 @@ def raw_grad_real(p, q, edges, rho):
 
 
 def slope_along(f, x, d, step):
-    """Derivative of f at x along d by the five-point rule: exact where f is a polynomial of degree <= 4 on the points."""
+    """Derivative of f at x along d by the five-point rule: exact if f is a polynomial of degree <= 4 on the points."""
     at = [f([a + i * step * b for a, b in zip(x, d, strict=True)]) for i in (-2, -1, 1, 2)]
     return (at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * step)

@@ -4,13 +4,13 @@ import itertools
 import warnings
 from fractions import Fraction
 
-import cases
 import numpy as np
-import oracles
 import pytest
-from cases import DTYPES, FAMILIES, GAUGES, SPACES, assert_within, assert_within_ulps, eps
 
+import cases
 import emdref
+import oracles
+from cases import DTYPES, FAMILIES, GAUGES, SPACES, assert_within, assert_within_ulps, eps
 from emdref.kernels import cpu
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -245,7 +245,7 @@ def test_native_within_its_error_bound(name, family, dtype):
 @each_gauge
 @pytest.mark.parametrize("rho", [1, 2, 3, 4, 2.5])
 def test_native_gauges(rho, gauge, dtype):
-    """Small integers, whose sums are exact: gauge, normaliser and pow alone round, 64 eps max |r| with room for sums."""
+    """Sums of small integers are exact; gauge, normaliser and pow round: 64 eps max |r| leaves room for N terms."""
     p, q = cases.histograms("integers", 16, dtype)
     tree = emdref.Tree([-1] + [v // 2 for v in range(16)], bins=np.arange(16))
     got = emdref.emd_grad(p, q, tree, rho, gauge=gauge, accuracy="native")

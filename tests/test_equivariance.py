@@ -1,11 +1,11 @@
 """What must not change, or change in a known way, when space and histograms are rewritten."""
 
-import cases
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cases
 import emdref
 from emdref import exact
 

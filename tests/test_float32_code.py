@@ -8,7 +8,7 @@ from numba import boolean, float32, float64, int64
 
 from emdref.kernels import cpu, jit
 
-DOUBLE = re.compile(r"= (?:\w+ )*f(?:add|sub|mul|div|neg) (?:\w+ )*(?:double|<\d+ x double>)|call double @(?:llvm\.)?pow\b")
+DOUBLE = re.compile(r"= (\w+ )*f(add|sub|mul|div|neg) (\w+ )*(double|<\d+ x double>)|call double @(llvm\.)?pow\b")
 needs_jit = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled with NUMBA_DISABLE_JIT")
 
 

@@ -2,7 +2,6 @@
 
 from fractions import Fraction
 
-import cases
 import networkx
 import numpy as np
 import ot
@@ -12,6 +11,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cases
 import emdref
 from emdref import exact
 

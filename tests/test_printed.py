@@ -31,11 +31,3 @@ def test_shifted_spikes(shift, accuracy, dtype):
     """The slides: a spike moved by so many bins."""
     spikes = np.eye(100, dtype=dtype)
     assert emdref.emd(spikes[20], spikes[20 + shift], emdref.Chain(100), accuracy=accuracy) == shift
-
-
-def test_the_distances_of_wordnet():
-    """Sec. 4.3 of arXiv 1611.07573: largest 26, smallest 2, among 1000 leaves of 1374 nodes."""
-    tree = emdref.wordnet_tree()
-    matrix = tree.distance_matrix()
-    apart = matrix[~np.eye(1000, dtype=bool)]
-    assert (tree.n_bins, tree.n_nodes, apart.max(), apart.min()) == (1000, 1374, 26, 2)

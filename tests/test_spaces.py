@@ -5,7 +5,6 @@ import gzip
 import pickle
 from pathlib import Path
 
-import cases
 import networkx
 import newick
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cases
 import emdref
 
 

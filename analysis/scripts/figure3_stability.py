@@ -39,9 +39,9 @@ def cells(options: Options) -> list[Cell]:
     scale = 0.02 if options.toy else 1.0
     work = []
     for lam in lambdas:
-        work.append(Cell(lambda lam=lam: _dense(options, lam, "float64"), 13 * scale))
-        work.append(Cell(lambda lam=lam: _dense(options, lam, "float32"), 7 * scale))
-        work.append(Cell(lambda lam=lam: _reference(options, lam), min(2 + 6 * lam, 40) * scale))
+        work.append(Cell(lambda lam=lam: _dense(options, lam, "float64"), 11 * scale))
+        work.append(Cell(lambda lam=lam: _dense(options, lam, "float32"), 5.5 * scale))
+        work.append(Cell(lambda lam=lam: _reference(options, lam), min(1 + 5 * lam, 25) * scale))
     return work
 
 
