@@ -156,18 +156,17 @@ def unit_power(uh, ul, rho, exponent):
     if is_small_integer(rho):
         return 1.0, 0.0, math.frexp(uh)[1] * int(exponent)
     h, l = power2(uh, ul, exponent)
-    if (h < _TINY or h == math.inf) and exponent < 1000.0:  # u = x 2**k, and k exponent = whole + part exactly
-        k = math.frexp(uh)[1]
-        whole, low = two_prod(float(k), exponent)
-        part = (whole - math.floor(whole)) + low
-        xh, xl = power2(*scale2(uh, ul, -k), exponent)
-        h, l = mul2(xh, xl, 2.0**part, 0.0)
-        return h, l, math.floor(whole)
-    if h == 0.0 or h == math.inf:
-        return 1.0, 0.0, -5000 if h == 0.0 else 5000
     e = math.frexp(h)[1]
     h, l = scale2(h, l, -e)
     return h, l, e
+
+
+@row
+def power_in_range(uh, rho):
+    """True where `unit_power` loses nothing for rho and rho - 1."""
+    y = uh**rho
+    z = uh ** (rho - 1.0)
+    return is_small_integer(rho) or (_TINY < y < math.inf and _TINY < z < math.inf)
 
 
 @row
