@@ -80,9 +80,35 @@ def device(where: object, *arrays: object) -> None:
             )
 
 
+def float_dtype(dtype: Any) -> "np.dtype[Any]":
+    """float32 or float64, of any byte order, as a NumPy dtype."""
+    try:
+        result = np.dtype(dtype)
+    except TypeError:
+        result = None
+    if result is None or result.newbyteorder("=") not in _FLOATS:
+        raise TypeError(f"dtype={dtype!r} must be float32 or float64")
+    return result
+
+
+def converted(x: Any, name: str, dtype: Any) -> NDArray[Any]:
+    """A histogram in `dtype`; what is finite must stay so."""
+    before = histogram(x, name)
+    with np.errstate(over="ignore", under="ignore"):
+        after = before.astype(dtype, copy=False)
+    lost = np.isinf(after) & np.isfinite(before)
+    if lost.any():
+        at = tuple(int(i) for i in np.argwhere(lost)[0])
+        raise ValueError(f"{_where(at, name)} = {before[at]} is beyond {np.dtype(dtype)}")
+    return after
+
+
 def histogram(x: Any, name: str) -> NDArray[Any]:
     """A float32 or float64 array as it is, integers below 2**53 as float64, native byte order."""
-    array = np.asarray(x)
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a rectangular array of numbers ({error})") from None
     if array.dtype.kind in "iu":
         if array.dtype.itemsize == 8 and ((array >= 2**53) | (array <= -(2**53))).any():
             raise TypeError(f"{name} holds an integer of 2**53 or more, which float64 would round; give floats")
@@ -145,20 +171,27 @@ def _totals(x: NDArray[Any]) -> NDArray[np.float64]:
         return x.sum(axis=1, dtype=np.float64)
 
 
-def check_masses(rows: Batch, way_out: str) -> None:
-    """Raise where the totals of a pair differ by more than rounding explains."""
-    tolerance = mass_tolerance(rows.p.dtype, rows.p.shape[1])
+def row_name(i: int, shape: "tuple[int, ...]", end: str = "") -> str:
+    """How a message calls the i-th pair: by its index on the leading axes, not at all if there is one pair alone."""
+    if not shape:
+        return ""
+    index = tuple(int(k) for k in np.unravel_index(i, shape))
+    return f"row {index[0] if len(index) == 1 else index}{end}"
+
+
+def check_masses(rows: Batch, way_out: str, dtype: Any = None) -> None:
+    """Raise where the totals of a pair differ by more than rounding explains, in `dtype` if not in the rows' own."""
+    tolerance = mass_tolerance(dtype or rows.p.dtype, rows.p.shape[1])
     p_mass, q_mass = _totals(rows.p), _totals(rows.q)
     if not (np.isfinite(p_mass).all() and np.isfinite(q_mass).all()):  # compare 2**-64 of everything
         small = rows._replace(p=np.ldexp(rows.p, -64), q=np.ldexp(rows.q, -64))
-        check_masses(small, f"(these are 2**-64 of the totals, which overflow); {way_out}")
+        check_masses(small, f"(these are 2**-64 of the totals, which overflow); {way_out}", dtype)
         return
     off = ~(np.abs(p_mass - q_mass) <= tolerance * np.maximum(p_mass, q_mass))
     if off.any():
         i = int(np.argmax(off))
-        index = tuple(int(k) for k in np.unravel_index(i, rows.shape)) if rows.shape else ()
-        row = f"row {index[0] if len(index) == 1 else index}: " if rows.shape else ""
         raise ValueError(
-            f"{row}p has total {p_mass[i]:.17g} and q {q_mass[i]:.17g}, {p_mass[i] - q_mass[i]:+.3g} apart "
+            f"{row_name(i, rows.shape, ': ')}p has total {p_mass[i]:.17g} and q {q_mass[i]:.17g}, "
+            f"{p_mass[i] - q_mass[i]:+.3g} apart "
             f"(rounding explains {tolerance * max(p_mass[i], q_mass[i]):.2g}); {way_out}"
         )

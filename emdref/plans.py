@@ -143,8 +143,10 @@ class DenseLog:
 def _log_product(log_k: Array, x: Array) -> Array:
     from scipy.special import logsumexp  # here, because SciPy takes long to import and few need it
 
-    columns = [logsumexp(log_k + column, axis=1) for column in x.T]
-    return np.stack(columns, axis=1).astype(x.dtype, copy=False)
+    out = np.empty_like(x)
+    for i, column in enumerate(x.T):
+        out[:, i] = logsumexp(log_k + column, axis=1)
+    return out
 
 
 class SpaceLinear:

@@ -17,7 +17,7 @@ from emdref.spaces import Space
 Kernel = Literal["auto", "dense", "space"]
 Domain = Literal["linear", "log"]
 Status = Literal["nan", "overflow", "underflow", "converged", "iteration_limit"]
-_LOSS = 1e-3  # marginal error above which lost entries of K count as a failure
+_LOSS = 1e-3  # marginal error, relative to the total, above which lost entries of K count as a failure
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ VARIANTS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SinkhornResult:
     """Outcome of `sinkhorn`: a scalar (grad, log_u, log_v: a vector) for one pair, else with the batch's leading axes.
 
@@ -53,7 +53,7 @@ class SinkhornResult:
         <T, M> + <T, log T> / lam, what the iteration minimises.
     grad
         log u / lam per bin, centred or not as the variant says: the gradient of `objective` at convergence, not of
-        <T, M>.  -inf where p = 0.
+        <T, M>.  -inf where p = 0 (and where u underflowed, which `status` tells).
     log_u, log_v
         Logarithms of the scalings; -inf where p or q is 0.
     n_iter
@@ -61,12 +61,14 @@ class SinkhornResult:
     marginal_error
         The larger l1 defect of the plan's two marginals.
     status
-        The first that holds of: ``nan`` and ``overflow`` (in value, u or v), ``underflow`` (a denominator was 0, or K
-        lost entries to 0 and marginal_error > 1e-3), ``converged``, ``iteration_limit``.
+        The first that holds of: ``nan`` and ``overflow`` (in value, objective, u or v), ``underflow`` (a mass was
+        divided by 0, u or v is 0 where mass is, or K lost entries to 0 and marginal_error exceeds 1e-3 of the total),
+        ``converged``, ``iteration_limit``.
     converged
         Whether status is ``converged``.
     checkpoints
-        The results after fewer iterations of the same run, by iteration.
+        The results after fewer iterations of the same run, by iteration; that of the last iteration shares its arrays
+        with the result itself.
     grad_unrolled
         None in this version.
     """
@@ -109,8 +111,8 @@ def sinkhorn(
 
     Parameters
     ----------
-    p, q : (..., N) arrays, both float32 or both float64
-        Histograms of equal total; leading axes are broadcast together.
+    p, q : (..., N) arrays, both float32 or both float64 (integers below 2**53 count as float64)
+        Histograms of equal total, up to rounding in the dtype given; leading axes are broadcast together.
     space_or_cost : Chain, Tree or (N, N) array
         A cost matrix must be finite, >= 0, symmetric and zero on the diagonal.
     lam : float > 0
@@ -129,22 +131,23 @@ def sinkhorn(
         ``cuturi``
             Cuturi 2013: K = exp(-lam M), bins with p = 0 dropped, u_0 = the number of bins kept.
         ``caffe``
-            v from before the last u, value = objective, centred gradient (the paper quotes 100 iterations).
+            v from before the last u, value = objective, centred gradient (the paper quotes 100 iterations; the lam of
+            a published default is not known to us).
         ``mocha``
             Mocha.jl: K = exp(-lam M), u_0 = 1 / N, not centred (50 iterations unless told otherwise, lam to be given).
     kernel : {"auto", "dense", "space"}
         ``dense``: the N x N matrix in `dtype` and a BLAS product, as the frameworks do.  ``space``: O(V) sums along the
         tree or chain, componentwise accurate.  ``auto``: ``space`` if a space is given.
     domain : {"linear", "log"}
-        ``log`` keeps logarithms and neither under- nor overflows.
-    init : (log_u, log_v), optional
+        ``log`` keeps logarithms: no scaling and no product under- or overflows.
+    init : (log_u, log_v), optional, each (..., N) or (N,)
         Start from u = exp(log_u) instead of the variant's; log_v follows from it and is only checked.
     checkpoints : sequence of int, optional
         Iterations of this one run at which results are kept as well.
     unrolled : bool
         Derivatives of the truncated iteration; not in this version.
     dtype : float32 or float64, optional
-        Convert p and q to it first; by default their own.
+        Convert p and q to it, once their totals are compared; by default their own.
     device : None or "cpu"
 
     Returns
@@ -154,8 +157,8 @@ def sinkhorn(
     Raises
     ------
     TypeError, ValueError
-        As `emdref.emd`, and for lam <= 0, max_iter < 1, a bad cost matrix, checkpoints beyond max_iter, an unknown
-        option.
+        As `emdref.emd`, and for lam <= 0 or beyond the dtype, max_iter < 1, a bad cost matrix, checkpoints beyond
+        max_iter, an unknown option.
     NotImplementedError
         ``unrolled=True``.
 
@@ -171,22 +174,24 @@ def sinkhorn(
     >>> round(float(r.value), 6), r.status
     (1.0, 'iteration_limit')
     """
-    inputs.device(device, p, q)
+    inputs.device(device, p, q, space_or_cost)
     switches = _variant(variant)
     inputs.option(kernel, "kernel", Kernel)
     inputs.option(domain, "domain", Domain)
-    if unrolled:
+    if unrolled is not False:
         raise NotImplementedError("unrolled=True: derivatives of the truncated iteration are not in this version")
-    lam, max_iter = inputs.positive(lam, "lam"), inputs.count(max_iter, "max_iter")
+    max_iter = inputs.count(max_iter, "max_iter")
     stops = _stops(checkpoints, max_iter)
-    rows = _rows(p, q, space_or_cost, dtype)
-    plan = _plan(space_or_cost, kernel, domain, rows.p.dtype.type, lam, switches.shift)
+    where = space_or_cost if isinstance(space_or_cost, Space) else _matrix(space_or_cost)
+    rows = _rows(p, q, where, dtype)
+    lam = _lambda(lam, rows.p.dtype)
+    plan = _plan(where, kernel, domain, rows.p.dtype.type, lam, switches.shift)
     with np.errstate(all="ignore"):
-        run = _Run(rows, plan, lam, switches, _tolerance(tol, rows, plan, lam, space_or_cost))
+        run = _Run(rows, plan, switches, lam, _tolerance(tol, rows, plan, float(lam), where))
         run.start(_initial(init, rows, switches))
         results = run.go(max_iter, stops)
     result = results[max_iter]
-    _report(result, tol)
+    _report(result, rows.shape, tol)
     return replace(result, checkpoints={k: results[k] for k in stops})
 
 
@@ -196,38 +201,55 @@ def _variant(name: object) -> Variant:
     return VARIANTS[name]
 
 
-def _stops(checkpoints: Sequence[int] | None, max_iter: int) -> tuple[int, ...]:
-    stops = tuple(sorted({inputs.count(k, "checkpoints") for k in checkpoints or ()}))
+def _stops(checkpoints: Any, max_iter: int) -> tuple[int, ...]:
+    if checkpoints is None:
+        return ()
+    if np.ndim(checkpoints) != 1:
+        raise TypeError(f"checkpoints={checkpoints!r} must be a sequence of integers")
+    stops = tuple(sorted({inputs.count(k, "checkpoints") for k in checkpoints}))
     if stops and stops[-1] > max_iter:
         raise ValueError(f"checkpoints holds {stops[-1]}, beyond max_iter = {max_iter}")
     return stops
 
 
 def _rows(p: Any, q: Any, where: Any, dtype: Any) -> Batch:
-    if dtype is not None:
-        if np.dtype(dtype) not in (np.float32, np.float64):
-            raise TypeError(f"dtype={dtype!r} must be float32 or float64")
-        p, q = (inputs.histogram(x, name).astype(dtype) for x, name in ((p, "p"), (q, "q")))
-    n_bins = where.n_bins if isinstance(where, Space) else len(_matrix(where))
-    rows = inputs.batch(p, q, n_bins)
-    inputs.check_masses(rows, "normalise them yourself")
+    n_bins = where.n_bins if isinstance(where, Space) else len(where)
+    given = inputs.batch(p, q, n_bins) if dtype is None else None
+    if given is not None:
+        inputs.check_masses(given, "normalise them yourself")
+        return given
+    target = inputs.float_dtype(dtype).newbyteorder("=")
+    coarsest = max((inputs.histogram(x, name).dtype for x, name in ((p, "p"), (q, "q"))), key=lambda d: np.finfo(d).eps)
+    rows = inputs.batch(inputs.converted(p, "p", target), inputs.converted(q, "q", target), n_bins)
+    inputs.check_masses(rows, "normalise them yourself", max(coarsest, target, key=lambda d: np.finfo(d).eps))
     return rows
 
 
+def _lambda(lam: Any, dtype: Any) -> Any:
+    """lam as a scalar of the dtype."""
+    number = inputs.positive(lam, "lam")
+    with np.errstate(over="ignore", under="ignore"):
+        scalar = dtype.type(number)
+    if not 0 < scalar < np.inf:
+        raise ValueError(f"lam = {number} is beyond {dtype}")
+    return scalar
+
+
 def _matrix(cost: Any) -> NDArray[Any]:
-    """A checked cost matrix."""
-    m = np.asarray(cost)
-    if m.dtype.kind not in "iuf":
-        raise TypeError(
-            f"cost must be a Chain, a Tree or a matrix of real numbers, not {type(cost).__name__} of {m.dtype}"
-        )
+    """A checked cost matrix in float64."""
+    try:
+        m = np.asarray(cost)
+    except ValueError as error:
+        raise ValueError(f"cost is not a rectangular array of numbers ({error})") from None
+    if m.dtype.kind not in "iuf" or m.dtype == np.float16 or m.dtype.itemsize > 8:
+        raise TypeError(f"cost must be a Chain, a Tree or a float32, float64 or integer matrix, not {m.dtype}")
     if m.ndim != 2 or m.shape[0] != m.shape[1] or len(m) == 0:
         raise ValueError(f"cost has shape {m.shape}, expected (N, N)")
+    slack = 8 * np.finfo(m.dtype if m.dtype.kind == "f" else np.float64).eps
     m = m.astype(np.float64)
-    slack = 8 * np.finfo(np.asarray(cost).dtype if np.asarray(cost).dtype.kind == "f" else np.float64).eps
     for bad, rule in (
         (~(np.isfinite(m) & (m >= 0)), "must be finite and >= 0"),
-        (np.diag(np.diag(m) > slack * m.max(initial=0)), "lies on the diagonal and must be 0"),
+        (np.diag(np.diag(m) != 0), "lies on the diagonal and must be 0"),
         (np.abs(m - m.T) > slack * np.maximum(m, m.T), "differs from its mirror image: cost must be symmetric"),
     ):
         if bad.any():
@@ -236,25 +258,28 @@ def _matrix(cost: Any) -> NDArray[Any]:
     return m
 
 
-def _plan(where: Any, kernel: str, domain: str, dtype: Any, lam: float, shift: int) -> plans.Plan:
+def _plan(where: Any, kernel: str, domain: str, dtype: Any, lam: Any, shift: int) -> plans.Plan:
     is_space = isinstance(where, Space)
     if kernel == "space" and not is_space:
         raise ValueError('kernel="space" needs a Chain or a Tree; a cost matrix has kernel="dense" only')
+    largest = where.diameter if is_space else float(where.max())
+    if largest > np.finfo(dtype).max:
+        raise ValueError(f"the largest distance, {largest}, is beyond {np.dtype(dtype)}: scale the costs down")
     with np.errstate(all="ignore"):
         if is_space and kernel != "dense":
-            return (plans.SpaceLog if domain == "log" else plans.SpaceLinear)(where, dtype, dtype(lam), shift)
-        cost = (where.distance_matrix() if is_space else _matrix(where)).astype(dtype)
-        return (plans.DenseLog if domain == "log" else plans.DenseLinear)(cost, dtype(lam), shift)
+            return (plans.SpaceLog if domain == "log" else plans.SpaceLinear)(where, dtype, lam, shift)
+        cost = (where.distance_matrix() if is_space else where).astype(dtype)
+        return (plans.DenseLog if domain == "log" else plans.DenseLinear)(cost, lam, shift)
 
 
 def _tolerance(tol: Any, rows: Batch, plan: plans.Plan, lam: float, where: Any) -> NDArray[Any] | None:
     """What each row's marginal error must reach, None for tol=0."""
-    if tol == "auto":
+    if isinstance(tol, str) and tol == "auto":
         reach = where.diameter if isinstance(where, Space) else float(np.max(where))
         growth = np.sqrt(rows.p.shape[1]) + (lam * reach if plan.domain is plans.Log else 0.0)
         return 4.0 * np.finfo(rows.p.dtype).eps * growth * rows.p.sum(axis=1)
-    if isinstance(tol, (str, bool)) or np.ndim(tol) != 0:
-        raise ValueError(f'tol={tol!r} must be a number >= 0 or "auto"')
+    if np.ndim(tol) != 0 or isinstance(tol, (bool, str)) or not isinstance(tol, (int, float, np.number)):
+        raise TypeError(f'tol={tol!r} must be a number >= 0 or "auto"')
     if not 0 <= float(tol) < np.inf:
         raise ValueError(f"tol = {tol} must be finite and >= 0")
     return np.full(len(rows.p), float(tol), rows.p.dtype) if tol else None
@@ -263,31 +288,37 @@ def _tolerance(tol: Any, rows: Batch, plan: plans.Plan, lam: float, where: Any) 
 def _initial(init: Any, rows: Batch, switches: Variant) -> NDArray[Any]:
     """log u_0, (rows, N)."""
     shape, dtype = rows.p.shape, rows.p.dtype
-    if init is not None:
-        if not isinstance(init, (tuple, list)) or len(init) != 2:
-            raise ValueError("init must be a pair (log_u, log_v)")
-        for x, name in zip(init, ("log_u", "log_v"), strict=True):
-            x = np.asarray(x)
-            if x.dtype.kind not in "iuf" or np.isnan(x).any() or (x == np.inf).any():
-                raise ValueError(f"init's {name} must be finite or -inf")
-            if x.shape not in (rows.shape + shape[1:], shape[1:]):
-                raise ValueError(f"init's {name} has shape {x.shape}, expected {rows.shape + shape[1:]}")
-        return np.broadcast_to(np.asarray(init[0], dtype), rows.shape + shape[1:]).reshape(shape)
-    kept = (rows.p > 0).sum(axis=1, keepdims=True) if switches.drops_empty else np.full((shape[0], 1), shape[1])
-    size = {"ones": 1.0, "count": kept, "inverse": 1.0 / kept}[switches.start]
-    u = np.broadcast_to(size, shape).astype(dtype)
-    if switches.drops_empty:
-        u[rows.p == 0] = 0
-    with np.errstate(divide="ignore"):
-        return np.log(u)
+    if init is None:
+        kept = (rows.p > 0).sum(axis=1, keepdims=True) if switches.drops_empty else np.full((shape[0], 1), shape[1])
+        size = {"ones": np.ones_like(kept), "count": kept, "inverse": 1.0 / kept}[switches.start]
+        log_u = np.broadcast_to(np.log(size.astype(dtype)), shape)
+    else:
+        log_u = _given(init, rows)
+    return np.where(rows.p == 0, dtype.type(-np.inf), log_u) if switches.drops_empty else log_u
+
+
+def _given(init: Any, rows: Batch) -> NDArray[Any]:
+    """The caller's log u_0."""
+    if not isinstance(init, (tuple, list)) or len(init) != 2:
+        raise ValueError("init must be a pair (log_u, log_v)")
+    one = rows.p.shape[1:]
+    for x, name in zip(init, ("log_u", "log_v"), strict=True):
+        x = np.asarray(x)
+        if x.dtype.kind not in "iuf":
+            raise TypeError(f"init's {name} must hold real numbers, not {x.dtype}")
+        if np.isnan(x).any() or (x == np.inf).any():
+            raise ValueError(f"init's {name} must be finite or -inf")
+        if x.shape not in (rows.shape + one, one):
+            raise ValueError(f"init's {name} has shape {x.shape}, expected {rows.shape + one}")
+    return np.broadcast_to(np.asarray(init[0], rows.p.dtype), rows.shape + one).reshape(rows.p.shape)
 
 
 class _Run:
     """The iteration, in arrays of shape (N, rows): the same for every variant, kernel, domain and dtype."""
 
-    def __init__(self, rows: Batch, plan: plans.Plan, lam: float, switches: Variant, tol: NDArray[Any] | None) -> None:
-        self.rows, self.plan, self.domain, self.switches, self.tol = rows, plan, plan.domain, switches, tol
-        self.lam = rows.p.dtype.type(lam)
+    def __init__(self, rows: Batch, plan: plans.Plan, switches: Variant, lam: Any, tol: NDArray[Any] | None) -> None:
+        self.rows, self.plan, self.domain = rows, plan, plan.domain
+        self.switches, self.lam, self.tol = switches, lam, tol
         self.p, self.q = (np.ascontiguousarray(self.domain.enter(x.T)) for x in (rows.p, rows.q))
         size = len(rows.p)
         self.active = np.arange(size)  # rows still iterating
@@ -301,12 +332,15 @@ class _Run:
         self.ktu = self.plan.transposed(self.u)
 
     def go(self, max_iter: int, stops: tuple[int, ...]) -> dict[int, SinkhornResult]:
-        results = {}
+        results, wanted = {}, (*stops, max_iter)
         for it in range(1, max_iter + 1):
-            if len(self.active):
-                self._step(it)
-            if it in stops or it == max_iter:
-                results[it] = self._evaluate()
+            self._step(it)
+            settled = len(self.active) == 0
+            if settled or it in wanted:
+                present = self._evaluate()
+                results |= {k: present for k in wanted if k == it or (settled and k > it)}
+            if settled:
+                break
         return results
 
     def _step(self, it: int) -> None:
@@ -316,7 +350,9 @@ class _Run:
         v = self.domain.divide(self.q[:, a], self.ktu[:, a])
         kv = self.plan.times(v)
         u = self.domain.divide(self.p[:, a], kv)
-        self.vanished[a] |= (self.domain.vanished(kv) | self.domain.vanished(self.ktu[:, a])).any(axis=0)
+        gone = self.domain.vanished(kv) & (self.rows.p[a].T > 0)
+        gone |= self.domain.vanished(self.ktu[:, a]) & (self.rows.q[a].T > 0)
+        self.vanished[a] |= gone.any(axis=0)
         ktu = self.plan.transposed(u)
         self.n_iter[a] = it
         if every:
@@ -342,13 +378,13 @@ class _Run:
         )
         objective = entropy / self.lam
         value = cost if self.switches.value == "cost" else objective
-        status = self._status(value, log_u, log_v, error)
         grad = log_u / self.lam
+        status = self._status(cost + objective, np.where(p > 0, grad, 0), np.where(q > 0, log_v, 0), error)
         if self.switches.centred:
             grad = grad - np.mean(grad, axis=1, where=p > 0, keepdims=True)
         give = self.rows.as_rows
         return SinkhornResult(
-            value=give(value),
+            value=give(value.copy()),
             objective=give(objective),
             grad=give(grad),
             log_u=give(log_u),
@@ -360,11 +396,14 @@ class _Run:
             checkpoints={},
         )
 
-    def _status(self, value: Any, log_u: Any, log_v: Any, error: Any) -> NDArray[Any]:
+    def _status(self, values: Any, grad: Any, log_v: Any, error: Any) -> NDArray[Any]:
+        """From cost and objective, gradient and log v where there is mass, and marginal errors."""
+        numbers = np.concatenate([values[:, None], grad, log_v], axis=1)
+        lost = self.plan.lost & ~(error <= _LOSS * self.rows.p.sum(axis=1))
         tests: dict[Status, Any] = {
-            "nan": np.isnan(value) | np.isnan(log_u).any(axis=1) | np.isnan(log_v).any(axis=1),
-            "overflow": np.isinf(value) | (log_u == np.inf).any(axis=1) | (log_v == np.inf).any(axis=1),
-            "underflow": self.vanished | (self.plan.lost & ~(error <= _LOSS)),
+            "nan": np.isnan(numbers).any(axis=1),
+            "overflow": (numbers == np.inf).any(axis=1) | (values == -np.inf),
+            "underflow": self.vanished | (numbers == -np.inf).any(axis=1) | lost,
             "converged": self.reached | (error <= self.tol if self.tol is not None else False),
         }
         return np.select(list(tests.values()), list(tests), "iteration_limit")
@@ -375,22 +414,21 @@ def _weighted(mass: NDArray[Any], log: NDArray[Any]) -> NDArray[Any]:
     return np.where(mass == 0, mass.dtype.type(0), mass * log).sum(axis=1)
 
 
-def _report(result: SinkhornResult, tol: Any) -> None:
-    status = np.atleast_1d(result.status).ravel()
+def _report(result: SinkhornResult, shape: tuple[int, ...], tol: Any) -> None:
+    """One warning for whatever went wrong."""
+    status, error = (np.ravel(x) for x in (result.status, result.marginal_error))
     failed = np.flatnonzero(np.isin(status, ("nan", "overflow", "underflow")))
+    slow = np.flatnonzero((status == "iteration_limit") & bool(tol))
     if len(failed):
-        i = failed[0]
-        warnings.warn(
-            f"{len(failed)} of {len(status)} rows failed, the first is row {i} with status '{status[i]}'; their values "
-            'mean nothing: use domain="log", float64 or a smaller lam',
-            RuntimeWarning,
-            stacklevel=3,
+        first = inputs.row_name(failed[0], shape, " ")
+        text = (
+            f"{len(failed)} of {len(status)} rows failed, the first {first}with status '{status[failed[0]]}': do not "
         )
-    slow = np.flatnonzero(status == "iteration_limit")
-    if tol and len(slow) and not len(failed):
-        warnings.warn(
-            f"{len(slow)} of {len(status)} rows did not reach tol={tol!r} in max_iter iterations, the first is row "
-            f"{slow[0]} with marginal error {np.ravel(result.marginal_error)[slow[0]]:.3g}: raise max_iter or tol",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+        text += 'trust their values, use domain="log", float64 or a smaller lam'
+    elif len(slow):
+        first = inputs.row_name(slow[0], shape, " ")
+        text = f"{len(slow)} of {len(status)} rows did not reach tol={tol!r} in max_iter iterations, the first {first}"
+        text += f"with marginal error {error[slow[0]]:.3g}: raise max_iter or tol"
+    else:
+        return
+    warnings.warn(text, RuntimeWarning, stacklevel=3)

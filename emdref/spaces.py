@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from emdref import inputs
 from emdref.kernels import metric
 
 
@@ -57,6 +58,8 @@ class Space:
                [1., 0., 1.],
                [2., 1., 0.]])
         """
+        if inputs.float_dtype(dtype) == np.float32 and self.diameter > np.finfo(np.float32).max:
+            raise ValueError(f"the largest distance, {self.diameter}, is beyond float32")
         bins = self._layout.bin_node
         matrix = np.empty((self.n_bins, self.n_bins))
         metric.distances_between(bins, self._layout.parent, self._layout.cost, matrix)
@@ -115,7 +118,7 @@ class Chain(Space):
         if (n is not None) + (gaps is not None) + (positions is not None) != 1:
             raise ValueError("Chain needs exactly one of n, gaps and positions")
         if n is not None:
-            gaps = np.ones(_count(n, "n") - 1)
+            gaps = np.ones(inputs.count(n, "n") - 1)
         elif gaps is not None:
             gaps = _costs(gaps, "gaps")
         else:
@@ -315,14 +318,6 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def _count(n: object, name: str) -> int:
-    if isinstance(n, (bool, np.bool_)) or not isinstance(n, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, not {type(n).__name__}")
-    if n < 1:
-        raise ValueError(f"{name} = {n}: a space has at least one bin")
-    return int(n)
-
-
 def _floats(values: Any, name: str) -> NDArray[np.float64]:
     array = np.asarray(values)
     if array.size == 0 and array.ndim == 1:
@@ -371,6 +366,8 @@ def _integers(values: Any, name: str) -> NDArray[np.int64]:
         raise ValueError(f"{name} is empty: a space has at least one node and one bin")
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must hold integers, not {array.dtype}")
+    if array.dtype == np.uint64 and array.max() >= 2**63:
+        raise ValueError(f"{name}[{array.argmax()}] = {array.max()} is out of range")
     return array.astype(np.int64)
 
 

@@ -226,8 +226,8 @@ def test_an_empty_thread_count_means_none(monkeypatch):
     [
         ({}, ValueError, "exactly one of n, gaps and positions"),
         ({"n": 3, "gaps": [1, 1]}, ValueError, "exactly one of n, gaps and positions"),
-        ({"n": 0}, ValueError, "n = 0: a space has at least one bin"),
-        ({"n": -2}, ValueError, "n = -2: "),
+        ({"n": 0}, ValueError, "n = 0 must be >= 1"),
+        ({"n": -2}, ValueError, "n = -2 must be >= 1"),
         ({"n": 2.0}, TypeError, "n must be an integer, not float"),
         ({"n": True}, TypeError, "n must be an integer, not bool"),
         ({"gaps": [1, -2.5]}, ValueError, "gaps[1] = -2.5: a cost must be finite and >= 0"),

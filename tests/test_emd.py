@@ -98,17 +98,27 @@ def test_one_pass_gives_what_two_calls_give(rho, gauge, accuracy, dtype):
 HARD = [[1, 2.0**-60, -1], [1, 2.0**-60, 2.0**-120, -1, -(2.0**-60)]]
 
 
+def one_after_another(n):
+    return emdref.Chain(n + 1)
+
+
+def side_by_side(n):
+    """n leaves below one node, the last bin at the root above it."""
+    return emdref.Tree([-1, 0] + n * [1], bins=[*range(2, n + 2), 0])
+
+
 @each_dtype
 @pytest.mark.parametrize("difference", HARD)
-@pytest.mark.parametrize("mass", ["ignore", "normalize"])
-def test_sums_that_two_limbs_cannot_hold(difference, mass, dtype):
-    d = np.array(list(itertools.permutations(difference)), dtype)
-    p, q = np.maximum(d, 0), np.maximum(-d, 0)
-    chain = emdref.Chain(len(difference))
-    got, raw = emdref.flow(p, q, chain, mass=mass), emdref.emd_grad(p, q, chain, gauge="raw", mass=mass)
+@pytest.mark.parametrize("mass", ["raise", "normalize"])
+@pytest.mark.parametrize("shape", [one_after_another, side_by_side])
+def test_sums_that_two_limbs_cannot_hold(shape, mass, difference, dtype):
+    """In every order, and closed by a last bin that makes totals equal."""
+    d = np.array([[*d, -min(difference, key=abs)] for d in itertools.permutations(difference)], dtype)
+    p, q, space = np.maximum(d, 0), np.maximum(-d, 0), shape(len(difference))
+    got, raw = emdref.flow(p, q, space, mass=mass), emdref.emd_grad(p, q, space, gauge="raw", mass=mass)
     for i in range(len(d)):
-        assert_within_ulps(got[i], cases.exact_flow(p[i], q[i], chain, mass == "normalize"))
-        assert raw[i].tolist() == cases.exact_grad(p[i], q[i], chain, 1, "raw", mass == "normalize")
+        assert_within_ulps(got[i], cases.exact_flow(p[i], q[i], space, mass == "normalize"))
+        assert raw[i].tolist() == cases.exact_grad(p[i], q[i], space, 1, "raw", mass == "normalize")
 
 
 @pytest.mark.parametrize("difference", HARD)

@@ -41,8 +41,10 @@ def _thread_count(rows: int, work: int) -> int:
 
 
 def _from_environment() -> int:
-    text = os.environ.get("EMDREF_NUM_THREADS", "") or "0"
-    if not text.isdecimal():
+    text = os.environ.get("EMDREF_NUM_THREADS", "")
+    if not text:
+        return 0
+    if not text.isdecimal() or int(text) == 0:
         raise ValueError(f"EMDREF_NUM_THREADS={text!r} must be an integer >= 1, or unset to use all processors")
     return int(text)
 

@@ -35,9 +35,9 @@ def logaddexp(x, y):
     if x < y:
         x, y = y, x
     d = y - x
-    if d > _FAR:
-        return x + math.log1p(math.exp(d))
-    return x  # also where y = -inf, or both are
+    if y == -math.inf or d < _FAR:
+        return x
+    return x + math.log1p(math.exp(d))
 
 
 def _recursions(plus, times):
@@ -115,8 +115,9 @@ def _recursions(plus, times):
             outside(own, s, zero, a, parent, o)
         for c in range(1, su.shape[0]):
             for i in range(su.shape[1]):
-                both = plus(times(su[c, i], ov[c, i]), times(sv[c, i], ou[c, i]))
-                mass[c, i] = times(times(k0, a[c]), both)
+                k = times(k0, a[c])  # first, so that no product exceeds the mass by more than the plan's entries do
+                there, back = times(times(k, su[c, i]), ov[c, i]), times(times(k, sv[c, i]), ou[c, i])
+                mass[c, i] = plus(there, back)
 
     return product, crossing
 
