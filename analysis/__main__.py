@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import sys
 from importlib import import_module
 from pathlib import Path
 
 from analysis.scripts import NAMES
-from emdref.inputs import count
 
 INTERRUPTED = 130  # the shell's status for a process that Ctrl-C stopped
 
@@ -22,11 +22,12 @@ def main(argv: list[str] | None = None) -> int:
         for each in NAMES:
             print(f"{each:20s} {_summary(each)}")
         return 0
-    from analysis.script import Options, run  # after the arguments are known to be good: this imports Matplotlib
-
-    scripts = {each: import_module(f"analysis.scripts.{each}") for each in ([name] if name else NAMES)}
     arguments.setdefault("jobs", _processors())
+    arguments.setdefault("out", Path("figures-toy" if arguments.get("toy") else "figures"))
     try:
+        from analysis.script import Options, run  # Matplotlib and Numba: not for --list, --help and a mistyped option
+
+        scripts = {each: import_module(f"analysis.scripts.{each}") for each in ([name] if name else NAMES)}
         found = run(scripts, Options(**arguments))
     except RuntimeError as error:
         print(f"analysis: {error}", file=sys.stderr)
@@ -43,7 +44,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    shared.add_argument("--out", type=Path, metavar="DIR", help="folder for the results (default: figures)")
+    shared.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for the results (default: figures, with --toy figures-toy)"
+    )
     shared.add_argument("--toy", action="store_true", help="seconds instead of minutes: to try the script, not to cite")
     shared.add_argument("--seed", type=_seed, help="of all random numbers (default: 0)")
     shared.add_argument("--jobs", type=_jobs, help="cells computed at once (default: the processors available)")
@@ -56,26 +59,30 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", default=False, help="list the names and stop")
     names = parser.add_subparsers(dest="name", metavar="NAME", title="one figure alone")
     for each in NAMES:
-        text = import_module(f"analysis.scripts.{each}").__doc__
         names.add_parser(
             each,
             parents=[shared],
             help=_summary(each),
-            description=text,
+            description=_help(each),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
     return parser
 
 
+def _help(name: str) -> str:
+    """A script's docstring, read without importing it."""
+    source = Path(__file__).parent / "scripts" / f"{name}.py"
+    return ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
+
+
 def _summary(name: str) -> str:
-    return import_module(f"analysis.scripts.{name}").__doc__.strip().splitlines()[0]
+    return _help(name).splitlines()[0]
 
 
 def _jobs(text: str) -> int:
-    try:
-        return count(int(text), "--jobs")
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be an integer >= 1")
+    return int(text)
 
 
 def _seed(text: str) -> int:
@@ -98,7 +105,8 @@ def _print_claims(found: dict) -> None:
 
 if __name__ == "__main__":
     status = main()
-    if status == INTERRUPTED:
-        sys.stderr.flush()
-        os._exit(status)  # threads in the middle of a cell would keep the interpreter for up to a minute
-    sys.exit(status)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(
+        status
+    )  # after a failure or an interrupt, threads in the middle of a cell would keep us for up to a minute

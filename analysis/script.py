@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from io import StringIO
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,8 @@ from tqdm import tqdm
 import emdref
 from analysis import style
 from emdref.kernels import cpu
+
+FAILED = ("nan", "overflow", "underflow")  # statuses of Sinkhorn rows that went wrong
 
 
 @dataclass(frozen=True)
@@ -93,20 +96,20 @@ def prepare(folder: Path) -> None:
 
 def run(scripts: dict[str, Script], options: Options) -> dict[str, list[Claim]]:
     """Run scripts one after the other under one progress bar; the claims of each, by name."""
+    if options.redraw:
+        return {name: _finish(name, script, options, _read(name, options)) for name, script in scripts.items()}
     prepare(options.out)
-    work = {name: [] if options.redraw else script.cells(options) for name, script in scripts.items()}
-    total = sum(cell.weight for cells in work.values() for cell in cells) + 1e-6  # sums of floats may run over
-    if not options.redraw:
-        tqdm.write(f"about {total / options.jobs:.0f} s of work with {options.jobs} at once", file=sys.stderr)
-    layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} elapsed, about {remaining} left"
+    work = {name: script.cells(options) for name, script in scripts.items()}
+    total = sum(cell.weight for cells in work.values() for cell in cells)
+    tqdm.write(f"about {total / options.jobs:.0f} s of work with {options.jobs} at once", file=sys.stderr)
+    layout = "{desc:18s} {percentage:3.0f}%|{bar}| {elapsed} elapsed, about {remaining} left"
     found = {}
-    with tqdm(total=total, bar_format=layout, disable=options.redraw) as bar:
+    with tqdm(total=total, bar_format=layout) as bar:
         for name, script in scripts.items():
-            bar.set_description(name)
-            if not options.redraw:
-                table = pd.DataFrame(_compute(work[name], options.jobs, bar))
-                _write(options.out / f"{name}.csv", table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
-            found[name] = _finish(name, script, options)
+            bar.set_description_str(name)
+            table = pd.DataFrame(_compute(work[name], options.jobs, bar))
+            text = table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
+            found[name] = _finish(name, script, options, text)
     return found
 
 
@@ -126,21 +129,51 @@ def _compute(cells: list[Cell], jobs: int, bar: tqdm) -> Iterable[dict[str, Any]
         try:
             for future in as_completed(futures):
                 rows[futures[future]] = future.result()
-                bar.update(cells[futures[future]].weight)
+                bar.update(min(cells[futures[future]].weight, bar.total - bar.n))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # after an interrupt, do not wait for what still runs
     return [row for i in range(len(cells)) for row in rows[i]]
 
 
-def _finish(name: str, script: Script, options: Options) -> list[Claim]:
-    """From the CSV alone: check, record, draw."""
+def _read(name: str, options: Options) -> str:
     path = options.out / f"{name}.csv"
-    if not path.exists():
-        raise RuntimeError(f"{path} does not exist: run without --redraw first")
-    table = pd.read_csv(path, keep_default_na=False, na_values=[""])
-    script.check(table)
-    claims = script.claims(table)
-    record = {
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RuntimeError(f"{path} does not exist: run without --redraw first") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RuntimeError(f"{path} cannot be read ({error}): run without --redraw") from None
+
+
+def _finish(name: str, script: Script, options: Options, text: str) -> list[Claim]:
+    """From the CSV's text alone: check, draw, and only then write."""
+    try:
+        table = pd.read_csv(StringIO(text), keep_default_na=False, na_values=[""])
+        script.check(table)
+        claims = script.claims(table)
+        with style.context():
+            figure = script.draw(table)
+    except AssertionError as error:
+        raise RuntimeError(f"{name}: a check failed, nothing is written: {error}") from error
+    except (AttributeError, KeyError, IndexError, ValueError) as error:
+        if not options.redraw:
+            raise
+        raise RuntimeError(f"{name}.csv is not a table of this script ({error!r}): run without --redraw") from error
+    stem = options.out / name
+    with style.context():
+        style.save(figure, stem, png=getattr(script, "PNG", False))
+    if not options.redraw:
+        _write(stem.with_suffix(".csv"), text)
+        _write(
+            stem.with_suffix(".json"),
+            json.dumps(_record(name, script, options, claims), indent=1, ensure_ascii=False) + "\n",
+        )
+    return claims
+
+
+def _record(name: str, script: Script, options: Options, claims: list[Claim]) -> dict[str, Any]:
+    """How a figure was made."""
+    return {
         "script": name,
         "toy": options.toy,
         "seed": options.seed,
@@ -151,12 +184,6 @@ def _finish(name: str, script: Script, options: Options) -> list[Claim]:
         "emdref": emdref.__version__,
         "claims": [asdict(claim) for claim in claims],
     }
-    with style.context():
-        figure = script.draw(table)
-        style.save(figure, options.out / name, png=getattr(script, "PNG", False))
-    if not options.redraw:
-        _write(path.with_suffix(".json"), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    return claims
 
 
 def _write(path: Path, text: str) -> None:

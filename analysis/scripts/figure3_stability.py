@@ -5,7 +5,8 @@ temperatures, ReaL human label sets, one-hot labels.  Dense products in float64 
 capped at 10, 100 and 1000 iterations; the reference has 10000 iterations in float64 by the O(V) kernel in the log
 domain (a row stops earlier once its marginals agree to 1e-10).  Shown are the ratio of <T, M> to the exact EMD and the
 angle between log u / lambda, its mean removed, and the exact zero-sum gradient: medians and the band from the 10th to
-the 90th percentile over the rows that returned a number, as far as half of them did.
+the 90th percentile over the rows that returned a number (as a framework would use it, whatever their status), as far as
+half of them did.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pandas as pd
 
 import emdref
 from analysis import style
-from analysis.script import Cell, Claim, Options, must
+from analysis.script import FAILED, Cell, Claim, Options, must
 from analysis.shapes import angle
 from analysis.targets import SIGMAS, Pairs, pairs
 
@@ -28,7 +29,6 @@ LAMBDAS = np.logspace(-1, 2, 10)
 CAPS, REFERENCE = (10, 100, 1000), 10_000
 TOY_CAPS, TOY_REFERENCE = (10, 30), 100
 SETTLED = 1e-10  # marginal error at which the reference has nothing left to do
-FAILED = ("nan", "overflow", "underflow")
 COLOURS = {10: style.ORANGE, 100: style.SKY, 1000: style.BLUE}
 SOFTMAX = tuple(f"softmax {sigma:g}" for sigma in SIGMAS)
 
@@ -97,8 +97,9 @@ def _rows(options: Options, result: emdref.SinkhornResult, **key) -> list[dict]:
     ]
 
 
-def _good(table: pd.DataFrame) -> pd.DataFrame:
-    return table[~table.status.isin(FAILED)]
+def _numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that returned a number, be it a wrong one."""
+    return table[~table.status.isin(("nan", "overflow"))]
 
 
 def _select(table: pd.DataFrame, targets: tuple[str, ...] = SOFTMAX, **key) -> pd.DataFrame:
@@ -110,7 +111,7 @@ def _select(table: pd.DataFrame, targets: tuple[str, ...] = SOFTMAX, **key) -> p
 
 def _bands(table: pd.DataFrame, column: str) -> pd.DataFrame:
     """Quantiles by lambda over the rows that are a number, up to the last lambda at which at least half are."""
-    bands = table[table[column].notna()].groupby("lam")[column].quantile([0.1, 0.5, 0.9]).unstack()
+    bands = _numbers(table).groupby("lam")[column].quantile([0.1, 0.5, 0.9]).unstack()
     return bands.loc[: _alive(table)]
 
 
@@ -120,7 +121,8 @@ def _reference_rows(table: pd.DataFrame, targets: tuple[str, ...] = SOFTMAX) -> 
 
 def _alive(table: pd.DataFrame) -> float:
     """The largest lambda up to which at least half of the rows returned a number."""
-    share = table.groupby("lam").sd_over_emd.agg(lambda x: x.notna().mean())
+    share = _numbers(table).groupby("lam").size() / table.groupby("lam").size()
+    share = share.fillna(0.0)  # a lambda at which no row did
     return float(share.index[(share >= 0.5).cumprod().astype(bool)].max())
 
 
@@ -130,7 +132,7 @@ def check(table: pd.DataFrame) -> None:
     must(not reference.status.isin(FAILED).any(), "a row of the log-domain reference failed")
     settled = reference[reference.status == "converged"]
     must((settled.sd_over_emd > 1 - 1e-8).all(), "a converged plan costs less than the optimal one")
-    onehot = _good(_select(table, ("one-hot",), dtype="float64", kernel="dense"))
+    onehot = _numbers(_select(table, ("one-hot",), dtype="float64", kernel="dense"))
     spread = onehot.groupby(["lam", "pair"]).sd_over_emd.agg(np.ptp)
     must((spread < 1e-6).all(), "with a one-hot target the plan is forced, and yet the cap matters")
 
@@ -151,7 +153,7 @@ def claims(table: pd.DataFrame) -> list[Claim]:
     typical = min(lambdas, key=lambda lam: abs(lam - 10))
     at_ten = {cap: (m.get(typical, np.nan), _angle(table, cap, typical)) for cap, m in medians.items()}
     onehot = (
-        _good(_select(table, ("one-hot",), dtype="float64", kernel="dense"))
+        _numbers(_select(table, ("one-hot",), dtype="float64", kernel="dense"))
         .groupby(["lam", "pair"])
         .sd_over_emd.agg(np.ptp)
     )
@@ -195,7 +197,7 @@ def claims(table: pd.DataFrame) -> list[Claim]:
 
 
 def _angle(table: pd.DataFrame, cap: int, lam: float) -> float:
-    return float(_good(_select(table, dtype="float64", cap=cap, kernel="dense", lam=lam)).angle_deg.median())
+    return float(_numbers(_select(table, dtype="float64", cap=cap, kernel="dense", lam=lam)).angle_deg.median())
 
 
 def draw(table: pd.DataFrame):
