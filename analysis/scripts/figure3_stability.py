@@ -132,78 +132,100 @@ def check(table: pd.DataFrame) -> None:
     must(not reference.status.isin(FAILED).any(), "a row of the log-domain reference failed")
     settled = reference[reference.status == "converged"]
     must((settled.sd_over_emd > 1 - 1e-8).all(), "a converged plan costs less than the optimal one")
+    must((_onehot_spread(table) < 1e-6).all(), "with a one-hot target the plan is forced, and yet the cap matters")
+
+
+def _onehot_spread(table: pd.DataFrame) -> pd.Series:
+    """How far the caps' ratios are apart for each pair with a one-hot target, in float64."""
     onehot = _numbers(_select(table, ("one-hot",), dtype="float64", kernel="dense"))
-    spread = onehot.groupby(["lam", "pair"]).sd_over_emd.agg(np.ptp)
-    must((spread < 1e-6).all(), "with a one-hot target the plan is forced, and yet the cap matters")
+    return onehot.groupby(["lam", "pair"]).sd_over_emd.agg(np.ptp)
+
+
+def _caps(table: pd.DataFrame) -> list[int]:
+    return [int(cap) for cap in sorted(table[table.kernel == "dense"].cap.unique())]
 
 
 def claims(table: pd.DataFrame) -> list[Claim]:
     """Sec. 2.3 and the caption."""
-    caps = [int(c) for c in sorted(table[table.kernel == "dense"].cap.unique())]
-    lambdas = sorted(table.lam.unique())
-    medians = {
-        cap: _bands(_select(table, dtype="float64", cap=cap, kernel="dense"), "sd_over_emd")[0.5] for cap in caps
-    }
-    limit = _bands(_reference_rows(table), "sd_over_emd")[0.5]
+    return [make(table) for make in (_needs_iterations, _float32_first, _unusable, _approaches_emd, _onehot)]
+
+
+SOURCE = "arXiv 1611.07573, Sec. 2.3 and Fig. 3"
+
+
+def _median_ratios(table: pd.DataFrame) -> dict[int, pd.Series]:
+    """By cap: the median ratio against lambda, dense float64."""
+    return {c: _bands(_select(table, dtype="float64", cap=c, kernel="dense"), "sd_over_emd")[0.5] for c in _caps(table)}
+
+
+def _limit(table: pd.DataFrame) -> pd.Series:
+    return _bands(_reference_rows(table), "sd_over_emd")[0.5]
+
+
+def _needs_iterations(table: pd.DataFrame) -> Claim:
+    limit = _limit(table)
     near = {
-        cap: max((lam for lam in m.index if abs(m[lam] / limit[lam] - 1) <= 0.01), default=0.0)
-        for cap, m in medians.items()
+        cap: max((lam for lam in ratio.index if abs(ratio[lam] / limit[lam] - 1) <= 0.01), default=0.0)
+        for cap, ratio in _median_ratios(table).items()
     }
-    last = {(d, c): _alive(_select(table, dtype=d, cap=c, kernel="dense")) for d in DTYPES for c in caps}
-    typical = min(lambdas, key=lambda lam: abs(lam - 10))
-    at_ten = {cap: (m.get(typical, np.nan), _angle(table, cap, typical)) for cap, m in medians.items()}
-    onehot = (
-        _numbers(_select(table, ("one-hot",), dtype="float64", kernel="dense"))
-        .groupby(["lam", "pair"])
-        .sd_over_emd.agg(np.ptp)
+    return Claim(
+        SOURCE,
+        "larger lambda needs more iterations",
+        "largest lambda at which the median ratio is within 1% of the reference: "
+        + ", ".join(f"{lam:.3g} with {cap} iterations" for cap, lam in near.items()),
+        all(near[a] < near[b] for a, b in pairwise(_caps(table))),
     )
-    source = "arXiv 1611.07573, Sec. 2.3 and Fig. 3"
-    return [
-        Claim(
-            source,
-            "larger lambda needs more iterations",
-            "largest lambda at which the median ratio is within 1% of the reference: "
-            + ", ".join(f"{lam:.3g} with {cap} iterations" for cap, lam in near.items()),
-            all(near[a] < near[b] for a, b in pairwise(caps)),
-        ),
-        Claim(
-            source,
-            "float32 degenerates at large lambda, before float64 does",
-            "largest lambda up to which half of the softmax rows return a number: "
-            + ", ".join(f"{lam:.3g} ({d}, {c})" for (d, c), lam in last.items()),
-            all(last["float32", c] < last["float64", c] for c in caps),
-        ),
-        Claim(
-            source,
-            "with 10 or 100 iterations large lambda is unusable (lambda = 10 is the most cited)",
-            f"at lambda = {typical:.3g}, float64: "
-            + ", ".join(f"{cap} iterations SD/EMD = {r:.2f}, gradient {a:.0f}° off" for cap, (r, a) in at_ten.items()),
-            all(abs(at_ten[cap][0] - 1) > 0.05 for cap in caps if cap <= 100),
-        ),
-        Claim(
-            source,
-            "the converged distance approaches EMD as lambda grows",
-            "median ratio of the reference: "
-            + ", ".join(f"{limit[lam]:.4f} at {lam:.3g}" for lam in lambdas[:: max(1, len(lambdas) // 3)]),
-            bool(abs(limit.iloc[-1] - 1) < abs(limit.iloc[0] - 1)),
-        ),
-        Claim(
-            "found here",
-            "(not in the paper) with a one-hot target the cap does not matter: the plan is forced after one iteration",
-            f"the caps' ratios differ by at most {onehot.max():.1g} in float64",
-            bool(onehot.max() < 1e-6),
-        ),
-    ]
 
 
-def _angle(table: pd.DataFrame, cap: int, lam: float) -> float:
-    return float(_numbers(_select(table, dtype="float64", cap=cap, kernel="dense", lam=lam)).angle_deg.median())
+def _float32_first(table: pd.DataFrame) -> Claim:
+    last = {(d, c): _alive(_select(table, dtype=d, cap=c, kernel="dense")) for d in DTYPES for c in _caps(table)}
+    return Claim(
+        SOURCE,
+        "float32 degenerates at large lambda, before float64 does",
+        "largest lambda up to which half of the softmax rows return a number: "
+        + ", ".join(f"{lam:.3g} ({d}, {c})" for (d, c), lam in last.items()),
+        all(last["float32", c] < last["float64", c] for c in _caps(table)),
+    )
+
+
+def _unusable(table: pd.DataFrame) -> Claim:
+    typical = min(table.lam.unique(), key=lambda lam: abs(lam - 10))
+    rows = _numbers(_select(table, dtype="float64", kernel="dense", lam=typical)).groupby("cap")
+    found = rows[["sd_over_emd", "angle_deg"]].median()
+    return Claim(
+        SOURCE,
+        "with 10 or 100 iterations large lambda is unusable (lambda = 10 is the most cited)",
+        f"at lambda = {typical:.3g}, float64: "
+        + ", ".join(f"{cap} iterations SD/EMD = {r:.2f}, gradient {a:.0f}° off" for cap, r, a in found.itertuples()),
+        bool((abs(found.sd_over_emd[found.index <= 100] - 1) > 0.05).all()),
+    )
+
+
+def _approaches_emd(table: pd.DataFrame) -> Claim:
+    limit = _limit(table)
+    shown = limit.iloc[:: max(1, len(limit) // 3)]
+    return Claim(
+        SOURCE,
+        "the converged distance approaches EMD as lambda grows",
+        "median ratio of the reference: " + ", ".join(f"{ratio:.4f} at {lam:.3g}" for lam, ratio in shown.items()),
+        bool(abs(limit.iloc[-1] - 1) < abs(limit.iloc[0] - 1)),
+    )
+
+
+def _onehot(table: pd.DataFrame) -> Claim:
+    spread = _onehot_spread(table).max()
+    return Claim(
+        "found here",
+        "(not in the paper) with a one-hot target the cap does not matter: the plan is forced after one iteration",
+        f"the caps' ratios differ by at most {spread:.1g} in float64",
+        bool(spread < 1e-6),
+    )
 
 
 def draw(table: pd.DataFrame):
     """Ratios above, angles below; caps, dtypes, targets from left to right."""
     fig, axes = style.figure(style.PAGE, 4.3, 2, 3, sharex=True, sharey="row")
-    caps = [int(c) for c in sorted(table[table.kernel == "dense"].cap.unique())]
+    caps = _caps(table)
     for row, column in enumerate(("sd_over_emd", "angle_deg")):
         _draw_caps(axes[row, 0], table, column, caps)
         _draw_dtypes(axes[row, 1], table, column, caps)

@@ -90,7 +90,8 @@ def _native_masses(p, q, normalize, a, b):
 
 @loop
 def flow_native(p, q, phi, parent, bin_node, normalize):
-    a, b = np.empty_like(p[0]), np.empty_like(p[0])
+    """phi of each pair of rows in the rows' own dtype, nodes in the kernels' order."""
+    a, b = np.empty(p.shape[1], p.dtype), np.empty(p.shape[1], p.dtype)
     for i in range(p.shape[0]):
         _native_masses(p[i], q[i], normalize, a, b)
         native.flow(a, b, parent, bin_node, phi[i])
@@ -98,6 +99,7 @@ def flow_native(p, q, phi, parent, bin_node, normalize):
 
 @loop
 def emd_native(p, q, value, grad, parent, cost, bin_node, rho, normalize, gauge):
+    """Value and gradient (none if grad has no rows) of each pair in the rows' own dtype."""
     n, zero, one = p.dtype.type(p.shape[1]), p.dtype.type(0), p.dtype.type(1)
     phi = np.empty(parent.shape[0], p.dtype)
     r = np.empty(parent.shape[0], p.dtype)
@@ -163,6 +165,7 @@ def _settled_flow(p, q, parent, bin_node, normalize, h, l, err):
 
 @loop
 def flow_twolimb(p, q, phi, unsafe, parent, bin_node, normalize):
+    """phi of each pair, and whether it must be done again exactly."""
     h = np.empty(parent.shape[0])
     l = np.empty(parent.shape[0])
     err = np.empty(parent.shape[0])
@@ -174,6 +177,7 @@ def flow_twolimb(p, q, phi, unsafe, parent, bin_node, normalize):
 
 @loop
 def emd_twolimb(p, q, value, grad, unsafe, parent, cost, bin_node, rho, normalize, gauge):
+    """Value and gradient (none if grad has no rows) of each pair, and whether they must be done again exactly."""
     nodes = parent.shape[0]
     h, l, err = np.empty(nodes), np.empty(nodes), np.empty(nodes)
     rh, rl = np.empty(nodes), np.empty(nodes)
