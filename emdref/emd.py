@@ -40,13 +40,13 @@ def emd(
     rho : float
         Finite and >= 1.
     mass : {"raise", "normalize", "ignore"}
-        What to do if the totals of a pair differ by more than rounding (8 eps sqrt(N), relative): raise; use
+        What to do if the totals of a pair differ by more than rounding (16 eps sqrt(N), relative): raise; use
         p / |p| and q / |q| (for every row, whether they differ or not); or compute with the floats as given, which puts
         the difference at the root.
     accuracy : {"compensated", "native"}
         ``compensated``: every sign of phi is right and the value within 1 ulp of the exact one for rho in {1, 2, 3, 4};
-        another rho adds the errors of the C library's pow.  ``native``: plain arithmetic in the inputs' dtype, with
-        the costs rounded to it, as a framework computes it.
+        another rho adds the errors of the C library's pow (1.9 ulp were the most in 123,000 cases).  ``native``: plain
+        arithmetic in the inputs' dtype, with the costs rounded to it, as a framework computes it.
     device : None or "cpu"
         This version has CPU kernels only.
 
@@ -235,6 +235,8 @@ def _rows(p, q, space, mass, accuracy, device) -> Batch:
     rows = inputs.batch(p, q, space.n_bins)
     if mass == "raise":
         inputs.check_masses(rows, _WAY_OUT)
+    elif mass == "normalize" and accuracy == "native":
+        inputs.check_totals(rows)
     return rows
 
 
@@ -273,7 +275,7 @@ def _compensated(rows: Batch, space: Space, rho, normalize, gauge):
 
 
 def _as_float64(rows: Batch) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
-    return rows.p.astype(np.float64, copy=False), rows.q.astype(np.float64, copy=False)
+    return tuple(inputs.frozen(x.astype(np.float64, copy=False)) for x in (rows.p, rows.q))
 
 
 def _rounded(x: NDArray[np.float64], rows: Batch) -> NDArray[Any]:

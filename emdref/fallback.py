@@ -12,7 +12,7 @@ from typing import Any
 
 from emdref import exact
 
-_DIGITS = Context(prec=50, Emax=MAX_EMAX, Emin=MIN_EMIN)
+_DIGITS = Context(prec=50, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])  # beyond even that range: 0 or inf
 
 
 def emd(p: Any, q: Any, space: Any, rho: float, normalize: bool, gauge: str | None) -> tuple[float, list[float] | None]:
@@ -33,10 +33,12 @@ def flow(p: Any, q: Any, space: Any, normalize: bool) -> list[float]:
 def _real_exponent(row: exact.Row, rho: Decimal, gauge: str | None) -> tuple[float, list[float] | None]:
     phi = [_decimal(f * row.phi_unit) for f in row.phi]
     cost = [_decimal(c * row.cost_unit) for c in row.cost]
-    value = sum((c * abs(f) ** rho for c, f in zip(cost, phi, strict=True) if f), Decimal(0))
+    value = sum((c * abs(f) ** rho for c, f in zip(cost, phi, strict=True) if c and f), Decimal(0))
     if gauge is None:
         return float(value), None
-    slopes = [rho * c * (abs(f) ** (rho - 1)).copy_sign(f) if f else Decimal(0) for c, f in zip(cost, phi, strict=True)]
+    slopes = [
+        rho * c * (abs(f) ** (rho - 1)).copy_sign(f) if c and f else Decimal(0) for c, f in zip(cost, phi, strict=True)
+    ]
     masses = [_decimal(m * row.mass_unit) for m in row.p]
     grad = exact.in_gauge([Decimal(r) for r in row.above(slopes)], masses, gauge)
     return float(value), [float(g) for g in grad]

@@ -121,6 +121,20 @@ def test_sums_that_two_limbs_cannot_hold(shape, mass, difference, dtype):
         assert raw[i].tolist() == cases.exact_grad(p[i], q[i], space, 1, "raw", mass == "normalize")
 
 
+@pytest.mark.parametrize("rho", [1, 2, 3, 4])
+def test_a_flow_that_two_limbs_hold_to_a_few_digits(rho):
+    """Its sign is plain, its value is not, and no other edge costs anything."""
+    a, b = np.random.default_rng(8).uniform(1, 2, (2, 50))
+    d = np.stack([0 * a + 1, a * 2.0**-60, b * 2.0**-110, 0 * a - 1, -a * 2.0**-60, -b * 2.0**-110], axis=1)
+    p, q = np.maximum(d, 0), np.maximum(-d, 0)
+    tree = emdref.Tree([-1, 0] + 5 * [1], [0, 1] + 5 * [0], bins=[2, 3, 4, 5, 6, 0])
+    value, grad = emdref.emd_value_and_grad(p, q, tree, rho, gauge="raw")
+    for i in range(50):
+        exact = Fraction(b[i] * 2.0**-110)
+        assert_within_ulps(value[i], [exact**rho])
+        assert_within_ulps(grad[i, :1], [rho * exact ** (rho - 1)])
+
+
 @pytest.mark.parametrize("difference", HARD)
 def test_plain_float64_sums_fail_on_them(difference):
     rows = list(itertools.permutations(difference))
@@ -155,6 +169,24 @@ def test_extreme_rho(rho, dtype):
     chain, p, q = cases.case("chain", "one_hot_target", dtype)
     value = emdref.emd(p, q, chain, rho)
     assert_within_ulps(value, [oracles.emd_real(*cases.exact_pair(p, q), cases.edges(chain), rho)], 5)
+
+
+@pytest.mark.parametrize("rho", [1.0000001, 1.001])
+def test_slopes_of_flows_further_apart_than_the_range(rho):
+    """Just above rho = 1 a flow of 1e-200 has nearly the slope of one of 1e200."""
+    p, q, chain = [1e-200, 1e200, 0.0], [0.0, 0.0, 1e200], emdref.Chain(3)
+    exact = oracles.raw_grad_real(*cases.exact_pair(p, q), cases.edges(chain), rho)
+    assert_within(emdref.emd_grad(p, q, chain, rho, gauge="raw"), exact, 8 * eps(np.float64) * max(exact))
+
+
+@pytest.mark.parametrize("rho", [1e20, 1e300, 1.7e308])
+def test_any_finite_rho(rho):
+    chain = emdref.Chain(2)
+    assert emdref.emd([0.5, 0.5], [0, 1.0], chain, rho) == 0
+    value, grad = emdref.emd_value_and_grad([1.0, 0], [0, 1.0], chain, rho, gauge="raw")
+    assert (value, grad.tolist()) == (1, [rho, 0])
+    with pytest.warns(RuntimeWarning, match="beyond the range"):
+        assert emdref.emd([2.0, 0], [0, 2.0], chain, rho) == np.inf
 
 
 # --- mass -------------------------------------------------------------------------------------------------------------
@@ -209,6 +241,17 @@ def test_proportional_histograms_are_at_distance_zero(factor, dtype):
         value, grad = emdref.emd_value_and_grad(p, p * dtype(factor), emdref.Chain(50), mass="normalize")
         assert value == 0 and not grad.any()
         assert not emdref.flow(p, p * dtype(factor), emdref.Chain(50), mass="normalize").any()
+
+
+@pytest.mark.parametrize("factor", [3, 7, 97])
+def test_normalized_flows_between_blocks_in_proportion_are_exactly_zero(factor):
+    """Each two bins of q hold `factor` times those of p; the quotients of single bins are no floats."""
+    q = np.random.default_rng(factor).integers(1, 2**20, (20, 8, 2))
+    q[..., 1] += -q.sum(-1) % factor
+    total = q.sum(-1) // factor
+    p = np.stack([total // 2, total - total // 2], axis=-1)
+    got = emdref.flow(p.reshape(20, 16), q.reshape(20, 16), emdref.Chain(16), mass="normalize")
+    assert not got[:, 1::2].any()
 
 
 @pytest.mark.parametrize("total", [1 + 2.0**-52, 3])

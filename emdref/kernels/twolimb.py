@@ -78,11 +78,22 @@ def mass2(x):
 
 
 @row
+def _same(p, q):
+    for k in range(p.shape[0]):
+        if p[k] != q[k]:
+            return False
+    return True
+
+
+@row
 def flow_normalized(p, q, parent, bin_node, h, l, err):
     """phi of p/|p| and q/|q|: q is stretched to p's total, then all is divided by it.
 
     Where both totals are the same number times a power of two the stretch is exactly 1 and nothing is lost.
     """
+    if _same(p, q):
+        _clear(h, l, err)
+        return
     ph, pl, p_err, p_exp = mass2(p)
     qh, ql, q_err, q_exp = mass2(q)
     th, tl = div2(ph, pl, qh, ql)
@@ -163,10 +174,10 @@ def unit_power(uh, ul, rho, exponent):
 
 @row
 def power_in_range(uh, rho):
-    """True where `unit_power` loses nothing for rho and rho - 1."""
+    """True where neither `unit_power`, for rho and rho - 1, nor a product with rho leaves the range of float64."""
     y = uh**rho
     z = uh ** (rho - 1.0)
-    return is_small_integer(rho) or (_TINY < y < math.inf and _TINY < z < math.inf)
+    return is_small_integer(rho) or (_TINY < y < math.inf and _TINY < z < math.inf and rho * _TINY < 1.0)
 
 
 @row
@@ -202,6 +213,8 @@ def descend(h, l, err, cost, parent, rho, uh, ul, m, rh, rl):
             xh, xl = scale2(sign * h[v], sign * l[v], -shift)
         else:
             xh, xl = div2(sign * h[v], sign * l[v], uh, ul)
+            if xh < _TINY:  # too small for a float, and yet its slope may count if rho is near 1
+                r_err = math.inf
         th, tl, sh, sl = _edge(xh, xl, math.ldexp(cost[v], -m), rho)
         value_h, value_l = add2(value_h, value_l, th, tl)
         rh[v], rl[v] = add2(rh[v], rl[v], sign * sh, sign * sl)
@@ -219,9 +232,7 @@ def trustworthy(value, value_err, r, r_err):
     top = 0.0
     for v in range(r.shape[0]):
         top = max(top, abs(r[v]))
-    if value_err > value * _RELATIVE or r_err > top * _RELATIVE:
-        return False
-    return value >= _TINY
+    return value >= _TINY and value_err <= value * _RELATIVE and r_err <= top * _RELATIVE  # False for NaN
 
 
 @row
