@@ -129,3 +129,13 @@ def test_shapes():
     p, q = np.array([0.1, 0.2, 0.3, 0.4]), np.full(4, 0.25)
     slope = (shapes.mse(p + step, q) - shapes.mse(p - step, q)) / 2e-6
     np.testing.assert_allclose(shapes.grad_mse(p, q)[2], slope, rtol=1e-8)
+
+
+def test_failed_rows_are_infinitely_wrong_in_the_choice_of_lambda():
+    from analysis.scripts import figure3_spaces
+
+    key = {"space": "chain", "n_bins": 10, "ratio": 9.0, "pair": 0}
+    good = key | {"lam": 1.0, "sd_over_emd": 1.2, "angle_deg": 30.0, "status": "iteration_limit"}
+    bad = key | {"lam": 2.0, "sd_over_emd": 1.0, "angle_deg": 1.0, "status": "underflow"}
+    best = figure3_spaces._best(pd.DataFrame([good, bad]))
+    np.testing.assert_allclose(best[["value_error", "angle"]], [[0.2, 30.0]])

@@ -265,6 +265,13 @@ def test_signs_of_normalized_flows_at_the_bottom_of_the_range(total):
     assert signs(raw[:, 0]) == signs(exact)
 
 
+def test_a_total_whose_last_mass_is_subnormal():
+    """q's total is 2 + 5e-324, which no scaling by a power of two may round to 2: the flows are not exactly 0."""
+    p, q = np.array([1.0, 1.0, 0.0]), np.array([1.0, 1.0, np.finfo(float).smallest_subnormal])
+    raw = emdref.emd_grad(p, q, emdref.Chain(3), gauge="raw", mass="normalize")
+    assert raw.tolist() == cases.exact_grad(p, q, emdref.Chain(3), 1, "raw", True) == [2, 1, 0]
+
+
 @each_dtype
 @pytest.mark.parametrize("sigma", [1, 2, 4, 8])
 def test_a_softmax_in_its_own_dtype_passes_the_mass_check(sigma, dtype):
