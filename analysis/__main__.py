@@ -6,6 +6,7 @@ import argparse
 import ast
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -22,11 +23,12 @@ def main(argv: list[str] | None = None) -> int:
         for each in NAMES:
             print(f"{each:20s} {_summary(each)}")
         return 0
-    arguments.setdefault("jobs", _processors())
     arguments.setdefault("out", Path("figures-toy" if arguments.get("toy") else "figures"))
     try:
         from analysis.script import Options, run  # Matplotlib and Numba: not for --list, --help and a mistyped option
+        from emdref.kernels.cpu import processors
 
+        arguments.setdefault("jobs", processors())
         scripts = {each: import_module(f"analysis.scripts.{each}") for each in ([name] if name else NAMES)}
         found = run(scripts, Options(**arguments))
     except RuntimeError as error:
@@ -48,8 +50,8 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="folder for the results (default: figures, with --toy figures-toy)"
     )
     shared.add_argument("--toy", action="store_true", help="seconds instead of minutes: to try the script, not to cite")
-    shared.add_argument("--seed", type=_seed, help="of all random numbers (default: 0)")
-    shared.add_argument("--jobs", type=_jobs, help="cells computed at once (default: the processors available)")
+    shared.add_argument("--seed", type=_integer(0), help="of all random numbers (default: 0)")
+    shared.add_argument("--jobs", type=_integer(1), help="cells computed at once (default: the processors available)")
     shared.add_argument("--redraw", action="store_true", help="draw again from the CSV files, compute nothing")
     parser = argparse.ArgumentParser(
         prog="python -m analysis",
@@ -79,20 +81,15 @@ def _summary(name: str) -> str:
     return _help(name).splitlines()[0]
 
 
-def _jobs(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be an integer >= 1")
-    return int(text)
+def _integer(least: int) -> Callable[[str], int]:
+    """A type for argparse: an integer that is at least so large."""
 
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} must be an integer >= {least}")
+        return int(text)
 
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} must be an integer >= 0")
-    return int(text)
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return parse
 
 
 def _print_claims(found: dict) -> None:
@@ -107,6 +104,5 @@ if __name__ == "__main__":
     status = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(
-        status
-    )  # after a failure or an interrupt, threads in the middle of a cell would keep us for up to a minute
+    # not sys.exit: after a failure or an interrupt, threads in the middle of a cell would keep us for up to a minute
+    os._exit(status)

@@ -25,8 +25,6 @@ import emdref
 from analysis import style
 from emdref.kernels import cpu
 
-FAILED = ("nan", "overflow", "underflow")  # statuses of Sinkhorn rows that went wrong
-
 
 @dataclass(frozen=True)
 class Options:

@@ -75,7 +75,7 @@ def emd(
     """
     rows = _rows(p, q, space, mass, accuracy, device)
     value, _ = _evaluate(rows, space, inputs.exponent(rho), mass, accuracy, None)
-    _warn_beyond(value=value)
+    _warn_beyond(rows, value=value)
     return rows.as_rows(value)
 
 
@@ -133,7 +133,7 @@ def emd_grad(
     code, rho = gauges.code(gauge), inputs.exponent(rho)
     rows = _rows(p, q, space, mass, accuracy, device)
     _, grad = _evaluate(rows, space, rho, mass, accuracy, code)
-    _warn_beyond(gradient=grad)
+    _warn_beyond(rows, gradient=grad)
     return rows.as_rows(grad)
 
 
@@ -169,7 +169,7 @@ def emd_value_and_grad(
     value, grad = _evaluate(rows, space, rho, mass, accuracy, code)
     if code == gauges.NORMALIZED and mass != "normalize":
         value, _ = _evaluate(rows, space, rho, mass, accuracy, None)
-    _warn_beyond(value=value, gradient=grad)
+    _warn_beyond(rows, value=value, gradient=grad)
     return rows.as_rows(value), rows.as_rows(grad)
 
 
@@ -222,7 +222,7 @@ def flow(
         phi = _rounded(phi, rows)
     phi[:, 0] = 0  # what is left at the root crosses no edge
     result = np.ascontiguousarray(phi[:, position[edges]])
-    _warn_beyond(flow=result)
+    _warn_beyond(rows, flow=result)
     return rows.as_rows(result)
 
 
@@ -284,15 +284,15 @@ def _rounded(x: NDArray[np.float64], rows: Batch) -> NDArray[Any]:
         return x.astype(rows.p.dtype, copy=False)
 
 
-def _warn_beyond(**results: NDArray[Any]) -> None:
+def _warn_beyond(rows: Batch, **results: NDArray[Any]) -> None:
     """Say once, at the caller's caller, which results are beyond the dtype's range."""
     for what, x in results.items():
         beyond = np.isinf(x)
         if beyond.any():
-            row = int(np.argwhere(beyond)[0][0])
+            first = inputs.row_name(int(np.argwhere(beyond)[0][0]), rows.shape)
             warnings.warn(
-                f"{int(beyond.sum())} entries of the {what} are beyond the range of {x.dtype} and are inf, the first "
-                f"in row {row}; scale the costs or the masses down",
+                f"{int(beyond.sum())} entries of the {what} are beyond the range of {x.dtype} and are inf"
+                f"{', the first in ' + first if first else ''}; scale the costs or the masses down",
                 RuntimeWarning,
                 stacklevel=3,
             )

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from emdref import gauges
 from emdref.spaces import Chain, Space
 
 __all__ = ["emd", "flow", "grad"]
@@ -67,6 +68,7 @@ def grad(
     ``normalized`` is the derivative of EMD(p/|p|, q/|q|) with respect to p.  At a kink (rho = 1, phi = 0) the edge
     contributes 0.
     """
+    gauges.code(gauge)
     rho, row = _exponent(rho), Row(p, q, space, normalize or gauge == "normalized")
     slopes = [rho * c * ((f > 0) - (f < 0)) * abs(f) ** (rho - 1) for c, f in zip(row.cost, row.phi, strict=True)]
     unit = row.cost_unit * row.phi_unit ** (rho - 1)
@@ -74,17 +76,15 @@ def grad(
 
 
 def in_gauge(raw: list[Any], masses: list[Any], gauge: str) -> list[Any]:
-    """A raw gradient in another gauge (see emdref.gauges), in any arithmetic."""
+    """A raw gradient in one of the gauges (see emdref.gauges), in any arithmetic."""
     if gauge == "raw":
         return raw
     if gauge in ("zero_sum", "scaled"):
         mean = sum(raw) / len(raw)
         return [(r - mean) * (len(raw) if gauge == "scaled" else 1) for r in raw]
-    if gauge == "normalized":
-        total = sum(masses)
-        mean = sum(m * r for m, r in zip(masses, raw, strict=True)) / total
-        return [(r - mean) / total for r in raw]
-    raise ValueError(f"gauge={gauge!r} is not one of zero_sum, raw, scaled, normalized")
+    total = sum(masses)
+    mean = sum(m * r for m, r in zip(masses, raw, strict=True)) / total
+    return [(r - mean) / total for r in raw]
 
 
 class Row:

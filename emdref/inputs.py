@@ -103,6 +103,12 @@ def converted(x: Any, name: str, dtype: Any) -> NDArray[Any]:
     return after
 
 
+def rounds_in_float64(array: NDArray[Any]) -> bool:
+    """True where an array holds integers of 2**53 or more in magnitude, which float64 may not hold exactly."""
+    wide = array.dtype.kind in "iu" and array.dtype.itemsize == 8
+    return wide and bool(((array >= 2**53) | (array <= -(2**53))).any())
+
+
 def histogram(x: Any, name: str) -> NDArray[Any]:
     """A float32 or float64 array as it is, integers below 2**53 as float64, native byte order."""
     try:
@@ -110,7 +116,7 @@ def histogram(x: Any, name: str) -> NDArray[Any]:
     except ValueError as error:
         raise ValueError(f"{name} is not a rectangular array of numbers ({error})") from None
     if array.dtype.kind in "iu":
-        if array.dtype.itemsize == 8 and ((array >= 2**53) | (array <= -(2**53))).any():
+        if rounds_in_float64(array):
             raise TypeError(f"{name} holds an integer of 2**53 or more, which float64 would round; give floats")
         return array.astype(np.float64)
     if array.dtype.newbyteorder("=") not in _FLOATS:

@@ -17,6 +17,7 @@ from emdref.spaces import Space
 Kernel = Literal["auto", "dense", "space"]
 Domain = Literal["linear", "log"]
 Status = Literal["nan", "overflow", "underflow", "converged", "iteration_limit"]
+FAILED = ("nan", "overflow", "underflow")
 _LOSS = 1e-3  # marginal error, relative to the total, above which lost entries of K count as a failure
 
 
@@ -213,15 +214,14 @@ def _stops(checkpoints: Any, max_iter: int) -> tuple[int, ...]:
 
 
 def _rows(p: Any, q: Any, where: Any, dtype: Any) -> Batch:
-    n_bins = where.n_bins if isinstance(where, Space) else len(where)
-    given = inputs.batch(p, q, n_bins) if dtype is None else None
-    if given is not None:
-        inputs.check_masses(given, "normalise them yourself")
-        return given
-    target = inputs.float_dtype(dtype).newbyteorder("=")
-    coarsest = max((inputs.histogram(x, name).dtype for x, name in ((p, "p"), (q, "q"))), key=lambda d: np.finfo(d).eps)
-    rows = inputs.batch(inputs.converted(p, "p", target), inputs.converted(q, "q", target), n_bins)
-    inputs.check_masses(rows, "normalise them yourself", max(coarsest, target, key=lambda d: np.finfo(d).eps))
+    coarsest = None
+    if dtype is not None:
+        target = inputs.float_dtype(dtype).newbyteorder("=")
+        p, q = inputs.histogram(p, "p"), inputs.histogram(q, "q")
+        coarsest = min(p.dtype, q.dtype, target, key=lambda d: d.itemsize)  # totals are compared in its precision
+        p, q = inputs.converted(p, "p", target), inputs.converted(q, "q", target)
+    rows = inputs.batch(p, q, where.n_bins if isinstance(where, Space) else len(where))
+    inputs.check_masses(rows, "normalise them yourself", coarsest)
     return rows
 
 
@@ -245,6 +245,8 @@ def _matrix(cost: Any) -> NDArray[Any]:
         raise TypeError(f"cost must be a Chain, a Tree or a float32, float64 or integer matrix, not {m.dtype}")
     if m.ndim != 2 or m.shape[0] != m.shape[1] or len(m) == 0:
         raise ValueError(f"cost has shape {m.shape}, expected (N, N)")
+    if inputs.rounds_in_float64(m):
+        raise ValueError("cost holds an integer of 2**53 or more, which float64 would round; give floats")
     slack = 8 * np.finfo(m.dtype if m.dtype.kind == "f" else np.float64).eps
     m = m.astype(np.float64)
     for bad, rule in (
@@ -258,11 +260,16 @@ def _matrix(cost: Any) -> NDArray[Any]:
     return m
 
 
+def _largest(where: Any) -> float:
+    """The largest distance of a space or a matrix."""
+    return where.diameter if isinstance(where, Space) else float(where.max())
+
+
 def _plan(where: Any, kernel: str, domain: str, dtype: Any, lam: Any, shift: int) -> plans.Plan:
     is_space = isinstance(where, Space)
     if kernel == "space" and not is_space:
         raise ValueError('kernel="space" needs a Chain or a Tree; a cost matrix has kernel="dense" only')
-    largest = where.diameter if is_space else float(where.max())
+    largest = _largest(where)
     if largest > np.finfo(dtype).max:
         raise ValueError(f"the largest distance, {largest}, is beyond {np.dtype(dtype)}: scale the costs down")
     with np.errstate(all="ignore"):
@@ -275,8 +282,7 @@ def _plan(where: Any, kernel: str, domain: str, dtype: Any, lam: Any, shift: int
 def _tolerance(tol: Any, rows: Batch, plan: plans.Plan, lam: float, where: Any) -> NDArray[Any] | None:
     """What each row's marginal error must reach, None for tol=0."""
     if isinstance(tol, str) and tol == "auto":
-        reach = where.diameter if isinstance(where, Space) else float(np.max(where))
-        growth = np.sqrt(rows.p.shape[1]) + (lam * reach if plan.domain is plans.Log else 0.0)
+        growth = np.sqrt(rows.p.shape[1]) + (lam * _largest(where) if plan.domain is plans.Log else 0.0)
         return 4.0 * np.finfo(rows.p.dtype).eps * growth * rows.p.sum(axis=1)
     if np.ndim(tol) != 0 or isinstance(tol, (bool, str)) or not isinstance(tol, (int, float, np.number)):
         raise TypeError(f'tol={tol!r} must be a number >= 0 or "auto"')
@@ -417,7 +423,7 @@ def _weighted(mass: NDArray[Any], log: NDArray[Any]) -> NDArray[Any]:
 def _report(result: SinkhornResult, shape: tuple[int, ...], tol: Any) -> None:
     """One warning for whatever went wrong."""
     status, error = (np.ravel(x) for x in (result.status, result.marginal_error))
-    failed = np.flatnonzero(np.isin(status, ("nan", "overflow", "underflow")))
+    failed = np.flatnonzero(np.isin(status, FAILED))
     slow = np.flatnonzero((status == "iteration_limit") & bool(tol))
     if len(failed):
         first = inputs.row_name(failed[0], shape, " ")

@@ -326,10 +326,9 @@ def _floats(values: Any, name: str) -> NDArray[np.float64]:
         raise TypeError(f"{name} must hold real numbers that float64 can hold, not {array.dtype}")
     if array.ndim != 1:
         raise ValueError(f"{name} must be one-dimensional, not of shape {array.shape}")
-    result = array.astype(np.float64)
-    if array.dtype.kind in "iu" and array.size and not (np.abs(result) <= 2.0**53).all():
+    if inputs.rounds_in_float64(array):
         raise ValueError(f"{name} holds an integer beyond 2**53, which float64 would round; give floats")
-    return result
+    return array.astype(np.float64)
 
 
 def _costs(values: Any, name: str) -> NDArray[np.float64]:

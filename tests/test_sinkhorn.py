@@ -391,6 +391,11 @@ def test_an_empty_batch_gives_empty_results(kernel, domain):
         (ValueError, "cost is not a rectangular array", {"space_or_cost": [[0, 1], [1]]}),
         (ValueError, "p is not a rectangular array", {"p": [[1, 2], [1]]}),
         (TypeError, "init's log_u must hold real numbers", {"init": (None, None)}),
+        (
+            ValueError,
+            r"cost holds an integer of 2\*\*53 or more",
+            {"space_or_cost": 2**53 * (1 - np.eye(3, dtype=int))},
+        ),
         (TypeError, "not float16", {"space_or_cost": C.distance_matrix().astype(np.float16)}),
         (ValueError, "largest distance, inf, is beyond float64", {"space_or_cost": emdref.Chain(gaps=[1e308, 1e308])}),
     ],

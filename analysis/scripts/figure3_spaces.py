@@ -13,9 +13,10 @@ import pandas as pd
 
 import emdref
 from analysis import style
-from analysis.script import FAILED, Cell, Claim, Options, must, random
+from analysis.script import Cell, Claim, Options, must, random
 from analysis.shapes import angle
 from analysis.targets import softmax
+from emdref.sinkhorn import FAILED
 
 DTYPES = ("float32",)
 SIZES = (10, 30, 100, 300, 1000)

@@ -19,9 +19,10 @@ import pandas as pd
 
 import emdref
 from analysis import style
-from analysis.script import FAILED, Cell, Claim, Options, must
+from analysis.script import Cell, Claim, Options, must
 from analysis.shapes import angle
 from analysis.targets import SIGMAS, Pairs, pairs
+from emdref.sinkhorn import FAILED
 
 DTYPES = ("float32", "float64")
 PNG = True
@@ -57,7 +58,9 @@ def _setting(options: Options) -> tuple[emdref.Tree, Pairs, np.ndarray, np.ndarr
 def _dense(options: Options, lam: float, dtype: str) -> list[dict]:
     tree, batch, *_ = _setting(options)
     caps = TOY_CAPS if options.toy else CAPS
-    result = _run(batch, tree, lam, max_iter=caps[-1], checkpoints=caps, kernel="dense", dtype=dtype)
+    result = emdref.sinkhorn(
+        batch.p, batch.q, tree, lam, max_iter=caps[-1], checkpoints=caps, kernel="dense", dtype=dtype
+    )
     return [
         row
         for cap in caps
@@ -70,12 +73,8 @@ def _dense(options: Options, lam: float, dtype: str) -> list[dict]:
 def _reference(options: Options, lam: float) -> list[dict]:
     tree, batch, *_ = _setting(options)
     cap = TOY_REFERENCE if options.toy else REFERENCE
-    result = _run(batch, tree, lam, max_iter=cap, tol=SETTLED, kernel="space", domain="log")
+    result = emdref.sinkhorn(batch.p, batch.q, tree, lam, max_iter=cap, tol=SETTLED, kernel="space", domain="log")
     return _rows(options, result, lam=lam, cap=cap, dtype="float64", kernel="space", domain="log")
-
-
-def _run(batch: Pairs, tree: emdref.Tree, lam: float, **kwargs) -> emdref.SinkhornResult:
-    return emdref.sinkhorn(batch.p, batch.q, tree, lam, **kwargs)
 
 
 def _rows(options: Options, result: emdref.SinkhornResult, **key) -> list[dict]:

@@ -34,9 +34,13 @@ def threads(count: int):
         _limit.reset(token)
 
 
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _thread_count(rows: int, work: int) -> int:
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = _limit.get() or _from_environment() or available
+    wanted = _limit.get() or _from_environment() or processors()
     return max(1, min(wanted, rows, work // _SERIAL_WORK + 1))
 
 

@@ -52,6 +52,4 @@ def power2(h, l, rho):
             return mul2(sh, sl, h, l)
         return mul2(sh, sl, sh, sl)
     y = h**rho
-    if y == 0.0 or y == math.inf:
-        return y, 0.0
     return quick_two_sum(y, y * (rho * (l / h)))

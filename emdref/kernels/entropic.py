@@ -30,6 +30,16 @@ def multiply(x, y):
 
 
 @row
+def itself(x):
+    return x
+
+
+@row
+def exp(x):
+    return math.exp(x)
+
+
+@row
 def logaddexp(x, y):
     """log(exp(x) + exp(y)) in the arithmetic of x's dtype."""
     if x < y:
@@ -40,8 +50,8 @@ def logaddexp(x, y):
     return x + math.log1p(math.exp(d))
 
 
-def _recursions(plus, times):
-    """Compile the traversals for one semiring."""
+def _recursions(plus, times, plain):
+    """Compile the traversals for one semiring; `plain` turns its elements into numbers."""
 
     @row
     def increase(target, a, source):  # target + a source
@@ -106,24 +116,26 @@ def _recursions(plus, times):
                 o[c, i] = plus(plus(own[u, i], o[c, i]), times(a[u], o[u, i]))
 
     @row
-    def crossing(u, v, start, zero, k0, a, parent, bin_node, own, su, sv, ou, ov, mass):
-        """mass[c] = what the plan diag(u) k0 K diag(v) carries across edge c, both ways together."""
+    def transport(u, v, value, start, zero, k0, a, cost, parent, bin_node, t):
+        """value = <T, M> of the plan T = diag(u) k0 K diag(v): cost times the mass that crosses an edge either way."""
+        own, su, sv, ou, ov = t[0], t[1], t[2], t[3], t[4]
         for x, s, o in ((u, su, ou), (v, sv, ov)):
             scatter(x, start, zero, bin_node, own)
             scatter(x, start, zero, bin_node, s)
             up(a, parent, s)
             outside(own, s, zero, a, parent, o)
-        for c in range(1, su.shape[0]):
-            for i in range(su.shape[1]):
+        for i in range(su.shape[1]):
+            value[start + i] = 0
+            for c in range(1, su.shape[0]):
                 k = times(k0, a[c])  # first, so that no product exceeds the mass by more than the plan's entries do
                 there, back = times(times(k, su[c, i]), ov[c, i]), times(times(k, sv[c, i]), ou[c, i])
-                mass[c, i] = plus(there, back)
+                value[start + i] += cost[c] * plain(plus(there, back))
 
-    return product, crossing
+    return product, transport
 
 
-_linear_product, _linear_crossing = _recursions(add, multiply)
-_log_product, _log_crossing = _recursions(logaddexp, add)
+_linear_product, _linear_transport = _recursions(add, multiply, itself)
+_log_product, _log_transport = _recursions(logaddexp, add, exp)
 
 
 @loop
@@ -144,25 +156,15 @@ def log_product(first, last, x, y, zero, k0, a, b, parent, bin_node):
 
 @loop
 def linear_cost(first, last, u, v, value, zero, k0, a, cost, parent, bin_node):
-    """value = sum over edges of cost times mass across, <T, M> of the plan T = diag(u) k0 K diag(v)."""
+    """value[first:last] = <T, M>, see `transport`."""
     for start in range(first, last, _TILE):
-        t = np.empty((6, parent.shape[0], min(_TILE, last - start)), u.dtype)
-        mass = t[5]
-        _linear_crossing(u, v, start, zero, k0, a, parent, bin_node, t[0], t[1], t[2], t[3], t[4], mass)
-        for i in range(mass.shape[1]):
-            value[start + i] = 0
-            for c in range(1, mass.shape[0]):
-                value[start + i] += cost[c] * mass[c, i]
+        t = np.empty((5, parent.shape[0], min(_TILE, last - start)), u.dtype)
+        _linear_transport(u, v, value, start, zero, k0, a, cost, parent, bin_node, t)
 
 
 @loop
 def log_cost(first, last, u, v, value, zero, k0, a, cost, parent, bin_node):
     """The same with u, v, k0 and a logarithms."""
     for start in range(first, last, _TILE):
-        t = np.empty((6, parent.shape[0], min(_TILE, last - start)), u.dtype)
-        mass = t[5]
-        _log_crossing(u, v, start, zero, k0, a, parent, bin_node, t[0], t[1], t[2], t[3], t[4], mass)
-        for i in range(mass.shape[1]):
-            value[start + i] = 0
-            for c in range(1, mass.shape[0]):
-                value[start + i] += cost[c] * math.exp(mass[c, i])
+        t = np.empty((5, parent.shape[0], min(_TILE, last - start)), u.dtype)
+        _log_transport(u, v, value, start, zero, k0, a, cost, parent, bin_node, t)
