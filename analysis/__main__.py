@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments.setdefault("out", Path("figures-toy" if arguments.get("toy") else "figures"))
     try:
         from analysis.script import Options, run  # Matplotlib and Numba: not for --list, --help and a mistyped option
-        from emdref.kernels.cpu import processors
+        from emdref.kernels.threads import processors
 
         arguments.setdefault("jobs", processors())
         scripts = {each: import_module(f"analysis.scripts.{each}") for each in ([name] if name else NAMES)}

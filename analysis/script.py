@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 import emdref
 from analysis import style
-from emdref.kernels import cpu
+from emdref.kernels import threads
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _compute(cells: list[Cell], jobs: int, bar: tqdm) -> Iterable[dict[str, Any]
     """Rows of all cells in the cells' order; the dearest are started first."""
 
     def alone(cell: Cell) -> list[dict[str, Any]]:
-        with cpu.threads(1):
+        with threads.at_most(1):
             return cell.compute()
 
     order = sorted(range(len(cells)), key=lambda i: -cells[i].weight)

@@ -4,9 +4,10 @@ Exact values, gradients and flows with a reason to trust them, and the Sinkhorn 
 frameworks run it.  Papers: arXiv 1611.07573 and its ICML 2016 workshop precursor.
 """
 
-from emdref import exact
+from emdref import exact, fallback
 from emdref._version import __version__ as __version__
 from emdref.emd import emd, emd_grad, emd_value_and_grad, flow
+from emdref.hessian import emd_hess, emd_hvp
 from emdref.sinkhorn import SinkhornResult, sinkhorn
 from emdref.spaces import Chain, Tree
 from emdref.wordnet import wordnet_tree
@@ -17,8 +18,11 @@ __all__ = [
     "Tree",
     "emd",
     "emd_grad",
+    "emd_hess",
+    "emd_hvp",
     "emd_value_and_grad",
     "exact",
+    "fallback",
     "flow",
     "sinkhorn",
     "wordnet_tree",

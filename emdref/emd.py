@@ -1,19 +1,17 @@
 """Exact Earth Mover's Distance on chains and trees: value, gradient, flow."""
 
-import warnings
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import fallback, gauges, inputs
+from emdref import fallback, gauges, inputs, pairs
 from emdref.gauges import Gauge
 from emdref.inputs import Accuracy, Batch, Mass
 from emdref.kernels import cpu
+from emdref.kernels.threads import over_rows
+from emdref.pairs import Device
 from emdref.spaces import Chain, Space
-
-Device = Literal["cpu"]
-_WAY_OUT = 'pass mass="normalize" or mass="ignore", or normalise them yourself'
 
 
 def emd(
@@ -73,9 +71,9 @@ def emd(
     >>> emdref.emd([0.5, 0.5, 0.0], [0.0, 0.5, 0.5], emdref.Chain(3))
     np.float64(1.0)
     """
-    rows = _rows(p, q, space, mass, accuracy, device)
+    rows = pairs.checked(p, q, space, mass, accuracy, device)
     value, _ = _evaluate(rows, space, inputs.exponent(rho), mass, accuracy, None)
-    _warn_beyond(rows, value=value)
+    pairs.warn_beyond(rows, value=value)
     return rows.as_rows(value)
 
 
@@ -131,9 +129,9 @@ def emd_grad(
     array([ 1.,  0., -1.])
     """
     code, rho = gauges.code(gauge), inputs.exponent(rho)
-    rows = _rows(p, q, space, mass, accuracy, device)
+    rows = pairs.checked(p, q, space, mass, accuracy, device)
     _, grad = _evaluate(rows, space, rho, mass, accuracy, code)
-    _warn_beyond(rows, gradient=grad)
+    pairs.warn_beyond(rows, gradient=grad)
     return rows.as_rows(grad)
 
 
@@ -165,11 +163,11 @@ def emd_value_and_grad(
     (np.float64(0.25), array([ 0.5, -0.5]))
     """
     code, rho = gauges.code(gauge), inputs.exponent(rho)
-    rows = _rows(p, q, space, mass, accuracy, device)
+    rows = pairs.checked(p, q, space, mass, accuracy, device)
     value, grad = _evaluate(rows, space, rho, mass, accuracy, code)
     if code == gauges.NORMALIZED and mass != "normalize":
         value, _ = _evaluate(rows, space, rho, mass, accuracy, None)
-    _warn_beyond(rows, value=value, gradient=grad)
+    pairs.warn_beyond(rows, value=value, gradient=grad)
     return rows.as_rows(value), rows.as_rows(grad)
 
 
@@ -203,41 +201,29 @@ def flow(
     >>> emdref.flow([0.5, 0.5, 0.0], [0.0, 0.5, 0.5], emdref.Chain(3))
     array([0.5, 0.5])
     """
-    rows = _rows(p, q, space, mass, accuracy, device)
+    rows = pairs.checked(p, q, space, mass, accuracy, device)
     layout, normalize = space._layout, mass == "normalize"
     position = np.argsort(layout.order)  # of each node in the kernels' order
     edges = slice(-1) if isinstance(space, Chain) else slice(None)  # the root comes last on a chain and has no edge
     work = space.n_nodes
     if accuracy == "native":
         phi = np.empty((len(rows.p), work), rows.p.dtype)
-        cpu.over_rows(cpu.flow_native, (rows.p, rows.q, phi), (layout.parent, layout.bin_node, normalize), work=work)
+        over_rows(cpu.flow_native, (rows.p, rows.q, phi), (layout.parent, layout.bin_node, normalize), work=work)
     else:
         phi = np.empty((len(rows.p), work))
-        p64, q64 = _as_float64(rows)
-        unsafe = np.zeros(len(phi), bool)
-        shared = (layout.parent, layout.bin_node, normalize)
-        cpu.over_rows(cpu.flow_twolimb, (p64, q64, phi, unsafe), shared, work=work)
-        for i in np.flatnonzero(unsafe):
+        p64, q64 = pairs.as_float64(rows)
+        unsafe, weight = np.zeros(len(phi), bool), np.ones(work)
+        if normalize:
+            weight[space._bins_below == space.n_bins] = 0  # nothing flows there: totals are equal by construction
+        shared = (layout.parent, weight, layout.bin_node, normalize)
+        over_rows(cpu.flow_twolimb, (p64, q64, phi, unsafe), shared, work=work)
+        for i in fallback.rows(unsafe):
             phi[i, position[edges]] = fallback.flow(p64[i], q64[i], space, normalize)
-        phi = _rounded(phi, rows)
+        phi = pairs.narrowed(phi, rows.p.dtype)
     phi[:, 0] = 0  # what is left at the root crosses no edge
     result = np.ascontiguousarray(phi[:, position[edges]])
-    _warn_beyond(rows, flow=result)
+    pairs.warn_beyond(rows, flow=result)
     return rows.as_rows(result)
-
-
-def _rows(p, q, space, mass, accuracy, device) -> Batch:
-    inputs.device(device, p, q)
-    inputs.option(mass, "mass", Mass)
-    inputs.option(accuracy, "accuracy", Accuracy)
-    if not isinstance(space, Space):
-        raise TypeError(f"space must be a Chain or a Tree, not {type(space).__name__}")
-    rows = inputs.batch(p, q, space.n_bins)
-    if mass == "raise":
-        inputs.check_masses(rows, _WAY_OUT)
-    elif mass == "normalize" and accuracy == "native":
-        inputs.check_totals(rows)
-    return rows
 
 
 def _evaluate(
@@ -253,47 +239,26 @@ def _native(rows: Batch, space: Space, rho, normalize, gauge):
     dtype, layout = rows.p.dtype, space._layout
     value = np.empty(len(rows.p), dtype)
     grad = np.empty(rows.p.shape if gauge is not None else (0, space.n_bins), dtype)
-    with np.errstate(over="ignore"):
-        cost, exponent = layout.cost.astype(dtype), dtype.type(rho)
+    cost, exponent = pairs.narrowed(_cost(space, normalize), dtype), pairs.narrowed(np.float64(rho), dtype)
     shared = (layout.parent, cost, layout.bin_node, exponent, normalize, gauge or 0)
-    cpu.over_rows(cpu.emd_native, (rows.p, rows.q, value, grad), shared, work=space.n_nodes)
+    over_rows(cpu.emd_native, (rows.p, rows.q, value, grad), shared, work=space.n_nodes)
     return value, grad
 
 
 def _compensated(rows: Batch, space: Space, rho, normalize, gauge):
-    p, q = _as_float64(rows)
+    p, q = pairs.as_float64(rows)
     layout = space._layout
     value, unsafe = np.empty(len(p)), np.zeros(len(p), bool)
     grad = np.empty(p.shape if gauge is not None else (0, space.n_bins))
-    shared = (layout.parent, layout.cost, layout.bin_node, rho, normalize, gauge or 0)
-    cpu.over_rows(cpu.emd_twolimb, (p, q, value, grad, unsafe), shared, work=space.n_nodes)
-    for i in np.flatnonzero(unsafe):
+    shared = (layout.parent, _cost(space, normalize), layout.bin_node, rho, normalize, gauge or 0)
+    over_rows(cpu.emd_twolimb, (p, q, value, grad, unsafe), shared, work=space.n_nodes)
+    for i in fallback.rows(unsafe):
         value[i], row_grad = fallback.emd(p[i], q[i], space, rho, normalize, gauges.name(gauge))
         if gauge is not None:
             grad[i] = row_grad
-    return _rounded(value, rows), _rounded(grad, rows)
+    return pairs.narrowed(value, rows.p.dtype), pairs.narrowed(grad, rows.p.dtype)
 
 
-def _as_float64(rows: Batch) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
-    return tuple(inputs.frozen(x.astype(np.float64, copy=False)) for x in (rows.p, rows.q))
-
-
-def _rounded(x: NDArray[np.float64], rows: Batch) -> NDArray[Any]:
-    """Results in the caller's dtype."""
-    with np.errstate(over="ignore", under="ignore"):
-        return x.astype(rows.p.dtype, copy=False)
-
-
-def _warn_beyond(rows: Batch, **results: NDArray[Any]) -> None:
-    """Say once, at the caller's caller, which results are beyond the dtype's range."""
-    for what, x in results.items():
-        beyond = np.isinf(x)
-        if beyond.any():
-            first = inputs.row_name(int(np.argwhere(beyond)[0][0]), rows.shape)
-            warnings.warn(
-                f"{int(beyond.sum())} entries of the {what} are beyond the range of {x.dtype} and are inf"
-                f"{', the first in ' + first if first else ''}; scale the costs or the masses down",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-            return
+def _cost(space: Space, normalize: bool) -> NDArray[np.float64]:
+    """Costs by position; nothing flows on an edge above all bins if totals are equal by construction."""
+    return space._cost_between(0, space.n_bins - 1) if normalize else space._layout.cost

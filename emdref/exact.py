@@ -7,19 +7,17 @@ Mass policies do not apply: totals may differ, the difference rests at the root 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from fractions import Fraction
-from itertools import accumulate
-from math import inf, lcm
-from numbers import Rational, Real
+from math import inf
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from emdref import gauges
-from emdref.spaces import Chain, Space
+from emdref import formulas, gauges
+from emdref.spaces import Space
 
-__all__ = ["emd", "flow", "grad"]
+__all__ = ["emd", "flow", "grad", "hess", "hvp"]
 
 
 def emd(p: Any, q: Any, space: Space, rho: int = 1, *, normalize: bool = False) -> Fraction:
@@ -49,14 +47,20 @@ def emd(p: Any, q: Any, space: Space, rho: int = 1, *, normalize: bool = False) 
     >>> emdref.exact.emd([0.5, 0.5], [0.25, 0.75], emdref.Chain(2))
     Fraction(1, 4)
     """
-    rho, row = _exponent(rho), Row(p, q, space, normalize)
-    total = sum(c * abs(f) ** rho for c, f in zip(row.cost, row.phi, strict=True))
-    return total * row.cost_unit * row.phi_unit**rho
+    rho, row = _exponent(rho), formulas.Row(p, q, space, normalize)
+    return formulas.value(row, rho) * row.cost_unit * row.phi_unit**rho
 
 
 def flow(p: Any, q: Any, space: Space, *, normalize: bool = False) -> list[Fraction]:
-    """Exact phi_e: N-1 numbers on a chain, V on a tree in its own node order (0 at the root); Eqs. (6), (14)."""
-    row = Row(p, q, space, normalize)
+    """Exact phi_e: N-1 numbers on a chain, V on a tree in its own node order (0 at the root); Eqs. (6), (14).
+
+    Examples
+    --------
+    >>> import emdref
+    >>> emdref.exact.flow([1, 0, 0], [0, 1, 2], emdref.Chain(3), normalize=True)
+    [Fraction(1, 1), Fraction(2, 3)]
+    """
+    row = formulas.Row(p, q, space, normalize)
     return [f * row.phi_unit for f in row.phi]
 
 
@@ -67,89 +71,57 @@ def grad(
 
     ``normalized`` is the derivative of EMD(p/|p|, q/|q|) with respect to p.  At a kink (rho = 1, phi = 0) the edge
     contributes 0.
+
+    Examples
+    --------
+    >>> import emdref
+    >>> emdref.exact.grad([0.5, 0.5, 0], [0, 0.5, 0.5], emdref.Chain(3), rho=2, gauge="raw")
+    [Fraction(2, 1), Fraction(1, 1), Fraction(0, 1)]
     """
     gauges.code(gauge)
-    rho, row = _exponent(rho), Row(p, q, space, normalize or gauge == "normalized")
-    slopes = [rho * c * ((f > 0) - (f < 0)) * abs(f) ** (rho - 1) for c, f in zip(row.cost, row.phi, strict=True)]
-    unit = row.cost_unit * row.phi_unit ** (rho - 1)
-    return in_gauge([r * unit for r in row.above(slopes)], [x * row.mass_unit for x in row.p], gauge)
+    rho, row = _exponent(rho), formulas.Row(p, q, space, normalize or gauge == "normalized")
+    numbers, unit = formulas.gradient(row, rho, gauge)
+    return [x * unit for x in numbers]
 
 
-def in_gauge(raw: list[Any], masses: list[Any], gauge: str) -> list[Any]:
-    """A raw gradient in one of the gauges (see emdref.gauges), in any arithmetic."""
-    if gauge == "raw":
-        return raw
-    if gauge in ("zero_sum", "scaled"):
-        mean = sum(raw) / len(raw)
-        return [(r - mean) * (len(raw) if gauge == "scaled" else 1) for r in raw]
-    total = sum(masses)
-    mean = sum(m * r for m, r in zip(masses, raw, strict=True)) / total
-    return [(r - mean) / total for r in raw]
+def hess(
+    p: Any, q: Any, space: Space, rho: int = 2, *, gauge: str = "zero_sum", normalize: bool = False
+) -> list[list[Fraction]]:
+    """Exact Hessian with respect to p in any gauge, a list of N lists of N; Eq. (12), see `emdref.emd_hess`.
+
+    Where phi = 0, |phi|^(rho-2) is 1 for rho = 2 and 0 for rho > 2; at rho = 1 the raw Hessian is 0, kinks included.
+
+    Examples
+    --------
+    >>> import emdref
+    >>> emdref.exact.hess([1, 0, 0], [0, 0, 1], emdref.Chain(3), gauge="raw")[0]
+    [Fraction(4, 1), Fraction(2, 1), Fraction(0, 1)]
+    """
+    matrix = _hessian(p, q, space, rho, gauge, normalize)
+    return [[x * matrix.unit for x in matrix.line(k)] for k in range(space.n_bins)]
 
 
-class Row:
-    """One pair in integers: flows are phi * phi_unit, costs cost * cost_unit, masses p * mass_unit."""
+def hvp(
+    p: Any, q: Any, space: Space, v: Any, rho: int = 2, *, gauge: str = "zero_sum", normalize: bool = False
+) -> list[Fraction]:
+    """The Hessian of `hess` times the vector v of N numbers of any sign, in O(V).
 
-    def __init__(self, p: Any, q: Any, space: Space, normalize: bool) -> None:
-        if not isinstance(space, Space):
-            raise TypeError(f"space must be a Chain or a Tree, not {type(space).__name__}")
-        both, self.mass_unit = _integers([*_numbers(p, "p", space.n_bins), *_numbers(q, "q", space.n_bins)])
-        self.p, q = both[: space.n_bins], both[space.n_bins :]
-        self.phi_unit = self.mass_unit
-        d = [a - b for a, b in zip(self.p, q, strict=True)]
-        if normalize:
-            a, b = sum(self.p), sum(q)
-            if not a or not b:
-                raise ValueError(f"{'q' if a else 'p'} is all zeros and cannot be normalised")
-            d = [x * b - y * a for x, y in zip(self.p, q, strict=True)]
-            self.phi_unit = Fraction(1, a * b)
-        costs, below, self.above = _chain(space) if isinstance(space, Chain) else _tree(space)
-        self.cost, self.cost_unit = _integers(costs)
-        self.phi = below(d)
+    Examples
+    --------
+    >>> import emdref
+    >>> emdref.exact.hvp([1, 0, 0], [0, 0, 1], emdref.Chain(3), [1, -1, 0], gauge="raw")
+    [Fraction(2, 1), Fraction(0, 1), Fraction(0, 1)]
+    """
+    matrix = _hessian(p, q, space, rho, gauge, normalize)
+    vector, unit = formulas.integers(formulas.numbers(v, "v", space.n_bins))
+    unit *= matrix.unit
+    return [x * unit for x in matrix.times(vector)]
 
 
-def _chain(space: Chain) -> tuple[Sequence[float], Callable, Callable]:
-    """Costs, sums of bins below each edge, sums of edges above each bin: prefix and suffix sums."""
-
-    def below(d: list) -> list:
-        return list(accumulate(d))[:-1]
-
-    def above(slopes: list) -> list:
-        return list(accumulate(reversed(slopes), initial=0))[::-1]
-
-    return space.gaps, below, above
-
-
-def _tree(space: Any) -> tuple[Sequence[float], Callable, Callable]:
-    """The same on a tree: leaves are stripped one by one, then put back in the opposite order."""
-    parent, bins = space.parent.tolist(), space.bins.tolist()
-    waiting = [0] * len(parent)
-    for u in parent:
-        waiting[u] += u >= 0
-    strip = [v for v, children in enumerate(waiting) if children == 0]
-    for v in strip:  # grows as it is walked
-        u = parent[v]
-        if u >= 0:
-            waiting[u] -= 1
-            if waiting[u] == 0:
-                strip.append(u)
-
-    def below(d: list) -> list:
-        phi = [0] * len(parent)
-        for v, x in zip(bins, d, strict=True):
-            phi[v] = x
-        for v in strip[:-1]:
-            phi[parent[v]] += phi[v]
-        phi[strip[-1]] = 0  # what is left at the root crosses no edge
-        return phi
-
-    def above(slopes: list) -> list:
-        r = [0] * len(parent)
-        for v in reversed(strip[:-1]):
-            r[v] = r[parent[v]] + slopes[v]
-        return [r[v] for v in bins]
-
-    return space.cost, below, above
+def _hessian(p: Any, q: Any, space: Space, rho: int, gauge: str, normalize: bool) -> formulas.Hessian:
+    gauges.code(gauge)
+    rho, row = _exponent(rho), formulas.Row(p, q, space, normalize or gauge == "normalized")
+    return formulas.Hessian(row, rho, gauge)
 
 
 def _exponent(rho: Any) -> int:
@@ -158,23 +130,3 @@ def _exponent(rho: Any) -> int:
     if rho < 1:
         raise ValueError(f"rho = {rho} must be >= 1")
     return int(rho)
-
-
-def _numbers(x: Any, name: str, size: int) -> Sequence[Any]:
-    values = x if isinstance(x, (list, tuple)) else np.asarray(x)
-    if np.ndim(values) != 1 or len(values) != size:
-        raise ValueError(f"{name} has shape {np.shape(values)}, expected one histogram of the space's {size} bins")
-    values = values if isinstance(values, (list, tuple)) else values.tolist()
-    for k, value in enumerate(values):
-        if not isinstance(value, (Rational, float, np.integer, np.floating)):
-            raise TypeError(f"{name}[{k}] = {value!r} is not a real number: give floats, integers or Fractions")
-        if not 0 <= value < inf:
-            raise ValueError(f"{name}[{k}] = {value}: a histogram holds finite mass >= 0")
-    return values
-
-
-def _integers(values: Sequence[Any]) -> tuple[list[int], Fraction]:
-    """Integers n and a unit with values == n * unit exactly."""
-    ratios = [(int(x), 1) if isinstance(x, np.integer) else x.as_integer_ratio() for x in values]
-    unit = lcm(*{d for _, d in ratios}) if ratios else 1
-    return [n * (unit // d) for n, d in ratios], Fraction(1, unit)

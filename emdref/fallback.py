@@ -1,55 +1,122 @@
 """What two limbs cannot hold, done again without them: rationals for rho in {1, 2, 3, 4}, else 50 decimal digits.
 
-One row at a time and slow; ordinary data hardly ever comes here.
+One row at a time and slow; ordinary data hardly ever comes here, and `counting` tells how much did.
 """
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
 from fractions import Fraction
 from typing import Any
 
-from emdref import exact
+import numpy as np
+from numpy.typing import NDArray
+
+from emdref import formulas
 
 _DIGITS = Context(prec=50, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])  # beyond even that range: 0 or inf
 
 
+@dataclass
+class Count:
+    """How many rows compensated calls have worked on, and how many of them were done again exactly."""
+
+    rows: int = 0
+    exact: int = 0
+
+
+_count: contextvars.ContextVar[Count | None] = contextvars.ContextVar("emdref_fallback_count", default=None)
+
+
+@contextlib.contextmanager
+def counting() -> Iterator[Count]:
+    """Count the rows of compensated calls made within this context by the caller's own thread.
+
+    Examples
+    --------
+    >>> import emdref
+    >>> with emdref.fallback.counting() as count:
+    ...     value = emdref.emd([1, 2.0**-60, 2.0**-120, 0, 0], [0, 0, 0, 1, 2.0**-60], emdref.Chain(5))
+    >>> count
+    Count(rows=1, exact=1)
+    """
+    count = Count()
+    token = _count.set(count)
+    try:
+        yield count
+    finally:
+        _count.reset(token)
+
+
+def rows(unsafe: NDArray[np.bool_]) -> list[int]:
+    """The rows that must be done again, counted if anybody counts."""
+    again = np.flatnonzero(unsafe).tolist()
+    count = _count.get()
+    if count is not None:
+        count.rows += len(unsafe)
+        count.exact += len(again)
+    return again
+
+
+@contextlib.contextmanager
+def _row(p: Any, q: Any, space: Any, rho: float, normalize: bool) -> Iterator[tuple[formulas.Row, Any]]:
+    """The pair, and rho, in integers where rho allows it, else in Decimals."""
+    row = formulas.Row(p, q, space, normalize)
+    if rho in (1, 2, 3, 4):
+        yield row, int(rho)
+        return
+    with localcontext(_DIGITS):
+        yield row.decimal(), Decimal(rho)
+
+
 def emd(p: Any, q: Any, space: Any, rho: float, normalize: bool, gauge: str | None) -> tuple[float, list[float] | None]:
     """Value, and gradient in that gauge (None for none), rounded to float64, inf beyond its range."""
-    if rho in (1, 2, 3, 4):
-        value = exact.emd(p, q, space, int(rho), normalize=normalize)
-        grad = exact.grad(p, q, space, int(rho), gauge=gauge, normalize=normalize) if gauge else None
-        return _float(value), [_float(g) for g in grad] if gauge else None
-    with localcontext(_DIGITS):
-        return _real_exponent(exact.Row(p, q, space, normalize), Decimal(rho), gauge)
+    with _row(p, q, space, rho, normalize) as (row, rho):
+        value = _float(formulas.value(row, rho) * row.cost_unit * row.phi_unit**rho)
+        return value, _floats(*formulas.gradient(row, rho, gauge)) if gauge else None
 
 
 def flow(p: Any, q: Any, space: Any, normalize: bool) -> list[float]:
     """Flows rounded to float64, in the order of emdref.flow."""
-    return [_float(f) for f in exact.flow(p, q, space, normalize=normalize)]
+    row = formulas.Row(p, q, space, normalize)
+    return _floats(row.phi, row.phi_unit)
 
 
-def _real_exponent(row: exact.Row, rho: Decimal, gauge: str | None) -> tuple[float, list[float] | None]:
-    phi = [_decimal(f * row.phi_unit) for f in row.phi]
-    cost = [_decimal(c * row.cost_unit) for c in row.cost]
-    value = sum((c * abs(f) ** rho for c, f in zip(cost, phi, strict=True) if c and f), Decimal(0))
-    if gauge is None:
-        return float(value), None
-    slopes = [
-        rho * c * (abs(f) ** (rho - 1)).copy_sign(f) if c and f else Decimal(0) for c, f in zip(cost, phi, strict=True)
-    ]
-    masses = [_decimal(m * row.mass_unit) for m in row.p]
-    grad = exact.in_gauge([Decimal(r) for r in row.above(slopes)], masses, gauge)
-    return float(value), [float(g) for g in grad]
+def kink(p: Any, q: Any, space: Any, normalize: bool, gauge: str) -> int | None:
+    """The first edge where the second derivative is infinite for 1 < rho < 2, or None."""
+    return formulas.Row(p, q, space, normalize).kink(gauge)
 
 
-def _decimal(x: Fraction) -> Decimal:
-    return Decimal(x.numerator) / Decimal(x.denominator)
+def hess(p: Any, q: Any, space: Any, rho: float, normalize: bool, gauge: str) -> list[list[float]]:
+    """Hessian of a pair without kinks, rounded to float64."""
+    with _row(p, q, space, rho, normalize) as (row, rho):
+        matrix = formulas.Hessian(row, rho, gauge)
+        return [_floats(matrix.line(k), matrix.unit) for k in range(space.n_bins)]
 
 
-def _float(x: Fraction) -> float:
+def hvp(p: Any, q: Any, space: Any, v: Any, rho: float, normalize: bool, gauge: str) -> list[float]:
+    """The product of that Hessian with v, rounded to float64."""
+    vector, unit = formulas.integers(v.tolist())
+    with _row(p, q, space, rho, normalize) as (row, rho):
+        matrix = formulas.Hessian(row, rho, gauge)
+        if isinstance(rho, Decimal):
+            unit = formulas.as_decimal(unit)
+        return _floats(matrix.times(vector), matrix.unit * unit)
+
+
+def _floats(numbers: list[Any], unit: Any) -> list[float]:
+    return [_float(x * unit) for x in numbers]
+
+
+def _float(x: Fraction | Decimal) -> float:
     """The nearest float64, inf beyond its range."""
+    if isinstance(x, Decimal):
+        return float(x)
     try:
         return x.numerator / x.denominator
     except OverflowError:

@@ -21,6 +21,7 @@ class Batch(NamedTuple):
     p: NDArray[Any]  # (rows, N), C-contiguous, float32 or float64
     q: NDArray[Any]
     shape: "tuple[int, ...]"  # the leading axes, broadcast together
+    v: "NDArray[Any] | None" = None  # a direction for each pair
 
     def as_rows(self, array: NDArray[Any]) -> NDArray[Any]:
         """Give an array of one entry a row the leading axes; a single pair becomes a NumPy scalar."""
@@ -126,24 +127,38 @@ def histogram(x: Any, name: str) -> NDArray[Any]:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def batch(p: Any, q: Any, n_bins: int) -> Batch:
-    """Check dtype, shape and entries of a pair of (batches of) histograms and broadcast them together."""
-    p, q = histogram(p, "p"), histogram(q, "q")
-    if p.dtype != q.dtype:
-        raise TypeError(f"p is {p.dtype} and q is {q.dtype}: give both the same dtype, e.g. q.astype(p.dtype)")
-    for x, name in ((p, "p"), (q, "q")):
+def batch(p: Any, q: Any, n_bins: int, v: Any = None) -> Batch:
+    """Check dtype, shape and entries of a pair of (batches of) histograms, and of a direction, and broadcast them."""
+    given = {"p": p, "q": q} if v is None else {"p": p, "q": q, "v": v}
+    arrays = {name: histogram(x, name) for name, x in given.items()}
+    first = arrays["p"].dtype
+    for name, x in arrays.items():
+        if x.dtype != first:
+            raise TypeError(
+                f"p is {first} and {name} is {x.dtype}: give both the same dtype, e.g. {name}.astype(p.dtype)"
+            )
+    for name, x in arrays.items():
         if x.ndim == 0 or x.shape[-1] != n_bins:
             raise ValueError(f"{name} has shape {x.shape}, its last axis must be the space's {n_bins} bins")
     try:
-        lead = np.broadcast_shapes(p.shape[:-1], q.shape[:-1])
+        lead = np.broadcast_shapes(*(x.shape[:-1] for x in arrays.values()))
     except ValueError:
-        raise ValueError(f"p {p.shape} and q {q.shape} cannot be broadcast together") from None
-    rows = []
-    for x, name in ((p, "p"), (q, "q")):
-        _check_entries(x, name)
+        shapes = " and ".join(f"{name} {x.shape}" for name, x in arrays.items())
+        raise ValueError(f"{shapes} cannot be broadcast together") from None
+    rows = {}
+    for name, x in arrays.items():
+        (check_finite if name == "v" else _check_entries)(x, name)
         full = np.broadcast_to(x, (*lead, n_bins))
-        rows.append(frozen(np.ascontiguousarray(full.reshape(math.prod(lead), n_bins))))
-    return Batch(rows[0], rows[1], lead)
+        rows[name] = frozen(np.ascontiguousarray(full.reshape(math.prod(lead), n_bins)))
+    return Batch(rows["p"], rows["q"], lead, rows.get("v"))
+
+
+def check_finite(x: NDArray[Any], name: str) -> None:
+    """Refuse NaN and inf."""
+    good = np.isfinite(x)
+    if not good.all():
+        at = tuple(int(i) for i in np.argwhere(~good)[0])
+        raise ValueError(f"{_where(at, name)} = {x[at]} is not finite")
 
 
 def frozen(x: NDArray[Any]) -> NDArray[Any]:

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref.kernels import cpu, entropic
+from emdref.kernels import entropic
+from emdref.kernels.threads import over_columns
 from emdref.spaces import Space
 
 Array = NDArray[Any]
@@ -180,7 +181,7 @@ class SpaceLinear:
         return value
 
     def _deal(self, kernel: Any, x: Array, *args: Any) -> None:
-        cpu.over_columns(kernel, x.shape[1], (x, *args), work=2 * len(self.edge))
+        over_columns(kernel, x.shape[1], (x, *args), work=2 * len(self.edge))
 
 
 class SpaceLog(SpaceLinear):

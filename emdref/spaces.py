@@ -65,6 +65,22 @@ class Space:
         metric.distances_between(bins, self._layout.parent, self._layout.cost, matrix)
         return matrix.astype(dtype, copy=False)
 
+    @cached_property
+    def _bins_below(self) -> NDArray[np.int64]:
+        """Number of bins at or below the node at each position."""
+        count = np.empty(self.n_nodes, np.int64)
+        metric.bins_below(self._layout.bin_node, self._layout.parent, count)
+        return count
+
+    def _cost_between(self, least: int, most: int) -> NDArray[np.float64]:
+        """Costs by position, 0 on edges with fewer than `least` or more than `most` bins below."""
+        counts = (self._bins_below >= least) & (self._bins_below <= most)
+        return _frozen(np.where(counts, self._layout.cost, 0.0))
+
+    def _edge_name(self, edge: int) -> str:
+        """How a message calls the edge that `emdref.flow` gives at that index."""
+        raise NotImplementedError
+
     def _distances_from(self, position: int) -> NDArray[np.float64]:
         out = np.empty(self.n_nodes)
         metric.distances(position, self._layout.parent, self._layout.cost, out)
@@ -131,6 +147,9 @@ class Chain(Space):
             order=np.arange(size)[::-1].copy(),
         )
         self._set(gaps=_frozen(gaps), _layout=Layout(*map(_frozen, layout)))
+
+    def _edge_name(self, edge: int) -> str:
+        return f"gap {edge} (after bin {edge})"
 
     def to_tree(self) -> "Tree":
         """The same space as a Tree: a path rooted at the last bin, node k being bin k."""
@@ -208,6 +227,10 @@ class Tree(Space):
             labels=_frozen(_labels(labels, len(parents))),
             _layout=Layout(*map(_frozen, layout)),
         )
+
+    def _edge_name(self, edge: int) -> str:
+        label = self.labels[edge]
+        return f"the edge above node {edge}" + (f" ({label!r})" if isinstance(label, str) else "")
 
     @property
     def bin_labels(self) -> NDArray[np.object_]:

@@ -366,7 +366,7 @@ EXACT = [exact.emd, exact.flow, exact.grad]
 @pytest.mark.parametrize(
     ("p", "error", "message"),
     [
-        ([1, 2], ValueError, "p has shape (2,), expected one histogram of the space's 3 bins"),
+        ([1, 2], ValueError, "p has shape (2,), expected one entry for each of the space's 3 bins"),
         ([[1, 2, 3]], ValueError, "p has shape (1, 3), expected"),
         (1.0, ValueError, "p has shape (), expected"),
         ([1, -0.5, 0], ValueError, "p[1] = -0.5: "),

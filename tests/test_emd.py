@@ -11,7 +11,7 @@ import cases
 import emdref
 import oracles
 from cases import DTYPES, FAMILIES, GAUGES, SPACES, assert_within, assert_within_ulps, eps
-from emdref.kernels import cpu
+from emdref.kernels import threads
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 each_family = pytest.mark.parametrize("family", FAMILIES)
@@ -436,13 +436,13 @@ def test_a_row_does_not_depend_on_its_batch(name, accuracy, dtype):
 def test_a_row_does_not_depend_on_threads(name, accuracy, dtype, monkeypatch):
     space, rng = cases.space(name), np.random.default_rng(4)
     p, q = cases.softmax(rng, (2, 70, space.n_bins), dtype, 4.0)
-    monkeypatch.setattr(cpu, "_SERIAL_WORK", 1)
+    monkeypatch.setattr(threads, "_SERIAL_WORK", 1)
     monkeypatch.setenv("EMDREF_NUM_THREADS", "3")
-    assert cpu._thread_count(70, 1000) == 3
+    assert threads._thread_count(70, 1000) == 3
     three = everything(p, q, space, accuracy)
-    with cpu.threads(1):
+    with threads.at_most(1):
         np.testing.assert_array_equal(everything(p, q, space, accuracy), three)
-    with cpu.threads(7):
+    with threads.at_most(7):
         np.testing.assert_array_equal(everything(p, q, space, accuracy), three)
 
 

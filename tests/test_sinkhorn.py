@@ -11,7 +11,7 @@ from scipy.stats import entropy
 
 import emdref
 import sinkhorn_oracle
-from emdref.kernels import cpu
+from emdref.kernels import threads
 
 VARIANTS = ("paper", "frogner", "cuturi", "caffe", "mocha")
 WAYS = [(k, d) for k in ("dense", "space") for d in ("linear", "log")]
@@ -100,10 +100,10 @@ def test_dense_against_pot_under_the_same_cap():
 def test_rows_do_not_depend_on_batch_or_threads(domain):
     tree, rng = emdref.wordnet_tree(), np.random.default_rng(2)
     p, q = histograms(rng, (70, 1000)), histograms(rng, (70, 1000))
-    with cpu.threads(1):
+    with threads.at_most(1):
         whole = emdref.sinkhorn(p, q, tree, 2.0, max_iter=4, domain=domain)
         part = emdref.sinkhorn(p[33:36], q[33:36], tree, 2.0, max_iter=4, domain=domain)
-    with cpu.threads(2):
+    with threads.at_most(2):
         split = emdref.sinkhorn(p, q, tree, 2.0, max_iter=4, domain=domain)
     for field in ("value", "objective", "grad", "log_v", "marginal_error"):
         assert_array_equal(getattr(whole, field), getattr(split, field))

@@ -1,82 +1,19 @@
-"""Loops over rows on CPU threads: these map row formulas onto a batch and own the scratch memory, nothing else.
+"""Loops over rows: these map row formulas onto a batch and own the scratch memory, nothing else.
 
-Rows are dealt to threads in contiguous blocks and each row is computed by itself, so that a result depends neither on
-the batch around it nor on the number of threads.  The threads are Python's own: the kernels release the GIL, and unlike
-Numba's thread pool these may be used from any number of callers at once.
+Each row is computed by itself, so that a result depends neither on the batch around it nor on the number of threads
+that `threads` deals the rows to.
 """
 
-import contextlib
-import contextvars
 import math
-import os
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
 import numpy as np
 
 from emdref import gauges
-from emdref.kernels import native, twolimb
+from emdref.kernels import hessian, hessian2, native, twolimb
 from emdref.kernels.floats import div2, mul2
 from emdref.kernels.jit import loop, row
 
 _RAW, _ZERO_SUM, _SCALED, _NORMALIZED = gauges.RAW, gauges.ZERO_SUM, gauges.SCALED, gauges.NORMALIZED
-_SERIAL_WORK = 200_000  # row elements below which starting threads costs more than it saves
-_limit = contextvars.ContextVar("emdref_threads", default=0)
-
-
-@contextlib.contextmanager
-def threads(count: int):
-    """Use at most `count` threads within this context (the caller's thread alone)."""
-    token = _limit.set(count)
-    try:
-        yield
-    finally:
-        _limit.reset(token)
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _thread_count(rows: int, work: int) -> int:
-    wanted = _limit.get() or _from_environment() or processors()
-    return max(1, min(wanted, rows, work // _SERIAL_WORK + 1))
-
-
-def _from_environment() -> int:
-    text = os.environ.get("EMDREF_NUM_THREADS", "")
-    if not text:
-        return 0
-    if not text.isdecimal() or int(text) == 0:
-        raise ValueError(f"EMDREF_NUM_THREADS={text!r} must be an integer >= 1, or unset to use all processors")
-    return int(text)
-
-
-def over_rows(kernel, batched, shared=(), *, work=0):
-    """Call ``kernel(*batched, *shared)`` with the batched arrays cut into blocks of rows, a block per thread."""
-    rows = len(batched[0])
-    count = _thread_count(rows, rows * work)
-    if count == 1:
-        return kernel(*batched, *shared)
-    with ThreadPoolExecutor(count) as pool:
-        list(pool.map(lambda ab: kernel(*(x[ab[0] : ab[1]] for x in batched), *shared), _blocks(rows, count)))
-    return None
-
-
-def over_columns(kernel, columns, args, *, work=0):
-    """Call ``kernel(first, last, *args)`` for blocks of columns, a block per thread."""
-    count = _thread_count(columns, columns * work)
-    if count == 1:
-        return kernel(0, columns, *args)
-    with ThreadPoolExecutor(count) as pool:
-        list(pool.map(lambda ab: kernel(*ab, *args), _blocks(columns, count)))
-    return None
-
-
-def _blocks(size, count):
-    edges = [size * i // count for i in range(count + 1)]
-    return list(pairwise(edges))
 
 
 @row
@@ -132,7 +69,7 @@ def _finish(p, h, l, err, cost, parent, bin_node, rho, gauge, rh, rl, value, gra
         if grad.shape[0] > 0:
             grad[i] = 0.0
         return True
-    if not twolimb.power_in_range(uh, rho):
+    if not (twolimb.power_in_range(uh, rho, rho) and twolimb.power_in_range(uh, rho, rho - 1.0)):
         return False
     value_h, value_l, value_err, r_err = twolimb.descend(h, l, err, cost, parent, rho, uh, ul, m, rh, rl)
     fh, fl, e = twolimb.unit_power(uh, ul, rho, rho)
@@ -159,22 +96,22 @@ def _finish_gradient(p, uh, ul, m, bin_node, rho, gauge, rh, rl, grad):
 
 
 @row
-def _settled_flow(p, q, parent, bin_node, normalize, h, l, err):
+def _settled_flow(p, q, weight, parent, bin_node, normalize, h, l, err):
     if normalize:
         twolimb.flow_normalized(p, q, parent, bin_node, h, l, err)
     else:
         twolimb.flow(p, q, parent, bin_node, h, l, err)
-    return twolimb.settle(h, l, err)
+    return twolimb.settle(h, l, err, weight)
 
 
 @loop
-def flow_twolimb(p, q, phi, unsafe, parent, bin_node, normalize):
-    """phi of each pair, and whether it must be done again exactly."""
+def flow_twolimb(p, q, phi, unsafe, parent, weight, bin_node, normalize):
+    """phi of each pair, 0 on edges of weight 0, and whether it must be done again exactly."""
     h = np.empty(parent.shape[0])
     l = np.empty(parent.shape[0])
     err = np.empty(parent.shape[0])
     for i in range(p.shape[0]):
-        safe = _settled_flow(p[i], q[i], parent, bin_node, normalize, h, l, err)
+        safe = _settled_flow(p[i], q[i], weight, parent, bin_node, normalize, h, l, err)
         unsafe[i] = not (safe and twolimb.rounds_alone(h, err))
         phi[i] = h
 
@@ -186,6 +123,133 @@ def emd_twolimb(p, q, value, grad, unsafe, parent, cost, bin_node, rho, normaliz
     h, l, err = np.empty(nodes), np.empty(nodes), np.empty(nodes)
     rh, rl = np.empty(nodes), np.empty(nodes)
     for i in range(p.shape[0]):
-        unsafe[i] = not _settled_flow(p[i], q[i], parent, bin_node, normalize, h, l, err)
+        unsafe[i] = not _settled_flow(p[i], q[i], cost, parent, bin_node, normalize, h, l, err)
         if not unsafe[i]:
             unsafe[i] = not _finish(p[i], h, l, err, cost, parent, bin_node, rho, gauge, rh, rl, value, grad, i)
+
+
+@row
+def _native_second(p, q, parent, cost, bin_node, rho, normalize, gauge, a, b, phi, r, c, w, g):
+    """Fill c, w and g for emdref.kernels.hessian; returns the gauge's factor, and an edge of infinite curvature or 0."""
+    n, one = p.dtype.type(p.shape[0]), p.dtype.type(1)
+    mass = _native_masses(p, q, normalize, a, b)
+    native.flow(a, b, parent, bin_node, phi)
+    native.clear(w)
+    native.clear(g)
+    if gauge == _NORMALIZED:
+        w[:] = a
+        hessian.centred_slope(phi, cost, parent, bin_node, rho, w, r, g)
+    elif gauge != _RAW:
+        w[:] = one / n
+    factor = one
+    if gauge == _SCALED:
+        factor = n * n
+    elif gauge == _NORMALIZED:
+        factor = one / (mass * mass)
+    return factor, hessian.bends(phi, cost, rho, one, c)
+
+
+@loop
+def hvp_native(p, q, v, out, infinite, parent, cost, bin_node, rho, normalize, gauge):
+    """Hessian times v of each pair in the rows' own dtype, or the edge where the curvature is infinite."""
+    nodes, bins, dtype = parent.shape[0], p.shape[1], p.dtype
+    phi, r, c = np.empty(nodes, dtype), np.empty(nodes, dtype), np.empty(nodes, dtype)
+    a, b, w, g = np.empty(bins, dtype), np.empty(bins, dtype), np.empty(bins, dtype), np.empty(bins, dtype)
+    for i in range(p.shape[0]):
+        factor, infinite[i] = _native_second(
+            p[i], q[i], parent, cost, bin_node, rho, normalize, gauge, a, b, phi, r, c, w, g
+        )
+        if infinite[i] == 0:
+            hessian.product(c, w, g, v[i], parent, bin_node, factor, phi, a, out[i])
+
+
+@loop
+def hess_native(p, q, out, infinite, parent, cost, bin_node, rho, normalize, gauge):
+    """Hessian of each pair in the rows' own dtype, or the edge where the curvature is infinite."""
+    nodes, bins, dtype = parent.shape[0], p.shape[1], p.dtype
+    phi, r, c = np.empty(nodes, dtype), np.empty(nodes, dtype), np.empty(nodes, dtype)
+    a, b, w, g = np.empty(bins, dtype), np.empty(bins, dtype), np.empty(bins, dtype), np.empty(bins, dtype)
+    above = np.empty(nodes, np.int64)
+    for i in range(p.shape[0]):
+        factor, infinite[i] = _native_second(
+            p[i], q[i], parent, cost, bin_node, rho, normalize, gauge, a, b, phi, r, c, w, g
+        )
+        if infinite[i] == 0:
+            corner = hessian.border(c, w, g, parent, bin_node, phi, a)
+            for j in range(bins):
+                hessian.line(j, c, a, corner, parent, bin_node, factor, above, out[i, j])
+
+
+@row
+def _second(p, q, parent, cost, bin_node, rho, normalize, gauge, relative, h, l, err, rh, rl, c, w, g):
+    """Fill c, w and g for emdref.kernels.hessian2; returns (safe, edge of infinite curvature or 0, factor's limbs and
+    exponent)."""
+    for k in range(w.shape[1]):
+        w[0, k], w[1, k], g[0, k], g[1, k] = 0.0, 0.0, 0.0, 0.0
+    if rho != 2.0 or gauge == _NORMALIZED:
+        if not _settled_flow(p, q, cost, parent, bin_node, normalize, h, l, err):
+            return False, 0, 0.0, 0.0, 0
+        edge = hessian2.infinite_edge(h, cost, rho)
+        if edge > 0:
+            return True, edge, 0.0, 0.0, 0
+    uh, ul, m = hessian2.units(h, l, cost, rho)
+    power = 0.0 if rho == 1.0 else rho - 2.0  # at rho = 1 there is no curvature: units of the gradient
+    if uh > 0.0 and not twolimb.power_in_range(uh, rho, power):
+        return False, 0, 0.0, 0.0, 0
+    worst, total = hessian2.bends(h, l, err, cost, rho, uh, ul, m, c)
+    mh, ml, mass_exp = 1.0, 0.0, 0
+    if gauge == _NORMALIZED:
+        mh, ml, _, mass_exp = twolimb.mass2(p)
+    if gauge != _RAW:
+        hessian2.weights(p, gauge == _NORMALIZED, mh, ml, mass_exp, w)
+    if gauge == _NORMALIZED and uh > 0.0:
+        _, _, _, r_err = twolimb.descend(h, l, err, cost, parent, rho, uh, ul, m, rh, rl)
+        gh, gl, shift = twolimb.unit_power(uh, ul, rho, rho - 1.0 - power)
+        hessian2.centred_slope(rh, rl, bin_node, w, gh, gl, shift, g)
+        total += math.ldexp(r_err * gh, shift)
+    fh, fl, e = 1.0, 0.0, 0
+    if uh > 0.0:
+        fh, fl, e = twolimb.unit_power(uh, ul, rho, power)
+    if gauge == _SCALED:
+        n = float(p.shape[0])
+        fh, fl = mul2(fh, fl, *mul2(n, 0.0, n, 0.0))
+    fh, fl = div2(*div2(fh, fl, mh, ml), mh, ml)
+    safe = hessian2.trustworthy(c, g, parent, bin_node, worst, total, relative, rh)
+    return safe, 0, fh, fl, e + m - 2 * mass_exp
+
+
+@loop
+def hvp_twolimb(p, q, v, out, unsafe, infinite, parent, cost, bin_node, rho, normalize, gauge):
+    """Hessian times v of each pair; whether it must be done again exactly; the edge where the curvature is infinite."""
+    nodes, bins = parent.shape[0], p.shape[1]
+    h, l, err, rh, rl = np.empty(nodes), np.empty(nodes), np.empty(nodes), np.empty(nodes), np.empty(nodes)
+    c, t = np.empty((2, nodes)), np.empty((2, nodes))
+    w, g, x, y = np.empty((2, bins)), np.empty((2, bins)), np.empty((2, bins)), np.empty((2, bins))
+    for i in range(p.shape[0]):
+        safe, infinite[i], fh, fl, e = _second(
+            p[i], q[i], parent, cost, bin_node, rho, normalize, gauge, False, h, l, err, rh, rl, c, w, g
+        )
+        unsafe[i] = not safe
+        if safe and infinite[i] == 0:
+            e += hessian2.scaled(v[i], x)
+            hessian2.product(c, w, g, x, parent, bin_node, t, y)
+            for k in range(bins):
+                out[i, k] = math.ldexp(mul2(y[0, k], y[1, k], fh, fl)[0], e)
+
+
+@loop
+def hess_twolimb(p, q, out, unsafe, infinite, parent, cost, bin_node, rho, normalize, gauge):
+    """Hessian of each pair; whether it must be done again exactly; the edge where the curvature is infinite."""
+    nodes, bins = parent.shape[0], p.shape[1]
+    h, l, err, rh, rl = np.empty(nodes), np.empty(nodes), np.empty(nodes), np.empty(nodes), np.empty(nodes)
+    c, t, above = np.empty((2, nodes)), np.empty((2, nodes)), np.empty(nodes, np.int64)
+    w, g, o = np.empty((2, bins)), np.empty((2, bins)), np.empty((2, bins))
+    for i in range(p.shape[0]):
+        safe, infinite[i], fh, fl, e = _second(
+            p[i], q[i], parent, cost, bin_node, rho, normalize, gauge, gauge == _RAW, h, l, err, rh, rl, c, w, g
+        )
+        unsafe[i] = not safe
+        if safe and infinite[i] == 0:
+            kh, kl = hessian2.border(c, w, g, parent, bin_node, t, o)
+            for j in range(bins):
+                hessian2.line(j, c, o, kh, kl, parent, bin_node, fh, fl, e, above, out[i, j])

@@ -1,12 +1,14 @@
-"""What one edge contributes: |phi|**rho to the value and its derivative rho sgn(phi) |phi|**(rho-1) to the gradient.
+"""What one edge contributes: |phi|**rho to the value, its derivative rho sgn(phi) |phi|**(rho-1) to the gradient, and
+the derivative of that, rho (rho-1) |phi|**(rho-2), to the Hessian.
 
-Eqs. (10), (11), (13) and (15) of arXiv 1611.07573, before the factor M_e.  At a kink (rho = 1, phi = 0) the derivative
-is 0, the subgradient of least absolute value.
+Eqs. (10), (11), (12), (13) and (15) of arXiv 1611.07573, before the factor M_e.  At a kink (rho = 1, phi = 0) the first
+derivative is 0, the subgradient of least absolute value, and so is the second; for 1 < rho < 2 the second is infinite
+at phi = 0, which `is_infinite` tells.
 """
 
 import math
 
-from emdref.kernels.floats import mul2, quick_two_sum
+from emdref.kernels.floats import mul2, quick_two_sum, two_prod
 from emdref.kernels.jit import row
 
 
@@ -35,6 +37,32 @@ def slope(phi, rho, one):
     if rho == 2:
         return phi + phi
     return math.copysign(rho * power(phi, rho - one), phi)
+
+
+@row
+def bend(phi, rho, one):
+    """Derivative of slope where that is finite."""
+    if rho == 1:
+        return phi - phi
+    if rho == 2:
+        return one + one
+    return rho * (rho - one) * power(phi, rho - one - one)
+
+
+@row
+def is_infinite(phi, rho):
+    """True where there is no second derivative."""
+    return phi == 0 and 1 < rho < 2
+
+
+@row
+def bend2(h, l, rho):
+    """bend of h + l > 0 in two limbs; rho - 1 and rho - 2 are exact for rho below 2**53."""
+    if rho == 2.0:
+        return 2.0, 0.0
+    ph, pl = power2(h, l, rho - 2.0)
+    fh, fl = two_prod(rho, rho - 1.0)
+    return mul2(ph, pl, fh, fl)
 
 
 @row

@@ -34,3 +34,13 @@ def distances_between(bins, parent, cost, out):
         for j in range(i, bins.shape[0]):
             out[i, j] = reach[bins[j]]
             out[j, i] = out[i, j]
+
+
+@loop
+def bins_below(bins, parent, out):
+    """out[v] = number of bins at or below node v."""
+    out[:] = 0
+    for k in range(bins.shape[0]):
+        out[bins[k]] += 1
+    for v in range(out.shape[0] - 1, 0, -1):
+        out[parent[v]] += out[v]

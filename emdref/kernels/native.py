@@ -8,14 +8,26 @@ from emdref.kernels.jit import row
 
 
 @row
+def clear(x):
+    """x = 0."""
+    for v in range(x.shape[0]):
+        x[v] = x.dtype.type(0)
+
+
+@row
+def lift(parent, t):
+    """Sums at or below each node, in place."""
+    for v in range(t.shape[0] - 1, 0, -1):
+        t[parent[v]] += t[v]
+
+
+@row
 def flow(p, q, parent, bin_node, phi):
     """phi[v] = mass of p - q at or below node v; Eqs. (6) and (14)."""
-    for v in range(phi.shape[0]):
-        phi[v] = phi.dtype.type(0)
+    clear(phi)
     for k in range(p.shape[0]):
         phi[bin_node[k]] = p[k] - q[k]
-    for v in range(phi.shape[0] - 1, 0, -1):
-        phi[parent[v]] += phi[v]
+    lift(parent, phi)
 
 
 @row

@@ -121,10 +121,15 @@ def flow_normalized(p, q, parent, bin_node, h, l, err):
 
 
 @row
-def settle(h, l, err):
-    """Make every pair normal; True where every sign is certain and every number finite."""
+def settle(h, l, err, weight):
+    """Make every pair normal; True where every sign is certain and every number finite.
+
+    Edges of weight 0 count for nothing: their flow becomes 0.
+    """
     safe = True
     for v in range(1, h.shape[0]):
+        if weight[v] == 0.0:
+            h[v], l[v], err[v] = 0.0, 0.0, 0.0
         h[v], l[v] = two_sum(h[v], l[v])
         if not abs(h[v]) < math.inf or (err[v] > 0 and not abs(h[v]) > 2.0 * err[v]):
             safe = False
@@ -173,11 +178,17 @@ def unit_power(uh, ul, rho, exponent):
 
 
 @row
-def power_in_range(uh, rho):
-    """True where neither `unit_power`, for rho and rho - 1, nor a product with rho leaves the range of float64."""
-    y = uh**rho
-    z = uh ** (rho - 1.0)
-    return is_small_integer(rho) or (_TINY < y < math.inf and _TINY < z < math.inf and rho * _TINY < 1.0)
+def power_in_range(uh, rho, exponent):
+    """True where neither `unit_power` nor a product with rho leaves the range of float64."""
+    return is_small_integer(rho) or (_TINY < uh**exponent < math.inf and rho * _TINY < 1.0)
+
+
+@row
+def in_units(xh, xl, shift, uh, ul, rho):
+    """(xh + xl) / u, where u is 2**shift if rho is a small integer and uh + ul if not."""
+    if is_small_integer(rho):
+        return scale2(xh, xl, -shift)
+    return div2(xh, xl, uh, ul)
 
 
 @row
@@ -209,12 +220,9 @@ def descend(h, l, err, cost, parent, rho, uh, ul, m, rh, rl):
         if h[v] == 0.0 or cost[v] == 0.0:
             continue
         sign = math.copysign(1.0, h[v])
-        if is_small_integer(rho):
-            xh, xl = scale2(sign * h[v], sign * l[v], -shift)
-        else:
-            xh, xl = div2(sign * h[v], sign * l[v], uh, ul)
-            if xh < _TINY:  # too small for a float, and yet its slope may count if rho is near 1
-                r_err = math.inf
+        xh, xl = in_units(sign * h[v], sign * l[v], shift, uh, ul, rho)
+        if xh < _TINY and not is_small_integer(rho):  # and yet its slope may count if rho is near 1
+            r_err = math.inf
         th, tl, sh, sl = _edge(xh, xl, math.ldexp(cost[v], -m), rho)
         value_h, value_l = add2(value_h, value_l, th, tl)
         rh[v], rl[v] = add2(rh[v], rl[v], sign * sh, sign * sl)

@@ -1,0 +1,60 @@
+"""What every function of a batch of pairs does before and after its kernel."""
+
+import warnings
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emdref import inputs
+from emdref.inputs import Accuracy, Batch, Mass
+from emdref.spaces import Space
+
+Device = Literal["cpu"]
+_WAY_OUT = 'pass mass="normalize" or mass="ignore", or normalise them yourself'
+
+
+def checked(p: Any, q: Any, space: Any, mass: str, accuracy: str, device: Any, v: Any = None) -> Batch:
+    """Valid pairs as rows, or an error that says why not."""
+    inputs.device(device, p, q, v)
+    inputs.option(mass, "mass", Mass)
+    inputs.option(accuracy, "accuracy", Accuracy)
+    if not isinstance(space, Space):
+        raise TypeError(f"space must be a Chain or a Tree, not {type(space).__name__}")
+    rows = inputs.batch(p, q, space.n_bins, v)
+    if mass == "raise":
+        inputs.check_masses(rows, _WAY_OUT)
+    elif mass == "normalize" and accuracy == "native":
+        inputs.check_totals(rows)
+    return rows
+
+
+def as_float64(rows: Batch) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
+    """p and q for the compensated kernels."""
+    return widened(rows.p), widened(rows.q)
+
+
+def widened(x: NDArray[Any]) -> NDArray[np.float64]:
+    """Rows in float64, which holds them exactly."""
+    return inputs.frozen(x.astype(np.float64, copy=False))
+
+
+def narrowed(x: NDArray[np.float64], dtype: Any) -> NDArray[Any]:
+    """Results, or costs, in the caller's dtype; inf beyond its range."""
+    with np.errstate(over="ignore", under="ignore"):
+        return x.astype(dtype, copy=False)
+
+
+def warn_beyond(rows: Batch, **results: NDArray[Any]) -> None:
+    """Say once, at the caller's caller, which results are beyond the dtype's range."""
+    for what, x in results.items():
+        beyond = np.isinf(x)
+        if beyond.any():
+            first = inputs.row_name(int(np.argwhere(beyond)[0][0]), rows.shape)
+            warnings.warn(
+                f"{int(beyond.sum())} entries of the {what} are beyond the range of {x.dtype} and are inf"
+                f"{', the first in ' + first if first else ''}; scale the costs or the masses down",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            return
