@@ -140,17 +140,24 @@ def batch(p: Any, q: Any, n_bins: int, v: Any = None) -> Batch:
     for name, x in arrays.items():
         if x.ndim == 0 or x.shape[-1] != n_bins:
             raise ValueError(f"{name} has shape {x.shape}, its last axis must be the space's {n_bins} bins")
-    try:
-        lead = np.broadcast_shapes(*(x.shape[:-1] for x in arrays.values()))
-    except ValueError:
-        shapes = " and ".join(f"{name} {x.shape}" for name, x in arrays.items())
-        raise ValueError(f"{shapes} cannot be broadcast together") from None
-    rows = {}
+    lead, rows = _leading_axes(arrays), {}
     for name, x in arrays.items():
         (check_finite if name == "v" else _check_entries)(x, name)
         full = np.broadcast_to(x, (*lead, n_bins))
         rows[name] = frozen(np.ascontiguousarray(full.reshape(math.prod(lead), n_bins)))
     return Batch(rows["p"], rows["q"], lead, rows.get("v"))
+
+
+def _leading_axes(arrays: "dict[str, NDArray[Any]]") -> "tuple[int, ...]":
+    lead: tuple[int, ...] = ()
+    shapes = []
+    for name, x in arrays.items():
+        shapes.append(f"{name} {x.shape}")
+        try:
+            lead = np.broadcast_shapes(lead, x.shape[:-1])
+        except ValueError:
+            raise ValueError(f"{' and '.join(shapes)} cannot be broadcast together") from None
+    return lead
 
 
 def check_finite(x: NDArray[Any], name: str) -> None:

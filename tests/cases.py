@@ -189,6 +189,28 @@ def exact_grad(p, q, where, rho, gauge, normalize=False):
     return oracles.gauged(r, oracles.fractions(p), gauge)
 
 
+@functools.lru_cache
+def raw_hess(p, q, where, rho):
+    return oracles.raw_hess(p, q, edges(where), rho)
+
+
+def exact_hess(p, q, where, rho, gauge, normalize=False):
+    a, b = map(tuple, exact_pair(p, q, normalize or gauge == "normalized"))
+    real = rho != int(rho)
+    r = oracles.raw_grad_real(a, b, edges(where), rho) if real else raw_grad(a, b, where, rho)
+    return oracles.gauged_hess(raw_hess(a, b, where, rho), r, oracles.fractions(p), gauge)
+
+
+def hess_unit(p, q, where, rho, gauge, normalize=False):
+    """max |H|, in which a Hessian's errors are counted, and what a gauge makes of it."""
+    a, b = map(tuple, exact_pair(p, q, normalize or gauge == "normalized"))
+    top = max(map(max, raw_hess(a, b, where, rho)))
+    if gauge == "normalized":
+        mean = sum(x * y for x, y in zip(a, raw_grad(a, b, where, rho), strict=True))
+        return (top + 2 * max(abs(x - mean) for x in raw_grad(a, b, where, rho))) / sum(oracles.fractions(p)) ** 2
+    return top * (len(a) ** 2 if gauge == "scaled" else 1)
+
+
 def grad_unit(p, q, where, rho, gauge, normalize=False):
     """max |r|, in which a gradient's errors are counted; times N for ``scaled``, over |p| for ``normalized``."""
     r = raw_grad(*map(tuple, exact_pair(p, q, normalize or gauge == "normalized")), where, rho)

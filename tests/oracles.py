@@ -103,3 +103,42 @@ def slope_along(f, x, d, step):
     """Derivative of f at x along d by the five-point rule: exact if f is a polynomial of degree <= 4 on the points."""
     at = [f([a + i * step * b for a, b in zip(x, d, strict=True)]) for i in (-2, -1, 1, 2)]
     return (at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * step)
+
+
+def raw_hess(p, q, edges, rho):
+    """Before Eq. (12), any real rho (to 75 digits): each edge adds to all pairs of bins below it."""
+    phi = flow(p, q, edges)
+    h = [[Fraction(0)] * len(p) for _ in p]
+    for e, (cost, under) in edges.items():
+        if phi[e] == 0 and 1 < rho < 2 and cost > 0 and under:
+            raise ZeroDivisionError(f"edge {e}")
+        whole = rho == int(rho)
+        x = abs(phi[e])
+        if rho == 1 or (x == 0 and rho != 2):
+            continue
+        bend = Fraction(rho) * (Fraction(rho) - 1) * cost * (x ** int(rho - 2) if whole else power(x, float(rho) - 2))
+        for j in under:
+            for k in under:
+                h[j][k] += bend
+    return h
+
+
+def product(a, b):
+    return [
+        [sum((x * y for x, y in zip(row, column, strict=True)), Fraction(0)) for column in zip(*b, strict=True)]
+        for row in a
+    ]
+
+
+def gauged_hess(h, r, p, gauge):
+    """A raw Hessian in another gauge, by matrices; for ``normalized`` h and r are those at p/|p| and p is given."""
+    n, mass = len(p), sum(p)
+    if gauge == "raw":
+        return h
+    w = [x / mass for x in p] if gauge == "normalized" else [Fraction(1, n)] * n
+    j = [[(i == k) - w[i] for k in range(n)] for i in range(n)]
+    inner = product(product([list(column) for column in zip(*j, strict=True)], h), j)
+    if gauge == "normalized":
+        g = [x - sum(a * b for a, b in zip(w, r, strict=True)) for x in r]
+        return [[(inner[i][k] - g[i] - g[k]) / mass**2 for k in range(n)] for i in range(n)]
+    return [[x * (n**2 if gauge == "scaled" else 1) for x in row] for row in inner]

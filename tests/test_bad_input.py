@@ -12,7 +12,15 @@ from emdref import exact
 
 CHAIN = emdref.Chain(3)
 GOOD = [0.25, 0.25, 0.5]
-CALLS = [emdref.emd, emdref.emd_grad, emdref.emd_value_and_grad, emdref.flow]
+
+
+def hvp(p, q, space, *rho, **options):
+    dtype = np.asarray(p).dtype
+    v = np.ones(space.n_bins if isinstance(space, emdref.Chain) else 3, dtype if dtype.kind == "f" else np.float64)
+    return emdref.emd_hvp(p, q, space, v, *rho, **options)
+
+
+CALLS = [emdref.emd, emdref.emd_grad, emdref.emd_value_and_grad, emdref.emd_hess, hvp, emdref.flow]
 each_call = pytest.mark.parametrize("call", CALLS)
 
 
@@ -139,7 +147,7 @@ def test_totals_may_differ_by_rounding_and_no_more(dtype):
 # --- options ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("call", CALLS[:3])
+@pytest.mark.parametrize("call", CALLS[:5])
 @pytest.mark.parametrize(
     ("rho", "error", "message"),
     [
@@ -176,7 +184,7 @@ def test_unknown_options(call, option, message):
         call(GOOD, GOOD, CHAIN, **option)
 
 
-@pytest.mark.parametrize("call", [emdref.emd_grad, emdref.emd_value_and_grad])
+@pytest.mark.parametrize("call", CALLS[1:5])
 @pytest.mark.parametrize("gauge", ["centered", None, 1, ["raw"]])
 def test_unknown_gauge(call, gauge):
     with refuses(ValueError, f"gauge={gauge!r} is not one of zero_sum, raw, scaled, normalized"):
@@ -359,7 +367,12 @@ def test_wordnet_option():
 
 # --- exact ------------------------------------------------------------------------------------------------------------
 
-EXACT = [exact.emd, exact.flow, exact.grad]
+
+def exact_hvp(p, q, space, *rho, **options):
+    return exact.hvp(p, q, space, [1] * (space.n_bins if isinstance(space, emdref.Chain) else 3), *rho, **options)
+
+
+EXACT = [exact.emd, exact.flow, exact.grad, exact.hess, exact_hvp]
 
 
 @pytest.mark.parametrize("call", EXACT)
@@ -382,7 +395,7 @@ def test_exact_histograms(call, p, error, message):
         call(p, GOOD, CHAIN)
 
 
-@pytest.mark.parametrize("call", [exact.emd, exact.grad])
+@pytest.mark.parametrize("call", [exact.emd, exact.grad, exact.hess, exact_hvp])
 @pytest.mark.parametrize("space", [CHAIN, emdref.Chain(1)])
 @pytest.mark.parametrize(
     ("rho", "error", "message"),
@@ -412,9 +425,43 @@ def test_exact_normalisation_of_nothing(call):
         call(GOOD, [0, 0, 0], CHAIN, normalize=True)
 
 
-def test_exact_gauge():
+@pytest.mark.parametrize("call", EXACT[2:])
+def test_exact_gauge(call):
     with refuses(ValueError, "gauge='centered' is not one of zero_sum, raw, scaled, normalized"):
-        exact.grad(GOOD, GOOD, CHAIN, gauge="centered")
+        call(GOOD, GOOD, CHAIN, gauge="centered")
+
+
+@pytest.mark.parametrize(
+    ("v", "error", "message"),
+    [
+        ([1, 2], ValueError, "v has shape (2,)"),
+        ([1, np.nan, 0], ValueError, "v[1] = nan"),
+        (["1", 0, 0], TypeError, "v[0] = '1'"),
+        (None, ValueError, "v has shape ()"),
+    ],
+)
+def test_exact_direction(v, error, message):
+    with refuses(error, message):
+        exact.hvp(GOOD, GOOD, CHAIN, v)
+
+
+@pytest.mark.parametrize(
+    ("v", "error", "message"),
+    [
+        ([1.0, 2.0], ValueError, "v has shape (2,), its last axis must be the space's 3 bins"),
+        (1.0, ValueError, "v has shape ()"),
+        ([1.0, np.nan, 0], ValueError, "v[1] = nan is not finite"),
+        ([[GOOD], [[0, -np.inf, 1]]], ValueError, "v[1, 0, 1] = -inf is not finite"),
+        (np.ones(3, np.float32), TypeError, "p is float64 and v is float32: ...v.astype(p.dtype)"),
+        (["1", "2", "3"], TypeError, "v has dtype <U1"),
+        (None, TypeError, "v is None"),
+        (np.ones((2, 3)), ValueError, "p (5, 3) and q (3,) and v (2, 3) cannot be broadcast together"),
+    ],
+)
+def test_directions(v, error, message):
+    p = np.tile(GOOD, (5, 1)) if np.shape(v) == (2, 3) else GOOD
+    with refuses(error, message):
+        emdref.emd_hvp(p, GOOD, CHAIN, v)
 
 
 def test_an_overflowing_row_does_not_hide_another():
