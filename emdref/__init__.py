@@ -4,7 +4,7 @@ Exact values, gradients and flows with a reason to trust them, and the Sinkhorn 
 frameworks run it.  Papers: arXiv 1611.07573 and its ICML 2016 workshop precursor.
 """
 
-from emdref import exact, fallback
+from emdref import exact, fallback, losses, normalize
 from emdref._version import __version__ as __version__
 from emdref.emd import emd, emd_grad, emd_value_and_grad, flow
 from emdref.hessian import emd_hess, emd_hvp
@@ -24,6 +24,8 @@ __all__ = [
     "exact",
     "fallback",
     "flow",
+    "losses",
+    "normalize",
     "sinkhorn",
     "wordnet_tree",
 ]

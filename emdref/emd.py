@@ -164,9 +164,7 @@ def emd_value_and_grad(
     """
     code, rho = gauges.code(gauge), inputs.exponent(rho)
     rows = pairs.checked(p, q, space, mass, accuracy, device)
-    value, grad = _evaluate(rows, space, rho, mass, accuracy, code)
-    if code == gauges.NORMALIZED and mass != "normalize":
-        value, _ = _evaluate(rows, space, rho, mass, accuracy, None)
+    value, grad = value_and_grad(rows, space, rho, mass, accuracy, code)
     pairs.warn_beyond(rows, value=value, gradient=grad)
     return rows.as_rows(value), rows.as_rows(grad)
 
@@ -224,6 +222,16 @@ def flow(
     result = np.ascontiguousarray(phi[:, position[edges]])
     pairs.warn_beyond(rows, flow=result)
     return rows.as_rows(result)
+
+
+def value_and_grad(
+    rows: Batch, space: Space, rho: float, mass: str, accuracy: str, gauge: int
+) -> "tuple[NDArray[Any], NDArray[Any]]":
+    """Both for valid rows, in the rows' dtype, without a warning."""
+    value, grad = _evaluate(rows, space, rho, mass, accuracy, gauge)
+    if gauge == gauges.NORMALIZED and mass != "normalize":
+        value, _ = _evaluate(rows, space, rho, mass, accuracy, None)
+    return value, grad
 
 
 def _evaluate(

@@ -41,7 +41,7 @@ def counting() -> Iterator[Count]:
     --------
     >>> import emdref
     >>> with emdref.fallback.counting() as count:
-    ...     value = emdref.emd([1, 2.0**-60, 2.0**-120, 0, 0], [0, 0, 0, 1, 2.0**-60], emdref.Chain(5))
+    ...     value = emdref.emd([1, 2.0**-60, 2.0**-120, 0, 0, 0], [0, 0, 0, 1, 2.0**-60, 2.0**-120], emdref.Chain(6))
     >>> count
     Count(rows=1, exact=1)
     """

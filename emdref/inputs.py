@@ -45,6 +45,11 @@ def positive(value: object, name: str) -> float:
     return _real(value, name, lambda x: x > 0, "must be finite and > 0")
 
 
+def weight(value: object, name: str) -> float:
+    """A finite real number >= 0."""
+    return _real(value, name, lambda x: x >= 0, "must be finite and >= 0")
+
+
 def _real(value, name, holds, rule):
     if isinstance(value, (bool, np.bool_, str)) or np.ndim(value) != 0:
         raise TypeError(f"{name} must be a real number, not {type(value).__name__}")
@@ -127,7 +132,7 @@ def histogram(x: Any, name: str) -> NDArray[Any]:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def batch(p: Any, q: Any, n_bins: int, v: Any = None) -> Batch:
+def batch(p: Any, q: Any, n_bins: int, v: Any = None, of: str = "the space's") -> Batch:
     """Check dtype, shape and entries of a pair of (batches of) histograms, and of a direction, and broadcast them."""
     given = {"p": p, "q": q} if v is None else {"p": p, "q": q, "v": v}
     arrays = {name: histogram(x, name) for name, x in given.items()}
@@ -139,12 +144,11 @@ def batch(p: Any, q: Any, n_bins: int, v: Any = None) -> Batch:
             )
     for name, x in arrays.items():
         if x.ndim == 0 or x.shape[-1] != n_bins:
-            raise ValueError(f"{name} has shape {x.shape}, its last axis must be the space's {n_bins} bins")
+            raise ValueError(f"{name} has shape {x.shape}, its last axis must be {of} {n_bins} bins")
     lead, rows = _leading_axes(arrays), {}
     for name, x in arrays.items():
-        (check_finite if name == "v" else _check_entries)(x, name)
-        full = np.broadcast_to(x, (*lead, n_bins))
-        rows[name] = frozen(np.ascontiguousarray(full.reshape(math.prod(lead), n_bins)))
+        (check_finite if name == "v" else check_histograms)(x, name)
+        rows[name] = rows_of(x, (*lead, n_bins))
     return Batch(rows["p"], rows["q"], lead, rows.get("v"))
 
 
@@ -188,17 +192,29 @@ def _where(index: "tuple[int, ...]", name: str) -> str:
     return f"{name}[{', '.join(map(str, index))}]"
 
 
-def _check_entries(x: NDArray[Any], name: str) -> None:
+def rows_of(x: NDArray[Any], shape: "tuple[int, ...]") -> NDArray[Any]:
+    """x broadcast to a shape and laid out as read-only rows of its last axis."""
+    full = np.broadcast_to(x, shape)
+    return frozen(np.ascontiguousarray(full.reshape(math.prod(shape[:-1]), shape[-1])))
+
+
+def check_histograms(x: NDArray[Any], name: str) -> None:
+    """Refuse NaN, inf, negative mass and rows without any."""
     good = (x >= 0) & (x < np.inf)
     if not good.all():
         at = tuple(int(i) for i in np.argwhere(~good)[0])
         value = x[at]
         advice = "a histogram holds no negative mass" if value < 0 else "a histogram holds finite mass"
         raise ValueError(f"{_where(at, name)} = {value}: {advice}")
+    check_some_mass(x, name)
+
+
+def check_some_mass(x: NDArray[Any], name: str) -> None:
+    """Refuse rows of zeros."""
     empty = ~x.any(axis=-1)
     if empty.any():
         at = tuple(int(i) for i in np.argwhere(empty)[0])
-        raise ValueError(f"{_where((*at, ':'), name)} is all zeros: a histogram has some mass")
+        raise ValueError(f"{_where((*at, ':'), name)} is all zeros: some mass is needed")
 
 
 def mass_tolerance(dtype: Any, n_bins: int) -> float:

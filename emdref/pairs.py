@@ -11,7 +11,7 @@ from emdref.inputs import Accuracy, Batch, Mass
 from emdref.spaces import Space
 
 Device = Literal["cpu"]
-_WAY_OUT = 'pass mass="normalize" or mass="ignore", or normalise them yourself'
+WAY_OUT = 'pass mass="normalize" or mass="ignore", or normalise them yourself'
 
 
 def checked(p: Any, q: Any, space: Any, mass: str, accuracy: str, device: Any, v: Any = None) -> Batch:
@@ -23,7 +23,7 @@ def checked(p: Any, q: Any, space: Any, mass: str, accuracy: str, device: Any, v
         raise TypeError(f"space must be a Chain or a Tree, not {type(space).__name__}")
     rows = inputs.batch(p, q, space.n_bins, v)
     if mass == "raise":
-        inputs.check_masses(rows, _WAY_OUT)
+        inputs.check_masses(rows, WAY_OUT)
     elif mass == "normalize" and accuracy == "native":
         inputs.check_totals(rows)
     return rows
@@ -45,16 +45,18 @@ def narrowed(x: NDArray[np.float64], dtype: Any) -> NDArray[Any]:
         return x.astype(dtype, copy=False)
 
 
-def warn_beyond(rows: Batch, **results: NDArray[Any]) -> None:
-    """Say once, at the caller's caller, which results are beyond the dtype's range."""
+def warn_beyond(
+    rows: Batch, stacklevel: int = 3, advice: str = "scale the costs or the masses down", **results: NDArray[Any]
+) -> None:
+    """Say once, by default at the caller's caller, which results are beyond the dtype's range."""
     for what, x in results.items():
         beyond = np.isinf(x)
         if beyond.any():
             first = inputs.row_name(int(np.argwhere(beyond)[0][0]), rows.shape)
             warnings.warn(
                 f"{int(beyond.sum())} entries of the {what} are beyond the range of {x.dtype} and are inf"
-                f"{', the first in ' + first if first else ''}; scale the costs or the masses down",
+                f"{', the first in ' + first if first else ''}; {advice}",
                 RuntimeWarning,
-                stacklevel=3,
+                stacklevel=stacklevel,
             )
             return

@@ -130,7 +130,7 @@ def emd_twolimb(p, q, value, grad, unsafe, parent, cost, bin_node, rho, normaliz
 
 @row
 def _native_second(p, q, parent, cost, bin_node, rho, normalize, gauge, a, b, phi, r, c, w, g):
-    """Fill c, w and g for emdref.kernels.hessian; returns the gauge's factor and an edge of infinite curvature, or 0."""
+    """Fill c, w and g for emdref.kernels.hessian; returns a factor, and an edge of infinite curvature or 0."""
     n, one = p.dtype.type(p.shape[0]), p.dtype.type(1)
     mass = _native_masses(p, q, normalize, a, b)
     native.flow(a, b, parent, bin_node, phi)

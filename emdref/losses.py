@@ -1,0 +1,194 @@
+"""The losses that the papers compare EMD with, and its mix with the mean squared error (ICML 2016 workshop, Sec. 2.3).
+
+Each takes predictions p and targets q, batched like `emdref.emd`, and returns (value, gradient with respect to p).
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from emdref import gauges, inputs, pairs
+from emdref.emd import value_and_grad
+from emdref.gauges import Gauge
+from emdref.inputs import Accuracy, Batch, Mass
+from emdref.kernels import layers
+from emdref.kernels.threads import over_rows
+from emdref.normalize import l1
+from emdref.pairs import Device
+from emdref.spaces import Space
+
+_ZEROS = "p is 0, or nearly so, where q is not"
+
+__all__ = ["cross_entropy", "emd_mse", "kl", "mse"]
+
+
+def mse(p: ArrayLike, q: ArrayLike) -> "tuple[Any, Any]":
+    """Mean squared error, sum_k (p_k - q_k)^2 / N, and its gradient 2 (p - q) / N.
+
+    Parameters
+    ----------
+    p, q : (..., N) arrays, both float32 or both float64 (integers below 2**53 count as float64)
+        Histograms as in `emdref.emd`; their totals may differ.
+
+    Returns
+    -------
+    value : (...) array, or a scalar for one pair, in units of mass^2
+    gradient : (..., N) array, in units of mass
+        Both of the inputs' dtype and within 1 ulp of the exact ones; what is beyond the dtype is inf, with one
+        RuntimeWarning.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Other dtypes, shapes that do not fit, NaN, inf, negative mass, an all-zero histogram.
+
+    Examples
+    --------
+    >>> import emdref
+    >>> emdref.losses.mse([1.0, 0.0], [0.5, 0.5])
+    (np.float64(0.25), array([ 0.5, -0.5]))
+    """
+    rows = _rows(p, q)
+    return _finished(rows, *_computed(layers.mse, rows.p, rows.q, ()))
+
+
+def kl(p: ArrayLike, q: ArrayLike, *, mass: Mass = "raise") -> "tuple[Any, Any]":
+    """Kullback-Leibler divergence of the target from the prediction, sum_k q_k log(q_k / p_k), and -q / p.
+
+    Terms with q_k = 0 are 0, and so is their gradient, also at p_k = 0; where p_k = 0 < q_k the value is inf and the
+    gradient -inf, with one RuntimeWarning.
+
+    Parameters
+    ----------
+    p, q : (..., N) arrays
+        As in `mse`.
+    mass : {"raise", "normalize", "ignore"}
+        As in `emdref.emd`; with ``normalize`` the gradient is with respect to p / |p|.
+
+    Returns
+    -------
+    value : (...) array, or a scalar for one pair, in units of mass times nats
+        Within 4 eps sum_k |q_k log(q_k / p_k)| of the exact one.
+    gradient : (..., N) array, no unit, within 1 ulp (2 with ``normalize``)
+        Both of the inputs' dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `mse`, and for totals that differ unless `mass` allows it.
+
+    Examples
+    --------
+    >>> import emdref
+    >>> emdref.losses.kl([0.25, 0.75, 0.0], [1.0, 0.0, 0.0])
+    (np.float64(1.3862943611198906), array([-4.,  0.,  0.]))
+    """
+    return _finished(*_divergence(p, q, mass, True), advice=_ZEROS)
+
+
+def cross_entropy(p: ArrayLike, q: ArrayLike, *, mass: Mass = "raise") -> "tuple[Any, Any]":
+    """Cross entropy, -sum_k q_k log p_k, and its gradient -q / p: `kl` plus the target's own entropy.
+
+    Parameters, results, zeros and errors are those of `kl`; the value is within 4 eps sum_k |q_k log p_k|.
+
+    Examples
+    --------
+    >>> import emdref
+    >>> emdref.losses.cross_entropy([0.5, 0.5], [1.0, 0.0])
+    (np.float64(0.6931471805599453), array([-2.,  0.]))
+    """
+    return _finished(*_divergence(p, q, mass, False), advice=_ZEROS)
+
+
+def emd_mse(
+    p: ArrayLike,
+    q: ArrayLike,
+    space: Space,
+    rho: float = 1,
+    *,
+    w_emd: float = 0.9,
+    w_mse: float = 0.1,
+    gauge: Gauge = "zero_sum",
+    mass: Mass = "raise",
+    accuracy: Accuracy = "compensated",
+    device: "Device | None" = None,
+) -> "tuple[Any, Any]":
+    """w_emd EMD^rho + w_mse MSE and its gradient; 0.9 and 0.1 are the weights of the ICML 2016 workshop paper.
+
+    There EMD is taken between p / |p| and q / |q| and the squared error between p and q, so that their absolute size
+    counts: ``mass="normalize"`` does this, and with ``gauge="normalized"`` the gradient is the loss's own derivative.
+
+    Parameters
+    ----------
+    w_emd, w_mse : float
+        Weights, finite and >= 0.
+    p, q, space, rho, gauge, mass, accuracy, device
+        As in `emdref.emd_grad`; `gauge` is that of the EMD part.
+
+    Returns
+    -------
+    value, gradient
+        As `emdref.emd_value_and_grad` and `mse` return them, weighted and added in float64, rounded to the inputs'
+        dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `emdref.emd_grad`, and for a weight that is negative or not finite.
+
+    Examples
+    --------
+    >>> import emdref
+    >>> value, gradient = emdref.losses.emd_mse([1.0, 0.0], [0.5, 0.5], emdref.Chain(2))
+    >>> print(f"{value:.3f}", gradient)
+    0.475 [ 0.5 -0.5]
+    """
+    weights = [inputs.weight(w, name) for w, name in ((w_emd, "w_emd"), (w_mse, "w_mse"))]
+    code, rho = gauges.code(gauge), inputs.exponent(rho)
+    rows = pairs.checked(p, q, space, mass, accuracy, device)
+    wide = Batch(pairs.widened(rows.p), pairs.widened(rows.q), rows.shape)
+    emd = value_and_grad(rows if accuracy == "native" else wide, space, rho, mass, accuracy, code)
+    squares = _computed(layers.mse, rows.p, rows.q, ())
+    return _finished(rows, *(_mixed(weights, both) for both in zip(emd, squares, strict=True)))
+
+
+def _mixed(weights: "list[float]", parts: "tuple[NDArray[Any], ...]") -> NDArray[np.float64]:
+    """Sum of weights times parts; what has no weight does not count, not even where it is inf."""
+    mixed = np.zeros(parts[0].shape)
+    with np.errstate(over="ignore", under="ignore"):
+        for weight, part in zip(weights, parts, strict=True):
+            if weight > 0:
+                mixed += weight * part.astype(np.float64, copy=False)
+    return mixed
+
+
+def _divergence(p: Any, q: Any, mass: str, against_itself: bool) -> "tuple[Batch, Any, Any]":
+    inputs.option(mass, "mass", Mass)
+    rows = _rows(p, q)
+    if mass == "raise":
+        inputs.check_masses(rows, pairs.WAY_OUT)
+    a, b = (l1(pairs.widened(x)) for x in rows[:2]) if mass == "normalize" else rows[:2]
+    return rows, *_computed(layers.divergence, a, b, (against_itself,))
+
+
+def _rows(p: Any, q: Any) -> Batch:
+    inputs.device(None, p, q)
+    n_bins = np.shape(p)[-1] if np.ndim(p) else 1
+    if n_bins == 0:
+        raise ValueError(f"p has shape {np.shape(p)}: its last axis holds the bins, at least one")
+    return inputs.batch(p, q, n_bins, of="p's")
+
+
+def _computed(loop: Any, p: NDArray[Any], q: NDArray[Any], options: tuple) -> "tuple[NDArray[Any], NDArray[Any]]":
+    value, grad = np.empty(len(p)), np.empty(p.shape)
+    over_rows(loop, (pairs.widened(p), pairs.widened(q), value, grad), options, work=2 * p.shape[1])
+    return value, grad
+
+
+def _finished(
+    rows: Batch, value: NDArray[np.float64], grad: NDArray[np.float64], advice: str = "scale them down"
+) -> "tuple[Any, Any]":
+    value, grad = pairs.narrowed(value, rows.p.dtype), pairs.narrowed(grad, rows.p.dtype)
+    pairs.warn_beyond(rows, stacklevel=4, advice=advice, value=value, gradient=grad)
+    return rows.as_rows(value), rows.as_rows(grad)

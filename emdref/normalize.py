@@ -1,0 +1,111 @@
+"""Layers that turn a network's output into a histogram of total 1, with their vector-Jacobian products.
+
+``p = emdref.normalize.softmax(x)``, and ``emdref.normalize.softmax.vjp(x, g)`` takes a gradient g with respect to p to
+one with respect to x.  A constant in g makes no difference to any of them, so that gauges ``raw`` and ``zero_sum`` of
+`emdref.emd_grad` give the same; gauge ``scaled`` gives N times as much, and ``normalized`` holds l1's product already.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from emdref import inputs, pairs
+from emdref.kernels import layers
+from emdref.kernels.threads import over_rows
+
+__all__ = ["Layer", "l1", "softmax", "square"]
+
+
+class Layer:
+    """A normalising layer: call it for p, and its `vjp` for the way back.
+
+    Values are computed in two float64 limbs whatever the input's dtype, and rounded to that.
+
+    Parameters
+    ----------
+    x : (..., N) array of float32 or float64 (integers below 2**53 count as float64)
+        Finite numbers; >= 0 for ``l1``; not all of a row 0 for ``l1`` and ``square``.
+
+    Returns
+    -------
+    (..., N) array of x's dtype, total 1 but for the rounding of its entries.  ``l1`` and ``square`` are within 1 ulp of
+    the exact quotient; ``softmax`` adds the error of the C library's exp (2 ulp in all for float64, 1 for float32).
+
+    Raises
+    ------
+    TypeError, ValueError
+        Another dtype, no bins, NaN, inf, a negative entry or an all-zero row where that is refused, naming the entry.
+    """
+
+    def __init__(self, name: str, kind: int, formula: str) -> None:
+        self.__name__, self._kind = name, kind
+        self.__doc__ = f"{formula}\n\nA `Layer`: see there for dtypes, accuracy and errors, and ``{name}.vjp``."
+
+    def __repr__(self) -> str:
+        return f"emdref.normalize.{self.__name__}"
+
+    def __call__(self, x: ArrayLike) -> NDArray[Any]:
+        array, rows = self._rows(x)
+        out = np.empty(rows.shape)
+        over_rows(layers.forward, (pairs.widened(rows), out), (self._kind,), work=2 * rows.shape[1])
+        return pairs.narrowed(out, array.dtype).reshape(array.shape)
+
+    def vjp(self, x: ArrayLike, g: ArrayLike) -> NDArray[Any]:
+        """g^T dp/dx: the gradient with respect to x of a loss whose gradient with respect to p = layer(x) is g.
+
+        Parameters
+        ----------
+        x : (..., N) array
+            What the layer was called with.
+        g : (..., N) array of the same dtype, finite, of any sign
+            Broadcast together with x.
+
+        Returns
+        -------
+        (..., N) array of the inputs' dtype; each entry is within 8 eps max|g| times its factor: 1 / |x| for ``l1``, p
+        for ``softmax``, 2 |x| / sum(x**2) for ``square``.  What is beyond the dtype is inf, with one RuntimeWarning.
+
+        Examples
+        --------
+        >>> import emdref
+        >>> emdref.normalize.l1.vjp([1.0, 3.0], [1.0, 0.0])
+        array([ 0.1875, -0.0625])
+        """
+        array, _ = self._rows(x)
+        direction = inputs.histogram(g, "g")
+        if direction.dtype != array.dtype:
+            raise TypeError(f"x is {array.dtype} and g is {direction.dtype}: give both the same dtype")
+        if direction.ndim == 0 or direction.shape[-1] != array.shape[-1]:
+            raise ValueError(f"g has shape {direction.shape}, its last axis must be x's {array.shape[-1]} bins")
+        inputs.check_finite(direction, "g")
+        try:
+            shape = np.broadcast_shapes(array.shape, direction.shape)
+        except ValueError:
+            raise ValueError(f"x {array.shape} and g {direction.shape} cannot be broadcast together") from None
+        both = [pairs.widened(inputs.rows_of(a, shape)) for a in (array, direction)]
+        out = np.empty(both[0].shape)
+        over_rows(layers.backward, (*both, out), (self._kind,), work=4 * shape[-1])
+        result = pairs.narrowed(out, array.dtype).reshape(shape)
+        rows = inputs.Batch(*both, shape[:-1])
+        pairs.warn_beyond(rows, advice="scale g down", gradient=result.reshape(both[0].shape))
+        return result
+
+    def _rows(self, x: ArrayLike) -> "tuple[NDArray[Any], NDArray[Any]]":
+        array = inputs.histogram(x, "x")
+        if array.ndim == 0 or array.shape[-1] == 0:
+            raise ValueError(f"x has shape {array.shape}: its last axis holds the bins, at least one")
+        _CHECKS[self._kind](array, "x")
+        return array, inputs.rows_of(array, array.shape)
+
+
+def _check_squares(x: NDArray[Any], name: str) -> None:
+    inputs.check_finite(x, name)
+    inputs.check_some_mass(x, name)
+
+
+_CHECKS = {layers.L1: inputs.check_histograms, layers.SOFTMAX: inputs.check_finite, layers.SQUARE: _check_squares}
+
+l1 = Layer("l1", layers.L1, "p = x / sum(x) for x >= 0 (arXiv 1611.07573, Sec. 2.1).")
+softmax = Layer("softmax", layers.SOFTMAX, "p = exp(x) / sum(exp(x)) (arXiv 1611.07573, Sec. 2.1).")
+square = Layer("square", layers.SQUARE, "p = x**2 / sum(x**2): squared outputs (ICML 2016, Sec. 2.3), then l1.")
