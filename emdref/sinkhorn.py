@@ -271,7 +271,9 @@ def _plan(where: Any, kernel: str, domain: str, dtype: Any, lam: Any, shift: int
         raise ValueError('kernel="space" needs a Chain or a Tree; a cost matrix has kernel="dense" only')
     largest = _largest(where)
     if largest > np.finfo(dtype).max:
-        raise ValueError(f"the largest distance, {largest}, is beyond {np.dtype(dtype)}: scale the costs down")
+        raise ValueError(
+            f"space_or_cost: the largest distance, {largest}, is beyond {np.dtype(dtype)}; scale the costs down"
+        )
     with np.errstate(all="ignore"):
         if is_space and kernel != "dense":
             return (plans.SpaceLog if domain == "log" else plans.SpaceLinear)(where, dtype, lam, shift)

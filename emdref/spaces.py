@@ -343,8 +343,6 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
 
 def _floats(values: Any, name: str) -> NDArray[np.float64]:
     array = np.asarray(values)
-    if array.size == 0 and array.ndim == 1:
-        array = array.astype(np.float64)
     if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
         raise TypeError(f"{name} must hold real numbers that float64 can hold, not {array.dtype}")
     if array.ndim != 1:

@@ -116,7 +116,8 @@ def raw_hess(p, q, edges, rho):
         x = abs(phi[e])
         if rho == 1 or (x == 0 and rho != 2):
             continue
-        bend = Fraction(rho) * (Fraction(rho) - 1) * cost * (x ** int(rho - 2) if whole else power(x, float(rho) - 2))
+        exponent = Fraction(float(rho))
+        bend = exponent * (exponent - 1) * cost * (x ** int(rho - 2) if whole else power(x, float(rho) - 2))
         for j in under:
             for k in under:
                 h[j][k] += bend

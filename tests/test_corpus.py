@@ -1,0 +1,23 @@
+"""Every bit of every result on a fixed corpus, whatever the threads; see tests/corpus.py."""
+
+import corpus
+
+from emdref.kernels import threads
+
+
+def test_no_bit_has_changed():
+    assert list(corpus.lines()) == corpus.committed(), "python tests/corpus.py says which lines"
+
+
+def test_no_bit_depends_on_threads(monkeypatch):
+    monkeypatch.setattr(threads, "_SERIAL_WORK", 1)
+    with threads.at_most(4):
+        assert list(corpus.lines()) == corpus.committed()
+
+
+def test_a_bit_makes_a_difference():
+    p, q = corpus.pairs("chain", "flat", 8, float)
+    before = corpus.digest([p, q])
+    q[-1, -1] *= 1 + 2**-52
+    assert corpus.digest([p, q]) != before
+    assert corpus.digest([p]) != corpus.digest([p.astype("f4")])
