@@ -60,6 +60,23 @@ def wordnet(rng):
     return emdref.wordnet_tree()
 
 
+def large(name, n, unit=1.0):
+    """A space of about n bins; costs of 24 bits, so that exact sums stay short, times a unit."""
+    rng = np.random.default_rng([n, *name.encode()])
+    if name == "chain":
+        return emdref.Chain(gaps=unit * costs(rng, n - 1).astype(np.float32))
+    parents = {
+        "path": np.arange(n) - 1,
+        "star": np.append(-1, np.zeros(n, int)),
+        "caterpillar": np.append(-1, [v - 1 if v % 2 else v - 2 for v in range(1, 2 * n)]),
+        "random": np.append(-1, (rng.random(2 * n - 1) * np.arange(1, 2 * n)).astype(int)),
+    }
+    parent = parents[name]
+    return emdref.Tree(
+        parent, unit * costs(rng, len(parent)).astype(np.float32), np.arange(n) if name == "path" else None
+    )
+
+
 SPACES = {f.__name__: f for f in (chain, star, path, caterpillar, random_tree, inner_bins, zero_edges)}
 ALL_SPACES = {**SPACES, "wordnet": wordnet}
 
@@ -101,7 +118,7 @@ def peaked_softmax(rng, n, dtype):
 
 
 def one_hot_target(rng, n, dtype):
-    return softmax(rng, n, dtype), np.eye(n, dtype=dtype)[rng.integers(n)]
+    return softmax(rng, n, dtype), (np.arange(n) == rng.integers(n)).astype(dtype)
 
 
 def block_permuted(rng, n, dtype):
@@ -112,6 +129,30 @@ def block_permuted(rng, n, dtype):
 
 def turned_blocks(n, width=3):
     return np.concatenate([range(a, min(a + width, n))[::-1] for a in range(0, n, width)])
+
+
+def local_moves(rng, n, dtype):
+    """q is p with short dyadic masses moved to the next bin, by a third of the bins."""
+    p = np.ldexp(rng.integers(2**10, 2**16, n).astype(dtype), -20)
+    moved = np.where(rng.random(n) < 1 / 3, np.ldexp(rng.integers(1, 2**9, n).astype(dtype), -20), 0).astype(dtype)
+    return p, p - moved + np.roll(moved, 1)
+
+
+def cancelling(rng, n, dtype):
+    """(1, 2**-60, 2**-120, -1, -2**-60, -2**-120) again and again, in places drawn at random."""
+    d = np.zeros(n, dtype)
+    places = rng.permutation(n)[: n // 6 * 6].reshape(6, -1)
+    for where, x in zip(places, [1, 2.0**-60, 2.0**-120], strict=False):
+        d[where] = x
+    for where, x in zip(places[3:], [1, 2.0**-60, 2.0**-120], strict=True):
+        d[where] = -x
+    return np.maximum(d, 0), np.maximum(-d, 0)
+
+
+def near_overflow(rng, n, dtype):
+    """Totals just within the range."""
+    p = softmax(rng, n, dtype) * (np.finfo(dtype).max / dtype(2))
+    return p, rng.permutation(p)
 
 
 def spread(rng, n, dtype):
@@ -142,16 +183,19 @@ FAMILIES = {
         peaked_softmax,
         one_hot_target,
         block_permuted,
+        local_moves,
+        cancelling,
         spread,
         one_ulp,
         integers,
         subnormals,
     )
 }
+HOSTILE = {**FAMILIES, "near_overflow": near_overflow}  # powers of near_overflow leave the range
 
 
 def histograms(family, n, dtype, seed=0):
-    return FAMILIES[family](np.random.default_rng([seed, n]), n, dtype)
+    return HOSTILE[family](np.random.default_rng([seed, n]), n, dtype)
 
 
 @functools.cache
