@@ -1,15 +1,16 @@
-"""The four gauges of a gradient: one raw derivative r, four conventions for its constant and scale.
+"""The four gauges of a derivative: one raw gradient r and raw Hessian H, four conventions for constants and scale.
 
-Each is ``(r - offset) * factor``:
+With a vector w, J = I - w 1^T, and a factor f, the gradient is f J^T r = f (r - <w, r>) and the Hessian
+f^2 (J^T H J - g 1^T - 1 g^T), where g = J^T r in gauge ``normalized`` and 0 elsewhere:
 
-============  ====================  ==========  =====================================================
-gauge         offset                factor      source
-============  ====================  ==========  =====================================================
-``raw``       0                     1           the partial derivative alone
-``zero_sum``  mean(r)               1           arXiv 1611.07573, Eqs. (9), (11), (15)
-``scaled``    mean(r)               N           ICML 2016 workshop, Eq. (6): N times Eq. (9)
-``normalized``  <p, r> / |p|        1 / |p|     ICML 2016 workshop, Eq. (4): through p / |p|
-============  ====================  ==========  =====================================================
+==============  =======  =======  ===============================================================================
+gauge           w        f        source
+==============  =======  =======  ===============================================================================
+``raw``         0        1        the partial derivatives alone
+``zero_sum``    1 / N    1        arXiv 1611.07573, Eqs. (9), (11), (15)
+``scaled``      1 / N    N        ICML 2016 workshop, Eq. (6): N times Eq. (9); Eq. (12): N^2 times its derivative
+``normalized``  p / |p|  1 / |p|  ICML 2016 workshop, Eq. (4): derivatives through p / |p|
+==============  =======  =======  ===============================================================================
 """
 
 from typing import Literal, get_args

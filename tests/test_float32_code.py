@@ -29,8 +29,26 @@ def emd_signature(real):
     return rows, rows, real[::1], rows, int64[::1], real[::1], int64[::1], real, boolean, int64
 
 
+def hess_signature(real):
+    rows = real[:, ::1]
+    return rows, rows, real[:, :, ::1], int64[::1], int64[::1], real[::1], int64[::1], real, boolean, int64
+
+
+def hvp_signature(real):
+    rows = real[:, ::1]
+    return rows, rows, rows, rows, int64[::1], int64[::1], real[::1], int64[::1], real, boolean, int64
+
+
 @needs_jit
-@pytest.mark.parametrize(("kernel", "signature"), [(cpu.flow_native, flow_signature), (cpu.emd_native, emd_signature)])
+@pytest.mark.parametrize(
+    ("kernel", "signature"),
+    [
+        (cpu.flow_native, flow_signature),
+        (cpu.emd_native, emd_signature),
+        (cpu.hess_native, hess_signature),
+        (cpu.hvp_native, hvp_signature),
+    ],
+)
 def test_native_float32_kernels_hold_no_float64_arithmetic(kernel, signature):
     code = compiled(kernel, signature(float32))
     assert re.search(r"fadd (?:float|<\d+ x float>)", code)

@@ -29,6 +29,27 @@ def _native_masses(p, q, normalize, a, b):
     return mass
 
 
+@row
+def _factor(gauge, n, mass, one):
+    """What a gauge multiplies every differentiation with; see emdref.gauges."""
+    if gauge == _SCALED:
+        return n
+    if gauge == _NORMALIZED:
+        return one / mass
+    return one
+
+
+@row
+def _factor2(gauge, n, mh, ml, mass_exp):
+    """The same as (limbs, exponent)."""
+    if gauge == _SCALED:
+        return n, 0.0, 0
+    if gauge == _NORMALIZED:
+        h, l = div2(1.0, 0.0, mh, ml)
+        return h, l, -mass_exp
+    return 1.0, 0.0, 0
+
+
 @loop
 def flow_native(p, q, phi, parent, bin_node, normalize):
     """phi of each pair of rows in the rows' own dtype, nodes in the kernels' order."""
@@ -51,13 +72,12 @@ def emd_native(p, q, value, grad, parent, cost, bin_node, rho, normalize, gauge)
         value[i] = native.descend(phi, cost, parent, rho, r)
         if grad.shape[0] == 0:
             continue
-        offset, factor = zero, one
+        offset = zero
         if gauge == _NORMALIZED:
-            offset, factor = native.mean_under(a, r, bin_node, native.total(a)), one / mass
+            offset = native.mean_under(a, r, bin_node, native.total(a))
         elif gauge != _RAW:
             offset = native.mean_at_bins(r, bin_node, n)
-            factor = n if gauge == _SCALED else one
-        native.gather(r, bin_node, offset, factor, grad[i])
+        native.gather(r, bin_node, offset, _factor(gauge, n, mass, one), grad[i])
 
 
 @row
@@ -82,17 +102,15 @@ def _finish(p, h, l, err, cost, parent, bin_node, rho, gauge, rh, rl, value, gra
 @row
 def _finish_gradient(p, uh, ul, m, bin_node, rho, gauge, rh, rl, grad):
     fh, fl, e = twolimb.unit_power(uh, ul, rho, rho - 1.0)
-    oh, ol = 0.0, 0.0
-    if gauge == _ZERO_SUM or gauge == _SCALED:
-        oh, ol = twolimb.mean_at_bins(rh, rl, bin_node)
-    if gauge == _SCALED:
-        fh, fl = mul2(fh, fl, float(p.shape[0]), 0.0)
+    oh, ol, mh, ml, mass_exp = 0.0, 0.0, 1.0, 0.0, 0
     if gauge == _NORMALIZED:
         mh, ml, _, mass_exp = twolimb.mass2(p)
         oh, ol = twolimb.mean_under(p, mh, ml, mass_exp, rh, rl, bin_node)
-        fh, fl = div2(fh, fl, mh, ml)
-        e -= mass_exp
-    twolimb.gather(rh, rl, bin_node, oh, ol, fh, fl, e + m, grad)
+    elif gauge != _RAW:
+        oh, ol = twolimb.mean_at_bins(rh, rl, bin_node)
+    gh, gl, more = _factor2(gauge, float(p.shape[0]), mh, ml, mass_exp)
+    fh, fl = mul2(fh, fl, gh, gl)
+    twolimb.gather(rh, rl, bin_node, oh, ol, fh, fl, e + more + m, grad)
 
 
 @row
@@ -141,12 +159,8 @@ def _native_second(p, q, parent, cost, bin_node, rho, normalize, gauge, a, b, ph
         hessian.centred_slope(phi, cost, parent, bin_node, rho, w, r, g)
     elif gauge != _RAW:
         w[:] = one / n
-    factor = one
-    if gauge == _SCALED:
-        factor = n * n
-    elif gauge == _NORMALIZED:
-        factor = one / (mass * mass)
-    return factor, hessian.bends(phi, cost, rho, one, c)
+    factor = _factor(gauge, n, mass, one)
+    return factor * factor, hessian.bends(phi, cost, rho, one, c)
 
 
 @loop
@@ -210,12 +224,10 @@ def _second(p, q, parent, cost, bin_node, rho, normalize, gauge, relative, h, l,
     fh, fl, e = 1.0, 0.0, 0
     if uh > 0.0:
         fh, fl, e = twolimb.unit_power(uh, ul, rho, power)
-    if gauge == _SCALED:
-        n = float(p.shape[0])
-        fh, fl = mul2(fh, fl, *mul2(n, 0.0, n, 0.0))
-    fh, fl = div2(*div2(fh, fl, mh, ml), mh, ml)
+    gh, gl, more = _factor2(gauge, float(p.shape[0]), mh, ml, mass_exp)
+    fh, fl = mul2(*mul2(fh, fl, gh, gl), gh, gl)
     safe = hessian2.trustworthy(c, g, parent, bin_node, worst, total, relative, rh)
-    return safe, 0, fh, fl, e + m - 2 * mass_exp
+    return safe, 0, fh, fl, e + m + 2 * more
 
 
 @loop
