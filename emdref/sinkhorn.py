@@ -132,8 +132,8 @@ def sinkhorn(
         ``cuturi``
             Cuturi 2013: K = exp(-lam M), bins with p = 0 dropped, u_0 = the number of bins kept.
         ``caffe``
-            v from before the last u, value = objective, centred gradient (the paper quotes 100 iterations; the lam of
-            a published default is not known to us).
+            v from before the last u, value = objective, centred gradient: the layer of Caffe's pull request 3817 with
+            its option ``shift_gradient`` (the paper quotes 100 iterations; a published default of lam is not known).
         ``mocha``
             Mocha.jl: K = exp(-lam M), u_0 = 1 / N, not centred (50 iterations unless told otherwise, lam to be given).
     kernel : {"auto", "dense", "space"}

@@ -117,8 +117,16 @@ def run(rounds, seed):
             measured = [*measurements(p, q, space, rho, gauge, mass, rng), *layer_measurements(p, q)]
         first = len(measured)
         for function, worst, wrong in measured:
-            yield {"function": function, "dtype": dtype.__name__, "family": family, "worst": worst, "wrong_signs": wrong,
-                   "cases": 1, "rows": count.rows / first, "fallbacks": count.exact / first}  # fmt: skip
+            yield {
+                "function": function,
+                "dtype": dtype.__name__,
+                "family": family,
+                "worst": worst,
+                "wrong_signs": wrong,
+                "cases": 1,
+                "rows": count.rows / first,
+                "fallbacks": count.exact / first,
+            }
 
 
 def main(arguments):

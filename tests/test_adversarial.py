@@ -2,6 +2,7 @@
 
 import itertools
 
+import campaign
 import numpy as np
 import pytest
 
@@ -74,3 +75,10 @@ def test_the_fallback_is_taken_row_by_row():
     with emdref.fallback.counting() as count:
         emdref.flow(p, q, emdref.Chain(6))
     assert (count.rows, count.exact) == (5, 1)
+
+
+def test_the_campaign_measures_what_it_says():
+    """Its first cases; ulps and parts of bounds are at most 1."""
+    measured = list(itertools.islice(campaign.run(1, 0), 60))
+    assert len({m["function"] for m in measured}) > 5
+    assert all(m["worst"] <= 1 and m["wrong_signs"] == 0 for m in measured)
