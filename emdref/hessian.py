@@ -131,7 +131,7 @@ def _second(native, twolimb, exactly, rows: Batch, space: Space, rho, mass, accu
     """Run one of two kernels on the rows, and what it cannot do exactly."""
     normalize = mass == "normalize" or gauge == gauges.NORMALIZED
     dtype, layout, cost = rows.p.dtype, space._layout, _relevant_cost(space, gauge)
-    out, infinite = np.empty((len(rows.p), *shape), dtype), np.zeros(len(rows.p), np.int64)
+    out, infinite = _room((len(rows.p), *shape), dtype), np.zeros(len(rows.p), np.int64)
     if accuracy == "native":
         cost, rho = pairs.narrowed(cost, dtype), pairs.narrowed(np.float64(rho), dtype)
         batched = (rows.p, rows.q, *_direction(rows), out, infinite)
@@ -155,6 +155,16 @@ def _second(native, twolimb, exactly, rows: Batch, space: Space, rho, mass, accu
         with np.errstate(over="ignore", under="ignore"):
             out[i] = exactly(p[i], q[i], rows, i, space, rho, normalize, name)
     return out
+
+
+def _room(shape: "tuple[int, ...]", dtype: Any) -> NDArray[Any]:
+    try:
+        return np.empty(shape, dtype)
+    except MemoryError:
+        size = np.prod(shape, dtype=float) * np.dtype(dtype).itemsize / 2**30
+        raise MemoryError(
+            f"{' x '.join(map(str, shape))} numbers need {size:.0f} GiB: give fewer rows of p at a time, or use emd_hvp"
+        ) from None
 
 
 def _relevant_cost(space: Space, gauge: int) -> NDArray[np.float64]:

@@ -473,6 +473,12 @@ def test_an_overflowing_row_does_not_hide_another():
         emdref.emd(p, q, emdref.Chain(2))
 
 
+def test_a_hessian_beyond_memory_names_the_way_out():
+    n = 10**7
+    with refuses(MemoryError, "1 x 10000000 x 10000000 numbers need 745058 GiB...emd_hvp"):
+        emdref.emd_hess(np.ones(n), np.ones(n), emdref.Chain(n))
+
+
 def test_native_normalisation_refuses_totals_beyond_the_dtype():
     p = np.array([[1, 1], [3e38, 3e38]], np.float32)
     with refuses(ValueError, "row 1: the total of p is beyond float32"):
