@@ -129,7 +129,7 @@ def emd_grad(
     array([ 1.,  0., -1.])
     """
     code, rho = gauges.code(gauge), inputs.exponent(rho)
-    rows = pairs.checked(p, q, space, mass, accuracy, device)
+    rows = pairs.checked(p, q, space, mass, accuracy, device, gauge=code)
     _, grad = _evaluate(rows, space, rho, mass, accuracy, code)
     pairs.warn_beyond(rows, gradient=grad)
     return rows.as_rows(grad)
@@ -163,7 +163,7 @@ def emd_value_and_grad(
     (np.float64(0.25), array([ 0.5, -0.5]))
     """
     code, rho = gauges.code(gauge), inputs.exponent(rho)
-    rows = pairs.checked(p, q, space, mass, accuracy, device)
+    rows = pairs.checked(p, q, space, mass, accuracy, device, gauge=code)
     value, grad = value_and_grad(rows, space, rho, mass, accuracy, code)
     pairs.warn_beyond(rows, value=value, gradient=grad)
     return rows.as_rows(value), rows.as_rows(grad)
@@ -247,7 +247,7 @@ def _native(rows: Batch, space: Space, rho, normalize, gauge):
     dtype, layout = rows.p.dtype, space._layout
     value = np.empty(len(rows.p), dtype)
     grad = np.empty(rows.p.shape if gauge is not None else (0, space.n_bins), dtype)
-    cost, exponent = pairs.narrowed(_cost(space, normalize), dtype), pairs.narrowed(np.float64(rho), dtype)
+    cost, exponent = pairs.narrowed(_cost(space, normalize), dtype), pairs.native_exponent(rho, dtype)
     shared = (layout.parent, cost, layout.bin_node, exponent, normalize, gauge or 0)
     over_rows(cpu.emd_native, (rows.p, rows.q, value, grad), shared, work=space.n_nodes)
     return value, grad

@@ -17,6 +17,8 @@ import numpy as np
 from emdref import formulas, gauges
 from emdref.spaces import Space
 
+_LARGEST = 1000
+
 __all__ = ["emd", "flow", "grad", "hess", "hvp"]
 
 
@@ -27,7 +29,7 @@ def emd(p: Any, q: Any, space: Space, rho: int = 1, *, normalize: bool = False) 
     ----------
     p, q : (N,) sequences of floats, integers or Fractions, >= 0
     space : Chain or Tree
-    rho : int >= 1
+    rho : int from 1 to 1000
     normalize : bool
         Use p / |p| and q / |q|.
 
@@ -127,6 +129,6 @@ def _hessian(p: Any, q: Any, space: Space, rho: int, gauge: str, normalize: bool
 def _exponent(rho: Any) -> int:
     if not isinstance(rho, (Real, np.integer, np.floating)) or rho != rho or rho in (inf, -inf) or int(rho) != rho:
         raise TypeError(f"rho = {rho}: exact values exist for integer rho only")
-    if rho < 1:
-        raise ValueError(f"rho = {rho} must be >= 1")
+    if not 1 <= rho <= _LARGEST:
+        raise ValueError(f"rho = {rho} must be from 1 to {_LARGEST}: larger powers have too many digits")
     return int(rho)

@@ -1,4 +1,6 @@
-"""What two limbs cannot hold, done again without them: rationals for rho in {1, 2, 3, 4}, else 50 decimal digits.
+"""What two limbs cannot hold, done again without them: rationals for rho in {1, 2, 3, 4}, else decimals.
+
+Decimals have 50 digits, and as many more as rho has, since rounding a flow counts rho times in its power.
 
 One row at a time and slow; ordinary data hardly ever comes here, and `counting` tells how much did.
 """
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 
 from emdref import formulas
 
-_DIGITS = Context(prec=50, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])  # beyond even that range: 0 or inf
+_DIGITS = 50
 
 
 @dataclass
@@ -64,21 +66,27 @@ def rows(unsafe: NDArray[np.bool_]) -> list[int]:
 
 
 @contextlib.contextmanager
-def _row(p: Any, q: Any, space: Any, rho: float, normalize: bool) -> Iterator[tuple[formulas.Row, Any]]:
-    """The pair, and rho, in integers where rho allows it, else in Decimals."""
+def _row(
+    p: Any, q: Any, space: Any, rho: float, normalize: bool, *, scaled: bool = True
+) -> Iterator[tuple[formulas.Row, Any]]:
+    """The pair, and rho, in integers where rho allows it, else in Decimals (see formulas.Row.decimal)."""
     row = formulas.Row(p, q, space, normalize)
     if rho in (1, 2, 3, 4):
         yield row, int(rho)
         return
-    with localcontext(_DIGITS):
-        yield row.decimal(), Decimal(rho)
+    digits = _DIGITS + math.ceil(math.log10(rho))
+    with localcontext(Context(prec=digits, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])):  # beyond even that: 0 or inf
+        yield row.decimal(scaled=scaled), Decimal(rho)
 
 
 def emd(p: Any, q: Any, space: Any, rho: float, normalize: bool, gauge: str | None) -> tuple[float, list[float] | None]:
     """Value, and gradient in that gauge (None for none), rounded to float64, inf beyond its range."""
-    with _row(p, q, space, rho, normalize) as (row, rho):
-        value = _float(formulas.value(row, rho) * row.cost_unit * row.phi_unit**rho)
-        return value, _floats(*formulas.gradient(row, rho, gauge)) if gauge else None
+    with _row(p, q, space, rho, normalize, scaled=False) as (row, power):
+        value = _float(formulas.value(row, power) * row.cost_unit * row.phi_unit**power)
+    if gauge is None:
+        return value, None
+    with _row(p, q, space, rho, normalize) as (row, power):
+        return value, _floats(*formulas.gradient(row, power, gauge))
 
 
 def flow(p: Any, q: Any, space: Any, normalize: bool) -> list[float]:
@@ -94,23 +102,22 @@ def kink(p: Any, q: Any, space: Any, normalize: bool, gauge: str) -> int | None:
 
 def hess(p: Any, q: Any, space: Any, rho: float, normalize: bool, gauge: str) -> list[list[float]]:
     """Hessian of a pair without kinks, rounded to float64."""
-    with _row(p, q, space, rho, normalize) as (row, rho):
-        matrix = formulas.Hessian(row, rho, gauge)
+    with _row(p, q, space, rho, normalize, scaled=gauge != "raw") as (row, power):
+        matrix = formulas.Hessian(row, power, gauge)
         return [_floats(matrix.line(k), matrix.unit) for k in range(space.n_bins)]
 
 
 def hvp(p: Any, q: Any, space: Any, v: Any, rho: float, normalize: bool, gauge: str) -> list[float]:
     """The product of that Hessian with v, rounded to float64."""
     vector, unit = formulas.integers(v.tolist())
-    with _row(p, q, space, rho, normalize) as (row, rho):
-        matrix = formulas.Hessian(row, rho, gauge)
-        if isinstance(rho, Decimal):
-            unit = formulas.as_decimal(unit)
+    with _row(p, q, space, rho, normalize) as (row, power):
+        matrix = formulas.Hessian(row, power, gauge)
+        unit = formulas.as_decimal(unit) if isinstance(power, Decimal) else unit
         return _floats(matrix.times(vector), matrix.unit * unit)
 
 
 def _floats(numbers: list[Any], unit: Any) -> list[float]:
-    return [_float(x * unit) for x in numbers]
+    return [_float(x * unit) if x else 0.0 for x in numbers]  # 0, though the unit may be beyond a Decimal's range
 
 
 def _float(x: Fraction | Decimal) -> float:

@@ -49,27 +49,35 @@ class Row:
         self.cost, self.cost_unit = integers(costs)
         self.phi = self.below(d)
 
-    def decimal(self) -> Row:
-        """The same numbers in Decimals of the current context; all units are 1."""
+    def decimal(self, *, scaled: bool) -> Row:
+        """The same numbers in Decimals of the current context, flows in units of the largest if `scaled`.
+
+        Scaled, no power overflows, but what is far below the largest counts as 0; not scaled, each power is right.
+        """
         other = object.__new__(Row)
         other.below, other.above = self.below, self.above
-        for name in ("phi", "cost", "p"):
-            unit = getattr(self, "mass_unit" if name == "p" else f"{name}_unit")
-            setattr(other, name, [as_decimal(x * unit) for x in getattr(self, name)])
-        other.phi_unit = other.cost_unit = other.mass_unit = Decimal(1)
+        other.cost = [as_decimal(c * self.cost_unit) for c in self.cost]
+        other.p = [as_decimal(m * self.mass_unit) for m in self.p]
+        other.cost_unit = other.mass_unit = Decimal(1)
+        unit = (max(map(abs, self.phi), default=0) if scaled else 0) or 1 / self.phi_unit
+        other.phi = [as_decimal(Fraction(f) / unit) for f in self.phi]
+        other.phi_unit = as_decimal(unit * self.phi_unit)
         return other
 
-    def kink(self, gauge: str) -> int | None:
-        """The first edge with phi = 0 that a second derivative depends on, if there is one.
-
-        An edge without cost or without a bin below it does not matter, and one that has every bin below it does so in
-        gauge ``raw`` alone: elsewhere it moves all bins alike.
-        """
+    def counts(self, gauge: str) -> list[bool]:
+        """Whether second derivatives depend on an edge: it costs something and has bins below it, but, except in gauge
+        ``raw``, not all of them, since it moves them alike."""
         n = len(self.p)
-        for e, (f, c, under) in enumerate(zip(self.phi, self.cost, self.below([1] * n), strict=True)):
-            if not f and c and under and (under < n or gauge == "raw"):
-                return e
-        return None
+        return [
+            bool(c and under and (under < n or gauge == "raw"))
+            for c, under in zip(self.cost, self.below([1] * n), strict=True)
+        ]
+
+    def kink(self, gauge: str) -> int | None:
+        """The first edge with phi = 0 that second derivatives depend on, if there is one."""
+        return next(
+            (e for e, (f, on) in enumerate(zip(self.phi, self.counts(gauge), strict=True)) if on and not f), None
+        )
 
 
 def value(row: Row, rho: Any) -> Any:
@@ -110,13 +118,14 @@ def _factor(row: Row, gauge: str) -> Any:
     return len(row.p) if gauge == "scaled" else 1
 
 
-def curvatures(row: Row, rho: Any) -> list[Any]:
-    """rho (rho-1) M_e |phi_e|**(rho-2) in cost_unit * phi_unit**(rho-2), for a row without kinks."""
+def curvatures(row: Row, rho: Any, gauge: str) -> list[Any]:
+    """rho (rho-1) M_e |phi_e|**(rho-2) in cost_unit * phi_unit**(rho-2), for a row without kinks; 0 where nothing
+    depends on it."""
+    bend, zero = rho * (rho - 1), 0 * rho
+    edges = zip(row.cost, row.phi, row.counts(gauge), strict=True)
     if rho == 2:
-        return [2 * c for c in row.cost]
-    bend = rho * (rho - 1)
-    pairs = zip(row.cost, row.phi, strict=True)
-    return [bend * c * abs(f) ** (rho - 2) if bend and c and f else 0 * rho for c, f in pairs]
+        return [bend * c if on else zero for c, _, on in edges]
+    return [bend * c * abs(f) ** (rho - 2) if bend and f and on else zero for c, f, on in edges]
 
 
 class Hessian:
@@ -128,13 +137,15 @@ class Hessian:
 
     def __init__(self, row: Row, rho: Any, gauge: str) -> None:
         self._row, self._raw = row, gauge == "raw"
-        self._bends, self.unit = curvatures(row, rho), row.cost_unit * row.phi_unit ** (rho - 2)
+        self._bends, self.unit = curvatures(row, rho, gauge), row.cost_unit * row.phi_unit ** (rho - 2)
         if self._raw:
             return
         w = weights(row, gauge)
         g = [0] * len(w)
-        if gauge == "normalized":  # 1 / phi_unit is whole: H counts in the same, finer unit as g
-            self._bends = [b * int(1 / row.phi_unit) for b in self._bends]
+        if gauge == "normalized":  # H in the unit of g
+            finer = 1 / row.phi_unit
+            finer = int(finer) if isinstance(finer, Fraction) else finer  # whole, for integers
+            self._bends = [b * finer for b in self._bends]
             self.unit = self.unit * row.phi_unit
             r = slopes(row, rho)
             dot = _dot(w, r)
@@ -147,7 +158,7 @@ class Hessian:
 
     def _times(self, x: Sequence[Any]) -> list[Any]:
         """H x in O(V): sums below, sums above."""
-        return self._row.above([b * t for b, t in zip(self._bends, self._row.below(x), strict=True)])
+        return self._row.above([b * t if t else t for b, t in zip(self._bends, self._row.below(x), strict=True)])
 
     def line(self, k: int) -> list[Any]:
         """Row k of the matrix."""
@@ -155,8 +166,8 @@ class Hessian:
         raw = self._times([int(j == k) for j in range(n)])
         if self._raw:
             return raw
-        square, rest = self._total**2, self._corner - self._border[k]
-        return [square * h - b + rest for h, b in zip(raw, self._border, strict=True)]
+        square, own = self._total**2, self._border[k]  # own + b, not one after the other: symmetric to the last digit
+        return [square * h - (own + b) + self._corner for h, b in zip(raw, self._border, strict=True)]
 
     def times(self, v: Sequence[Any]) -> list[Any]:
         """Its product with a vector."""
@@ -227,9 +238,13 @@ def histogram(x: Any, name: str, size: int) -> Sequence[Any]:
 
 def numbers(x: Any, name: str, size: int) -> Sequence[Any]:
     """`size` finite numbers with exact values: floats, integers, Fractions."""
-    values = x if isinstance(x, (list, tuple)) else np.asarray(x)
-    if np.ndim(values) != 1 or len(values) != size:
-        raise ValueError(f"{name} has shape {np.shape(values)}, expected one entry for each of the space's {size} bins")
+    try:
+        values = x if isinstance(x, (list, tuple)) else np.asarray(x)
+        shape = np.shape(values)
+    except ValueError:
+        raise ValueError(f"{name} is not a sequence of numbers") from None
+    if shape != (size,):
+        raise ValueError(f"{name} has shape {shape}, expected one entry for each of the space's {size} bins")
     values = values if isinstance(values, (list, tuple)) else values.tolist()
     for k, number in enumerate(values):
         if not isinstance(number, (Rational, float, np.integer, np.floating)):

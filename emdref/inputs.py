@@ -51,7 +51,7 @@ def weight(value: object, name: str) -> float:
 
 
 def _real(value, name, holds, rule):
-    if isinstance(value, (bool, np.bool_, str)) or np.ndim(value) != 0:
+    if isinstance(value, (bool, np.bool_, str, list, tuple, np.ma.MaskedArray)) or np.ndim(value) != 0:
         raise TypeError(f"{name} must be a real number, not {type(value).__name__}")
     try:
         number = float(value)
@@ -75,9 +75,9 @@ def count(value: object, name: str) -> int:
 
 def device(where: object, *arrays: object) -> None:
     """Refuse what needs a GPU: this version computes on the CPU alone."""
-    if where not in (None, "cpu", "cuda"):
+    if not (where is None or (isinstance(where, str) and where in ("cpu", "cuda"))):
         raise ValueError(f"device={where!r} is not one of None, 'cpu'")
-    if where == "cuda":
+    if where is not None and where == "cuda":
         raise RuntimeError(f"device={where!r}: this version of emdref has CPU kernels only; leave device=None")
     for array in arrays:
         if hasattr(array, "__cuda_array_interface__"):
@@ -117,6 +117,8 @@ def rounds_in_float64(array: NDArray[Any]) -> bool:
 
 def histogram(x: Any, name: str) -> NDArray[Any]:
     """A float32 or float64 array as it is, integers below 2**53 as float64, native byte order."""
+    if np.ma.is_masked(x):
+        raise TypeError(f"{name} has masked entries, which no histogram has: fill them, or leave their bins out")
     try:
         array = np.asarray(x)
     except ValueError as error:
@@ -246,7 +248,8 @@ def check_masses(rows: Batch, way_out: str, dtype: Any = None) -> None:
     huge = np.isinf(p_mass) | np.isinf(q_mass)
     if huge.any():  # 2**-64 of these rows is compared instead
         p_mass[huge], q_mass[huge] = (_totals(np.ldexp(x[huge], -64)) for x in (rows.p, rows.q))
-    off = ~(np.abs(p_mass - q_mass) <= tolerance * np.maximum(p_mass, q_mass))
+    with np.errstate(under="ignore"):
+        off = ~(np.abs(p_mass - q_mass) <= tolerance * np.maximum(p_mass, q_mass))
     if off.any():
         i = int(np.argmax(off))
         way_out = f"these are 2**-64 of totals that overflow; {way_out}" if huge[i] else way_out

@@ -14,7 +14,6 @@ from emdref.gauges import Gauge
 from emdref.inputs import Accuracy, Batch, Mass
 from emdref.kernels import layers
 from emdref.kernels.threads import over_rows
-from emdref.normalize import l1
 from emdref.pairs import Device
 from emdref.spaces import Space
 
@@ -70,7 +69,7 @@ def kl(p: ArrayLike, q: ArrayLike, *, mass: Mass = "raise") -> "tuple[Any, Any]"
     -------
     value : (...) array, or a scalar for one pair, in units of mass times nats
         Within 4 eps sum_k |q_k log(q_k / p_k)| of the exact one.
-    gradient : (..., N) array, no unit, within 1 ulp (2 with ``normalize``)
+    gradient : (..., N) array, no unit, within 1 ulp
         Both of the inputs' dtype.
 
     Raises
@@ -146,7 +145,7 @@ def emd_mse(
     """
     weights = [inputs.weight(w, name) for w, name in ((w_emd, "w_emd"), (w_mse, "w_mse"))]
     code, rho = gauges.code(gauge), inputs.exponent(rho)
-    rows = pairs.checked(p, q, space, mass, accuracy, device)
+    rows = pairs.checked(p, q, space, mass, accuracy, device, gauge=code)
     wide = Batch(pairs.widened(rows.p), pairs.widened(rows.q), rows.shape)
     emd = value_and_grad(rows if accuracy == "native" else wide, space, rho, mass, accuracy, code)
     squares = _computed(layers.mse, rows.p, rows.q, ())
@@ -168,16 +167,15 @@ def _divergence(p: Any, q: Any, mass: str, against_itself: bool) -> "tuple[Batch
     rows = _rows(p, q)
     if mass == "raise":
         inputs.check_masses(rows, pairs.WAY_OUT)
-    a, b = (l1(pairs.widened(x)) for x in rows[:2]) if mass == "normalize" else rows[:2]
-    return rows, *_computed(layers.divergence, a, b, (against_itself,))
+    return rows, *_computed(layers.divergence, rows.p, rows.q, (against_itself, mass == "normalize"))
 
 
 def _rows(p: Any, q: Any) -> Batch:
     inputs.device(None, p, q)
-    n_bins = np.shape(p)[-1] if np.ndim(p) else 1
-    if n_bins == 0:
-        raise ValueError(f"p has shape {np.shape(p)}: its last axis holds the bins, at least one")
-    return inputs.batch(p, q, n_bins, of="p's")
+    first = inputs.histogram(p, "p")
+    if first.shape[-1:] in ((), (0,)):
+        raise ValueError(f"p has shape {first.shape}: its last axis holds the bins, at least one")
+    return inputs.batch(first, q, first.shape[-1], of="p's")
 
 
 def _computed(loop: Any, p: NDArray[Any], q: NDArray[Any], options: tuple) -> "tuple[NDArray[Any], NDArray[Any]]":

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref import inputs
+from emdref import gauges, inputs
 from emdref.inputs import Accuracy, Batch, Mass
 from emdref.spaces import Space
 
@@ -14,7 +14,9 @@ Device = Literal["cpu"]
 WAY_OUT = 'pass mass="normalize" or mass="ignore", or normalise them yourself'
 
 
-def checked(p: Any, q: Any, space: Any, mass: str, accuracy: str, device: Any, v: Any = None) -> Batch:
+def checked(
+    p: Any, q: Any, space: Any, mass: str, accuracy: str, device: Any, v: Any = None, gauge: "int | None" = None
+) -> Batch:
     """Valid pairs as rows, or an error that says why not."""
     inputs.device(device, p, q, v)
     inputs.option(mass, "mass", Mass)
@@ -24,7 +26,7 @@ def checked(p: Any, q: Any, space: Any, mass: str, accuracy: str, device: Any, v
     rows = inputs.batch(p, q, space.n_bins, v)
     if mass == "raise":
         inputs.check_masses(rows, WAY_OUT)
-    elif mass == "normalize" and accuracy == "native":
+    if accuracy == "native" and (mass == "normalize" or gauge == gauges.NORMALIZED):
         inputs.check_totals(rows)
     return rows
 
@@ -45,16 +47,26 @@ def narrowed(x: NDArray[np.float64], dtype: Any) -> NDArray[Any]:
         return x.astype(dtype, copy=False)
 
 
+def native_exponent(rho: float, dtype: Any, *, curvature: bool = False) -> Any:
+    """rho in the rows' dtype, which must hold it, and rho (rho-1) for a second derivative."""
+    top = rho * (rho - 1) if curvature else rho
+    if top > float(np.finfo(dtype).max):
+        what = "rho (rho - 1)" if curvature else "it"
+        raise ValueError(f'rho = {rho}: {what} is beyond {np.dtype(dtype)}; use accuracy="compensated"')
+    return dtype.type(rho)
+
+
 def warn_beyond(
     rows: Batch, stacklevel: int = 3, advice: str = "scale the costs or the masses down", **results: NDArray[Any]
 ) -> None:
     """Say once, by default at the caller's caller, which results are beyond the dtype's range."""
     for what, x in results.items():
-        beyond = np.isinf(x)
+        beyond = ~np.isfinite(x)  # NaN comes of inf - inf, in native arithmetic
         if beyond.any():
+            kind = "inf or NaN" if np.isnan(x).any() else "inf"
             first = inputs.row_name(int(np.argwhere(beyond)[0][0]), rows.shape)
             warnings.warn(
-                f"{int(beyond.sum())} entries of the {what} are beyond the range of {x.dtype} and are inf"
+                f"{int(beyond.sum())} entries of the {what} are beyond the range of {x.dtype} and are {kind}"
                 f"{', the first in ' + first if first else ''}; {advice}",
                 RuntimeWarning,
                 stacklevel=stacklevel,

@@ -401,7 +401,8 @@ def test_exact_histograms(call, p, error, message):
     ("rho", "error", "message"),
     [
         (1.5, TypeError, "rho = 1.5: exact values exist for integer rho only"),
-        (0, ValueError, "rho = 0 must be >= 1"),
+        (0, ValueError, "rho = 0 must be from 1 to 1000"),
+        (10**300, ValueError, "must be from 1 to 1000"),
         (np.nan, (TypeError, ValueError), "rho = nan"),
         (np.inf, (TypeError, ValueError), "rho = inf"),
         ("2", TypeError, "rho"),
@@ -483,3 +484,35 @@ def test_native_normalisation_refuses_totals_beyond_the_dtype():
     p = np.array([[1, 1], [3e38, 3e38]], np.float32)
     with refuses(ValueError, "row 1: the total of p is beyond float32"):
         emdref.emd(p, p, emdref.Chain(2), mass="normalize", accuracy="native")
+
+
+@each_call
+def test_masked_entries(call):
+    masked = np.ma.array([0.25, 0.75, 7.0], mask=[0, 0, 1])
+    with refuses(TypeError, "p has masked entries"):
+        call(masked, GOOD, CHAIN)
+    call(np.ma.array(GOOD), GOOD, CHAIN)
+
+
+@each_call
+def test_numpys_error_state_does_not_matter(call):
+    p = np.full(3, 5e-324)
+    with np.errstate(all="raise"):
+        call(p, p, CHAIN)
+
+
+@each_call
+def test_options_that_are_arrays(call):
+    with refuses(ValueError, "device=array"):
+        call(GOOD, GOOD, CHAIN, device=np.array(["cpu", "cuda"]))
+    if call is not emdref.flow:
+        with refuses(TypeError, "rho must be a real number, not list"):
+            call(GOOD, GOOD, CHAIN, [[1], [2, 3]])
+
+
+@pytest.mark.parametrize("loss", [emdref.losses.mse, emdref.losses.kl, emdref.losses.cross_entropy])
+def test_ragged_lists(loss):
+    with refuses(ValueError, "p is not a rectangular array"):
+        loss([[1.0], [1.0, 2.0]], [1.0])
+    with refuses(ValueError, "p is not a sequence of numbers"):
+        exact.emd([[1.0], [1.0, 2.0], 1], GOOD, CHAIN)

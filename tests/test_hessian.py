@@ -421,3 +421,101 @@ def test_curvature_at_tiny_flows(rho, tiny):
     got = emdref.emd_hess(p, q, chain, rho, gauge="raw", mass="ignore")
     for line, exactly in zip(got, expected, strict=True):
         assert_within_ulps(line, exactly, 5)
+
+
+# --- regressions ------------------------------------------------------------------------------------------------------
+
+STAR = emdref.Tree([-1, 0, 0, 0])
+
+
+@pytest.mark.parametrize("gauge", ["raw", "zero_sum", "normalized"])
+@pytest.mark.parametrize("rho", [2.5, 3.0000000000000004, 2.0000000000000004, 1.5])
+def test_a_flow_too_small_for_its_quotient_with_the_largest(rho, gauge):
+    """Once 5e-324 / 3 was 0 and its power NaN; for rho just above 2 its power is nearly 1."""
+    p, q, v = [3, 5e-324, 0], [0, 1e-323, 3.0], [1.0, -2.0, 0.5]
+    expected = cases.exact_hess(p, q, STAR, rho, gauge)
+    top = max(abs(x) for line in expected for x in line)
+    got = emdref.emd_hess(p, q, STAR, rho, gauge=gauge)
+    np.testing.assert_array_equal(got, got.T)
+    for line, exactly in zip(got, expected, strict=True):
+        assert_within(line, exactly, 12 * eps(np.float64) * top)
+    product = emdref.emd_hvp(p, q, STAR, v, rho, gauge=gauge)
+    exactly = [sum(h * Fraction(x) for h, x in zip(line, v, strict=True)) for line in expected]
+    assert_within(product, exactly, 12 * eps(np.float64) * top * 4)
+
+
+@pytest.mark.parametrize("call", [emdref.emd_hess, first_column, emdref.emd_grad])
+@pytest.mark.parametrize("gauge", ["raw", "zero_sum"])
+@pytest.mark.parametrize("rho", [1e17, 1e19, 1e300])
+def test_powers_beyond_even_a_decimals_range(rho, gauge, call):
+    p, q, chain = [10.0, 1, 0], [0.0, 1, 10], emdref.Chain(3)
+    with pytest.warns(RuntimeWarning, match="and are inf;") as caught:
+        got = call(p, q, chain, rho, gauge=gauge)
+    assert len(caught) == 1
+    assert not np.isnan(got).any()
+    if call is emdref.emd_hess:
+        np.testing.assert_array_equal(got, got.T)
+
+
+def test_exact_zeros_beside_what_is_beyond_the_range():
+    with pytest.warns(RuntimeWarning, match="Hessian are beyond"):
+        got = emdref.emd_hess([10.0, 1, 0], [0.0, 1, 10], emdref.Chain(3), 1e19, gauge="raw")
+    assert got.tolist() == [[np.inf, np.inf, 0], [np.inf, np.inf, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("exponent", [28, 33, 40, 52])
+def test_large_rho(exponent):
+    """A flow's last limb counts rho times in its power; 5 ulps as for smaller rho."""
+    rho, chain = 2.0**exponent, emdref.Chain(3)
+    for k in range(1, 6):
+        p = np.array([1 - k / rho, 1e-17, 1.0])
+        q = np.array([0.0, 0.0, 1.0])
+        got = emdref.emd(p, q, chain, rho, mass="ignore")
+        assert_within_ulps(got, [oracles.emd_real(*cases.exact_pair(p, q), cases.edges(chain), rho)], 5)
+
+
+def test_a_fallback_row_of_real_rho_is_symmetric():
+    got = emdref.emd_hess([1, 1e-300], [1, 0.0], emdref.Chain(2), 1.5, gauge="normalized", mass="ignore")
+    np.testing.assert_array_equal(got, got.T)
+
+
+def test_an_edge_above_all_bins_does_not_drown_a_fallback_row():
+    p, q = [5e-324, 3, 1], [0, 1, 3.5]
+    above = emdref.Tree([-1, 0, 1, 1, 1], [0, 1e300, 1, 1, 1])
+    expected = emdref.emd_hess(p, q, STAR, 1.5, mass="ignore")
+    np.testing.assert_allclose(emdref.emd_hess(p, q, above, 1.5, mass="ignore"), expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize("call", [emdref.emd, emdref.emd_grad, emdref.emd_hess, first_column])
+def test_native_does_not_count_what_costs_nothing(call):
+    """|phi|**2 overflows on the edges that cost nothing."""
+    p, q = [1e200, 1, 2], [1e199, 2, 1]
+    tree, options = emdref.Tree([-1, 0, 0, 0], [0, 0, 1, 1]), {"mass": "ignore"}
+    native = call(p, q, tree, 2, accuracy="native", **options)
+    np.testing.assert_allclose(native, call(p, q, tree, 2, **options), rtol=1e-15)
+
+
+@pytest.mark.parametrize("call", [emdref.emd_grad, emdref.emd_hess, emdref.emd_value_and_grad])
+def test_native_totals_in_gauge_normalized(call):
+    p = np.float32([3e38, 1.5e38, 0])
+    with pytest.raises(ValueError, match="total of p is beyond float32"):
+        call(p, p[::-1], emdref.Chain(3), 2, gauge="normalized", accuracy="native")
+    small = np.float32([1e-17, 0.5e-17, 0])
+    got = emdref.emd_hess(small, small[::-1], emdref.Chain(3), 3, gauge="normalized", accuracy="native")
+    expected = emdref.emd_hess(small, small[::-1], emdref.Chain(3), 3, gauge="normalized")
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_native_needs_a_rho_that_the_dtype_holds():
+    p, q, chain = np.float32([1, 0]), np.float32([0, 1]), emdref.Chain(2)
+    with pytest.raises(ValueError, match=r"rho = 1e\+39: it is beyond float32"):
+        emdref.emd_grad(p, q, chain, 1e39, accuracy="native")
+    with pytest.raises(ValueError, match=r"rho = 1e\+20: rho \(rho - 1\) is beyond float32"):
+        emdref.emd_hess(p, q, chain, 1e20, accuracy="native")
+
+
+def test_a_native_result_that_is_nan_says_so():
+    p, q = np.array([1e200, 1, 2.0]), np.array([1e199, 2.0, 1])
+    with pytest.warns(RuntimeWarning, match="inf or NaN"):
+        got = emdref.emd_grad(p, q, emdref.Chain(3), 3, accuracy="native", mass="ignore")
+    assert np.isnan(got).any()

@@ -160,7 +160,7 @@ def _native_second(p, q, parent, cost, bin_node, rho, normalize, gauge, a, b, ph
     elif gauge != _RAW:
         w[:] = one / n
     factor = _factor(gauge, n, mass, one)
-    return factor * factor, hessian.bends(phi, cost, rho, one, c)
+    return factor, hessian.bends(phi, cost, rho, one, c)
 
 
 @loop
@@ -243,7 +243,7 @@ def hvp_twolimb(p, q, v, out, unsafe, infinite, parent, cost, bin_node, rho, nor
         )
         unsafe[i] = not safe
         if safe and infinite[i] == 0:
-            e += hessian2.scaled(v[i], x)
+            e += twolimb.scaled(v[i], x)
             hessian2.product(c, w, g, x, parent, bin_node, t, y)
             for k in range(bins):
                 out[i, k] = math.ldexp(mul2(y[0, k], y[1, k], fh, fl)[0], e)

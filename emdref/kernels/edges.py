@@ -8,7 +8,7 @@ at phi = 0, which `is_infinite` tells.
 
 import math
 
-from emdref.kernels.floats import mul2, quick_two_sum, two_prod
+from emdref.kernels.floats import mul2, two_prod, two_sum
 from emdref.kernels.jit import row
 
 
@@ -67,7 +67,10 @@ def bend2(h, l, rho):
 
 @row
 def power2(h, l, rho):
-    """(h + l)**rho for h > 0 in two limbs; for rho outside {0, 1, 2, 3, 4} one libm pow, corrected for l."""
+    """(h + l)**rho for h > 0 in two limbs; for rho outside {0, 1, 2, 3, 4} one libm pow, corrected for l.
+
+    (1 + l/h)**rho = 1 + expm1(rho log1p(l/h)), where log1p(l/h) is l/h to 53 bits; rho l/h is below 1 for rho < 2**53.
+    """
     if rho == 0.0:
         return 1.0, 0.0
     if rho == 1.0:
@@ -80,4 +83,4 @@ def power2(h, l, rho):
             return mul2(sh, sl, h, l)
         return mul2(sh, sl, sh, sl)
     y = h**rho
-    return quick_two_sum(y, y * (rho * (l / h)))
+    return two_sum(y, y * math.expm1(rho * (l / h)))

@@ -58,14 +58,14 @@ def centred_slope(phi, cost, parent, bin_node, rho, w, r, g):
 
 @row
 def product(c, w, g, v, parent, bin_node, factor, t, x, out):
-    """out = factor (J^T H J - g 1^T - 1 g^T) v with J = I - w 1^T; w = 0 and g = 0 in gauge raw."""
+    """out = factor**2 (J^T H J - g 1^T - 1 g^T) v with J = I - w 1^T; w = 0 and g = 0 in gauge raw."""
     s = native.total(v)
     for k in range(x.shape[0]):
         x[k] = v[k] - w[k] * s
     apply(c, x, parent, bin_node, t, out)
     shared = dot(w, out) + dot(g, v)
     for k in range(out.shape[0]):
-        out[k] = (out[k] - shared - g[k] * s) * factor
+        out[k] = (out[k] - shared - g[k] * s) * factor * factor
 
 
 @row
@@ -99,4 +99,4 @@ def line(j, sums, o, corner, parent, bin_node, factor, above, out):
     """Row j of the matrix, from what `border` left; above is scratch for the nodes."""
     meet(bin_node[j], parent, above)
     for k in range(out.shape[0]):
-        out[k] = (sums[above[bin_node[k]]] - (o[j] + o[k]) + corner) * factor
+        out[k] = (sums[above[bin_node[k]]] - (o[j] + o[k]) + corner) * factor * factor

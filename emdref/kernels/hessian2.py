@@ -27,13 +27,23 @@ def infinite_edge(h, cost, rho):
 
 @row
 def units(h, l, cost, rho):
-    """As twolimb.units; for rho = 2, where flows do not matter, u = 1 and every cost counts."""
+    """As twolimb.units; for rho = 2, where flows do not matter, every cost counts and u is given as 1 (the power of two
+    that twolimb rounds it up to is 2)."""
     if rho != 2.0:
         return twolimb.units(h, l, cost)
     dearest = 0.0
     for v in range(1, cost.shape[0]):
         dearest = max(dearest, cost[v])
     return (1.0 if dearest > 0 else 0.0), 0.0, math.frexp(dearest)[1]
+
+
+@row
+def _beyond_two_limbs(x, rho):
+    """What a second derivative may be off by where its flow, or else its cost, is less than _TINY units: x**(rho-2) is
+    at most 1 for rho >= 2, but for a rho close to 2 hardly less, whatever x is."""
+    if rho < 2.0 or (x < _TINY and not twolimb.is_small_integer(rho)):
+        return math.inf
+    return _TINY * rho * rho
 
 
 @row
@@ -51,16 +61,19 @@ def bends(h, l, err, cost, rho, uh, ul, m, c):
         xh, xl = 1.0, 0.0
         if rho != 2.0:
             xh, xl = twolimb.in_units(abs(h[v]), math.copysign(1.0, h[v]) * l[v], shift, uh, ul, rho)
-        ch, cl = mul2(*bend2(xh, xl, rho), w, 0.0)
-        c[0, v], c[1, v] = ch, cl
-        if w < _TINY or xh < _TINY or not ch >= _TINY:
+        if w < _TINY or xh < _TINY:
             worst = math.inf
-            total += 0.0 if rho >= 2.0 else math.inf
+            total += _beyond_two_limbs(xh, rho)
+        if xh > 0.0:
+            c[0, v], c[1, v] = mul2(*bend2(xh, xl, rho), w, 0.0)
+        if c[0, v] < _TINY:
+            worst = math.inf
+            total += _TINY * rho * rho
         if rho != 2.0 and err[v] > 0:
             relative = abs(rho - 2.0) * (err[v] / abs(h[v]))
             relative *= math.exp(2.0 * relative)
             worst = max(worst, relative)
-            total += ch * relative
+            total += c[0, v] * relative
     return worst, total
 
 
@@ -76,20 +89,11 @@ def weights(p, gauge_is_normalized, mh, ml, mass_exp, w):
 
 
 @row
-def dot(a, b):
-    """<a, b>."""
-    h, l = 0.0, 0.0
-    for k in range(a.shape[1]):
-        h, l = add2(h, l, *mul2(a[0, k], a[1, k], b[0, k], b[1, k]))
-    return h, l
-
-
-@row
 def centred_slope(rh, rl, bin_node, w, unit_h, unit_l, exponent, g):
     """g = (raw gradient - <w, raw gradient>) (unit_h + unit_l) 2**exponent."""
     for k in range(g.shape[1]):
         g[0, k], g[1, k] = rh[bin_node[k]], rl[bin_node[k]]
-    mh, ml = dot(w, g)
+    mh, ml = twolimb.dot(w, g)
     for k in range(g.shape[1]):
         h, l = mul2(*add2(g[0, k], g[1, k], -mh, -ml), unit_h, unit_l)
         g[0, k], g[1, k] = scale2(h, l, exponent)
@@ -114,29 +118,17 @@ def apply(c, x, parent, bin_node, t, y):
 
 
 @row
-def scaled(v, x):
-    """x = v 2**-e with |x| <= 1; returns e."""
-    top = 0.0
-    for k in range(v.shape[0]):
-        top = max(top, abs(v[k]))
-    e = math.frexp(top)[1]
-    for k in range(v.shape[0]):
-        x[0, k], x[1, k] = math.ldexp(v[k], -e), 0.0
-    return e
-
-
-@row
 def product(c, w, g, x, parent, bin_node, t, y):
     """y = (J^T H J - g 1^T - 1 g^T) x with J = I - w 1^T; w = 0 and g = 0 in gauge raw.  x is used up."""
     sh, sl = 0.0, 0.0
     for k in range(x.shape[1]):
         sh, sl = add2(sh, sl, x[0, k], x[1, k])
-    gh, gl = dot(g, x)
+    gh, gl = twolimb.dot(g, x)
     for k in range(x.shape[1]):
         h, l = mul2(w[0, k], w[1, k], -sh, -sl)
         x[0, k], x[1, k] = add2(x[0, k], x[1, k], h, l)
     apply(c, x, parent, bin_node, t, y)
-    gh, gl = add2(gh, gl, *dot(w, y))
+    gh, gl = add2(gh, gl, *twolimb.dot(w, y))
     for k in range(y.shape[1]):
         h, l = add2(gh, gl, *mul2(g[0, k], g[1, k], sh, sl))
         y[0, k], y[1, k] = add2(y[0, k], y[1, k], -h, -l)
@@ -147,7 +139,7 @@ def border(c, w, g, parent, bin_node, t, o):
     """o = H w + g and the corner w^T H w, so that the matrix is H - o 1^T - 1 o^T + corner 1 1^T; c becomes its own
     sums along the way down, where H has its entries: at the lowest node above both bins."""
     apply(c, w, parent, bin_node, t, o)
-    kh, kl = dot(w, o)
+    kh, kl = twolimb.dot(w, o)
     for k in range(o.shape[1]):
         o[0, k], o[1, k] = add2(o[0, k], o[1, k], g[0, k], g[1, k])
     for v in range(1, c.shape[1]):
@@ -175,6 +167,8 @@ def trustworthy(c, g, parent, bin_node, worst, total, relative, reach):
     reach[0] = 0.0
     for v in range(1, reach.shape[0]):
         reach[v] = reach[parent[v]] + c[0, v]
+        if not reach[v] < math.inf:
+            return False
     for k in range(bin_node.shape[0]):
         top = max(top, max(reach[bin_node[k]], abs(g[0, k])))
     if top == 0.0:

@@ -9,69 +9,85 @@ import math
 import numpy as np
 
 from emdref.kernels.floats import add2, div2, mul2, quick_two_sum, scale2, two_prod, two_sum
-from emdref.kernels.hessian2 import dot, scaled
 from emdref.kernels.jit import loop, row
-from emdref.kernels.twolimb import mass2
+from emdref.kernels.twolimb import dot, mass2, scaled
 
 L1, SOFTMAX, SQUARE = 0, 1, 2
+_LOG2 = math.log(2.0)
 
 
 @row
-def _l1(x, p, f):
-    mh, ml, _, exponent = mass2(x)
+def _l1(x, p, f, exponent):
+    mh, ml, _, top = mass2(x)
     uh, ul = div2(1.0, 0.0, mh, ml)
     for k in range(x.shape[0]):
-        p[0, k], p[1, k] = div2(math.ldexp(x[k], -exponent), 0.0, mh, ml)
-        f[0, k], f[1, k] = uh, ul
-    return -exponent
+        m, e = math.frexp(x[k])
+        p[0, k], p[1, k] = scale2(*div2(m, 0.0, mh, ml), e - top)
+        f[0, k], f[1, k], exponent[k] = uh, ul, -top
 
 
 @row
-def _softmax(x, p, f):
+def _exponential(h, l):
+    """exp(h + l) for h <= 0 as (limbs, exponent), h in [0.25, 1]; as a square where exp itself would be subnormal."""
+    if h > -700.0:
+        m, e = math.frexp(math.exp(h))
+        y = m
+    elif h > -1500.0:
+        m, e = math.frexp(math.exp(0.5 * h))
+        y, e = m * m, e + e
+    else:
+        return 0.0, 0.0, 0
+    y, z = quick_two_sum(y, y * l)
+    return y, z, e
+
+
+@row
+def _softmax(x, p, f, exponent):
     top = x[0]
     for k in range(x.shape[0]):
         top = max(top, x[k])
     sh, sl = 0.0, 0.0
     for k in range(x.shape[0]):
         h, l = two_sum(x[k], -top)
-        y = math.exp(h) if h > -math.inf else 0.0
-        p[0, k], p[1, k] = quick_two_sum(y, y * l if y > 0.0 else 0.0)
-        sh, sl = add2(sh, sl, p[0, k], p[1, k])
+        f[0, k], f[1, k], exponent[k] = _exponential(h, l)
+        sh, sl = add2(sh, sl, *scale2(f[0, k], f[1, k], exponent[k]))
     for k in range(x.shape[0]):
-        p[0, k], p[1, k] = div2(p[0, k], p[1, k], sh, sl)
-        f[0, k], f[1, k] = p[0, k], p[1, k]
-    return 0
+        f[0, k], f[1, k] = div2(f[0, k], f[1, k], sh, sl)
+        p[0, k], p[1, k] = scale2(f[0, k], f[1, k], exponent[k])
 
 
 @row
-def _square(x, p, f):
-    exponent = scaled(x, f)
+def _square(x, p, f, exponent):
+    top = scaled(x, f)
     sh, sl = 0.0, 0.0
     for k in range(x.shape[0]):
-        p[0, k], p[1, k] = two_prod(f[0, k], f[0, k])
-        sh, sl = add2(sh, sl, p[0, k], p[1, k])
+        m, e = math.frexp(x[k])
+        sh, sl = add2(sh, sl, *scale2(*two_prod(m, m), 2 * (e - top)))
     for k in range(x.shape[0]):
-        p[0, k], p[1, k] = div2(p[0, k], p[1, k], sh, sl)
-        f[0, k], f[1, k] = div2(f[0, k] + f[0, k], 0.0, sh, sl)
-    return -exponent
+        m, e = math.frexp(x[k])
+        p[0, k], p[1, k] = scale2(*div2(*two_prod(m, m), sh, sl), 2 * (e - top))
+        f[0, k], f[1, k] = div2(m + m, 0.0, sh, sl)
+        exponent[k] = e - 2 * top
 
 
 @row
-def _layer(kind, x, p, f):
-    """Fill p and f; f is to be multiplied by 2 to the power that is returned."""
+def _layer(kind, x, p, f, exponent):
+    """Fill p and f; f is to be multiplied by 2 to the power of its exponent."""
     if kind == L1:
-        return _l1(x, p, f)
-    if kind == SOFTMAX:
-        return _softmax(x, p, f)
-    return _square(x, p, f)
+        _l1(x, p, f, exponent)
+    elif kind == SOFTMAX:
+        _softmax(x, p, f, exponent)
+    else:
+        _square(x, p, f, exponent)
 
 
 @loop
 def forward(x, out, kind):
     """p(x) of each row."""
-    p, f = np.empty((2, x.shape[1])), np.empty((2, x.shape[1]))
+    n = x.shape[1]
+    p, f, exponent = np.empty((2, n)), np.empty((2, n)), np.empty(n, np.int64)
     for i in range(x.shape[0]):
-        _layer(kind, x[i], p, f)
+        _layer(kind, x[i], p, f, exponent)
         out[i] = p[0]
 
 
@@ -79,13 +95,14 @@ def forward(x, out, kind):
 def backward(x, g, out, kind):
     """Vector-Jacobian product of each row: out_k = sum_j g_j dp_j/dx_k = (g_k - <p, g>) f_k."""
     n = x.shape[1]
-    p, f, y = np.empty((2, n)), np.empty((2, n)), np.empty((2, n))
+    p, f, exponent, y = np.empty((2, n)), np.empty((2, n)), np.empty(n, np.int64), np.empty((2, n))
     for i in range(x.shape[0]):
-        exponent = _layer(kind, x[i], p, f) + scaled(g[i], y)
+        _layer(kind, x[i], p, f, exponent)
+        size = scaled(g[i], y)
         mh, ml = dot(p, y)
         for k in range(n):
             h, l = mul2(*add2(y[0, k], y[1, k], -mh, -ml), f[0, k], f[1, k])
-            out[i, k] = math.ldexp(h, exponent)
+            out[i, k] = math.ldexp(h, exponent[k] + size)
 
 
 @row
@@ -93,13 +110,15 @@ def _mse(p, q, grad):
     n, top = p.shape[0], 0.0
     for k in range(n):
         top = max(top, abs(p[k] - q[k]))
-    exponent = math.frexp(top)[1]
+    size = math.frexp(top)[1]
     sh, sl = 0.0, 0.0
     for k in range(n):
-        dh, dl = scale2(*two_sum(p[k], -q[k]), -exponent)
-        sh, sl = add2(sh, sl, *mul2(dh, dl, dh, dl))
-        grad[k] = math.ldexp(div2(dh + dh, dl + dl, float(n), 0.0)[0], exponent)
-    return math.ldexp(div2(sh, sl, float(n), 0.0)[0], 2 * exponent)
+        dh, dl = two_sum(p[k], -q[k])
+        e = math.frexp(dh)[1]
+        dh, dl = scale2(dh, dl, -e)
+        sh, sl = add2(sh, sl, *scale2(*mul2(dh, dl, dh, dl), 2 * (e - size)))
+        grad[k] = math.ldexp(div2(dh + dh, dl + dl, float(n), 0.0)[0], e)
+    return math.ldexp(div2(sh, sl, float(n), 0.0)[0], 2 * size)
 
 
 @loop
@@ -110,41 +129,71 @@ def mse(p, q, value, grad):
 
 
 @row
-def _log_ratio(a, b):
-    """log(a / b) for a, b > 0, with a small relative error also where they are nearly equal."""
-    r = a / b
-    if 0.5 < r < 2.0:
-        return math.log1p((a - b) / b)
-    if 1e-300 < r < 1e300:
-        return math.log(r)
-    return math.log(a) - math.log(b)
+def _log(h, l, e):
+    """log((h + l) 2**e), with a small relative error also near 1."""
+    rh, rl = scale2(h, l, e)
+    if 0.5 < rh < 2.0:
+        h, l = add2(rh, rl, -1.0, 0.0)
+        return math.log1p(h)
+    return math.log(h) + e * _LOG2
 
 
 @row
-def _divergence(p, q, against_itself, grad):
-    top = 0.0
+def _weighted_sum(q, log):
+    """sum q log as (limbs, exponent), by exponents of its largest term, so that no term leaves the range."""
+    top, some = 0, False
     for k in range(q.shape[0]):
-        top = max(top, q[k])
-    exponent = math.frexp(top)[1]
-    if -900 < exponent < 900:
-        exponent = 0  # no sum leaves the range, and no subnormal loses a bit
-    sh, sl, infinite = 0.0, 0.0, False
+        if q[k] > 0.0 and log[k] != 0.0:
+            size = math.frexp(q[k])[1] + math.frexp(log[k])[1]
+            top, some = (max(top, size) if some else size), True
+    sh, sl = 0.0, 0.0
+    for k in range(q.shape[0]):
+        m, e = math.frexp(q[k])
+        n, d = math.frexp(log[k])
+        sh, sl = add2(sh, sl, math.ldexp(m * n, e + d - top), 0.0)
+    return sh, sl, top
+
+
+@row
+def _log_of_quotient(a, b, h, l, exponent):
+    """log(a / b (h + l) 2**exponent) for b > 0, by two limbs of the quotient."""
+    m, e = math.frexp(a)
+    n, d = math.frexp(b)
+    h, l = mul2(*div2(m, 0.0, n, 0.0), h, l)
+    return _log(h, l, e - d + exponent)
+
+
+@row
+def _divergence(p, q, against_itself, normalize, grad):
+    ph, pl, pe, qh, ql, qe = 1.0, 0.0, 0, 1.0, 0.0, 0
+    if normalize:
+        ph, pl, _, pe = mass2(p)
+        qh, ql, _, qe = mass2(q)
+    rh, rl = div2(ph, pl, qh, ql)
+    infinite = False
     for k in range(q.shape[0]):
         grad[k] = 0.0
-        if q[k] == 0.0:
-            continue
-        grad[k] = -math.inf
-        if p[k] == 0.0:
+        if q[k] > 0.0 and p[k] == 0.0:
             infinite = True
-            continue
-        grad[k] = -(q[k] / p[k])
-        log = _log_ratio(q[k], p[k]) if against_itself else -math.log(p[k])
-        sh, sl = add2(sh, sl, math.ldexp(q[k], -exponent) * log, 0.0)
-    return math.inf if infinite else math.ldexp(sh, exponent)
+        elif q[k] > 0.0 and against_itself:
+            grad[k] = _log_of_quotient(q[k], p[k], rh, rl, pe - qe)
+        elif q[k] > 0.0:
+            grad[k] = _log_of_quotient(1.0, p[k], ph, pl, pe)
+    sh, sl, size = _weighted_sum(q, grad)
+    for k in range(q.shape[0]):
+        if q[k] > 0.0:
+            m, e = math.frexp(q[k])
+            n, d = math.frexp(p[k])
+            h, l = div2(m, 0.0, n, 0.0)
+            grad[k] = -math.ldexp(mul2(h, l, rh, rl)[0], e - d + pe - qe) if p[k] > 0.0 else -math.inf
+    return math.inf if infinite else math.ldexp(div2(sh, sl, qh, ql)[0], size - qe)
 
 
 @loop
-def divergence(p, q, value, grad, against_itself):
-    """sum q log(q / p), or sum -q log p, and the gradient -q / p; 0 log 0 = 0, and p = 0 < q gives inf."""
+def divergence(p, q, value, grad, against_itself, normalize):
+    """sum q log(q / p), or sum -q log p, of the rows or of each over its total, and the gradient -q / p.
+
+    0 log 0 = 0, and p = 0 < q gives inf.
+    """
     for i in range(p.shape[0]):
-        value[i] = _divergence(p[i], q[i], against_itself, grad[i])
+        value[i] = _divergence(p[i], q[i], against_itself, normalize, grad[i])

@@ -37,8 +37,10 @@ def descend(phi, cost, parent, rho, r):
     value = phi.dtype.type(0)
     r[0] = value
     for v in range(1, phi.shape[0]):
-        value += cost[v] * power(phi[v], rho)
-        r[v] = r[parent[v]] + cost[v] * slope(phi[v], rho, one)
+        r[v] = r[parent[v]]
+        if cost[v] > 0:  # else a power that overflows would count, as 0 * inf
+            value += cost[v] * power(phi[v], rho)
+            r[v] += cost[v] * slope(phi[v], rho, one)
     return value
 
 

@@ -17,6 +17,7 @@ from emdref.kernels.jit import row
 
 _RELATIVE = 2.0**-56  # what errors of phi may change, relative to the value or to max |r|
 _TINY = 2.0**-900  # a scaled value below this may have lost terms to underflow
+_LARGEST_POWER = 2.0**53
 _RATIO_ERROR = 2.0**-98  # of a product by a two-limb ratio, generously
 
 
@@ -179,8 +180,8 @@ def unit_power(uh, ul, rho, exponent):
 
 @row
 def power_in_range(uh, rho, exponent):
-    """True where neither `unit_power` nor a product with rho leaves the range of float64."""
-    return is_small_integer(rho) or (_TINY < uh**exponent < math.inf and rho * _TINY < 1.0)
+    """True where `unit_power` stays in the range of float64, and rho where power2 is correct."""
+    return is_small_integer(rho) or (_TINY < uh**exponent < math.inf and rho < _LARGEST_POWER)
 
 
 @row
@@ -268,3 +269,24 @@ def gather(rh, rl, bin_node, offset_h, offset_l, factor_h, factor_l, exponent, g
         v = bin_node[k]
         h, l = mul2(*add2(rh[v], rl[v], -offset_h, -offset_l), factor_h, factor_l)
         grad[k] = math.ldexp(h, exponent)
+
+
+@row
+def dot(a, b):
+    """<a, b> of (2, size) arrays: high limbs, low limbs."""
+    h, l = 0.0, 0.0
+    for k in range(a.shape[1]):
+        h, l = add2(h, l, *mul2(a[0, k], a[1, k], b[0, k], b[1, k]))
+    return h, l
+
+
+@row
+def scaled(v, x):
+    """x = v 2**-e with |x| <= 1; returns e."""
+    top = 0.0
+    for k in range(v.shape[0]):
+        top = max(top, abs(v[k]))
+    e = math.frexp(top)[1]
+    for k in range(v.shape[0]):
+        x[0, k], x[1, k] = math.ldexp(v[k], -e), 0.0
+    return e
