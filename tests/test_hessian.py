@@ -463,6 +463,15 @@ def test_exact_zeros_beside_what_is_beyond_the_range():
     assert got.tolist() == [[np.inf, np.inf, 0], [np.inf, np.inf, 0], [0, 0, 0]]
 
 
+def test_a_subnormal_flow_beside_a_small_one():
+    """Their quotient is 2.4e-17, and its tenth root as good as any."""
+    tree = emdref.Tree([-1, 0, 1], bins=[1, 2])
+    p, q = [2.877364947617595e-296, 2.015624212560561e-296], [4.66942696713708e-298, 4.8462948905067855e-296]
+    got = emdref.emd_hess(p, q, tree, 2.1, gauge="raw", mass="ignore")
+    for line, exactly in zip(got, cases.exact_hess(p, q, tree, 2.1, "raw"), strict=True):
+        assert_within_ulps(line, exactly, 5)
+
+
 @pytest.mark.parametrize("exponent", [28, 33, 40, 52])
 def test_large_rho(exponent):
     """A flow's last limb counts rho times in its power; 5 ulps as for smaller rho."""

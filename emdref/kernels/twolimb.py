@@ -189,7 +189,9 @@ def in_units(xh, xl, shift, uh, ul, rho):
     """(xh + xl) / u, where u is 2**shift if rho is a small integer and uh + ul if not."""
     if is_small_integer(rho):
         return scale2(xh, xl, -shift)
-    return div2(xh, xl, uh, ul)
+    e, d = math.frexp(xh)[1], math.frexp(uh)[1]  # both near 1, so that no product leaves the normal range
+    h, l = div2(*scale2(xh, xl, -e), *scale2(uh, ul, -d))
+    return scale2(h, l, e - d)
 
 
 @row
