@@ -260,6 +260,8 @@ def _compensated(rows: Batch, space: Space, rho, normalize, gauge):
     grad = np.empty(p.shape if gauge is not None else (0, space.n_bins))
     shared = (layout.parent, _cost(space, normalize), layout.bin_node, rho, normalize, gauge or 0)
     over_rows(cpu.emd_twolimb, (p, q, value, grad, unsafe), shared, work=space.n_nodes)
+    if gauge is not None:
+        unsafe |= fallback.beyond(grad)
     for i in fallback.rows(unsafe):
         value[i], row_grad = fallback.emd(p[i], q[i], space, rho, normalize, gauges.name(gauge))
         if gauge is not None:

@@ -65,6 +65,11 @@ def rows(unsafe: NDArray[np.bool_]) -> list[int]:
     return again
 
 
+def beyond(results: NDArray[Any]) -> NDArray[np.bool_]:
+    """Rows that leave the range: there what should cancel exactly may come out as inf as well."""
+    return ~np.isfinite(results).all(axis=tuple(range(1, results.ndim)))
+
+
 @contextlib.contextmanager
 def _row(
     p: Any, q: Any, space: Any, rho: float, normalize: bool, *, scaled: bool = True

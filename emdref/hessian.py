@@ -146,7 +146,7 @@ def _second(native, twolimb, exactly, rows: Batch, space: Space, rho, mass, accu
     batched = (p, q, *(pairs.widened(v) for v in _direction(rows)), out, unsafe, infinite)
     shared = (layout.parent, cost, layout.bin_node, rho, normalize, gauge)
     over_rows(twolimb, batched, shared, work=out[:1].size + space.n_nodes)
-    again = fallback.rows(unsafe)
+    again = fallback.rows(unsafe | (fallback.beyond(out) & (infinite == 0)))
     edges, name = layout.order[infinite], gauges.name(gauge)
     if 1 < rho < 2:
         for i in again:

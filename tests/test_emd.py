@@ -378,6 +378,16 @@ def test_a_result_beyond_the_range_is_inf_with_one_warning(call, rho, dtype):
     assert np.isfinite(np.ravel(got[-1])[-1])
 
 
+@pytest.mark.parametrize("rho", [3, 4, 3.5])
+def test_an_exact_zero_beside_gradients_beyond_the_range(rho):
+    with pytest.warns(RuntimeWarning, match="2 entries of the gradient"):
+        grad = emdref.emd_grad([0, 0, 1.7e308], [1.7e308, 0, 0], emdref.Chain(3), rho)
+    assert grad.tolist() == [-np.inf, 0, np.inf]
+    with pytest.warns(RuntimeWarning, match="product"):
+        product = emdref.emd_hvp([0, 0, 1.7e308], [1.7e308, 0, 0], emdref.Chain(3), [1.0, 0, -1], rho)
+    assert product.tolist() == [np.inf, 0, -np.inf]
+
+
 def test_a_flow_beyond_the_range_is_inf_with_one_warning():
     big = np.array([1e308, 1e308, 0, 0])
     with pytest.warns(RuntimeWarning, match="flow are beyond the range of float64") as caught:
