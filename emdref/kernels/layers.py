@@ -181,11 +181,13 @@ def _divergence(p, q, against_itself, normalize, grad):
             grad[k] = _log_of_quotient(1.0, p[k], ph, pl, pe)
     sh, sl, size = _weighted_sum(q, grad)
     for k in range(q.shape[0]):
-        if q[k] > 0.0:
+        if q[k] > 0.0 and p[k] > 0.0:
             m, e = math.frexp(q[k])
             n, d = math.frexp(p[k])
             h, l = div2(m, 0.0, n, 0.0)
-            grad[k] = -math.ldexp(mul2(h, l, rh, rl)[0], e - d + pe - qe) if p[k] > 0.0 else -math.inf
+            grad[k] = -math.ldexp(mul2(h, l, rh, rl)[0], e - d + pe - qe)
+        elif q[k] > 0.0:
+            grad[k] = -math.inf
     return math.inf if infinite else math.ldexp(div2(sh, sl, qh, ql)[0], size - qe)
 
 
