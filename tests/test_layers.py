@@ -1,6 +1,6 @@
 """Normalising layers and the other losses, against rationals and 60-digit decimals."""
 
-from decimal import Decimal, localcontext
+from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 
 import numpy as np
@@ -30,7 +30,7 @@ def decimal(x):
 
 def in_decimals(function, *rows):
     """function of rows of Fractions as 60-digit Decimals, the result as Fractions."""
-    with localcontext(prec=60, Emin=-(10**9), Emax=10**9):
+    with localcontext(Context(prec=60, Emin=-(10**9), Emax=10**9)):
         return [Fraction(y) for y in function(*([decimal(v) for v in x] for x in rows))]
 
 
