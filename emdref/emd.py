@@ -210,9 +210,8 @@ def flow(
     else:
         phi = np.empty((len(rows.p), work))
         p64, q64 = pairs.as_float64(rows)
-        unsafe, weight = np.zeros(len(phi), bool), np.ones(work)
-        if normalize:
-            weight[space._bins_below == space.n_bins] = 0  # nothing flows there: totals are equal by construction
+        unsafe, most = np.zeros(len(phi), bool), space.n_bins - normalize  # bins below an edge on which anything flows
+        weight = space._edges_between(0, most).astype(np.float64)
         shared = (layout.parent, weight, layout.bin_node, normalize)
         over_rows(cpu.flow_twolimb, (p64, q64, phi, unsafe), shared, work=work)
         for i in fallback.rows(unsafe):

@@ -71,11 +71,8 @@ def beyond(results: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 @contextlib.contextmanager
-def _row(
-    p: Any, q: Any, space: Any, rho: float, normalize: bool, *, scaled: bool = True
-) -> Iterator[tuple[formulas.Row, Any]]:
+def _arithmetic(row: formulas.Row, rho: float, *, scaled: bool = True) -> Iterator[tuple[formulas.Row, Any]]:
     """The pair, and rho, in integers where rho allows it, else in Decimals (see formulas.Row.decimal)."""
-    row = formulas.Row(p, q, space, normalize)
     if rho in (1, 2, 3, 4):
         yield row, int(rho)
         return
@@ -86,11 +83,12 @@ def _row(
 
 def emd(p: Any, q: Any, space: Any, rho: float, normalize: bool, gauge: str | None) -> tuple[float, list[float] | None]:
     """Value, and gradient in that gauge (None for none), rounded to float64, inf beyond its range."""
-    with _row(p, q, space, rho, normalize, scaled=False) as (row, power):
+    pair = formulas.Row(p, q, space, normalize)
+    with _arithmetic(pair, rho, scaled=False) as (row, power):
         value = _float(formulas.value(row, power) * row.cost_unit * row.phi_unit**power)
     if gauge is None:
         return value, None
-    with _row(p, q, space, rho, normalize) as (row, power):
+    with _arithmetic(pair, rho) as (row, power):
         return value, _floats(*formulas.gradient(row, power, gauge))
 
 
@@ -107,15 +105,17 @@ def kink(p: Any, q: Any, space: Any, normalize: bool, gauge: str) -> int | None:
 
 def hess(p: Any, q: Any, space: Any, rho: float, normalize: bool, gauge: str) -> list[list[float]]:
     """Hessian of a pair without kinks, rounded to float64."""
-    with _row(p, q, space, rho, normalize, scaled=gauge != "raw") as (row, power):
+    pair = formulas.Row(p, q, space, normalize)
+    with _arithmetic(pair, rho, scaled=gauge != "raw") as (row, power):
         matrix = formulas.Hessian(row, power, gauge)
         return [_floats(matrix.line(k), matrix.unit) for k in range(space.n_bins)]
 
 
 def hvp(p: Any, q: Any, space: Any, v: Any, rho: float, normalize: bool, gauge: str) -> list[float]:
     """The product of that Hessian with v, rounded to float64."""
+    pair = formulas.Row(p, q, space, normalize)
     vector, unit = formulas.integers(v.tolist())
-    with _row(p, q, space, rho, normalize) as (row, power):
+    with _arithmetic(pair, rho) as (row, power):
         matrix = formulas.Hessian(row, power, gauge)
         unit = formulas.as_decimal(unit) if isinstance(power, Decimal) else unit
         return _floats(matrix.times(vector), matrix.unit * unit)

@@ -73,8 +73,7 @@ def emd_hess(
     """
     code, rho = gauges.code(gauge), inputs.exponent(rho)
     rows = pairs.checked(p, q, space, mass, accuracy, device, gauge=code)
-    n = space.n_bins
-    hess = _second(cpu.hess_native, cpu.hess_twolimb, _exact_hess, rows, space, rho, mass, accuracy, code, (n, n))
+    hess = _second(cpu.hess_native, cpu.hess_twolimb, rows, space, rho, mass, accuracy, code)
     pairs.warn_beyond(rows, Hessian=hess)
     return rows.as_rows(hess)
 
@@ -122,28 +121,28 @@ def emd_hvp(
     if v is None:
         raise TypeError("v is None: give the vector that the Hessian is multiplied with")
     rows = pairs.checked(p, q, space, mass, accuracy, device, v, code)
-    product = _second(
-        cpu.hvp_native, cpu.hvp_twolimb, _exact_hvp, rows, space, rho, mass, accuracy, code, (space.n_bins,)
-    )
+    product = _second(cpu.hvp_native, cpu.hvp_twolimb, rows, space, rho, mass, accuracy, code)
     pairs.warn_beyond(rows, product=product)
     return rows.as_rows(product)
 
 
-def _second(native, twolimb, exactly, rows: Batch, space: Space, rho, mass, accuracy, gauge, shape) -> NDArray[Any]:
-    """Run one of two kernels on the rows, and what it cannot do exactly."""
+def _second(native, twolimb, rows: Batch, space: Space, rho, mass, accuracy, gauge) -> NDArray[Any]:
+    """Run one of two kernels on the rows, products if these have a direction, and do exactly what it cannot."""
     normalize = mass == "normalize" or gauge == gauges.NORMALIZED
     dtype, layout, cost = rows.p.dtype, space._layout, _relevant_cost(space, gauge)
+    n = space.n_bins
+    direction, shape = ((), (n, n)) if rows.v is None else ((rows.v,), (n,))
     out, infinite = _room((len(rows.p), *shape), dtype), np.zeros(len(rows.p), np.int64)
     if accuracy == "native":
         cost, rho = pairs.narrowed(cost, dtype), pairs.native_exponent(rho, dtype, curvature=True)
-        batched = (rows.p, rows.q, *_direction(rows), out, infinite)
+        batched = (rows.p, rows.q, *direction, out, infinite)
         shared = (layout.parent, cost, layout.bin_node, rho, normalize, gauge)
         over_rows(native, batched, shared, work=out[:1].size + space.n_nodes)
         _refuse_infinite(rows, space, layout.order[infinite], infinite > 0, rho)
         return out
     p, q = pairs.as_float64(rows)
     unsafe = np.zeros(len(p), bool)
-    batched = (p, q, *(pairs.widened(v) for v in _direction(rows)), out, unsafe, infinite)
+    batched = (p, q, *map(pairs.widened, direction), out, unsafe, infinite)
     shared = (layout.parent, cost, layout.bin_node, rho, normalize, gauge)
     over_rows(twolimb, batched, shared, work=out[:1].size + space.n_nodes)
     again = fallback.rows(unsafe | (fallback.beyond(out) & (infinite == 0)))
@@ -154,8 +153,9 @@ def _second(native, twolimb, exactly, rows: Batch, space: Space, rho, mass, accu
             infinite[i], edges[i] = edge is not None, edge or 0
     _refuse_infinite(rows, space, edges, infinite > 0, rho)
     for i in again:
+        row = (p[i], q[i], space, *(v[i] for v in direction), rho, normalize, name)
         with np.errstate(over="ignore", under="ignore"):
-            out[i] = exactly(p[i], q[i], rows, i, space, rho, normalize, name)
+            out[i] = fallback.hvp(*row) if direction else fallback.hess(*row)
     return out
 
 
@@ -172,18 +172,6 @@ def _room(shape: "tuple[int, ...]", dtype: Any) -> NDArray[Any]:
 def _relevant_cost(space: Space, gauge: int) -> NDArray[np.float64]:
     """Costs by position, 0 on edges that no second derivative depends on: no bins below, or (but raw) all of them."""
     return space._cost_between(1, space.n_bins if gauge == gauges.RAW else space.n_bins - 1)
-
-
-def _direction(rows: Batch) -> "tuple[NDArray[Any], ...]":
-    return () if rows.v is None else (rows.v,)
-
-
-def _exact_hess(p, q, rows, i, space, rho, normalize, gauge):
-    return fallback.hess(p, q, space, rho, normalize, gauge)
-
-
-def _exact_hvp(p, q, rows, i, space, rho, normalize, gauge):
-    return fallback.hvp(p, q, space, rows.v[i], rho, normalize, gauge)
 
 
 def _refuse_infinite(rows: Batch, space: Space, edges, infinite, rho) -> None:

@@ -77,7 +77,7 @@ def device(where: object, *arrays: object) -> None:
     """Refuse what needs a GPU: this version computes on the CPU alone."""
     if not (where is None or (isinstance(where, str) and where in ("cpu", "cuda"))):
         raise ValueError(f"device={where!r} is not one of None, 'cpu'")
-    if where is not None and where == "cuda":
+    if where == "cuda":
         raise RuntimeError(f"device={where!r}: this version of emdref has CPU kernels only; leave device=None")
     for array in arrays:
         if hasattr(array, "__cuda_array_interface__"):
@@ -138,23 +138,23 @@ def batch(p: Any, q: Any, n_bins: int, v: Any = None, of: str = "the space's") -
     """Check dtype, shape and entries of a pair of (batches of) histograms, and of a direction, and broadcast them."""
     given = {"p": p, "q": q} if v is None else {"p": p, "q": q, "v": v}
     arrays = {name: histogram(x, name) for name, x in given.items()}
-    first = arrays["p"].dtype
-    for name, x in arrays.items():
-        if x.dtype != first:
-            raise TypeError(
-                f"p is {first} and {name} is {x.dtype}: give both the same dtype, e.g. {name}.astype(p.dtype)"
-            )
-    for name, x in arrays.items():
-        if x.ndim == 0 or x.shape[-1] != n_bins:
-            raise ValueError(f"{name} has shape {x.shape}, its last axis must be {of} {n_bins} bins")
-    lead, rows = _leading_axes(arrays), {}
+    lead, rows = leading_axes(arrays, n_bins, of), {}
     for name, x in arrays.items():
         (check_finite if name == "v" else check_histograms)(x, name)
         rows[name] = rows_of(x, (*lead, n_bins))
     return Batch(rows["p"], rows["q"], lead, rows.get("v"))
 
 
-def _leading_axes(arrays: "dict[str, NDArray[Any]]") -> "tuple[int, ...]":
+def leading_axes(arrays: "dict[str, NDArray[Any]]", n_bins: int, of: str) -> "tuple[int, ...]":
+    """The leading axes, broadcast together, of arrays that must share the first one's dtype and have n_bins bins."""
+    first, dtype = next((name, x.dtype) for name, x in arrays.items())
+    for name, x in arrays.items():
+        if x.dtype != dtype:
+            way_out = f"give both the same dtype, e.g. {name}.astype({first}.dtype)"
+            raise TypeError(f"{first} is {dtype} and {name} is {x.dtype}: {way_out}")
+    for name, x in arrays.items():
+        if x.ndim == 0 or x.shape[-1] != n_bins:
+            raise ValueError(f"{name} has shape {x.shape}, its last axis must be {of} {n_bins} bins")
     lead: tuple[int, ...] = ()
     shapes = []
     for name, x in arrays.items():

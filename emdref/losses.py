@@ -147,7 +147,7 @@ def emd_mse(
     weights = [inputs.weight(w, name) for w, name in ((w_emd, "w_emd"), (w_mse, "w_mse"))]
     code, rho = gauges.code(gauge), inputs.exponent(rho)
     rows = pairs.checked(p, q, space, mass, accuracy, device, gauge=code)
-    wide = Batch(pairs.widened(rows.p), pairs.widened(rows.q), rows.shape)
+    wide = Batch(*pairs.as_float64(rows), rows.shape)
     emd = value_and_grad(rows if accuracy == "native" else wide, space, rho, mass, accuracy, code)
     squares = _computed(layers.mse, rows.p, rows.q, ())
     return _finished(rows, *(_mixed(weights, both) for both in zip(emd, squares, strict=True)))

@@ -74,18 +74,12 @@ class Layer:
         """
         array, _ = self._rows(x)
         direction = inputs.histogram(g, "g")
-        if direction.dtype != array.dtype:
-            raise TypeError(f"x is {array.dtype} and g is {direction.dtype}: give both the same dtype")
-        if direction.ndim == 0 or direction.shape[-1] != array.shape[-1]:
-            raise ValueError(f"g has shape {direction.shape}, its last axis must be x's {array.shape[-1]} bins")
+        n_bins = array.shape[-1]
+        shape = (*inputs.leading_axes({"x": array, "g": direction}, n_bins, "x's"), n_bins)
         inputs.check_finite(direction, "g")
-        try:
-            shape = np.broadcast_shapes(array.shape, direction.shape)
-        except ValueError:
-            raise ValueError(f"x {array.shape} and g {direction.shape} cannot be broadcast together") from None
         both = [pairs.widened(inputs.rows_of(a, shape)) for a in (array, direction)]
         out = np.empty(both[0].shape)
-        over_rows(layers.backward, (*both, out), (self._kind,), work=4 * shape[-1])
+        over_rows(layers.backward, (*both, out), (self._kind,), work=4 * n_bins)
         result = pairs.narrowed(out, array.dtype).reshape(shape)
         rows = inputs.Batch(*both, shape[:-1])
         pairs.warn_beyond(rows, advice="scale g down", gradient=result.reshape(both[0].shape))

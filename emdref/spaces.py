@@ -72,10 +72,13 @@ class Space:
         metric.bins_below(self._layout.bin_node, self._layout.parent, count)
         return count
 
+    def _edges_between(self, least: int, most: int) -> NDArray[np.bool_]:
+        """By position, which edges have from `least` to `most` bins below."""
+        return (self._bins_below >= least) & (self._bins_below <= most)
+
     def _cost_between(self, least: int, most: int) -> NDArray[np.float64]:
-        """Costs by position, 0 on edges with fewer than `least` or more than `most` bins below."""
-        counts = (self._bins_below >= least) & (self._bins_below <= most)
-        return _frozen(np.where(counts, self._layout.cost, 0.0))
+        """Costs by position, 0 on all other edges."""
+        return _frozen(np.where(self._edges_between(least, most), self._layout.cost, 0.0))
 
     def _edge_name(self, edge: int) -> str:
         """How a message calls the edge that `emdref.flow` gives at that index."""

@@ -13,7 +13,7 @@ from emdref.kernels import hessian, hessian2, native, twolimb
 from emdref.kernels.floats import div2, mul2
 from emdref.kernels.jit import loop, row
 
-_RAW, _ZERO_SUM, _SCALED, _NORMALIZED = gauges.RAW, gauges.ZERO_SUM, gauges.SCALED, gauges.NORMALIZED
+_RAW, _SCALED, _NORMALIZED = gauges.RAW, gauges.SCALED, gauges.NORMALIZED
 
 
 @row
@@ -159,8 +159,10 @@ def _native_second(p, q, parent, cost, bin_node, rho, normalize, gauge, a, b, ph
         hessian.centred_slope(phi, cost, parent, bin_node, rho, w, r, g)
     elif gauge != _RAW:
         w[:] = one / n
-    factor = _factor(gauge, n, mass, one)
-    return factor, hessian.bends(phi, cost, rho, one, c)
+    edge = hessian.infinite_edge(phi, cost, rho)
+    if edge == 0:
+        hessian.bends(phi, cost, rho, one, c)
+    return _factor(gauge, n, mass, one), edge
 
 
 @loop
@@ -203,7 +205,7 @@ def _second(p, q, parent, cost, bin_node, rho, normalize, gauge, relative, h, l,
     if rho != 2.0 or gauge == _NORMALIZED:
         if not _settled_flow(p, q, cost, parent, bin_node, normalize, h, l, err):
             return False, 0, 0.0, 0.0, 0
-        edge = hessian2.infinite_edge(h, cost, rho)
+        edge = hessian.infinite_edge(h, cost, rho)
         if edge > 0:
             return True, edge, 0.0, 0.0, 0
     uh, ul, m = hessian2.units(h, l, cost, rho)

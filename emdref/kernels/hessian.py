@@ -10,16 +10,20 @@ from emdref.kernels.jit import row
 
 
 @row
+def infinite_edge(phi, cost, rho):
+    """An edge where the second derivative is infinite, or 0 (the root) if there is none."""
+    for v in range(1, phi.shape[0]):
+        if cost[v] > 0 and is_infinite(phi[v], rho):
+            return v
+    return 0
+
+
+@row
 def bends(phi, cost, rho, one, c):
-    """Fill c; returns an edge whose c is infinite, or 0 (the root) if there is none."""
+    """Fill c for a row without an infinite edge."""
     c[0] = one - one
     for v in range(1, phi.shape[0]):
-        c[v] = c[0]
-        if cost[v] > 0:
-            if is_infinite(phi[v], rho):
-                return v
-            c[v] = cost[v] * bend(phi[v], rho, one)
-    return 0
+        c[v] = cost[v] * bend(phi[v], rho, one) if cost[v] > 0 else c[0]
 
 
 @row

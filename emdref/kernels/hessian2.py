@@ -7,22 +7,13 @@ emdref.kernels.twolimb, so that no product leaves the range of float64.
 import math
 
 from emdref.kernels import twolimb
-from emdref.kernels.edges import bend2, is_infinite
+from emdref.kernels.edges import bend2
 from emdref.kernels.floats import add2, div2, mul2, scale2
 from emdref.kernels.hessian import meet
 from emdref.kernels.jit import row
 
 _TINY = twolimb._TINY
 _RELATIVE = twolimb._RELATIVE
-
-
-@row
-def infinite_edge(h, cost, rho):
-    """An edge where the second derivative is infinite, or 0 (the root) if there is none."""
-    for v in range(1, h.shape[0]):
-        if cost[v] > 0 and is_infinite(h[v], rho):
-            return v
-    return 0
 
 
 @row

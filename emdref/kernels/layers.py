@@ -10,7 +10,7 @@ import numpy as np
 
 from emdref.kernels.floats import add2, div2, mul2, quick_two_sum, scale2, two_prod, two_sum
 from emdref.kernels.jit import loop, row
-from emdref.kernels.twolimb import dot, mass2, scaled
+from emdref.kernels.twolimb import dot, mass2, scaled, top_exponent
 
 L1, SOFTMAX, SQUARE = 0, 1, 2
 _LOG2 = math.log(2.0)
@@ -58,7 +58,7 @@ def _softmax(x, p, f, exponent):
 
 @row
 def _square(x, p, f, exponent):
-    top = scaled(x, f)
+    top = top_exponent(x)
     sh, sl = 0.0, 0.0
     for k in range(x.shape[0]):
         m, e = math.frexp(x[k])
@@ -155,12 +155,12 @@ def _weighted_sum(q, log):
 
 
 @row
-def _log_of_quotient(a, b, h, l, exponent):
-    """log(a / b (h + l) 2**exponent) for b > 0, by two limbs of the quotient."""
+def _quotient(a, b, h, l, exponent):
+    """a / b (h + l) 2**exponent for b > 0, as (limbs, exponent)."""
     m, e = math.frexp(a)
     n, d = math.frexp(b)
     h, l = mul2(*div2(m, 0.0, n, 0.0), h, l)
-    return _log(h, l, e - d + exponent)
+    return h, l, e - d + exponent
 
 
 @row
@@ -176,16 +176,14 @@ def _divergence(p, q, against_itself, normalize, grad):
         if q[k] > 0.0 and p[k] == 0.0:
             infinite = True
         elif q[k] > 0.0 and against_itself:
-            grad[k] = _log_of_quotient(q[k], p[k], rh, rl, pe - qe)
+            grad[k] = _log(*_quotient(q[k], p[k], rh, rl, pe - qe))
         elif q[k] > 0.0:
-            grad[k] = _log_of_quotient(1.0, p[k], ph, pl, pe)
+            grad[k] = _log(*_quotient(1.0, p[k], ph, pl, pe))
     sh, sl, size = _weighted_sum(q, grad)
     for k in range(q.shape[0]):
         if q[k] > 0.0 and p[k] > 0.0:
-            m, e = math.frexp(q[k])
-            n, d = math.frexp(p[k])
-            h, l = div2(m, 0.0, n, 0.0)
-            grad[k] = -math.ldexp(mul2(h, l, rh, rl)[0], e - d + pe - qe)
+            h, _, e = _quotient(q[k], p[k], rh, rl, pe - qe)
+            grad[k] = -math.ldexp(h, e)
         elif q[k] > 0.0:
             grad[k] = -math.inf
     return math.inf if infinite else math.ldexp(div2(sh, sl, qh, ql)[0], size - qe)

@@ -58,12 +58,18 @@ def flow(p, q, parent, bin_node, h, l, err):
 
 
 @row
-def mass2(x):
-    """(h, l, err, exponent): the row's total is (h + l) * 2**exponent within err, h in [0.5, 1)."""
+def top_exponent(x):
+    """The exponent e of the largest |x| < 2**e; 0 if all are 0."""
     top = 0.0
     for k in range(x.shape[0]):
-        top = max(top, x[k])
-    shift = math.frexp(top)[1]
+        top = max(top, abs(x[k]))
+    return math.frexp(top)[1]
+
+
+@row
+def mass2(x):
+    """(h, l, err, exponent): the row's total is (h + l) * 2**exponent within err, h in [0.5, 1)."""
+    shift = top_exponent(x)
     h, l, err = 0.0, 0.0, 0.0
     for k in range(x.shape[0]):
         y = math.ldexp(x[k], -shift)
@@ -285,10 +291,7 @@ def dot(a, b):
 @row
 def scaled(v, x):
     """x = v 2**-e with |x| <= 1; returns e."""
-    top = 0.0
-    for k in range(v.shape[0]):
-        top = max(top, abs(v[k]))
-    e = math.frexp(top)[1]
+    e = top_exponent(v)
     for k in range(v.shape[0]):
         x[0, k], x[1, k] = math.ldexp(v[k], -e), 0.0
     return e
