@@ -4,8 +4,9 @@ Exact values, gradients and flows with a reason to trust them, and the Sinkhorn 
 frameworks run it.  Papers: arXiv 1611.07573 and its ICML 2016 workshop precursor.
 """
 
-from emdref import exact, fallback, losses, normalize
+from emdref import casebook, exact, fallback, losses, normalize
 from emdref._version import __version__ as __version__
+from emdref.certificate import Certificate, certify
 from emdref.emd import emd, emd_grad, emd_value_and_grad, flow
 from emdref.hessian import emd_hess, emd_hvp
 from emdref.sinkhorn import SinkhornResult, sinkhorn
@@ -13,9 +14,12 @@ from emdref.spaces import Chain, Tree
 from emdref.wordnet import wordnet_tree
 
 __all__ = [
+    "Certificate",
     "Chain",
     "SinkhornResult",
     "Tree",
+    "casebook",
+    "certify",
     "emd",
     "emd_grad",
     "emd_hess",

@@ -13,13 +13,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref import formulas
+from emdref import formulas, rounding
 
 _DIGITS = 50
 
@@ -85,7 +84,7 @@ def emd(p: Any, q: Any, space: Any, rho: float, normalize: bool, gauge: str | No
     """Value, and gradient in that gauge (None for none), rounded to float64, inf beyond its range."""
     pair = formulas.Row(p, q, space, normalize)
     with _arithmetic(pair, rho, scaled=False) as (row, power):
-        value = _float(formulas.value(row, power) * row.cost_unit * row.phi_unit**power)
+        value = rounding.nearest(formulas.value(row, power) * row.cost_unit * row.phi_unit**power)
     if gauge is None:
         return value, None
     with _arithmetic(pair, rho) as (row, power):
@@ -122,14 +121,6 @@ def hvp(p: Any, q: Any, space: Any, v: Any, rho: float, normalize: bool, gauge: 
 
 
 def _floats(numbers: list[Any], unit: Any) -> list[float]:
-    return [_float(x * unit) if x else 0.0 for x in numbers]  # 0, though the unit may be beyond a Decimal's range
-
-
-def _float(x: Fraction | Decimal) -> float:
-    """The nearest float64, inf beyond its range."""
-    if isinstance(x, Decimal):
-        return float(x)
-    try:
-        return x.numerator / x.denominator
-    except OverflowError:
-        return math.inf if x > 0 else -math.inf
+    return [
+        rounding.nearest(x * unit) if x else 0.0 for x in numbers
+    ]  # 0, though the unit may be beyond a Decimal's range

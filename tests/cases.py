@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import emdref
 import oracles
+from emdref import casebook
 
 DTYPES = [np.float32, np.float64]
 GAUGES = ["raw", "zero_sum", "scaled", "normalized"]
@@ -105,8 +106,7 @@ def relabelled(tree, number):
 
 
 def softmax(rng, shape, dtype, sigma=2.0):
-    z = np.exp(sigma * rng.standard_normal(shape)).astype(dtype)
-    return z / z.sum(-1, keepdims=True, dtype=dtype)
+    return casebook.normalized(casebook.lognormal(rng, shape, sigma), dtype)
 
 
 def flat_softmax(rng, n, dtype):
@@ -121,59 +121,10 @@ def one_hot_target(rng, n, dtype):
     return softmax(rng, n, dtype), (np.arange(n) == rng.integers(n)).astype(dtype)
 
 
-def block_permuted(rng, n, dtype):
-    """q is p with each block of three bins turned round: flows between blocks of a chain are exactly zero."""
-    p = softmax(rng, n, dtype, 4.0)
-    return p, p[turned_blocks(n)]
-
-
-def turned_blocks(n, width=3):
-    return np.concatenate([range(a, min(a + width, n))[::-1] for a in range(0, n, width)])
-
-
-def local_moves(rng, n, dtype):
-    """q is p with short dyadic masses moved to the next bin, by a third of the bins."""
-    p = np.ldexp(rng.integers(2**10, 2**16, n).astype(dtype), -20)
-    moved = np.where(rng.random(n) < 1 / 3, np.ldexp(rng.integers(1, 2**9, n).astype(dtype), -20), 0).astype(dtype)
-    return p, p - moved + np.roll(moved, 1)
-
-
-def cancelling(rng, n, dtype):
-    """(1, 2**-60, 2**-120, -1, -2**-60, -2**-120) again and again, in places drawn at random."""
-    d = np.zeros(n, dtype)
-    places = rng.permutation(n)[: n // 6 * 6].reshape(6, -1)
-    for where, x in zip(places, [1, 2.0**-60, 2.0**-120], strict=False):
-        d[where] = x
-    for where, x in zip(places[3:], [1, 2.0**-60, 2.0**-120], strict=True):
-        d[where] = -x
-    return np.maximum(d, 0), np.maximum(-d, 0)
-
-
-def near_overflow(rng, n, dtype):
-    """Totals just within the range."""
-    p = softmax(rng, n, dtype) * (np.finfo(dtype).max / dtype(2))
-    return p, rng.permutation(p)
-
-
-def spread(rng, n, dtype):
-    """Powers of 2**-20 from 1 to 2**-120, p and q the same ones in another order."""
-    x = np.ldexp(1.0, -20 * rng.integers(0, 7, n)).astype(dtype)
-    return x, rng.permutation(x)
-
-
 def one_ulp(rng, n, dtype):
+    """Every entry off by one, up and down in turn: unlike casebook's, the totals differ."""
     p = softmax(rng, n, dtype)
     return p, np.nextafter(p, dtype(0), where=np.arange(n) % 2 == 0, out=np.nextafter(p, dtype(1)))
-
-
-def integers(rng, n, dtype):
-    x = rng.integers(0, 4, n).astype(dtype) + (np.arange(n) == 0)
-    return x.astype(dtype), rng.permutation(x).astype(dtype)
-
-
-def subnormals(rng, n, dtype):
-    p, q = integers(rng, n, dtype)
-    return p * np.finfo(dtype).smallest_subnormal, q * np.finfo(dtype).smallest_subnormal
 
 
 FAMILIES = {
@@ -182,16 +133,16 @@ FAMILIES = {
         flat_softmax,
         peaked_softmax,
         one_hot_target,
-        block_permuted,
-        local_moves,
-        cancelling,
-        spread,
+        casebook.block_permuted,
+        casebook.local_moves,
+        casebook.cancelling,
+        casebook.spread,
         one_ulp,
-        integers,
-        subnormals,
+        casebook.integers,
+        casebook.subnormals,
     )
 }
-HOSTILE = {**FAMILIES, "near_overflow": near_overflow}  # powers of near_overflow leave the range
+HOSTILE = {**FAMILIES, "near_overflow": casebook.near_overflow}  # powers of near_overflow leave the range
 
 
 def histograms(family, n, dtype, seed=0):

@@ -11,6 +11,7 @@ import cases
 import emdref
 import oracles
 from cases import DTYPES, FAMILIES, GAUGES, SPACES, assert_within, assert_within_ulps, eps
+from emdref import casebook
 from emdref.kernels import threads
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -145,7 +146,7 @@ def test_plain_float64_sums_fail_on_them(difference):
 @pytest.mark.parametrize("sigma", [1, 4, 8])
 def test_flows_between_permuted_blocks_are_exactly_zero(sigma, dtype):
     p = cases.softmax(np.random.default_rng(sigma), (20, 300), dtype, sigma)
-    got = emdref.flow(p, p[:, cases.turned_blocks(300)], emdref.Chain(300))
+    got = emdref.flow(p, p[:, casebook.turned_blocks(300)], emdref.Chain(300))
     assert not got[:, 2::3].any()
 
 

@@ -1,0 +1,177 @@
+"""Graded pairs of histograms, from whole numbers to what breaks plain arithmetic, the same ones on every machine.
+
+The two totals of a pair are equal exactly, so that it does not matter where a program puts a difference.  Pairs are
+made of integers, a table and divisions; no exponential of the C library is involved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from emdref import inputs
+
+Grade = Literal["easy", "ordinary", "hard", "hostile"]
+Pair = tuple[NDArray[Any], NDArray[Any]]
+Rng = np.random.Generator
+_STEPS = 1024  # to an octave
+_OCTAVE = np.round(2.0 ** (np.arange(_STEPS) / _STEPS) * 2**22) / 2**22  # few bits: a last bit of pow does not count
+
+
+class Family(NamedTuple):
+    """One kind of pair: how hard it is, and how to draw one of n bins."""
+
+    grade: Grade
+    draw: Callable[[Rng, int, Any], Pair]
+
+
+def lognormal(rng: Rng, shape: Any, sigma: float) -> NDArray[np.float64]:
+    """exp(sigma z) for standard normal z, in steps of 2**(1/1024)."""
+    steps = np.rint(_STEPS * sigma / np.log(2) * rng.standard_normal(shape)).astype(np.int64)
+    return np.ldexp(_OCTAVE[steps % _STEPS], steps // _STEPS)
+
+
+def normalized(weights: NDArray[np.float64], dtype: Any) -> NDArray[Any]:
+    """Rows divided by their totals, as a softmax layer returns them in that dtype."""
+    weights = weights.astype(dtype)
+    total = np.cumsum(weights, axis=-1, dtype=np.float64)[..., -1:]  # one by one: in the same order everywhere
+    return weights / total.astype(dtype)
+
+
+def softmax(rng: Rng, n: int, dtype: Any, sigma: float = 2.0) -> Pair:
+    """A softmax of logits with spread sigma, and the same masses in another order."""
+    p = normalized(lognormal(rng, n, sigma), dtype)
+    return p, rng.permutation(p)
+
+
+def peaked(rng: Rng, n: int, dtype: Any) -> Pair:
+    """The same with spread 8: a few bins hold most of the mass."""
+    return softmax(rng, n, dtype, 8.0)
+
+
+def one_hot(rng: Rng, n: int, dtype: Any) -> Pair:
+    """A softmax against one bin that holds its total; what rounding leaves of that is in the bins that follow."""
+    p = normalized(lognormal(rng, n, 2.0), dtype)
+    q, k, left = np.zeros_like(p), int(rng.integers(n)), sum(map(Fraction, p.tolist()))
+    while left and not q.all():
+        part = dtype(float(left))
+        part = part if Fraction(float(part)) <= left else np.nextafter(part, dtype(0))
+        q[k % n] += part
+        left -= Fraction(float(part))
+        k += 1
+    return (p, q) if not left else (p, rng.permutation(p))
+
+
+def integers(rng: Rng, n: int, dtype: Any) -> Pair:
+    """Whole numbers from 0 to 4."""
+    x = (rng.integers(0, 4, n) + (np.arange(n) == 0)).astype(dtype)
+    return x, rng.permutation(x)
+
+
+def local_moves(rng: Rng, n: int, dtype: Any) -> Pair:
+    """q is p with short dyadic masses moved to the next bin, by a third of the bins."""
+    p = np.ldexp(rng.integers(2**10, 2**16, n).astype(dtype), -20)
+    moved = np.where(rng.random(n) < 1 / 3, np.ldexp(rng.integers(1, 2**9, n).astype(dtype), -20), 0).astype(dtype)
+    return p, p - moved + np.roll(moved, 1)
+
+
+def turned_blocks(n: int, width: int = 3) -> NDArray[np.int64]:
+    """An order of n bins that turns each block of `width` round."""
+    return np.concatenate([range(a, min(a + width, n))[::-1] for a in range(0, n, width)])
+
+
+def block_permuted(rng: Rng, n: int, dtype: Any) -> Pair:
+    """q is p with each block of three bins turned round: flows between blocks of a chain are exactly zero."""
+    p = normalized(lognormal(rng, n, 4.0), dtype)
+    return p, p[turned_blocks(n)]
+
+
+def one_ulp(rng: Rng, n: int, dtype: Any) -> Pair:
+    """q is p but for one ulp, which goes from one bin to another of the same binade, wherever two can be paired."""
+    p = normalized(lognormal(rng, n, 2.0), dtype)
+    q, one = p.copy(), dtype(1)
+    order = np.argsort(p, kind="stable")
+    for i, j in zip(order[::2], order[1::2], strict=False):
+        up, down = np.nextafter(p[i], one), np.nextafter(p[j], dtype(0))
+        if up - p[i] == p[j] - down:
+            q[i], q[j] = up, down
+    return p, q
+
+
+def spread(rng: Rng, n: int, dtype: Any) -> Pair:
+    """Powers of 2**-20 from 1 to 2**-120, p and q the same ones in another order."""
+    x = np.ldexp(1.0, -20 * rng.integers(0, 7, n)).astype(dtype)
+    return x, rng.permutation(x)
+
+
+def cancelling(rng: Rng, n: int, dtype: Any) -> Pair:
+    """(1, 2**-60, 2**-120, -1, -2**-60, -2**-120) again and again, in places drawn at random (n >= 6)."""
+    d = np.zeros(n, dtype)
+    places = rng.permutation(n)[: n // 6 * 6].reshape(6, -1)
+    for where, x in zip(places, [1, 2.0**-60, 2.0**-120, -1, -(2.0**-60), -(2.0**-120)], strict=True):
+        d[where] = x
+    return np.maximum(d, 0), np.maximum(-d, 0)
+
+
+def subnormals(rng: Rng, n: int, dtype: Any) -> Pair:
+    """Whole multiples of the smallest subnormal number."""
+    p, q = integers(rng, n, dtype)
+    return p * np.finfo(dtype).smallest_subnormal, q * np.finfo(dtype).smallest_subnormal
+
+
+def near_overflow(rng: Rng, n: int, dtype: Any) -> Pair:
+    """Totals of half the dtype's largest number."""
+    p = normalized(lognormal(rng, n, 2.0), dtype) * (np.finfo(dtype).max / dtype(2))
+    return p, rng.permutation(p)
+
+
+FAMILIES: dict[str, Family] = {
+    draw.__name__: Family(grade, draw)
+    for grade, draws in {
+        "easy": (integers, local_moves),
+        "ordinary": (softmax, peaked, one_hot),
+        "hard": (block_permuted, one_ulp, spread),
+        "hostile": (cancelling, subnormals, near_overflow),
+    }.items()
+    for draw in draws
+}
+
+
+def pair(family: str, n: int, dtype: DTypeLike = np.float64, seed: int = 0) -> Pair:
+    """A pair of histograms of n bins from one of the families.
+
+    Parameters
+    ----------
+    family : str
+        ``integers``, ``local_moves`` (easy); ``softmax``, ``peaked``, ``one_hot`` (ordinary); ``block_permuted``,
+        ``one_ulp``, ``spread`` (hard); ``cancelling``, ``subnormals``, ``near_overflow`` (hostile).
+    n : int >= 1
+    dtype : float32 or float64
+    seed : int >= 0
+
+    Returns
+    -------
+    p, q : (n,) arrays of `dtype`
+        Of exactly equal totals.  Both are zero where a family needs more bins (``cancelling``: six).
+
+    Raises
+    ------
+    TypeError, ValueError
+        An unknown family, n < 1, another dtype, a negative seed.
+
+    Examples
+    --------
+    >>> import emdref
+    >>> emdref.casebook.pair("integers", 5)
+    (array([3., 1., 3., 2., 1.]), array([3., 1., 2., 1., 3.]))
+    """
+    if family not in FAMILIES:
+        raise ValueError(f"family={family!r} is not one of {', '.join(FAMILIES)}")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed={seed!r} must be an integer >= 0")
+    size = inputs.count(n, "n")
+    return FAMILIES[family].draw(np.random.default_rng([seed, size]), size, inputs.float_dtype(dtype).type)
