@@ -7,8 +7,10 @@ frameworks run it.  Papers: arXiv 1611.07573 and its ICML 2016 workshop precurso
 from emdref import casebook, exact, fallback, losses, normalize
 from emdref._version import __version__ as __version__
 from emdref.certificate import Certificate, certify
+from emdref.check import check
 from emdref.emd import emd, emd_grad, emd_value_and_grad, flow
 from emdref.hessian import emd_hess, emd_hvp
+from emdref.report import Report
 from emdref.sinkhorn import SinkhornResult, sinkhorn
 from emdref.spaces import Chain, Tree
 from emdref.wordnet import wordnet_tree
@@ -16,10 +18,12 @@ from emdref.wordnet import wordnet_tree
 __all__ = [
     "Certificate",
     "Chain",
+    "Report",
     "SinkhornResult",
     "Tree",
     "casebook",
     "certify",
+    "check",
     "emd",
     "emd_grad",
     "emd_hess",

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -80,15 +81,23 @@ def _arithmetic(row: formulas.Row, rho: float, *, scaled: bool = True) -> Iterat
         yield row.decimal(scaled=scaled), Decimal(rho)
 
 
-def emd(p: Any, q: Any, space: Any, rho: float, normalize: bool, gauge: str | None) -> tuple[float, list[float] | None]:
-    """Value, and gradient in that gauge (None for none), rounded to float64, inf beyond its range."""
+def numbers(
+    p: Any, q: Any, space: Any, rho: float, normalize: bool, gauge: str | None
+) -> tuple[Fraction | Decimal, list[Any] | None]:
+    """Value, and gradient in that gauge (None for none): rationals, or decimals of 50 digits."""
     pair = formulas.Row(p, q, space, normalize)
     with _arithmetic(pair, rho, scaled=False) as (row, power):
-        value = rounding.nearest(formulas.value(row, power) * row.cost_unit * row.phi_unit**power)
+        value = formulas.value(row, power) * row.cost_unit * row.phi_unit**power
     if gauge is None:
         return value, None
     with _arithmetic(pair, rho) as (row, power):
-        return value, _floats(*formulas.gradient(row, power, gauge))
+        return value, _times(*formulas.gradient(row, power, gauge))
+
+
+def emd(p: Any, q: Any, space: Any, rho: float, normalize: bool, gauge: str | None) -> tuple[float, list[float] | None]:
+    """The same rounded to float64, inf beyond its range."""
+    value, grad = numbers(p, q, space, rho, normalize, gauge)
+    return rounding.nearest(value), None if grad is None else list(map(rounding.nearest, grad))
 
 
 def flow(p: Any, q: Any, space: Any, normalize: bool) -> list[float]:
@@ -121,6 +130,9 @@ def hvp(p: Any, q: Any, space: Any, v: Any, rho: float, normalize: bool, gauge: 
 
 
 def _floats(numbers: list[Any], unit: Any) -> list[float]:
-    return [
-        rounding.nearest(x * unit) if x else 0.0 for x in numbers
-    ]  # 0, though the unit may be beyond a Decimal's range
+    return list(map(rounding.nearest, _times(numbers, unit)))
+
+
+def _times(numbers: list[Any], unit: Any) -> list[Any]:
+    """Zeros stay zeros, though the unit may be beyond a Decimal's range."""
+    return [x * unit if x else Fraction(0) for x in numbers]

@@ -1,10 +1,13 @@
-"""From rationals and decimals to the float64 nearest to them, below them, above them."""
+"""From rationals and decimals to the floats around them: nearest, below, above, and how far those are apart."""
 
 from __future__ import annotations
 
 import math
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
+
+import numpy as np
 
 
 def nearest(x: Fraction | Decimal | int) -> float:
@@ -27,3 +30,12 @@ def up(x: Fraction | Decimal | int) -> float:
     """The least float64 >= x."""
     y = nearest(x)
     return math.nextafter(y, math.inf) if y < x else y
+
+
+def ulp(x: Fraction, dtype: Any) -> Fraction:
+    """The distance between the floats of that dtype around x, of the largest ones beyond the range."""
+    info, x = np.finfo(dtype), abs(x)
+    least, most = int(info.minexp), int(info.maxexp) - 1
+    exponent = x.numerator.bit_length() - x.denominator.bit_length() if x else least
+    exponent -= x < Fraction(2) ** exponent
+    return Fraction(2) ** (min(max(exponent, least), most) - int(info.nmant))

@@ -146,7 +146,7 @@ def test_plain_float64_sums_fail_on_them(difference):
 @pytest.mark.parametrize("sigma", [1, 4, 8])
 def test_flows_between_permuted_blocks_are_exactly_zero(sigma, dtype):
     p = cases.softmax(np.random.default_rng(sigma), (20, 300), dtype, sigma)
-    got = emdref.flow(p, p[:, casebook.turned_blocks(300)], emdref.Chain(300))
+    got = emdref.flow(p, p[:, casebook.rotated_blocks(300)], emdref.Chain(300))
     assert not got[:, 2::3].any()
 
 
