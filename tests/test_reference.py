@@ -124,7 +124,7 @@ def test_a_case_is_well_formed(case):
     assert sizes == {n} and len(case["answers"]["flow_normalized"]) == len(case["parent"])
 
 
-def test_the_spaces_are_as_various_as_the_brief_asks():
+def test_every_kind_of_tree_is_there():
     """Zero costs, inner bins, a bin on the root, unary nodes, roots that are not node 0, bare leaves."""
     trees = [case for case in CASES.values() if case["space"] == "tree"]
     seen = {
@@ -219,7 +219,7 @@ def test_the_checker_finds_a_change_of_shape(folder, key):
 
 
 @pytest.mark.parametrize("spoil", [lambda answers: answers.pop("flow"), lambda answers: answers["flow"].pop()])
-def test_the_checker_misses_what_is_missing(folder, spoil):
+def test_the_checker_finds_what_is_missing(folder, spoil):
     tampered(folder, "easy", lambda case: spoil(case["answers"]))
 
 

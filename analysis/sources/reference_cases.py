@@ -128,7 +128,7 @@ def spaces():
         "small": chain("gaps of 2^-40", [2.0**-40] * 5),
         "ellyvan": tree("the tree of Fig. 1 of arXiv 1611.07573, rooted at a pair", [-1, 0, 0, 0, 1, 1], unit[:6]),
         "middle": tree(
-            "the tree of that Fig. 1, rooted in the middle of its inner edge", MIDDLE, [0.0, 0.5, 0.5, *unit[:4]]
+            "the tree of Fig. 1 of arXiv 1611.07573, rooted amid its inner edge", MIDDLE, [0.0, 0.5, 0.5, *unit[:4]]
         ),
         "star": tree("a star", [-1] + 6 * [0]),
         "path": tree("a path with a bin at every second node, in shuffled order", [*range(-1, 10)], bins=PATH_BINS),
