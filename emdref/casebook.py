@@ -43,9 +43,12 @@ def normalized(weights: NDArray[np.float64], dtype: Any) -> NDArray[Any]:
 
 
 def softmax(rng: Rng, n: int, dtype: Any, sigma: float = 2.0) -> Pair:
-    """A softmax of logits with spread sigma, and the same masses in another order."""
+    """A softmax of logits with spread sigma, and the same masses moved on by some bins, cyclically.
+
+    A permutation would now and then keep the first or last bins together, and make a flow of exactly 0.
+    """
     p = normalized(lognormal(rng, n, sigma), dtype)
-    return p, rng.permutation(p)
+    return p, np.roll(p, int(rng.integers(1, max(n, 2))))
 
 
 def peaked(rng: Rng, n: int, dtype: Any) -> Pair:

@@ -206,7 +206,7 @@ def _gradient_errors(got: NDArray[Any], where: tuple, report: Report, dtype: Any
     right = [Fraction(x) for x in right]
     unit = max(abs(Fraction(x)) for x in raw) * scale
     worst = max(_ulps(x, y, dtype, unit) for x, y in zip(got, right, strict=True))
-    return worst, *_wrong_order(got, right, 32 * unit * Fraction(float(np.finfo(dtype).eps)))
+    return worst, *_wrong_order(got, right, 32 * ulp(unit, dtype))
 
 
 def _wrong_order(got: NDArray[Any], right: Sequence[Fraction], slack: Fraction) -> tuple[int, int]:
@@ -279,7 +279,7 @@ def _totals_finding(report: Report) -> Finding:
 def _value_finding(report: Report) -> Finding:
     fit = report.value_fit
     if fit is None:
-        return Finding(False, "no formula that is known here")
+        return Finding(False if report.space.diameter else None, "no formula that is known here")
     asked = fit.formula == _power("sum of M |phi|", report.rho) and not fit.variant
     where = f"; rho {'to ' if fit.rho_applied == 'distances' else ''}{fit.rho_applied}" if fit.rho_applied else ""
     return Finding(asked and fit.factor == 1, _factor(fit.factor, report) + str(report.formula) + where)
@@ -288,7 +288,7 @@ def _value_finding(report: Report) -> Finding:
 def _gradient_finding(report: Report) -> Finding:
     fit = report.gradient_fit
     if fit is None:
-        return Finding(None if report.space.n_bins < 2 else False, "of no formula that is known here")
+        return Finding(False if report.space.diameter else None, "of no formula that is known here")
     right = fit.formula == _power("sum of M |phi|", report.rho) and fit.factor == 1
     right &= fit.gauge == report.asked_gauge if report.asked_gauge else fit.gauge in gauges.CODES
     asked = f"; {report.asked_gauge} was asked for" if report.asked_gauge not in (None, fit.gauge) else ""

@@ -274,7 +274,7 @@ def _gradients(exponents: list[float]) -> Iterator[tuple[str, Callable[[Array, A
             outside = f"(sum of M |phi|)^{e:g}"
             yield outside, lambda p, q, s, e=e: e * _emd(p, q, s, 1.0) ** (e - 1) * _raw(p, q, s, 1.0)
             root = f"(sum of M |phi|^{e:g})^(1/{e:g})"
-            yield root, lambda p, q, s, e=e: _emd(p, q, s, e) ** (1 / e - 1) / e * _raw(p, q, s, e)
+            yield root, lambda p, q, s, e=e: _root_grad(p, q, s, e)
 
 
 def _emd(p: Array, q: Array, space: Space, rho: float) -> float:
@@ -285,6 +285,11 @@ def _emd(p: Array, q: Array, space: Space, rho: float) -> float:
 
 def _raw(p: Array, q: Array, space: Space, rho: float) -> NDArray[np.float64]:
     return emd_grad(p.astype(float), q.astype(float), space, rho, gauge="raw", mass="ignore")
+
+
+def _root_grad(p: Array, q: Array, space: Space, rho: float) -> NDArray[np.float64]:
+    value = _emd(p, q, space, rho)
+    return (value ** (1 / rho - 1) / rho if value else 0.0) * _raw(p, q, space, rho)
 
 
 def _transport(p: Array, q: Array, space: Space, power: float) -> float:
