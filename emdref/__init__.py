@@ -12,6 +12,7 @@ from emdref.emd import emd, emd_grad, emd_value_and_grad, flow
 from emdref.hessian import emd_hess, emd_hvp
 from emdref.report import Report
 from emdref.sinkhorn import SinkhornResult, sinkhorn
+from emdref.sinkhorn_certificate import SinkhornCertificate, certify_sinkhorn
 from emdref.spaces import Chain, Tree
 from emdref.wordnet import wordnet_tree
 
@@ -19,10 +20,12 @@ __all__ = [
     "Certificate",
     "Chain",
     "Report",
+    "SinkhornCertificate",
     "SinkhornResult",
     "Tree",
     "casebook",
     "certify",
+    "certify_sinkhorn",
     "check",
     "emd",
     "emd_grad",

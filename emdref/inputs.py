@@ -64,12 +64,12 @@ def _real(value, name, holds, rule):
     return number
 
 
-def count(value: object, name: str) -> int:
-    """An integer >= 1."""
+def count(value: object, name: str, least: int = 1) -> int:
+    """An integer >= `least`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
-    if value < 1:
-        raise ValueError(f"{name} = {value} must be >= 1")
+    if value < least:
+        raise ValueError(f"{name} = {value} must be >= {least}")
     return int(value)
 
 

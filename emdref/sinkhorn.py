@@ -186,14 +186,30 @@ def sinkhorn(
     where = space_or_cost if isinstance(space_or_cost, Space) else _matrix(space_or_cost)
     rows = _rows(p, q, where, dtype)
     lam = _lambda(lam, rows.p.dtype)
+    results = iterate(rows, where, lam, switches, kernel, domain, tol, init, max_iter, stops)
+    result = results[max_iter]
+    _report(result, rows.shape, tol)
+    return replace(result, checkpoints={k: results[k] for k in stops})
+
+
+def iterate(
+    rows: Batch,
+    where: Any,
+    lam: Any,
+    switches: Variant,
+    kernel: str,
+    domain: str,
+    tol: Any,
+    init: Any,
+    max_iter: int,
+    stops: tuple[int, ...] = (),
+) -> dict[int, SinkhornResult]:
+    """Results of checked rows after `max_iter` iterations and after each of `stops`, by iteration."""
     plan = _plan(where, kernel, domain, rows.p.dtype.type, lam, switches.shift)
     with np.errstate(all="ignore"):
         run = _Run(rows, plan, switches, lam, _tolerance(tol, rows, plan, float(lam), where))
         run.start(_initial(init, rows, switches))
-        results = run.go(max_iter, stops)
-    result = results[max_iter]
-    _report(result, rows.shape, tol)
-    return replace(result, checkpoints={k: results[k] for k in stops})
+        return run.go(max_iter, stops)
 
 
 def _variant(name: object) -> Variant:
