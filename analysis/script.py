@@ -123,6 +123,7 @@ def _compute(cells: list[Cell], jobs: int, bar: tqdm) -> Iterable[dict[str, Any]
     pool = ThreadPoolExecutor(jobs)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "[0-9]+ of [0-9]+ rows", RuntimeWarning)  # failures are studied: see status
+        warnings.filterwarnings("ignore", "[0-9]+ entries of the", RuntimeWarning)  # so is what leaves the range
         futures = {pool.submit(alone, cells[i]): i for i in order}
         try:
             for future in as_completed(futures):

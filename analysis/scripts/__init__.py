@@ -1,3 +1,3 @@
 """One module a figure."""
 
-NAMES = ("figure1_ellyvan", "figure3_stability", "figure3_spaces", "figure5_gradients", "slides")
+NAMES = ("figure1_ellyvan", "figure3_stability", "figure3_spaces", "figure5_gradients", "slides", "accuracy")
