@@ -1,7 +1,7 @@
 """A ratchet: the largest errors ever committed, per function, space, dtype and family, may only fall.
 
-``PYTHONPATH=. python tests/test_accuracy.py`` lowers tests/accuracy_ratchet.csv to what figures/accuracy.csv has reached; nothing
-raises it.
+``PYTHONPATH=. python tests/test_accuracy.py`` lowers tests/accuracy_ratchet.csv to what figures/accuracy.csv has
+reached; nothing raises it.
 """
 
 from pathlib import Path

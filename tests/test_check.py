@@ -562,3 +562,28 @@ def test_bad_input(arguments, options, error, message):
 def test_bad_families(arguments, error, message):
     with pytest.raises(error, match=message):
         casebook.pair(*arguments)
+
+
+# --- the page of findings ---------------------------------------------------------------------------------------------
+
+
+def test_the_committed_page_has_a_row_for_every_candidate(tmp_path):
+    from analysis.sources import third_party
+
+    page = (third_party.Path(third_party.__file__).parents[2] / "docs" / "third-party.md").read_text(encoding="utf-8")
+    candidates = list(third_party.candidates())
+    rows = [line for line in page.splitlines() if line.startswith("| `") or line.startswith("| NIMA")]
+    assert [line.split(" | ")[0].strip("| ") for line in rows] == [candidate[0] for candidate in candidates]
+    assert all(line.count(" | ") == len(third_party.COLUMNS) - 1 for line in rows)
+    assert not any("not installed" in line for line in rows)
+
+
+def test_a_missing_peer_is_a_row_that_says_so():
+    from analysis.sources import third_party
+
+    def missing():
+        raise ImportError
+
+    assert "not installed" in third_party.row("`x.y`", "x", 1, CHAIN, missing)
+    scipy = next(third_party.candidates())
+    assert "normalised silently" in third_party.row(*scipy)

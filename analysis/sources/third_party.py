@@ -27,14 +27,25 @@ function computes, not verdicts: most of these distances are not meant to be EMD
 
 - SciPy, POT and UniFrac accumulate p and q apart; mass that both share drowns what moves.
 - `ot.wasserstein_1d(p=2)` raises distances to the power, not flows: W_2^2 is another number than EMD^2.
-- POT's autograd through sorted quantiles gives, where partial sums of p and q coincide, numbers that are no subgradient:
-  wrong signs of which few should be 0.
+- POT's autograd through sorted quantiles gives numbers that are no subgradient where partial sums of p and q coincide:
+  most of its wrong signs are where the flow is not 0.
 - The NIMA-style loss has a NaN gradient at p = q, the derivative of a square root at 0.
 - `skbio`'s weighted UniFrac cuts masses to whole numbers: of relative abundances below 1 it makes 0, without a word.
 
-| implementation | version | rho | value is | gradient is | p - q first | totals of 3 | p = q | float32 | wrong signs | passed up to |
-|---|---|---|---|---|---|---|---|---|---|---|
 """
+COLUMNS = (
+    "implementation",
+    "version",
+    "rho",
+    "value is",
+    "gradient is",
+    "p - q first",
+    "totals of 3",
+    "p = q",
+    "float32",
+    "wrong signs",
+    "passed up to",
+)
 
 
 def candidates() -> Iterator[tuple[str, str, float, Any, Callable]]:
@@ -120,7 +131,8 @@ def main(argv: list[str] | None = None) -> None:
     """Write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "docs" / "third-party.md")
-    page = HEAD + "\n".join(row(*candidate) for candidate in candidates()) + "\n"
+    head = [" | ".join(("", *COLUMNS, "")).strip(), "|---" * len(COLUMNS) + "|"]
+    page = HEAD + "\n".join([*head, *(row(*candidate) for candidate in candidates())]) + "\n"
     parser.parse_args(argv).out.write_text(page, encoding="utf-8", newline="\n")
 
 
