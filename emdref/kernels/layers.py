@@ -50,10 +50,10 @@ def _softmax(x, p, f, exponent):
     for k in range(x.shape[0]):
         h, l = two_sum(x[k], -top)
         f[0, k], f[1, k], exponent[k] = _exponential(h, l)
-        sh, sl = add2(sh, sl, *scale2(f[0, k], f[1, k], exponent[k]))
+        sh, sl = add2(sh, sl, *scale2(f[0, k], f[1, k], int(exponent[k])))
     for k in range(x.shape[0]):
         f[0, k], f[1, k] = div2(f[0, k], f[1, k], sh, sl)
-        p[0, k], p[1, k] = scale2(f[0, k], f[1, k], exponent[k])
+        p[0, k], p[1, k] = scale2(f[0, k], f[1, k], int(exponent[k]))
 
 
 @row
@@ -102,7 +102,7 @@ def backward(x, g, out, kind):
         mh, ml = dot(p, y)
         for k in range(n):
             h, l = mul2(*add2(y[0, k], y[1, k], -mh, -ml), f[0, k], f[1, k])
-            out[i, k] = math.ldexp(h, exponent[k] + size)
+            out[i, k] = math.ldexp(h, int(exponent[k]) + size)  # plain Python's ldexp refuses NumPy's integers
 
 
 @row
