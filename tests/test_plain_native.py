@@ -1,0 +1,223 @@
+"""Kernels in plain arithmetic, run as plain Python on small spaces, against rationals; distances along a tree."""
+
+import itertools
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import oracles
+import plain
+
+emdref = plain.original()
+pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+
+GRID = [(0, False), (0, True), (1, False), (2, False), (3, True)]  # gauge, normalize
+
+
+def batch(space, dtype=np.float64):
+    return *plain.pairs(space.n_bins, dtype), space._layout
+
+
+def emd(space, p, q, rho, normalize, gauge, dtype=np.float64, gradient=True):
+    layout = space._layout
+    value, grad = np.full(len(p), np.nan, dtype), np.full(p.shape if gradient else (0, p.shape[1]), np.nan, dtype)
+    most = space.n_bins - normalize  # above all bins nothing flows once totals are equal
+    shared = (layout.parent, space._cost_between(0, most).astype(dtype), layout.bin_node, dtype(rho), normalize, gauge)
+    emdref.kernels.cpu.emd_native(p, q, value, grad, *shared)
+    return value, grad
+
+
+def unit(p, q, edges, rho, normalize):
+    """max |r|, in which errors of a gradient are counted."""
+    return float(max(map(abs, plain.truth(p, q, edges, rho, "raw", normalize)[1])))
+
+
+def check_emd(space, edges, rho, dtype, tolerance):
+    p, q, _ = batch(space, dtype)
+    for gauge, normalize in GRID:
+        value, grad = emd(space, p, q, rho, normalize, gauge, dtype)
+        for i in range(len(p)):
+            exact = plain.truth(p[i], q[i], edges, rho, plain.GAUGES[gauge], normalize)
+            scale = {"scaled": len(p[i]), "normalized": 1 / p[i].sum()}.get(plain.GAUGES[gauge], 1)
+            assert abs(float(value[i]) - float(exact[0])) <= tolerance * float(exact[0])
+            bound = tolerance * float(scale) * unit(p[i], q[i], edges, rho, normalize)
+            assert plain.close(grad[i], exact[1], bound), (rho, gauge, normalize, i)
+
+
+@pytest.mark.parametrize("rho", plain.RHOS)
+def test_value_and_gradient(rho):
+    for space, edges in list(plain.spaces(emdref))[:: 1 if rho in (1, 2) else 2]:
+        check_emd(space, edges, rho, np.float64, 1e-12)
+
+
+def test_value_and_gradient_in_float32():
+    space, edges = list(plain.spaces(emdref))[1]
+    for rho in (1, 2, 2.5):
+        check_emd(space, edges, rho, np.float32, 1e-4)
+
+
+def test_no_gradient_unless_asked():
+    space, _ = next(plain.spaces(emdref))
+    p, q, _ = batch(space)
+    value, _ = emd(space, p, q, 2, False, 0, gradient=False)
+    assert np.array_equal(value, emd(space, p, q, 2, False, 0)[0])
+
+
+def test_flow():
+    for space, edges in plain.spaces(emdref):
+        p, q, layout = batch(space)
+        for normalize in (False, True):
+            phi = np.full((len(p), space.n_nodes), np.nan)
+            emdref.kernels.cpu.flow_native(p, q, phi, layout.parent, layout.bin_node, normalize)
+            for i in range(len(p)):
+                a, b = plain.exactly(p[i]), plain.exactly(q[i])
+                if normalize:
+                    a, b = oracles.normalized(a), oracles.normalized(b)
+                exact = oracles.flow(a, b, edges)
+                got = dict(zip(layout.order.tolist(), phi[i].tolist(), strict=True))
+                assert all(abs(got[e] - exact[e]) <= 1e-14 * sum(a) for e in exact)
+
+
+def test_subtraction_comes_first():
+    """cumsum(p) - cumsum(q) loses the 2**-60."""
+    p, q = np.array([[1.0, 2.0**-60, 0.5]]), np.array([[1.0, 0.0, 0.5 + 2.0**-53]])
+    value, _ = emd(emdref.Chain(3), p, q, 1, False, 0)
+    assert value[0] == 2.0**-60
+    p32, q32 = np.array([[1, 2**-30, 0]], np.float32), np.array([[1, 0, 2**-30]], np.float32)
+    value, _ = emd(emdref.Chain(3), p32, q32, 1, False, 0, np.float32)
+    assert value[0] == 2.0**-30 and value.dtype == np.float32
+
+
+def test_what_costs_nothing_counts_nothing():
+    """Also where its power overflows."""
+    space = emdref.Chain(gaps=[0, 1])
+    value, grad = emd(space, np.array([[1e200, 0, 1]]), np.array([[0, 1e200, 1]]), 2, False, 0)
+    assert value[0] == 0 and not grad.any()
+
+
+# --- second derivatives -----------------------------------------------------------------------------------------------
+
+
+def second(space, p, q, rho, normalize, gauge, v=None, dtype=np.float64):
+    layout, n = space._layout, space.n_bins
+    infinite = np.full(len(p), -1)
+    shared = (layout.parent, layout.cost.astype(dtype), layout.bin_node, dtype(rho), normalize, gauge)
+    out = np.full((len(p), n, n) if v is None else (len(p), n), np.nan, dtype)
+    if v is None:
+        emdref.kernels.cpu.hess_native(p, q, out, infinite, *shared)
+    else:
+        emdref.kernels.cpu.hvp_native(p, q, v, out, infinite, *shared)
+    return out, infinite
+
+
+def smooth(space, edges, rho):
+    """Pairs without a flow of 0 where the second derivative is infinite there."""
+    p, q, _ = batch(space)
+    if 1 < rho < 2:
+        fine = [all(oracles.flow(*map(plain.exactly, pq), edges).values()) for pq in zip(p, q, strict=True)]
+        normalized = [
+            all(oracles.flow(*(oracles.normalized(plain.exactly(x)) for x in pq), edges).values())
+            for pq in zip(p, q, strict=True)
+        ]
+        keep = np.array(fine) & np.array(normalized)
+        p, q = p[keep], q[keep]
+    return p, q
+
+
+def exact_hess(p, q, edges, rho, gauge, normalize):
+    a, b = plain.exactly(p), plain.exactly(q)
+    if normalize:
+        a, b = oracles.normalized(a), oracles.normalized(b)
+    raw = oracles.raw_grad if rho == int(rho) else oracles.raw_grad_real
+    r = raw(a, b, edges, rho)
+    h = oracles.raw_hess(a, b, edges, rho)
+    return oracles.gauged_hess(h, r, plain.exactly(p), gauge), float(max(map(max, h)) + 2 * max(map(abs, r)))
+
+
+HESSIANS = [(1, 3), (2, 0), (2, 1), (2, 3), (3, 2), (3, 3), (1.5, 1), (2.5, 3), (2.5, 0)]  # rho, gauge
+
+
+@pytest.mark.parametrize(("rho", "gauge"), HESSIANS)
+def test_hessian_and_product(rho, gauge):
+    for space, edges in list(plain.spaces(emdref))[:: 1 if (rho, gauge) == (2, 1) else 2]:
+        p, q = smooth(space, edges, rho)
+        p, q = p[:3], q[:3]
+        v = np.arange(p.size).reshape(p.shape) % 5 - 2.0
+        normalize = gauge == 3
+        matrix, edge = second(space, p, q, rho, normalize, gauge)
+        product, again = second(space, p, q, rho, normalize, gauge, v)
+        assert not edge.any() and not again.any()
+        for i in range(len(p)):
+            exact, scale = exact_hess(p[i], q[i], edges, rho, plain.GAUGES[gauge], normalize)
+            scale *= {2: len(p[i]) ** 2, 3: p[i].sum() ** -2}.get(gauge, 1)
+            assert plain.close(matrix[i].ravel(), itertools.chain(*exact), 1e-12 * scale)
+            times = [sum(x * Fraction(y) for x, y in zip(row, v[i], strict=True)) for row in exact]
+            assert plain.close(product[i], times, 1e-12 * scale * np.abs(v[i]).sum())
+
+
+def test_an_infinite_curvature_is_named():
+    """The first edge in the kernels' order that costs something, whatever else is 0; rho = 1 and 2 have none."""
+    space = emdref.Chain(gaps=[1, 0, 1, 1])  # nodes from the root: bins 4, 3, 2, 1, 0
+    p, q = np.array([[1, 0, 0.5, 0, 1.0]]), np.array([[1.0, 0, 0, 0.5, 1]])
+    v = np.ones_like(p)
+    for rho, edge in ((1.5, 1), (1, 0), (2, 0), (1.999, 1), (3, 0)):
+        assert second(space, p, q, rho, False, 1)[1][0] == edge
+        assert second(space, p, q, rho, False, 1, v)[1][0] == edge
+    p = np.array([[1, 0, 0.5, 0.25, 1.0]])  # only bin 0's edge and the free one after bin 1 are still
+    assert second(space, p, q, 1.5, False, 1)[1][0] == 4
+    assert second(emdref.Chain(gaps=[0, 1, 1, 1]), p, np.array([[1.0, 0.1, 0, 0.5, 1]]), 1.5, False, 1)[1][0] == 0
+
+
+def test_a_curvature_beyond_the_range_on_a_free_edge_counts_nothing():
+    space = emdref.Chain(gaps=[0, 1])
+    p, q = np.array([[1e200, 2, 1]]), np.array([[1e190, 1, 1e200]])
+    assert np.isfinite(second(emdref.Chain(gaps=[0, 0]), p, q, 4, False, 0)[0]).all()
+    assert np.isfinite(second(space, p[:, ::-1] * 0 + 1, q * 0 + 2, 4, False, 0)[0]).all()
+
+
+def test_curvature_keeps_float32():
+    space, edges = list(plain.spaces(emdref))[1]
+    p, q = plain.pairs(space.n_bins, np.float32)
+    matrix, _ = second(space, p, q, 3, False, 1, dtype=np.float32)
+    exact, scale = exact_hess(p[0], q[0], edges, 3, "zero_sum", False)
+    assert matrix.dtype == np.float32 and plain.close(matrix[0].ravel(), itertools.chain(*exact), 1e-5 * scale)
+
+
+# --- distances --------------------------------------------------------------------------------------------------------
+
+
+def walked(parent, cost, start):
+    """Costs from a node to each of its ancestors."""
+    reach, v = {start: 0.0}, start
+    while parent[v] != -1:
+        reach[parent[v]] = reach[v] + cost[v]
+        v = parent[v]
+    return reach
+
+
+@pytest.mark.parametrize("shape", plain.SHAPES)
+def test_distances(shape):
+    """By the lowest common ancestor, in costs whose sums are exact."""
+    parent, cost, bins = plain.SHAPES[shape]
+    cost = np.round(np.array(cost) * 16) / 16
+    space = emdref.Tree(parent, cost, bins)
+    layout, n = space._layout, len(parent)
+    ups = [walked(parent, cost, v) for v in range(n)]
+    exact = np.array([[min(a[x] + b[x] for x in a.keys() & b.keys()) for b in ups] for a in ups])
+    out = np.full((len(bins), len(bins)), np.nan)
+    emdref.kernels.metric.distances_between(layout.bin_node, layout.parent, layout.cost, out)
+    assert np.array_equal(out, exact[np.ix_(bins, bins)])
+    for v in range(n):
+        row = np.full(n, np.nan)
+        emdref.kernels.metric.distances(v, layout.parent, layout.cost, row)
+        assert np.array_equal(row, exact[np.ix_([layout.order[v]], layout.order)][0])
+
+
+def test_bins_below():
+    for parent, cost, bins in plain.SHAPES.values():
+        layout = emdref.Tree(parent, cost, bins)._layout
+        count = np.full(len(parent), -7)
+        emdref.kernels.metric.bins_below(layout.bin_node, layout.parent, count)
+        exact = oracles.below(parent, bins)
+        assert count.tolist() == [len(exact[v]) for v in layout.order]
