@@ -1,0 +1,328 @@
+"""Tests of the tests: seeded faults in the source, each of which the checks that the suite relies on must find.
+
+A mutant is the package as plain Python with one named edit.  A check is a test of the plain kernels; it passes on the
+unedited code and fails on the mutant.  An edit whose old text is not in the source exactly once is an error.
+"""
+
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+import plain
+import test_plain_entropic
+import test_plain_exact
+import test_plain_floats
+import test_plain_hessian
+import test_plain_layers
+import test_plain_native
+import test_plain_twolimb
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """An edit, and the test that must notice."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+    module: object
+    check: str
+    arguments: tuple = ()
+
+
+NATIVE, TWOLIMB, HESSIAN, EXACT = test_plain_native, test_plain_twolimb, test_plain_hessian, test_plain_exact
+
+FLIPPED_SIGNS = [
+    Mutant(
+        "native slope",
+        "kernels/edges.py",
+        "return math.copysign(one, phi)",
+        "return -math.copysign(one, phi)",
+        NATIVE,
+        "test_value_and_gradient",
+        (1,),
+    ),
+    Mutant(
+        "two-limb slope",
+        "kernels/twolimb.py",
+        "add2(rh[v], rl[v], sign * sh, sign * sl)",
+        "add2(rh[v], rl[v], -sign * sh, -sign * sl)",
+        TWOLIMB,
+        "test_value_and_gradient",
+        (2,),
+    ),
+    Mutant(
+        "sign of the second limb alone",
+        "kernels/twolimb.py",
+        "return sign * h[top], sign * l[top],",
+        "return sign * h[top], l[top],",
+        TWOLIMB,
+        "test_units",
+    ),
+    Mutant(
+        "exact slope",
+        "formulas.py",
+        "(1 if f > 0 else -1)",
+        "(-1 if f > 0 else 1)",
+        EXACT,
+        "test_flow_value_and_gradient",
+        (False,),
+    ),
+    Mutant(
+        "rank-one term of the normalized Hessian",
+        "kernels/hessian.py",
+        "(out[k] - shared - g[k] * s)",
+        "(out[k] - shared + g[k] * s)",
+        NATIVE,
+        "test_hessian_and_product",
+        (2, 3),
+    ),
+]
+
+OFF_BY_ONE = [
+    Mutant(
+        "the lift stops two nodes early",
+        "kernels/native.py",
+        "for v in range(t.shape[0] - 1, 0, -1):",
+        "for v in range(t.shape[0] - 1, 2, -1):",
+        NATIVE,
+        "test_value_and_gradient",
+        (2,),
+    ),
+    Mutant(
+        "the last node is not lifted",
+        "kernels/twolimb.py",
+        "for v in range(h.shape[0] - 1, 0, -1):\n        u = parent[v]",
+        "for v in range(h.shape[0] - 2, 0, -1):\n        u = parent[v]",
+        TWOLIMB,
+        "test_flows_of_a_batch",
+    ),
+    Mutant(
+        "the last bin is forgotten",
+        "kernels/twolimb.py",
+        "_clear(h, l, err)\n    for k in range(p.shape[0]):\n        _accumulate(bin_node[k], p[k]",
+        "_clear(h, l, err)\n    for k in range(p.shape[0] - 1):\n        _accumulate(bin_node[k], p[k]",
+        TWOLIMB,
+        "test_flows_of_a_batch",
+    ),
+    Mutant(
+        "the first edge down has no slope",
+        "kernels/native.py",
+        "for v in range(1, phi.shape[0]):",
+        "for v in range(2, phi.shape[0]):",
+        NATIVE,
+        "test_value_and_gradient",
+        (1,),
+    ),
+    Mutant(
+        "a chain's last edge is dropped",
+        "formulas.py",
+        "return list(accumulate(d))[:-1]",
+        "return list(accumulate(d))[:-2]",
+        EXACT,
+        "test_flow_value_and_gradient",
+        (False,),
+    ),
+    Mutant(
+        "siblings are told apart one too late",
+        "kernels/entropic.py",
+        "parent[c] != parent[c - 1]",
+        "parent[c - 1] != parent[c - 2]",
+        test_plain_entropic,
+        "test_cost_is_the_dense_one",
+        ("tree", False),
+    ),
+    Mutant(
+        "the exponent of a power",
+        "kernels/edges.py",
+        "power(phi, rho - one), phi)",
+        "power(phi, rho), phi)",
+        test_plain_floats,
+        "test_power_slope_and_bend",
+        (float,),
+    ),
+]
+
+DROPPED_COMPENSATION = [
+    Mutant(
+        "the second limb is dropped",
+        "kernels/twolimb.py",
+        "    l[v], lost = two_sum(l[v], e)",
+        "    lost = 0.0 * e",
+        TWOLIMB,
+        "test_a_third_limb_is_dropped_and_bounded",
+    ),
+    Mutant(
+        "a child hands on its first limb alone",
+        "kernels/twolimb.py",
+        "        l[u], lost = two_sum(l[u], l[v])\n        err[u] += err[v] + abs(lost)",
+        "        err[u] += err[v]",
+        TWOLIMB,
+        "test_limbs_are_within_their_bound_and_the_bound_is_small",
+        (False,),
+    ),
+    Mutant(
+        "what falls off is not bounded",
+        "kernels/twolimb.py",
+        "    err[v] += abs(lost)\n\n\n@row\ndef _lift",
+        "\n\n@row\ndef _lift",
+        TWOLIMB,
+        "test_every_sign_is_right_in_the_end",
+        ("raise", TWOLIMB.HARD[1]),
+    ),
+    Mutant(
+        "two_sum without its error",
+        "kernels/floats.py",
+        "return s, (a - (s - z)) + (b - z)",
+        "return s, 0.0 * z",
+        TWOLIMB,
+        "test_value_and_gradient",
+        (3,),
+    ),
+    Mutant(
+        "a product without its error",
+        "kernels/floats.py",
+        "return quick_two_sum(p, e + (ah * bl + al * bh))",
+        "return quick_two_sum(p, ah * bl + al * bh)",
+        HESSIAN,
+        "test_hessian_and_product",
+        (3, 2),
+    ),
+    Mutant(
+        "the fallback is never taken",
+        "kernels/cpu.py",
+        "unsafe[i] = not (safe and twolimb.rounds_alone(h, err))",
+        "unsafe[i] = not safe and False",
+        TWOLIMB,
+        "test_every_sign_is_right_in_the_end",
+        ("raise", TWOLIMB.HARD[1]),
+    ),
+    Mutant(
+        "a mean in one limb",
+        "kernels/layers.py",
+        "mul2(*add2(y[0, k], y[1, k], -mh, -ml), f[0, k], f[1, k])",
+        "mul2(y[0, k] - mh, 0.0, f[0, k], f[1, k])",
+        test_plain_layers,
+        "test_layers_and_their_products",
+        ("l1",),
+    ),
+]
+
+CUMULATIVE_SUMS = [
+    Mutant(
+        "cumsum(p) - cumsum(q)",
+        "kernels/native.py",
+        "        phi[bin_node[k]] = p[k] - q[k]\n    lift(parent, phi)",
+        "        phi[bin_node[k]] = p[k]\n    lift(parent, phi)\n    other = phi * 0\n    for k in range(p.shape[0]):\n"
+        "        other[bin_node[k]] = q[k]\n    lift(parent, other)\n    phi -= other",
+        NATIVE,
+        "test_subtraction_comes_first",
+    ),
+    Mutant(
+        "p is summed before q is subtracted, in one limb",
+        "kernels/twolimb.py",
+        "        _accumulate(bin_node[k], p[k], h, l, err)\n        _accumulate(bin_node[k], -q[k], h, l, err)",
+        "        h[bin_node[k]] += p[k] - q[k]",
+        TWOLIMB,
+        "test_flows_of_a_batch",
+    ),
+]
+
+WRONG_GAUGES = [
+    Mutant(
+        "raw for zero_sum",
+        "kernels/cpu.py",
+        "        elif gauge != _RAW:\n            offset = native.mean_at_bins(r, bin_node, n)",
+        "        elif gauge == _RAW:\n            offset = native.mean_at_bins(r, bin_node, n)",
+        NATIVE,
+        "test_value_and_gradient",
+        (2,),
+    ),
+    Mutant(
+        "zero_sum for scaled",
+        "kernels/cpu.py",
+        "    if gauge == _SCALED:\n        return n\n",
+        "",
+        NATIVE,
+        "test_value_and_gradient",
+        (1,),
+    ),
+    Mutant(
+        "two-limb scaled, N once for a Hessian",
+        "kernels/cpu.py",
+        "fh, fl = mul2(*mul2(fh, fl, gh, gl), gh, gl)",
+        "fh, fl = mul2(fh, fl, gh, gl)",
+        HESSIAN,
+        "test_hessian_and_product",
+        (3, 2),
+    ),
+    Mutant(
+        "the mean over nodes, not bins",
+        "kernels/twolimb.py",
+        "    return div2(h, l, float(bin_node.shape[0]), 0.0)",
+        "    return div2(h, l, float(rh.shape[0]), 0.0)",
+        TWOLIMB,
+        "test_value_and_gradient",
+        (1,),
+    ),
+    Mutant(
+        "normalized without 1 / |p|",
+        "kernels/cpu.py",
+        "        return h, l, -mass_exp",
+        "        return 1.0, 0.0, 0",
+        TWOLIMB,
+        "test_value_and_gradient",
+        (1,),
+    ),
+    Mutant(
+        "exact weights of gauge normalized",
+        "formulas.py",
+        'return row.p if gauge == "normalized" else [1] * len(row.p)',
+        "return [1] * len(row.p)",
+        EXACT,
+        "test_flow_value_and_gradient",
+        (False,),
+    ),
+]
+
+MUTANTS = [*FLIPPED_SIGNS, *OFF_BY_ONE, *DROPPED_COMPENSATION, *CUMULATIVE_SUMS, *WRONG_GAUGES]
+
+
+def holds(mutant, library, monkeypatch):
+    """Whether the check passes on a copy of the package."""
+    monkeypatch.setattr(mutant.module, "emdref", library)
+    try:
+        getattr(mutant.module, mutant.check)(*mutant.arguments)
+    except AssertionError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_seeded_fault_is_found(mutant, monkeypatch):
+    assert holds(mutant, plain.original(), monkeypatch)
+    assert not holds(mutant, plain.load({mutant.path: [(mutant.old, mutant.new)]}), monkeypatch)
+
+
+def test_an_edit_that_does_not_apply_is_an_error():
+    with pytest.raises(LookupError, match="0 times, not once"):
+        plain.load({"kernels/native.py": [("no such text", "")]})
+    with pytest.raises(LookupError, match="times, not once"):
+        plain.load({"kernels/native.py": [("for v in", "")]})
+    with pytest.raises(LookupError, match="no module"):
+        plain.load({"kernels/nowhere.py": [("a", "b")]})
+
+
+def test_a_mutant_is_seen_by_nobody_else():
+    import emdref
+
+    changed = plain.load({"kernels/edges.py": [("return phi + phi", "return phi")]})
+    assert sys.modules["emdref"] is emdref and sys.modules["emdref.kernels.edges"] is emdref.kernels.edges
+    libraries = (changed, plain.original(), emdref)
+    assert len({id(library.kernels.edges) for library in libraries}) == 3
+    grads = [x.emd_grad([1.0, 0.0], [0.0, 1.0], x.Chain(2), 2, accuracy="native").tolist() for x in libraries[:2]]
+    assert grads == [[0.5, -0.5], [1, -1]]
