@@ -137,6 +137,21 @@ def test_equal_rows_normalise_to_no_flow_at_all():
     assert one_edge([0.1, 0.3, 0.7], [0.1, 0.3, 0.8], True)[0] != 0
 
 
+def test_equal_rows_normalise_to_no_flow_even_where_totals_lose_something():
+    lost = [1.0, 2.0**-60, 2.0**-120, 3.0]
+    assert one_edge(lost, lost, True) == (0.0, 0.0, 0.0)
+
+
+def test_equal_limbs_of_totals_of_which_one_lost_something():
+    """The ratio of (4 + 2**-60 + 2**-120, 2**-120 dropped) to 4 + 2**-60 is 1 but for what was dropped."""
+    lost, whole = [1.0, 2.0**-60, 2.0**-120, 3.0], [3.0, 2.0**-60, 0.0, 1.0]
+    for p, q in ((lost, whole), (whole, lost)):
+        h, l, err = one_edge(p, q, True)
+        a, b = (oracles.normalized(plain.exactly(x)) for x in (p, q))
+        assert 0 < abs(total(h, l) - sum(a[:3]) + sum(b[:3])) <= Fraction(err)
+        assert err < 2.0**-96
+
+
 def test_normalising_by_a_power_of_two_loses_nothing():
     a, b = [0.1, 0.3, 0.7], [0.6, 1.4, 0.2]
     assert total(*a) * 2 == total(*b)
@@ -174,6 +189,15 @@ def test_masses_below_the_range_of_a_scaled_row_have_a_bound():
         twolimb().flow_normalized(np.array([0, 2.0, 1]), np.array([tiny, 2, 2]), parent, node, h, l, err)
         assert (err[1] > 2.0**-101 * tiny) or not bounded
         assert err[1] >= 2.0**-1073 and err[1] < tiny * 2.0**-90
+
+
+def test_a_product_that_underflows_has_a_bound():
+    """2**-98 of 2**-1042 is nothing, and yet the product may be off by a subnormal or two."""
+    h, l, err = limbs(3)
+    p, q = np.array([0, 2.0, 1]), np.array([2.0**-1040, 2, 2])
+    twolimb().flow_normalized(p, q, np.array([0, 0, 0]), np.array([1, 2, 0]), h, l, err)
+    assert 1.5e-323 <= err[1] <= 6e-323
+    assert 0 <= err[2] < 2.0**-90
 
 
 def test_settle():
@@ -429,6 +453,7 @@ def test_trust():
     assert t(1.0, top, r, 4 * top) and t(TINY, 0.0, r, 0.0)
     assert not t(1.0, top * 1.01, r, 0.0) and not t(1.0, 0.0, r, 4.01 * top)
     assert not t(TINY / 2, 0.0, r, 0.0) and not t(math.nan, 0.0, r, 0.0) and not t(1.0, 0.0, r, math.nan)
+    assert t(1.0, 0.0, r / 16, 0.25 * top) and not t(1.0, 0.0, r / 16, 0.26 * top)
     assert t(1.0, 0.0, np.array([0.0, 1, 4]), 4 * top) and t(1.0, 0.0, np.array([4.0, 1, 0]), 4 * top)
 
 
