@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import types
 
 import numpy as np
 import pytest
@@ -102,6 +103,19 @@ def test_columns_are_dealt_in_tiles(log, monkeypatch):
     assert np.isnan(got[[0, 6, 7]]).all()
     exact = (x * ((kernel * distances("stem")) @ x)).sum(0).astype(float)
     np.testing.assert_allclose(got[1:6], exact[1:6], rtol=1e-14)
+
+
+@each_domain
+@pytest.mark.parametrize("shape", plain.SHAPES)
+def test_scratch_memory_is_not_read_before_it_is_written(shape, log, monkeypatch):
+    """With all of it NaN at first."""
+    nan = types.SimpleNamespace(empty=lambda shape, dtype: np.full(shape, np.nan, dtype))
+    layout, a, b, k0, _ = setting(shape, 1)
+    x = vectors(len(layout.bin_node), 3, 5)
+    before = product(x, log, 0, 3, layout, a, b, k0), cost(x, x, log, 0, 3, layout, a, k0)
+    monkeypatch.setattr(entropic(), "np", nan)
+    after = product(x, log, 0, 3, layout, a, b, k0), cost(x, x, log, 0, 3, layout, a, k0)
+    assert all(np.array_equal(*both) for both in zip(before, after, strict=True))
 
 
 def test_a_tile_holds_few_rows():

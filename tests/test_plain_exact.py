@@ -254,7 +254,7 @@ def test_decimals_of_a_row_in_which_nothing_flows():
     with localcontext(DIGITS):
         row = emdref.formulas.Row([1, 2], [1, 2], emdref.Chain(2), False).decimal(scaled=True)
         assert row.phi == [0] and row.phi_unit == 1
-        one = emdref.formulas.Row([1], [2], emdref.Chain(1), False).decimal(scaled=True)
+        one = emdref.formulas.Row([THIRD], [2], emdref.Chain(1), False).decimal(scaled=True)
         assert one.phi == [] and one.phi_unit == 1
 
 
@@ -278,7 +278,63 @@ def test_a_hessian_is_symmetric_to_the_last_digit():
             assert all(lines[j][k] == lines[k][j] for j in range(5) for k in range(5))
 
 
+def test_whether_decimals_are_scaled_is_said_by_name():
+    with pytest.raises(TypeError, match="positional"):
+        emdref.formulas.Row([1, 2], [1, 2], emdref.Chain(2), False).decimal(True)
+
+
+def test_lists_of_different_lengths_are_not_cut_short():
+    f = emdref.formulas
+    for name in ("cost", "phi"):
+        row = f.Row([1, 2, 4], [4, 1, 2], emdref.Chain(3), False)
+        setattr(row, name, getattr(row, name)[:1])
+        for function in (f.value, f.slopes):
+            with pytest.raises(ValueError, match="zip"):
+                function(row, 2)
+        with pytest.raises(ValueError, match="zip"):
+            f.curvatures(row, 3, "raw")
+    with pytest.raises(ValueError, match="zip"):
+        row.kink("raw")
+    row = f.Row([1, 2, 4], [4, 1, 2], emdref.Chain(3), False)
+    row.cost = row.cost[:1]
+    with pytest.raises(ValueError, match="zip"):
+        row.counts("raw")
+    tree = emdref.Tree([-1, 0, 0, 0])
+    row, pair = f.Row([1, 2, 4], [4, 1, 2], tree, False), [1, 2]
+    matrix = f.Hessian(row, 2, "zero_sum")
+    for call in (row.below, matrix.times, lambda x: f._dot(x, [1, 2, 3])):
+        with pytest.raises(ValueError, match="zip"):
+            call(pair)
+    matrix._border = pair
+    with pytest.raises(ValueError, match="zip"):
+        matrix.line(0)
+    matrix._bends = pair
+    with pytest.raises(ValueError, match="zip"):
+        matrix.times([1, 2, 3])
+
+
 def test_histograms_are_checked_by_name():
     assert emdref.formulas.histogram([0, 1], "x", 2) == [0, 1]
     assert emdref.formulas.numbers([-1, 2.5], "x", 2) == [-1, 2.5]
     assert emdref.formulas.as_decimal(Fraction(1, 8)) == Decimal("0.125")
+
+
+def test_gauge_and_normalize_are_named():
+    shared = [1, 0], [0, 1], emdref.Chain(2)
+    exact = emdref.exact
+    calls = [
+        (exact.emd, (1, True)),
+        (exact.flow, (True,)),
+        (exact.grad, (1, "raw", True)),
+        (exact.hess, (2, "raw", True)),
+        (exact.hvp, ([1, 0], 2, "raw", True)),
+    ]
+    for call, extra in calls:
+        with pytest.raises(TypeError, match="positional"):
+            call(*shared, *extra)
+
+
+def test_a_fraction_below_zero_is_no_exponent():
+    for rho in (-0.5, 0.5, 1.5, 2.5):
+        with pytest.raises((ValueError, TypeError), match="rho"):
+            emdref.exact.emd([1, 0], [0, 1], emdref.Chain(2), rho)

@@ -115,6 +115,30 @@ def test_signs_that_are_not_certain_are_handed_on():
     assert second(emdref.Chain(6), p, q, 2, True, 3)[1][0]  # the gradient is part of it
 
 
+def test_what_is_not_computed_is_zero():
+    """Neither an edge nor a factor comes with a row that is unsafe or infinite."""
+    chain, n = emdref.Chain(6), 6
+    layout, d = chain._layout, np.array([1, 2.0**-60, 2.0**-120, -1, -(2.0**-60), -(2.0**-120)])
+    for difference, rho, outcome in (
+        (d, 3.0, (False, 0, 0, 0, 0)),
+        (np.array([2.0**-400, 0, 0, 0, 0, -(2.0**-400)]), 5.0, (False, 0, 0, 0, 0)),
+        (np.array([1.0, -1, 0, 0, 1, -1]), 1.5, (True, 2, 0, 0, 0)),
+    ):
+        p, q = np.maximum(difference, 0), np.maximum(-difference, 0)
+        scratch = [np.full(n, np.nan) for _ in range(5)], [np.full((2, n), np.nan) for _ in range(3)]
+        arguments = (layout.parent, layout.cost, layout.bin_node, rho, False, 1, False)
+        assert emdref.kernels.cpu._second(p, q, *arguments, *scratch[0], *scratch[1]) == outcome
+
+
+def test_a_product_is_relative_to_the_largest_entry():
+    """A curvature of 2**-910 is nothing beside one of 1, but an entry of the raw matrix of its own."""
+    chain = emdref.Chain(gaps=[1.0, 2.0**-910])
+    p, q = np.array([[1.0, 0, 0]]), np.array([[0, 0, 1.0]])
+    assert second(chain, p, q, 3, False, 0)[1][0] == True  # noqa: E712
+    assert second(chain, p, q, 3, False, 0, p)[1][0] == False  # noqa: E712
+    assert second(chain, p, q, 3, False, 1)[1][0] == False  # noqa: E712
+
+
 def test_powers_beyond_the_range_are_handed_on():
     p, q = np.array([[1.0, 0, 0]]), np.array([[0, 0, 1.0]])
     chain = emdref.Chain(3)

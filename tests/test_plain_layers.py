@@ -104,6 +104,18 @@ def test_exponentials_in_two_limbs():
     assert layers()._exponential(-700.0, 0.0)[2] < -1000 and layers()._exponential(-1500.0, 0.0) == (0.0, 0.0, 0)
 
 
+def test_one_exponential_where_it_is_normal_and_a_square_below():
+    for h in (-10.0, -300.3, -699.5):
+        assert layers()._exponential(h, 0.0) == (math.frexp(math.exp(h))[0], 0.0, math.frexp(math.exp(h))[1])
+    for h in (-700.0, -705.3):
+        m, e = math.frexp(math.exp(h / 2))
+        assert layers()._exponential(h, 0.0) == (m * m, 0.0, 2 * e)
+
+
+def test_softmax_of_one_bin():
+    assert emdref.normalize.softmax([3.0]).tolist() == [1.0]
+
+
 def test_probabilities_at_the_edge_of_the_range_are_gradual():
     p = emdref.normalize.softmax([0.0, -740.0, -745.0, -760.0])
     assert p[0] == 1 and 0 < p[2] < p[1] < 1e-300 and p[3] == 0
@@ -122,6 +134,24 @@ PAIRS = [
     ([2.0**500, 1.0, 0, 0], [2.0**499, 0, 2.0, 0]),
     ([2.0**-530, 2.0**-535, 0, 0], [2.0**-531, 0, 2.0**-540, 0]),
 ]
+
+
+def test_mean_squared_errors_of_differences_that_do_not_fit_one_float():
+    rng = np.random.default_rng(3)
+    p, q = rng.lognormal(0, 9, (2, 60, 3))
+    p[-20:], q[-20:] = np.ldexp(p[-20:], -560), np.ldexp(q[-20:], -560)  # and squares that are subnormal
+    value, grad = emdref.losses.mse(p, q)
+    for i in range(60):
+        d = [a - b for a, b in zip(plain.exactly(p[i]), plain.exactly(q[i]), strict=True)]
+        within(value[i], sum(x * x for x in d) / 3, 0.5001)
+        for x, y in zip(grad[i].tolist(), d, strict=True):
+            within(x, 2 * y / 3, 0.5001)
+
+
+def test_a_mean_of_squares_whose_sum_leaves_the_range():
+    value, _ = emdref.losses.mse([1.25 * 2.0**511] * 4, [0.0, 0, 0, 1])
+    assert value > 2.0**1021 and np.isfinite(value)
+    assert emdref.losses.mse([2.0**300, 2.0**-300], [2.0**300, 0.0])[0] == 2.0**-601
 
 
 def test_mean_squared_error():
@@ -165,6 +195,7 @@ def test_divergence_and_cross_entropy(normalize):
             bound = sum(map(abs, terms)) * 4 / 2**52 + (Fraction(1, 2**100) if normalize else 0)
             assert abs(Fraction(float(value)) - sum(terms)) <= bound
             for x, y, s in zip(a, b, grad.tolist(), strict=True):
+                assert y or math.copysign(1, s) == 1  # 0, not -0
                 within(s, -y / x if y else 0, 0.51)
 
 

@@ -1,6 +1,7 @@
 """Kernels in plain arithmetic, run as plain Python on small spaces, against rationals; distances along a tree."""
 
 import itertools
+import types
 from fractions import Fraction
 
 import numpy as np
@@ -96,6 +97,39 @@ def test_what_costs_nothing_counts_nothing():
     assert value[0] == 0 and not grad.any()
 
 
+def test_sums_at_and_below_every_node():
+    """The root's included."""
+    t = np.array([1.0, 2, 4, 8, 16])
+    emdref.kernels.native.lift(np.array([0, 0, 0, 1, 3]), t)
+    assert t.tolist() == [31, 26, 4, 24, 16]
+
+
+def test_a_mean_is_over_the_mass_given():
+    p, r = np.array([1.0, 3.0]), np.array([9.0, 2.0, 4.0])
+    assert emdref.kernels.native.mean_under(p, r, np.array([2, 1]), 5.0) == 2.0
+
+
+def test_masses_of_a_row():
+    """p's total, 1 if it is not asked for."""
+    p, q = np.array([1.0, 3.0]), np.array([4.0, 4.0])
+    for normalize, mass, a, b in ((False, 1.0, p, q), (True, 4.0, p / 4, q / 8)):
+        x, y = np.full(2, np.nan), np.full(2, np.nan)
+        assert emdref.kernels.cpu._native_masses(p, q, normalize, x, y) == mass
+        assert np.array_equal(x, a) and np.array_equal(y, b)
+
+
+def test_scratch_memory_is_not_read_before_it_is_written(monkeypatch):
+    """With all of it NaN at first."""
+    nan = types.SimpleNamespace(empty=lambda shape, dtype=float: np.full(shape, -99 if dtype is np.int64 else np.nan, dtype))
+    nan.int64 = np.int64
+    space, edges = list(plain.spaces(emdref))[3]
+    p, q, _ = batch(space)
+    before = [emd(space, p, q, 2, False, 1), second(space, p, q, 2, False, 1), second(space, p, q, 2, True, 3, p)]
+    monkeypatch.setattr(emdref.kernels.cpu, "np", nan)
+    after = [emd(space, p, q, 2, False, 1), second(space, p, q, 2, False, 1), second(space, p, q, 2, True, 3, p)]
+    assert all(np.array_equal(x, y) for a, b in zip(before, after, strict=True) for x, y in zip(a, b, strict=True))
+
+
 # --- second derivatives -----------------------------------------------------------------------------------------------
 
 
@@ -162,8 +196,9 @@ def test_an_infinite_curvature_is_named():
     p, q = np.array([[1, 0, 0.5, 0, 1.0]]), np.array([[1.0, 0, 0, 0.5, 1]])
     v = np.ones_like(p)
     for rho, edge in ((1.5, 1), (1, 0), (2, 0), (1.999, 1), (3, 0)):
-        assert second(space, p, q, rho, False, 1)[1][0] == edge
-        assert second(space, p, q, rho, False, 1, v)[1][0] == edge
+        for direction in (None, v):
+            out, named = second(space, p, q, rho, False, 1, direction)
+            assert named[0] == edge and np.isnan(out).any() == (edge > 0)
     p = np.array([[1, 0, 0.5, 0.25, 1.0]])  # only bin 0's edge and the free one after bin 1 are still
     assert second(space, p, q, 1.5, False, 1)[1][0] == 4
     assert second(emdref.Chain(gaps=[0, 1, 1, 1]), p, np.array([[1.0, 0.1, 0, 0.5, 1]]), 1.5, False, 1)[1][0] == 0

@@ -130,6 +130,55 @@ def test_mass_says_what_scaling_lost():
     h, l, err, e = twolimb().mass2(np.array([2.0**20, 2.0**-1060]))
     assert (h, l, e) == (0.5, 0.0, 21) and 2.0**-1081 < err < 2.0**-1070
     assert twolimb().mass2(np.array([2.0**20, 2.0**-1040]))[2] < 2.0**-1050  # held as a subnormal
+    assert twolimb().mass2(np.array([2.0, 3 * 2.0**-1074]))[2] > 0  # rounded up, to 4
+
+
+def test_masses_that_scaling_rounds_up_have_a_bound():
+    parent, node = np.array([0, 0, 0]), np.array([1, 2, 0])
+    tiny, whole = np.array([3 * 2.0**-1074, 1.0, 1.0]), np.array([0, 1.0, 1.0])
+    for p, q in ((tiny, whole), (whole, tiny)):
+        h, l, err = limbs(3)
+        twolimb().flow_normalized(p, q, parent, node, h, l, err)
+        assert err[1] >= 2e-323
+
+
+def test_losses_of_totals_count_four_times(monkeypatch):
+    """(1 + x) / (1 + y) for small x and y, twice over, on the stretched mass and on the flow."""
+    monkeypatch.setattr(twolimb(), "_RATIO_ERROR", 0.0)
+    lost, less = np.array([1.0, 2.0**-60, 2.0**-120, 3]), np.array([2.0, 2.0**-60, 2.0**-119, 1])
+    parent, node = np.array([0, 0, 0]), np.array([1, 2, 2, 0])
+    for p, q in itertools.product((lost, less), repeat=2):
+        if p is not q:
+            (h, l, err), mass = limbs(3), twolimb().mass2(p)
+            twolimb().flow_normalized(p, q, parent, node, h, l, err)
+            loss = 4 * (mass[2] + twolimb().mass2(q)[2])
+            y = math.ldexp(q[0], -twolimb().mass2(q)[3])
+            assert loss > 0 and math.isclose(err[1], loss * y / mass[0] + loss * abs(h[1]))
+
+
+def test_a_bound_is_there_only_where_something_is_lost():
+    """An exact ratio loses nothing, however small the mass; an empty bin has nothing to lose."""
+    parent, node = np.array([0, 0, 0]), np.array([1, 2, 0])
+    h, l, err = limbs(3)
+    twolimb().flow_normalized(np.array([0, 1, 2.0**-1000]), np.array([2.0**-1000, 1, 0]), parent, node, h, l, err)
+    assert not err[1:].any()
+    twolimb().flow_normalized(np.array([0, 1, 2.0]), np.array([0, 1.0, 1.0]), parent, node, h, l, err)
+    assert err[1] == 0 and err[2] > 0
+    for a, b in itertools.permutations([[1.0, 2.0], [1.0, 3.0], [1.0, 2 + 2.0**-51], [2.0**-60, 3.0]], 2):
+        one, other = np.array([*a, 0]), np.array([*b, 0])
+        twolimb().flow_normalized(one, other, parent, node, h, l, err)
+        assert err[1] > 0 and err[2] > 0
+    twolimb().flow_normalized(np.array([2.0**-60, 1, 2.0]), np.array([0, 1.0, 2.0]), parent, node, h, l, err)
+    assert err[2] > 0
+    twolimb().flow_normalized(np.array([0, 1.0, 2.0]), np.array([2.0**-60, 1, 2.0]), parent, node, h, l, err)
+    assert err[2] > 0
+
+
+def test_sums_at_and_below_every_node():
+    """The root's included."""
+    h, l, err = np.array([1.0, 2, 4, 8]), np.array([1.0, 2, 4, 8]) * 2.0**-60, np.zeros(4)
+    twolimb()._lift(np.array([0, 0, 1, 2]), h, l, err)
+    assert h.tolist() == [15, 14, 12, 8] and l.tolist() == [15 * 2.0**-60, 14 * 2.0**-60, 12 * 2.0**-60, 8 * 2.0**-60]
 
 
 def test_equal_rows_normalise_to_no_flow_at_all():
@@ -266,6 +315,13 @@ def test_rows_that_two_limbs_cannot_hold_are_handed_on_alone():
     assert not unsafe[:2].any() and phi[0].tolist() == [0, 0, 0, 0, 0.75, 0.5]
 
 
+def test_a_certain_sign_is_not_enough_for_a_flow():
+    """1 + 2**-60 + 2**-114 - 1: the last term is lost, which moves the rest by 2**-54."""
+    tree = emdref.Tree([-1, 0, 1, 1, 1, 1], bins=[2, 3, 4, 5, 0])
+    phi, unsafe = flows(np.array([[1.0, 2.0**-60, 2.0**-114, 0, 0]]), np.array([[0, 0, 0, 1.0, 0]]), tree)
+    assert unsafe[0] and phi[0, 1] == 2.0**-60
+
+
 def test_a_flow_that_may_round_wrongly_is_handed_on():
     """1 and 2**-53 are a tie; what is dropped decides."""
     p, q = np.array([[1.0, 2.0**-53, 2.0**-130, 0]]), np.array([[0, 0, 0, 1.0]])
@@ -289,6 +345,7 @@ def test_units():
     assert twolimb().units(h[:2], l[:2], cost[:2]) == (0.5, 1e-17, 1)
     assert twolimb().units(np.array([1.0, 0, 2]), np.zeros(3), np.array([1.0, 8, 0])) == (0.0, 0.0, 0)
     assert twolimb().units(np.array([1.0, 0, 2]), np.zeros(3), np.array([1.0, 8, 0.25])) == (2.0, 0.0, -1)
+    assert twolimb().units(np.array([0, 9.0, 0.5]), np.zeros(3), np.array([0, 0, 1.0])) == (0.5, 0.0, 1)
     assert twolimb().units(np.array([0, 3.0, 2]), np.zeros(3), np.array([0, 1.0, 4]))[::2] == (3.0, 3)
 
 
@@ -378,6 +435,13 @@ def test_far_scales():
             assert not other[2].any()
 
 
+def test_a_batch_of_one():
+    space, _ = next(plain.spaces(emdref))
+    p, q = plain.pairs(space.n_bins)
+    one, all_ = emd(space, p[:1], q[:1], 2, False, 1), emd(space, p, q, 2, False, 1)
+    assert one[0][0] == all_[0][0] and np.array_equal(one[1][0], all_[1][0])
+
+
 def test_no_gradient_unless_asked():
     space, _ = next(plain.spaces(emdref))
     p, q = plain.pairs(space.n_bins)
@@ -391,6 +455,8 @@ def test_where_nothing_flows_all_is_zero():
     value, grad, unsafe = emd(space, p, q, 2.5, False, 1)
     assert not value.any() and not grad.any() and not unsafe.any()
     assert not emd(space, p, q, 1, False, 1, gradient=False)[0].any()
+    value, grad, unsafe = emd(space, p[:1], q[:1], 2.5, False, 1)  # a batch of one
+    assert not value.any() and not grad.any() and not unsafe.any()
 
 
 def test_rows_out_of_range_are_handed_on():
@@ -440,6 +506,7 @@ def test_a_flow_too_small_for_its_power_says_so():
     assert descended([0, 1.0, 2.0**-910], [0] * 3, [0] * 3, [0, 1, 1], 1.5)[3] == INF
     assert descended([0, 1.0, 2.0**-890], [0] * 3, [0] * 3, [0, 1, 1], 1.5)[3] == 0
     assert descended([0, 1.0, 2.0**-910], [0] * 3, [0] * 3, [0, 1, 1], 2)[3] == 0
+    assert descended([0, 1.0, 2.0**-910], [0] * 3, [0] * 3, [0, 1, 0], 1.5)[3] == 0
 
 
 def test_edges_without_flow_or_cost_hand_on_what_is_above():
