@@ -112,6 +112,29 @@ def test_each_condition_of_the_proof_is_checked():
     assert not broken(proof(), potential=[f + 1 for f in good.potential]).holds()
 
 
+def test_conservation_and_slope_alone():
+    def proof():
+        zero, one = Fraction(0), Fraction(1)
+        return emdref.certificate._Proof((one, zero, zero), (zero, zero, one), emdref.Chain(3))
+
+    root, first, second = proof().phi
+    assert proof()._conserves_mass() and proof()._is_lipschitz()
+    assert not broken(proof(), phi=[root, first, second + 1])._conserves_mass()  # the root has what it should
+    assert not broken(proof(), phi=[root, first + 1, second + 1])._conserves_mass()
+    assert not broken(proof(), potential=[0, 2, 2])._is_lipschitz()
+    assert not broken(proof(), potential=[0, 1, 3])._is_lipschitz()
+
+
+def test_masses_stay_as_they_are_unless_normalised():
+    for mass, total in (("raise", 2), ("ignore", 2), ("normalize", 1)):
+        assert sum(emdref.certify([2.0, 0.0], [0.5, 1.5], emdref.Chain(2), mass=mass).p) == total
+
+
+def test_certificates_are_compared_by_identity():
+    found = emdref.certify(*PAIRS[0])
+    assert found != dataclasses.replace(found)
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match=r"p and q are a batch of shape \(1,\): certify takes one pair at a time"):
         emdref.certify([[0.5, 0.5]], [0.5, 0.5], emdref.Chain(2))

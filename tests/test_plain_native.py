@@ -120,7 +120,9 @@ def test_masses_of_a_row():
 
 def test_scratch_memory_is_not_read_before_it_is_written(monkeypatch):
     """With all of it NaN at first."""
-    nan = types.SimpleNamespace(empty=lambda shape, dtype=float: np.full(shape, -99 if dtype is np.int64 else np.nan, dtype))
+    nan = types.SimpleNamespace(
+        empty=lambda shape, dtype=float: np.full(shape, -99 if dtype is np.int64 else np.nan, dtype)
+    )
     nan.int64 = np.int64
     space, edges = list(plain.spaces(emdref))[3]
     p, q, _ = batch(space)

@@ -37,7 +37,7 @@ MODULES = {  # which tests of the plain kernels a module's mutants must face
     "kernels/metric.py": "native",
     "kernels/twolimb.py": "twolimb hessian",
     "kernels/hessian2.py": "hessian",
-    "kernels/cpu.py": "native twolimb hessian",
+    "kernels/cpu.py": "native twolimb hessian loops",
     "kernels/layers.py": "layers",
     "kernels/entropic.py": "entropic",
     "exact.py": "exact",
