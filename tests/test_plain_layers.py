@@ -244,3 +244,41 @@ def test_quotients():
         h, l, e = layers()._quotient(a, b, *s, 5)
         exact = total(a) / total(b) * total(*s) * 32
         assert abs(total(h, l) * Fraction(2) ** e - exact) <= exact / 2**97
+
+
+def test_squares_at_both_ends_of_the_range():
+    """Their mean is in the range though a square is not; and masses that nearly cancel set no scale."""
+    for p, q, mean in (
+        ([2.0**512, 0, 0, 0], [0.0] * 4, 2.0**1022),
+        ([2.0**600, 1], [2.0**600, 0], 0.5),
+        ([2.0**-530, 2.0**-531], [0, 0], None),
+    ):
+        exact = sum((total(a) - total(b)) ** 2 for a, b in zip(p, q, strict=True)) / len(p)
+        value = layers()._mse(np.array(p), np.array(q), np.empty(len(p)))
+        assert value == float(exact) and mean in (None, value)
+
+
+def test_gradients_of_squares_are_rounded_once():
+    rng = np.random.default_rng(5)
+    for _ in range(100):
+        p, q, grad = rng.random(3), rng.random(3) * 2.0**-7, np.empty(3)
+        layers()._mse(p, q, grad)
+        assert grad.tolist() == [float(2 * (total(a) - total(b)) / 3) for a, b in zip(p, q, strict=True)]
+
+
+def test_exponentials_as_they_come():
+    for h in (-1.5, -0.25, -30.0):
+        assert layers()._exponential(h, 0.0) == (*np.array([math.frexp(math.exp(h))[0], 0.0]), math.frexp(math.exp(h))[1])
+
+
+def test_one_bin_has_all():
+    p, f, exponent = np.full((2, 1), np.nan), np.full((2, 1), np.nan), np.zeros(1, int)
+    layers()._softmax(np.array([3.0]), p, f, exponent)
+    assert p.ravel().tolist() == [1, 0]
+
+
+def test_a_divergence_of_unnormalised_masses():
+    p, q, grad = np.array([0.5, 0.25, 1.0]), np.array([0.25, 0.5, 0.0]), np.empty(3)
+    value = layers()._divergence(p, q, True, False, grad)
+    assert abs(value - 0.25 * math.log(2)) <= 2**-54
+    assert grad.tolist() == [-0.5, -2, 0] and math.copysign(1, grad[2]) == 1
