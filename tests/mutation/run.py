@@ -35,7 +35,7 @@ MODULES = {  # which tests of the plain kernels a module's mutants must face
     "kernels/native.py": "native",
     "kernels/hessian.py": "native",
     "kernels/metric.py": "native",
-    "kernels/twolimb.py": "twolimb hessian",
+    "kernels/twolimb.py": "twolimb hessian bounds",
     "kernels/hessian2.py": "hessian",
     "kernels/cpu.py": "native twolimb hessian loops",
     "kernels/layers.py": "layers",
