@@ -268,7 +268,10 @@ def test_gradients_of_squares_are_rounded_once():
 
 def test_exponentials_as_they_come():
     for h in (-1.5, -0.25, -30.0):
-        assert layers()._exponential(h, 0.0) == (*np.array([math.frexp(math.exp(h))[0], 0.0]), math.frexp(math.exp(h))[1])
+        assert layers()._exponential(h, 0.0) == (
+            *np.array([math.frexp(math.exp(h))[0], 0.0]),
+            math.frexp(math.exp(h))[1],
+        )
 
 
 def test_one_bin_has_all():
