@@ -17,12 +17,15 @@ RAW, SCALED, NORMALIZED = 0, 2, 3
 
 @pytest.fixture
 def scratch():
-    return {k: np.zeros(3) for k in "h l err rh rl a b phi r".split()} | {k: np.full((2, 3), np.nan) for k in "cwg"}
+    rows = {k: np.zeros(3) for k in ("h", "l", "err", "rh", "rl", "a", "b", "phi", "r")}
+    return rows | {k: np.full((2, 3), np.nan) for k in ("c", "w", "g")}
+        k: np.full((2, 3), np.nan) for k in "cwg"
+    }
 
 
 def second(scratch, p, q, rho, gauge=RAW, space=LINE, normalize=False):
     layout = space._layout
-    rest = (scratch[k] for k in "h l err rh rl c w g".split())
+    rest = (scratch[k] for k in ["h", "l", "err", "rh", "rl", "c", "w", "g"])
     return cpu._second(p, q, layout.parent, layout.cost, layout.bin_node, rho, normalize, gauge, False, *rest)
 
 
@@ -86,7 +89,7 @@ def test_nothing_is_written_where_the_curvature_is_infinite(loop):
 
 
 def test_curvatures_are_not_filled_in_beside_an_infinite_one(scratch):
-    layout, rest = LINE._layout, [scratch[k] for k in "a b phi r".split()]
+    layout, rest = LINE._layout, [scratch[k] for k in ["a", "b", "phi", "r"]]
     c, w, g = np.full(3, np.nan), np.empty(3), np.empty(3)
     shared = (layout.parent, layout.cost, layout.bin_node, 1.5, False, RAW)
     assert cpu._native_second(P, P, *shared, *rest, c, w, g) == (1, 1)

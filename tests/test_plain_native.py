@@ -124,7 +124,7 @@ def test_scratch_memory_is_not_read_before_it_is_written(monkeypatch):
         empty=lambda shape, dtype=float: np.full(shape, -99 if dtype is np.int64 else np.nan, dtype)
     )
     nan.int64 = np.int64
-    space, edges = list(plain.spaces(emdref))[3]
+    space, _ = list(plain.spaces(emdref))[3]
     p, q, _ = batch(space)
     before = [emd(space, p, q, 2, False, 1), second(space, p, q, 2, False, 1), second(space, p, q, 2, True, 3, p)]
     monkeypatch.setattr(emdref.kernels.cpu, "np", nan)

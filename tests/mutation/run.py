@@ -12,6 +12,7 @@ It ends with status 1 if the score is below 95% or if survivors.csv does not exp
 import argparse
 import contextlib
 import csv
+import fcntl
 import json
 import os
 import re
@@ -122,14 +123,38 @@ def server(place, module):
             process.terminate()
 
 
+@contextlib.contextmanager
+def alone(module):
+    """Two runs on one copy would end each other's server, and cosmic-ray takes a test that cannot start for a kill."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with folder(module).with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"{module} is being run by another process: wait until it ends") from None
+        yield
+
+
+def forget_unproved(module):
+    """Kills without a word from the tests, which a stopped server leaves behind."""
+    with sqlite3.connect(folder(module) / "session.sqlite") as session:
+        session.execute("DELETE FROM work_results WHERE test_outcome = 'KILLED' AND trim(output, ' \n') = ''")
+
+
 def forget_survivors(module):
     with sqlite3.connect(folder(module) / "session.sqlite") as session:
         session.execute("DELETE FROM work_results WHERE test_outcome = 'SURVIVED'")
 
 
 def mutate(module, again):
-    """Go on with a module; first put right what a stopped run may have left, and bring the tests up to date."""
+    with alone(module):
+        go_on(module, again)
+
+
+def go_on(module, again):
+    """First put right what a stopped run may have left, and bring the tests up to date."""
     prepare(module)
+    forget_unproved(module)
     shutil.copy(ROOT / "emdref" / module, folder(module) / "emdref" / module)
     shutil.copytree(ROOT / "tests", folder(module) / "tests", dirs_exist_ok=True)
     if again:
@@ -152,6 +177,7 @@ def results(module):
             continue
         outcome = (result or {}).get("test_outcome") or "pending"
         outcome = "timeout" if outcome == "killed" and result["output"].strip() == "timeout" else outcome
+        outcome = "pending" if outcome == "killed" and not result["output"].strip() else outcome
         if outcome != "incompetent":
             found.append((outcome, mutant(work["mutations"][0], (result or {}).get("diff") or "")))
     return found
@@ -199,12 +225,14 @@ def report(modules):
         "",
         "Written by `python tests/mutation/run.py`; the reasons are those of survivors.csv.",
         "",
-        "| module | mutants | killed | timeout | survived | score |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| module | mutants | killed | timeout | survived | not run | score |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for m, c in rows:
-        total = c["killed"] + c["timeout"] + c["survived"]
-        lines.append(f"| {m} | {total} | {c['killed']} | {c['timeout']} | {c['survived']} | {c['score']:.1f}% |")
+        counts = [c[outcome] for outcome in ("killed", "timeout", "survived", "pending")]
+        score = "not finished" if c["pending"] else f"{c['score']:.1f}%"
+        lines.append(f"| {m} | {sum(counts)} | {' | '.join(map(str, counts))} | {score} |")
+    lines += ["", f"Modules not begun: {', '.join(m for m in MODULES if m not in modules) or 'none'}."]
     lines += ["", "## Survivors", ""]
     for m, x in survivors:
         reason = why.get(key(m, x), "NOT EXPLAINED")

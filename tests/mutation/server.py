@@ -8,7 +8,7 @@ import socket
 import sys
 from pathlib import Path
 
-SECONDS = 8  # of processor time: what takes longer goes round in circles
+SECONDS = 40  # of processor time, several times what the slowest selection takes: what needs more goes round in circles
 
 
 def ask(path):
@@ -22,8 +22,9 @@ def ask(path):
 
 def serve(path, tests):
     sys.path.insert(0, "tests")
-    import plain
     import pytest
+
+    import plain
 
     plain.load()  # all that the package itself imports; the package is imported anew in every fork
     arguments = ["-x", "-q", "--tb=no", "--no-header", "--noconftest", "-p", "no:cacheprovider", *tests]
