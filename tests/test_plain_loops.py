@@ -19,8 +19,6 @@ RAW, SCALED, NORMALIZED = 0, 2, 3
 def scratch():
     rows = {k: np.zeros(3) for k in ("h", "l", "err", "rh", "rl", "a", "b", "phi", "r")}
     return rows | {k: np.full((2, 3), np.nan) for k in ("c", "w", "g")}
-        k: np.full((2, 3), np.nan) for k in "cwg"
-    }
 
 
 def second(scratch, p, q, rho, gauge=RAW, space=LINE, normalize=False):
