@@ -89,7 +89,7 @@ def _finish(p, h, l, err, cost, parent, bin_node, rho, gauge, rh, rl, value, gra
         if grad.shape[0] > 0:
             grad[i] = 0.0
         return True
-    if not twolimb.power_in_range(uh, rho, rho):  # and so is the slope's power, which is nearer to 1
+    if not (twolimb.power_in_range(uh, rho, rho) and twolimb.power_in_range(uh, rho, rho - 1.0)):
         return False
     value_h, value_l, value_err, r_err = twolimb.descend(h, l, err, cost, parent, rho, uh, ul, m, rh, rl)
     fh, fl, e = twolimb.unit_power(uh, ul, rho, rho)
