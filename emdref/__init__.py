@@ -10,8 +10,9 @@ from emdref.certificate import Certificate, certify
 from emdref.check import check
 from emdref.emd import emd, emd_grad, emd_value_and_grad, flow
 from emdref.hessian import emd_hess, emd_hvp
+from emdref.iteration import SinkhornResult
 from emdref.report import Report
-from emdref.sinkhorn import SinkhornResult, sinkhorn
+from emdref.sinkhorn import sinkhorn
 from emdref.sinkhorn_certificate import SinkhornCertificate, certify_sinkhorn
 from emdref.spaces import Chain, Tree
 from emdref.wordnet import wordnet_tree

@@ -16,6 +16,7 @@ import numpy as np
 from emdref.spaces import Space
 
 ZERO, ONE = Decimal(0), Decimal(1)
+REACH = 1e15  # logarithms beyond this would need exponents near the end of a Decimal's range
 Numbers = Sequence[Decimal]
 
 

@@ -1,6 +1,6 @@
 """Four ways to multiply by Sinkhorn's kernel K = exp(-lam M - shift): dense or by the space, linear or log domain.
 
-Each offers the same few operations on arrays of shape (N, rows), so that the iteration in `emdref.sinkhorn` is written
+Each offers the same few operations on arrays of shape (N, rows), so that the iteration in `emdref.iteration` is written
 once.  In the log domain every vector stands for its logarithm and -inf for zero.
 """
 

@@ -8,31 +8,19 @@ error is bounded (see `emdref.decimal_kernels`), and rounded outward.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
 from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import exact, formulas, inputs, newton
-from emdref.decimal_kernels import ZERO, Kernel, Numbers, kernel
+from emdref import entropic_bounds, entropic_inputs, inputs, potentials
 from emdref.inputs import Batch
-from emdref.rounding import down, up
-from emdref.sinkhorn import FAILED, VARIANTS, SinkhornResult, _given, _lambda, _largest, _matrix, _plan, _rows, iterate
+from emdref.rounding import up
 from emdref.spaces import Space
 
-_DIGITS = 60  # and as many more as lam max(M), the potentials and the number of nodes have
-_SHRINK = Decimal("1e-25")  # by which scalings stay below what the marginals allow, so that defects are > 0
-_MARGIN = Decimal("1e-28")  # see _Estimate
-_REACH = 1e15  # logarithms beyond this would need exponents near the end of a Decimal's range
-_LINEAR = 300.0  # lam max(M) up to which plain float64 does not underflow
-_SMOOTH = 10.0  # lam max(M) from which lam is doubled
-_LOOSE = 1e-6  # marginal error, relative to the total, at which it is
-_PLAIN = 100  # iterations after which Newton's method takes over
-_FINE = 1e-14  # relative marginal error that it aims at in the end
 _NOTES = ("n_iter", "solver_status")  # how the potentials were found, which proves nothing
 
 
@@ -194,9 +182,9 @@ def certify_sinkhorn(
     rows, where, lam = _checked(p, q, space, lam)
     max_iter = inputs.count(max_iter, "max_iter", 0)
     _check_init(init, rows)
-    log_v, n_iter, solver_status = _potentials(rows, where, lam, max_iter, init)
+    log_v, n_iter, solver_status = potentials.find(rows, where, lam, max_iter, init)
     certificate = SinkhornCertificate(
-        **_prove(rows, where, lam, log_v),
+        **entropic_bounds.prove(rows, where, lam, log_v),
         n_iter=n_iter,
         solver_status=solver_status,
         p=_copy(p),
@@ -210,19 +198,19 @@ def certify_sinkhorn(
 
 def _checked(p: Any, q: Any, space: Any, lam: Any) -> tuple[Batch, Any, Any]:
     inputs.device(None, p, q, space)
-    where = space if isinstance(space, Space) else _matrix(space)
-    rows = _rows(p, q, where, np.float64)
+    where = space if isinstance(space, Space) else entropic_inputs.matrix(space)
+    rows = entropic_inputs.rows(p, q, where, np.float64)
     if rows.shape != ():
         raise ValueError(f"p and q have leading axes {rows.shape}: one pair at a time is certified, give one row")
-    if _largest(where) == math.inf:
+    if entropic_inputs.largest(where) == math.inf:
         raise ValueError("space: the largest distance is beyond float64; scale the costs down")
-    return rows, where, _lambda(lam, rows.p.dtype)
+    return rows, where, entropic_inputs.strength(lam, rows.p.dtype)
 
 
 def _check_init(init: Any, rows: Batch) -> None:
     if init is None:
         return
-    _given(init, rows)
+    entropic_inputs.potentials(init, rows)
     for name, log, x, mass in (("log_u", init[0], "p", rows.p[0]), ("log_v", init[1], "q", rows.q[0])):
         bad = np.flatnonzero((np.asarray(log, np.float64) == -np.inf) & (mass > 0))
         if len(bad):
@@ -232,239 +220,6 @@ def _check_init(init: Any, rows: Batch) -> None:
 
 def _copy(x: Any) -> NDArray[Any]:
     array = np.array(x)
-    array.setflags(write=False)
-    return array
-
-
-# --- potentials, which prove nothing by themselves --------------------------------------------------------------------
-
-
-def _potentials(rows: Batch, where: Any, lam: Any, max_iter: int, init: Any) -> tuple[Any, int, str]:
-    """log v or None, iterations, and how they ended."""
-    if max_iter == 0:
-        return None if init is None else np.asarray(init[1], np.float64), 0, "given"
-    reach = float(lam) * _largest(where)
-    if reach > _REACH:
-        return None, 0, "overflow"
-    for domain in ("linear", "log") if reach <= _LINEAR else ("log",):
-        result, spent = _doubling(_unit(rows), where, lam, domain, init, max_iter)
-        if result.status not in FAILED:
-            break
-    lost = result.status in FAILED or not np.isfinite(result.log_v[rows.q[0] > 0]).all()
-    return None if lost else result.log_v, spent, result.status
-
-
-def _doubling(rows: Batch, where: Any, lam: Any, domain: str, init: Any, max_iter: int) -> tuple[SinkhornResult, int]:
-    """Potentials with lam doubled up to its value, unless they start from `init`, and the iterations spent."""
-    doublings = math.ceil(math.log2(max(1.0, float(lam) * _largest(where) / _SMOOTH))) if init is None else 0
-    spent = 0
-    for k in range(doublings, -1, -1):
-        cap = (max_iter - spent) // (2 * k) if k else max_iter - spent
-        if cap:
-            result, n = _stage(rows, where, np.ldexp(lam, -k), domain, init, cap, k == 0)
-            spent += n
-            if result.status in FAILED:
-                break
-            init = 2 * result.log_u, 2 * result.log_v
-    return result, spent
-
-
-def _stage(
-    rows: Batch, where: Any, lam: Any, domain: str, init: Any, cap: int, last: bool
-) -> tuple[SinkhornResult, int]:
-    """Sinkhorn's iteration, Newton's method if that was too slow, then the iteration again."""
-    total, variant = rows.p.sum(), VARIANTS["paper"]
-    tol = "auto" if last else _LOOSE * total
-    plain = cap if cap <= 2 * _PLAIN else _PLAIN
-    result = iterate(rows, where, lam, variant, "auto", domain, tol, init, plain)[plain]
-    spent = int(result.n_iter)
-    if result.status != "iteration_limit" or plain == cap:
-        return result, spent
-    plan = _plan(where, "auto", "log", np.float64, lam, variant.shift)
-    with np.errstate(all="ignore"):
-        goal = (_FINE if last else _LOOSE) * total
-        log_u, log_v, n = newton.improve(plan, rows.p[0], rows.q[0], result.log_v, goal, cap - spent - _PLAIN)
-    spent += n
-    rest = max(1, min(cap - spent, _PLAIN))
-    result = iterate(rows, where, lam, variant, "auto", domain, tol, (log_u, log_v), rest)[rest]
-    return result, spent + int(result.n_iter)
-
-
-def _unit(rows: Batch) -> Batch:
-    """The pair times a power of two that brings it near 1: log v changes by a constant, sums stay within the range."""
-    scale = -int(np.frexp(rows.p.max())[1])
-    return rows._replace(p=np.ldexp(rows.p, scale), q=np.ldexp(rows.q, scale))
-
-
-# --- the proof --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Estimate:
-    """A number known to within _MARGIN * size; size adds up what relative errors of its terms are multiplied by."""
-
-    value: Decimal
-    size: Decimal
-
-    @classmethod
-    def logs(cls, masses: Iterable[Decimal], logs: Iterable[Decimal]) -> _Estimate:
-        """Sum of masses times logarithms; a relative error d of a number moves its logarithm by d."""
-        terms = [(m, x) for m, x in zip(masses, logs, strict=True) if m]
-        return cls(sum((m * x for m, x in terms), ZERO), sum((m * (1 + abs(x)) for m, x in terms), ZERO))
-
-    @classmethod
-    def of(cls, number: Decimal) -> _Estimate:
-        """A number itself, or a sum of numbers >= 0."""
-        return cls(number, abs(number))
-
-    def __add__(self, other: _Estimate) -> _Estimate:
-        return _Estimate(self.value + other.value, self.size + other.size)
-
-    def __sub__(self, other: _Estimate) -> _Estimate:
-        return _Estimate(self.value - other.value, self.size + other.size)
-
-    def __truediv__(self, x: Decimal) -> _Estimate:
-        return _Estimate(self.value / x, self.size / x)
-
-    @property
-    def lower(self) -> float:
-        return down(self.value - _MARGIN * self.size)
-
-    @property
-    def upper(self) -> float:
-        return up(self.value + _MARGIN * self.size)
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """p and the scaled q in Decimals, with equal totals."""
-
-    p: list[Decimal]
-    q: list[Decimal]
-    total: Decimal
-    emd: Fraction | None
-    q_scale: Fraction
-
-    @classmethod
-    def of(cls, p: list[float], q: list[float], where: Any) -> _Pair:
-        (a, unit_p), (b, unit_q) = formulas.integers(p), formulas.integers(q)
-        total, scale = sum(a) * unit_p, sum(a) * unit_p / (sum(b) * unit_q)
-        scaled = [Fraction(x) * scale for x in q]
-        return cls(
-            p=[formulas.as_decimal(Fraction(x)) for x in p],
-            q=[formulas.as_decimal(x) for x in scaled],
-            total=formulas.as_decimal(total),
-            emd=exact.emd(p, scaled, where) if isinstance(where, Space) else None,
-            q_scale=scale,
-        )
-
-
-def _prove(rows: Batch, where: Any, lam: Any, log_v: Any) -> dict[str, Any]:
-    """Fields of the certificate that follow from the question and log v."""
-    p, q = rows.p[0].tolist(), rows.q[0].tolist()
-    reach = float(lam) * _largest(where)
-    if log_v is not None:
-        log_v = np.where(rows.q[0] > 0, log_v, -np.inf)
-        reach += np.abs(log_v[rows.q[0] > 0]).max()
-    usable = log_v is not None and reach <= _REACH
-    size = 12 * (where.n_nodes if isinstance(where, Space) else len(where)) + 100 + int(min(reach, _REACH))
-    with localcontext(Context(prec=_DIGITS + len(str(size)), Emax=MAX_EMAX, Emin=MIN_EMIN)):
-        strength = Decimal(float(lam))
-        pair = _Pair.of(p, q, where)
-        factors = kernel(where, strength if usable else ZERO)
-        known = _without_potentials(pair, factors, strength)
-        found = _with_potentials(pair, factors, strength, log_v) if usable else _NOTHING
-    lower, upper = max(known["lower"], found["dual_value"]), min(known.pop("upper"), found["primal_value"])
-    status = "proven" if math.isfinite(lower) and math.isfinite(upper) else "overflow"
-    return known | found | {
-        "lower": lower, "upper": upper, "status": status, "emd": pair.emd, "q_scale": pair.q_scale
-    }  # fmt: skip
-
-
-_NOTHING = {
-    "dual_value": -math.inf,
-    "primal_value": math.inf,
-    "transport_cost": (0.0, math.inf),
-    "marginal_error": math.inf,
-    "potentials": None,
-}
-
-
-def _without_potentials(pair: _Pair, factors: Kernel, lam: Decimal) -> dict[str, Any]:
-    """Bounds by EMD and entropies alone; K is not used."""
-    emd = _Estimate.of(ZERO if pair.emd is None else formulas.as_decimal(pair.emd))
-    m = _mass_log_mass([pair.total])
-    h_p, h_q = _entropy(pair.p, pair.total), _entropy(pair.q, pair.total)
-    spread = _Estimate.of(factors.product_cost(pair.p, pair.q) / pair.total)
-    upper = min((spread + (m - h_p - h_q) / lam).upper, math.inf)
-    if pair.emd is not None:
-        upper = min(upper, *((emd + (m - h) / lam).upper for h in (h_p, h_q)))
-    return {
-        "lower": (emd + (m - h_p - h_q) / lam).lower,
-        "upper": upper,
-        "entropy_bound": min((h_p / lam).upper, (h_q / lam).upper),
-    }
-
-
-def _with_potentials(pair: _Pair, factors: Kernel, lam: Decimal, log_v: NDArray[np.float64]) -> dict[str, Any]:
-    """Bounds by the dual value and by the plan rounded to the marginals."""
-    logs = [Decimal(x) if b else ZERO for x, b in zip(log_v.tolist(), pair.q, strict=True)]
-    v = [x.exp() if b else ZERO for x, b in zip(logs, pair.q, strict=True)]
-    u = [a / s if a else ZERO for a, s in zip(pair.p, factors.times(v), strict=True)]
-    log_u, ktu = _logs(u), factors.transposed(u)
-    columns = [x * s for x, s in zip(v, ktu, strict=True)]
-    dual = _Estimate.logs(pair.p, log_u) + _Estimate.logs(pair.q, logs) - _Estimate.of(_total(columns))
-    defect = _total(abs(c - b) for c, b in zip(columns, pair.q, strict=True))
-    primal, cost = _feasible(pair, factors, lam, u, log_u, v, ktu)
-    return {
-        "dual_value": (dual / lam).lower,
-        "primal_value": primal.upper,
-        "transport_cost": (cost.lower, cost.upper),
-        "marginal_error": _Estimate(defect, pair.total).upper,
-        "potentials": (_floats(log_u, pair.p), _floats(logs, pair.q)),
-    }
-
-
-def _feasible(
-    pair: _Pair, factors: Kernel, lam: Decimal, u: Numbers, log_u: Numbers, v: Numbers, ktu: Numbers
-) -> tuple[_Estimate, _Estimate]:
-    """Objective (at most) and transport cost of the plan rounded to the marginals."""
-    v = [min(x, b / s) * (1 - _SHRINK) if b else ZERO for x, b, s in zip(v, pair.q, ktu, strict=True)]
-    rows = [x * s for x, s in zip(u, factors.times(v), strict=True)]
-    columns = [x * s for x, s in zip(v, ktu, strict=True)]
-    e = [a - r for a, r in zip(pair.p, rows, strict=True)]
-    f = [b - c for b, c in zip(pair.q, columns, strict=True)]
-    inside, left = _total(rows), _total(e)
-    cost_b = _Estimate.of(factors.product_cost(e, f) / left)
-    a = _Estimate.logs(rows, log_u) + _Estimate.logs(columns, _logs(v)) - _Estimate.of(inside)
-    b = _mass_log_mass(e) + _mass_log_mass(f) - _mass_log_mass([left])
-    mixing = _entropy([inside, left], pair.total)
-    return (a + b + mixing) / lam + cost_b, _Estimate.of(factors.cost(u, v)) + cost_b
-
-
-def _mass_log_mass(x: Numbers) -> _Estimate:
-    return _Estimate.logs(x, _logs(x))
-
-
-def _entropy(x: Numbers, total: Decimal) -> _Estimate:
-    """Sum of x log(total / x); 0 exactly if one bin has all."""
-    shares = [a for a in x if a]
-    if len(shares) == 1:
-        return _Estimate(ZERO, ZERO)
-    return _Estimate.logs(shares, [(total / a).ln() for a in shares])
-
-
-def _logs(x: Numbers) -> list[Decimal]:
-    """Natural logarithms, 0 in place of -inf."""
-    return [a.ln() if a else ZERO for a in x]
-
-
-def _total(x: Iterable[Decimal]) -> Decimal:
-    return sum(x, ZERO)
-
-
-def _floats(logs: Numbers, masses: Numbers) -> NDArray[np.float64]:
-    array = np.array([float(x) if m else -math.inf for x, m in zip(logs, masses, strict=True)])
     array.setflags(write=False)
     return array
 
@@ -489,6 +244,3 @@ def _contradicted(c: SinkhornCertificate) -> None:
             f"the feasible plan costs {low} to {high}, but EMD is {float(c.emd)} and at most {float(most)} less: "
             "a bug in emdref"
         )
-
-
-# --- floats on the safe side ------------------------------------------------------------------------------------------

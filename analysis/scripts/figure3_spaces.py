@@ -16,7 +16,7 @@ from analysis import style
 from analysis.script import Cell, Claim, Options, must, random
 from analysis.shapes import angle
 from analysis.targets import softmax
-from emdref.sinkhorn import FAILED
+from emdref.iteration import FAILED
 
 DTYPES = ("float32",)
 SIZES = (10, 30, 100, 300, 1000)

@@ -22,7 +22,7 @@ from analysis import style
 from analysis.script import Cell, Claim, Options, must
 from analysis.shapes import angle
 from analysis.targets import SIGMAS, Pairs, pairs
-from emdref.sinkhorn import FAILED
+from emdref.iteration import FAILED
 
 DTYPES = ("float32", "float64")
 PNG = True

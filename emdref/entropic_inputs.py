@@ -1,0 +1,92 @@
+"""What `sinkhorn` and `certify_sinkhorn` accept, checked before anything is computed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emdref import inputs
+from emdref.inputs import Batch
+from emdref.spaces import Space
+
+
+def rows(p: Any, q: Any, where: Any, dtype: Any) -> Batch:
+    """p and q in `dtype`, for a space or a matrix."""
+    coarsest = None
+    if dtype is not None:
+        target = inputs.float_dtype(dtype).newbyteorder("=")
+        p, q = inputs.histogram(p, "p"), inputs.histogram(q, "q")
+        coarsest = min(p.dtype, q.dtype, target, key=lambda d: d.itemsize)  # totals are compared in its precision
+        p, q = inputs.converted(p, "p", target), inputs.converted(q, "q", target)
+    checked = inputs.batch(p, q, where.n_bins if isinstance(where, Space) else len(where))
+    inputs.check_masses(checked, "normalise them yourself", coarsest)
+    return checked
+
+
+def strength(lam: Any, dtype: Any) -> Any:
+    """lam as a scalar of the dtype."""
+    number = inputs.positive(lam, "lam")
+    with np.errstate(over="ignore", under="ignore"):
+        scalar = dtype.type(number)
+    if not 0 < scalar < np.inf:
+        raise ValueError(f"lam = {number} is beyond {dtype}")
+    return scalar
+
+
+def matrix(cost: Any) -> NDArray[Any]:
+    """A checked cost matrix in float64."""
+    try:
+        m = np.asarray(cost)
+    except ValueError as error:
+        raise ValueError(f"cost is not a rectangular array of numbers ({error})") from None
+    if m.dtype.kind not in "iuf" or m.dtype == np.float16 or m.dtype.itemsize > 8:
+        raise TypeError(f"cost must be a Chain, a Tree or a float32, float64 or integer matrix, not {m.dtype}")
+    if m.ndim != 2 or m.shape[0] != m.shape[1] or len(m) == 0:
+        raise ValueError(f"cost has shape {m.shape}, expected (N, N)")
+    if inputs.rounds_in_float64(m):
+        raise ValueError("cost holds an integer of 2**53 or more, which float64 would round; give floats")
+    slack = 8 * np.finfo(m.dtype if m.dtype.kind == "f" else np.float64).eps
+    m = m.astype(np.float64)
+    for bad, rule in (
+        (~(np.isfinite(m) & (m >= 0)), "must be finite and >= 0"),
+        (np.diag(np.diag(m) != 0), "lies on the diagonal and must be 0"),
+        (np.abs(m - m.T) > slack * np.maximum(m, m.T), "differs from its mirror image: cost must be symmetric"),
+    ):
+        if bad.any():
+            i, j = np.argwhere(bad)[0]
+            raise ValueError(f"cost[{i}, {j}] = {m[i, j]} {rule}")
+    return m
+
+
+def largest(where: Any) -> float:
+    """The largest distance of a space or a matrix."""
+    return where.diameter if isinstance(where, Space) else float(where.max())
+
+
+def potentials(init: Any, rows: Batch) -> NDArray[Any]:
+    """The caller's log u_0."""
+    if not isinstance(init, (tuple, list)) or len(init) != 2:
+        raise ValueError("init must be a pair (log_u, log_v)")
+    one = rows.p.shape[1:]
+    for x, name in zip(init, ("log_u", "log_v"), strict=True):
+        x = np.asarray(x)
+        if x.dtype.kind not in "iuf":
+            raise TypeError(f"init's {name} must hold real numbers, not {x.dtype}")
+        if np.isnan(x).any() or (x == np.inf).any():
+            raise ValueError(f"init's {name} must be finite or -inf")
+        if x.shape not in (rows.shape + one, one):
+            raise ValueError(f"init's {name} has shape {x.shape}, expected {rows.shape + one}")
+    return np.broadcast_to(np.asarray(init[0], rows.p.dtype), rows.shape + one).reshape(rows.p.shape)
+
+
+def iterations(checkpoints: Any, max_iter: int) -> tuple[int, ...]:
+    if checkpoints is None:
+        return ()
+    if np.ndim(checkpoints) != 1:
+        raise TypeError(f"checkpoints={checkpoints!r} must be a sequence of integers")
+    stops = tuple(sorted({inputs.count(k, "checkpoints") for k in checkpoints}))
+    if stops and stops[-1] > max_iter:
+        raise ValueError(f"checkpoints holds {stops[-1]}, beyond max_iter = {max_iter}")
+    return stops

@@ -1,0 +1,245 @@
+"""Sinkhorn's iteration on checked rows: the same loop for every variant, kernel, domain and dtype."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emdref import entropic_inputs, plans
+from emdref.inputs import Batch
+from emdref.spaces import Space
+
+Status = Literal["nan", "overflow", "underflow", "converged", "iteration_limit"]
+FAILED = ("nan", "overflow", "underflow")
+_LOSS = 1e-3  # marginal error, relative to the total, above which lost entries of K count as a failure
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What distinguishes one published form of Algorithm 1 from another."""
+
+    shift: int  # K = exp(-lam M - shift)
+    start: Literal["ones", "count", "inverse"]  # u_0 = 1, N or 1/N in every bin
+    drops_empty: bool  # bins with p = 0 leave the problem before the first iteration
+    refreshes_v: bool  # v is taken from the last u (else from the u before it)
+    value: Literal["cost", "objective"]  # <T, M>, or <T, M> + <T, log T> / lam
+    centred: bool  # the gradient's mean over the bins with p > 0 is removed
+
+
+VARIANTS = {
+    "paper": Variant(1, "ones", False, True, "cost", False),
+    "frogner": Variant(1, "ones", False, True, "cost", True),
+    "cuturi": Variant(0, "count", True, True, "cost", False),
+    "caffe": Variant(1, "ones", False, False, "objective", True),
+    "mocha": Variant(0, "inverse", False, True, "cost", False),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class SinkhornResult:
+    """Outcome of `sinkhorn`: a scalar (grad, log_u, log_v: a vector) for one pair, else with the batch's leading axes.
+
+    Attributes
+    ----------
+    value
+        <T, M>, the transport cost of the plan reached (the objective for variant ``caffe``).
+    objective
+        <T, M> + <T, log T> / lam, what the iteration minimises.
+    grad
+        log u / lam per bin, centred or not as the variant says: the gradient of `objective` at convergence, not of
+        <T, M>.  -inf where p = 0 (and where u underflowed, which `status` tells).
+    log_u, log_v
+        Logarithms of the scalings; -inf where p or q is 0.
+    n_iter
+        Iterations done.
+    marginal_error
+        The larger l1 defect of the plan's two marginals.
+    status
+        The first that holds of: ``nan`` and ``overflow`` (in value, objective, u or v), ``underflow`` (a mass was
+        divided by 0, u or v is 0 where mass is, or K lost entries to 0 and marginal_error exceeds 1e-3 of the total),
+        ``converged``, ``iteration_limit``.
+    converged
+        Whether status is ``converged``.
+    checkpoints
+        The results after fewer iterations of the same run, by iteration; that of the last iteration shares its arrays
+        with the result itself.
+    grad_unrolled
+        None in this version.
+    """
+
+    value: Any
+    objective: Any
+    grad: Any
+    log_u: Any
+    log_v: Any
+    n_iter: Any
+    marginal_error: Any
+    status: Any
+    converged: Any
+    checkpoints: dict[int, SinkhornResult]
+    grad_unrolled: None = None
+
+
+def iterate(
+    rows: Batch,
+    where: Any,
+    lam: Any,
+    switches: Variant,
+    kernel: str,
+    domain: str,
+    tol: Any,
+    init: Any,
+    max_iter: int,
+    stops: tuple[int, ...] = (),
+) -> dict[int, SinkhornResult]:
+    """Results of checked rows after `max_iter` iterations and after each of `stops`, by iteration."""
+    plan = plan_for(where, kernel, domain, rows.p.dtype.type, lam, switches.shift)
+    with np.errstate(all="ignore"):
+        run = _Run(rows, plan, switches, lam, _tolerance(tol, rows, plan, float(lam), where))
+        run.start(_initial(init, rows, switches))
+        return run.go(max_iter, stops)
+
+
+def plan_for(where: Any, kernel: str, domain: str, dtype: Any, lam: Any, shift: int) -> plans.Plan:
+    """The way to multiply by K that is asked for."""
+    is_space = isinstance(where, Space)
+    if kernel == "space" and not is_space:
+        raise ValueError('kernel="space" needs a Chain or a Tree; a cost matrix has kernel="dense" only')
+    largest = entropic_inputs.largest(where)
+    if largest > np.finfo(dtype).max:
+        raise ValueError(
+            f"space_or_cost: the largest distance, {largest}, is beyond {np.dtype(dtype)}; scale the costs down"
+        )
+    with np.errstate(all="ignore"):
+        if is_space and kernel != "dense":
+            return (plans.SpaceLog if domain == "log" else plans.SpaceLinear)(where, dtype, lam, shift)
+        cost = (where.distance_matrix() if is_space else where).astype(dtype)
+        return (plans.DenseLog if domain == "log" else plans.DenseLinear)(cost, lam, shift)
+
+
+def _tolerance(tol: Any, rows: Batch, plan: plans.Plan, lam: float, where: Any) -> NDArray[Any] | None:
+    """What each row's marginal error must reach, None for tol=0."""
+    if isinstance(tol, str) and tol == "auto":
+        growth = np.sqrt(rows.p.shape[1]) + (lam * entropic_inputs.largest(where) if plan.domain is plans.Log else 0.0)
+        return 4.0 * np.finfo(rows.p.dtype).eps * growth * rows.p.sum(axis=1)
+    if np.ndim(tol) != 0 or isinstance(tol, (bool, str)) or not isinstance(tol, (int, float, np.number)):
+        raise TypeError(f'tol={tol!r} must be a number >= 0 or "auto"')
+    if not 0 <= float(tol) < np.inf:
+        raise ValueError(f"tol = {tol} must be finite and >= 0")
+    return np.full(len(rows.p), float(tol), rows.p.dtype) if tol else None
+
+
+def _initial(init: Any, rows: Batch, switches: Variant) -> NDArray[Any]:
+    """log u_0, (rows, N)."""
+    shape, dtype = rows.p.shape, rows.p.dtype
+    if init is None:
+        kept = (rows.p > 0).sum(axis=1, keepdims=True) if switches.drops_empty else np.full((shape[0], 1), shape[1])
+        size = {"ones": np.ones_like(kept), "count": kept, "inverse": 1.0 / kept}[switches.start]
+        log_u = np.broadcast_to(np.log(size.astype(dtype)), shape)
+    else:
+        log_u = entropic_inputs.potentials(init, rows)
+    return np.where(rows.p == 0, dtype.type(-np.inf), log_u) if switches.drops_empty else log_u
+
+
+class _Run:
+    """The iteration, in arrays of shape (N, rows): the same for every variant, kernel, domain and dtype."""
+
+    def __init__(self, rows: Batch, plan: plans.Plan, switches: Variant, lam: Any, tol: NDArray[Any] | None) -> None:
+        self.rows, self.plan, self.domain = rows, plan, plan.domain
+        self.switches, self.lam, self.tol = switches, lam, tol
+        self.p, self.q = (np.ascontiguousarray(self.domain.enter(x.T)) for x in (rows.p, rows.q))
+        size = len(rows.p)
+        self.active = np.arange(size)  # rows still iterating
+        self.n_iter = np.zeros(size, int)
+        self.vanished = np.zeros(size, bool)  # a denominator was 0
+        self.reached = np.zeros(size, bool)
+
+    def start(self, log_u: NDArray[Any]) -> None:
+        self.u = np.ascontiguousarray(self.domain.from_log(log_u.T))
+        self.v = np.zeros_like(self.u)
+        self.ktu = self.plan.transposed(self.u)
+
+    def go(self, max_iter: int, stops: tuple[int, ...]) -> dict[int, SinkhornResult]:
+        results, wanted = {}, (*stops, max_iter)
+        for it in range(1, max_iter + 1):
+            self._step(it)
+            settled = len(self.active) == 0
+            if settled or it in wanted:
+                present = self._evaluate()
+                results |= {k: present for k in wanted if k == it or (settled and k > it)}
+            if settled:
+                break
+        return results
+
+    def _step(self, it: int) -> None:
+        """One iteration of the rows that still run."""
+        every = len(self.active) == len(self.rows.p)
+        a = slice(None) if every else self.active
+        v = self.domain.divide(self.q[:, a], self.ktu[:, a])
+        kv = self.plan.times(v)
+        u = self.domain.divide(self.p[:, a], kv)
+        gone = self.domain.vanished(kv) & (self.rows.p[a].T > 0)
+        gone |= self.domain.vanished(self.ktu[:, a]) & (self.rows.q[a].T > 0)
+        self.vanished[a] |= gone.any(axis=0)
+        ktu = self.plan.transposed(u)
+        self.n_iter[a] = it
+        if every:
+            self.u, self.v, self.ktu = u, v, ktu
+        else:
+            self.u[:, a], self.v[:, a], self.ktu[:, a] = u, v, ktu
+        if self.tol is not None:  # rows are exact after u; the columns' defect bounds what is left after v as well
+            defect = np.abs(self.domain.mass(v, ktu) - self.rows.q[a].T).sum(axis=0)
+            done = defect <= self.tol[a]
+            self.reached[self.active[done]] = True
+            self.active = self.active[~done]
+
+    def _evaluate(self) -> SinkhornResult:
+        """Everything that is known of the present u (and v)."""
+        plan, domain, p, q = self.plan, self.domain, self.rows.p, self.rows.q
+        u, v = self.u, domain.divide(self.q, self.ktu) if self.switches.refreshes_v else self.v
+        row_mass, column_mass = domain.mass(u, plan.times(v)).T, domain.mass(v, self.ktu).T
+        error = np.maximum(np.abs(row_mass - p).sum(axis=1), np.abs(column_mass - q).sum(axis=1))
+        log_u, log_v = (np.array(domain.to_log(x).T, order="C") for x in (u, v))  # copies: u is updated in place
+        cost = plan.cost(u, v)
+        entropy = (
+            _weighted(row_mass, log_u) + _weighted(column_mass, log_v) - self.switches.shift * row_mass.sum(axis=1)
+        )
+        objective = entropy / self.lam
+        value = cost if self.switches.value == "cost" else objective
+        grad = log_u / self.lam
+        status = self._status(cost + objective, np.where(p > 0, grad, 0), np.where(q > 0, log_v, 0), error)
+        if self.switches.centred:
+            grad = grad - np.mean(grad, axis=1, where=p > 0, keepdims=True)
+        give = self.rows.as_rows
+        return SinkhornResult(
+            value=give(value.copy()),
+            objective=give(objective),
+            grad=give(grad),
+            log_u=give(log_u),
+            log_v=give(log_v),
+            n_iter=give(self.n_iter.copy()),
+            marginal_error=give(error),
+            status=str(status[0]) if self.rows.shape == () else give(status),
+            converged=give(status == "converged"),
+            checkpoints={},
+        )
+
+    def _status(self, values: Any, grad: Any, log_v: Any, error: Any) -> NDArray[Any]:
+        """From cost and objective, gradient and log v where there is mass, and marginal errors."""
+        numbers = np.concatenate([values[:, None], grad, log_v], axis=1)
+        lost = self.plan.lost & ~(error <= _LOSS * self.rows.p.sum(axis=1))
+        tests: dict[Status, Any] = {
+            "nan": np.isnan(numbers).any(axis=1),
+            "overflow": (numbers == np.inf).any(axis=1) | (values == -np.inf),
+            "underflow": self.vanished | (numbers == -np.inf).any(axis=1) | lost,
+            "converged": self.reached | (error <= self.tol if self.tol is not None else False),
+        }
+        return np.select(list(tests.values()), list(tests), "iteration_limit")
+
+
+def _weighted(mass: NDArray[Any], log: NDArray[Any]) -> NDArray[Any]:
+    """sum of mass * log over bins, 0 * -inf counting as 0."""
+    return np.where(mass == 0, mass.dtype.type(0), mass * log).sum(axis=1)
