@@ -91,6 +91,17 @@ def test_cost_is_the_dense_one(shape, log):
 
 
 @each_domain
+def test_mass_at_the_root_crosses_the_first_edge(log):
+    layout = emdref.Chain(gaps=[2.0, 3.0])._layout
+    a = np.exp(-LAM * layout.cost)
+    a[0] = 0
+    m = np.array([[0.0, 2, 5], [2, 0, 3], [5, 3, 0]])
+    u, v = vectors(3, 2, 6), vectors(3, 2, 7)
+    exact = (u * ((np.exp(-LAM * m) * m) @ v)).sum(0)
+    np.testing.assert_allclose(cost(u, v, log, 0, 2, layout, a, 1.0), exact, rtol=1e-14)
+
+
+@each_domain
 def test_columns_are_dealt_in_tiles(log, monkeypatch):
     """A part of the columns, in more tiles than one, the last of them short: nothing else is touched."""
     monkeypatch.setattr(entropic(), "_TILE", 2)

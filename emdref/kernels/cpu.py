@@ -10,7 +10,7 @@ import numpy as np
 
 from emdref import gauges
 from emdref.kernels import hessian, hessian2, native, twolimb
-from emdref.kernels.floats import div2, mul2
+from emdref.kernels.floats import div2, limbs, mul2
 from emdref.kernels.jit import loop, row
 
 _RAW, _SCALED, _NORMALIZED = gauges.RAW, gauges.SCALED, gauges.NORMALIZED
@@ -54,7 +54,7 @@ def _factor2(gauge, n, mh, ml, mass_exp):
 def flow_native(p, q, phi, parent, bin_node, normalize):
     """phi of each pair of rows in the rows' own dtype, nodes in the kernels' order."""
     a, b = np.empty(p.shape[1], p.dtype), np.empty(p.shape[1], p.dtype)
-    for i in range(p.shape[0]):
+    for i in range(len(p)):
         _native_masses(p[i], q[i], normalize, a, b)
         native.flow(a, b, parent, bin_node, phi[i])
 
@@ -63,14 +63,14 @@ def flow_native(p, q, phi, parent, bin_node, normalize):
 def emd_native(p, q, value, grad, parent, cost, bin_node, rho, normalize, gauge):
     """Value and gradient (none if grad has no rows) of each pair in the rows' own dtype."""
     n, zero, one = p.dtype.type(p.shape[1]), p.dtype.type(0), p.dtype.type(1)
-    phi = np.empty(parent.shape[0], p.dtype)
-    r = np.empty(parent.shape[0], p.dtype)
+    phi = np.empty(len(parent), p.dtype)
+    r = np.empty(len(parent), p.dtype)
     a, b = np.empty(p.shape[1], p.dtype), np.empty(p.shape[1], p.dtype)
-    for i in range(p.shape[0]):
+    for i in range(len(p)):
         mass = _native_masses(p[i], q[i], normalize, a, b)
         native.flow(a, b, parent, bin_node, phi)
         value[i] = native.descend(phi, cost, parent, rho, r)
-        if grad.shape[0] == 0:
+        if len(grad) == 0:
             continue
         offset = zero
         if gauge == _NORMALIZED:
@@ -86,15 +86,15 @@ def _finish(p, h, l, err, cost, parent, bin_node, rho, gauge, rh, rl, value, gra
     uh, ul, m = twolimb.units(h, l, cost)
     if uh == 0.0:  # nothing flows where it costs
         value[i] = 0.0
-        if grad.shape[0] > 0:
+        if len(grad) > 0:
             grad[i] = 0.0
         return True
-    if not (twolimb.power_in_range(uh, rho, rho) and twolimb.power_in_range(uh, rho, rho - 1.0)):
+    if not twolimb.power_in_range(uh, rho, rho):  # nor then is u**(rho - 1), which lies between 1 and u**rho
         return False
     value_h, value_l, value_err, r_err = twolimb.descend(h, l, err, cost, parent, rho, uh, ul, m, rh, rl)
     fh, fl, e = twolimb.unit_power(uh, ul, rho, rho)
     value[i] = math.ldexp(mul2(value_h, value_l, fh, fl)[0], e + m)
-    if grad.shape[0] > 0:
+    if len(grad) > 0:
         _finish_gradient(p, uh, ul, m, bin_node, rho, gauge, rh, rl, grad[i])
     return twolimb.trustworthy(value_h, value_err, rh, r_err)
 
@@ -108,7 +108,7 @@ def _finish_gradient(p, uh, ul, m, bin_node, rho, gauge, rh, rl, grad):
         oh, ol = twolimb.mean_under(p, mh, ml, mass_exp, rh, rl, bin_node)
     elif gauge != _RAW:
         oh, ol = twolimb.mean_at_bins(rh, rl, bin_node)
-    gh, gl, more = _factor2(gauge, float(p.shape[0]), mh, ml, mass_exp)
+    gh, gl, more = _factor2(gauge, float(len(p)), mh, ml, mass_exp)
     fh, fl = mul2(fh, fl, gh, gl)
     twolimb.gather(rh, rl, bin_node, oh, ol, fh, fl, e + more + m, grad)
 
@@ -125,10 +125,10 @@ def _settled_flow(p, q, weight, parent, bin_node, normalize, h, l, err):
 @loop
 def flow_twolimb(p, q, phi, unsafe, parent, weight, bin_node, normalize):
     """phi of each pair, 0 on edges of weight 0, and whether it must be done again exactly."""
-    h = np.empty(parent.shape[0])
-    l = np.empty(parent.shape[0])
-    err = np.empty(parent.shape[0])
-    for i in range(p.shape[0]):
+    h = np.empty(len(parent))
+    l = np.empty(len(parent))
+    err = np.empty(len(parent))
+    for i in range(len(p)):
         safe = _settled_flow(p[i], q[i], weight, parent, bin_node, normalize, h, l, err)
         unsafe[i] = not (safe and twolimb.rounds_alone(h, err))
         phi[i] = h
@@ -137,10 +137,10 @@ def flow_twolimb(p, q, phi, unsafe, parent, weight, bin_node, normalize):
 @loop
 def emd_twolimb(p, q, value, grad, unsafe, parent, cost, bin_node, rho, normalize, gauge):
     """Value and gradient (none if grad has no rows) of each pair, and whether they must be done again exactly."""
-    nodes = parent.shape[0]
+    nodes = len(parent)
     h, l, err = np.empty(nodes), np.empty(nodes), np.empty(nodes)
     rh, rl = np.empty(nodes), np.empty(nodes)
-    for i in range(p.shape[0]):
+    for i in range(len(p)):
         unsafe[i] = not _settled_flow(p[i], q[i], cost, parent, bin_node, normalize, h, l, err)
         if not unsafe[i]:
             unsafe[i] = not _finish(p[i], h, l, err, cost, parent, bin_node, rho, gauge, rh, rl, value, grad, i)
@@ -149,7 +149,7 @@ def emd_twolimb(p, q, value, grad, unsafe, parent, cost, bin_node, rho, normaliz
 @row
 def _native_second(p, q, parent, cost, bin_node, rho, normalize, gauge, a, b, phi, r, c, w, g):
     """Fill c, w and g for emdref.kernels.hessian; returns a factor, and an edge of infinite curvature or 0."""
-    n, one = p.dtype.type(p.shape[0]), p.dtype.type(1)
+    n, one = p.dtype.type(len(p)), p.dtype.type(1)
     mass = _native_masses(p, q, normalize, a, b)
     native.flow(a, b, parent, bin_node, phi)
     native.clear(w)
@@ -168,10 +168,10 @@ def _native_second(p, q, parent, cost, bin_node, rho, normalize, gauge, a, b, ph
 @loop
 def hvp_native(p, q, v, out, infinite, parent, cost, bin_node, rho, normalize, gauge):
     """Hessian times v of each pair in the rows' own dtype, or the edge where the curvature is infinite."""
-    nodes, bins, dtype = parent.shape[0], p.shape[1], p.dtype
+    nodes, bins, dtype = len(parent), p.shape[1], p.dtype
     phi, r, c = np.empty(nodes, dtype), np.empty(nodes, dtype), np.empty(nodes, dtype)
     a, b, w, g = np.empty(bins, dtype), np.empty(bins, dtype), np.empty(bins, dtype), np.empty(bins, dtype)
-    for i in range(p.shape[0]):
+    for i in range(len(p)):
         factor, infinite[i] = _native_second(
             p[i], q[i], parent, cost, bin_node, rho, normalize, gauge, a, b, phi, r, c, w, g
         )
@@ -182,11 +182,11 @@ def hvp_native(p, q, v, out, infinite, parent, cost, bin_node, rho, normalize, g
 @loop
 def hess_native(p, q, out, infinite, parent, cost, bin_node, rho, normalize, gauge):
     """Hessian of each pair in the rows' own dtype, or the edge where the curvature is infinite."""
-    nodes, bins, dtype = parent.shape[0], p.shape[1], p.dtype
+    nodes, bins, dtype = len(parent), p.shape[1], p.dtype
     phi, r, c = np.empty(nodes, dtype), np.empty(nodes, dtype), np.empty(nodes, dtype)
     a, b, w, g = np.empty(bins, dtype), np.empty(bins, dtype), np.empty(bins, dtype), np.empty(bins, dtype)
     above = np.empty(nodes, np.int64)
-    for i in range(p.shape[0]):
+    for i in range(len(p)):
         factor, infinite[i] = _native_second(
             p[i], q[i], parent, cost, bin_node, rho, normalize, gauge, a, b, phi, r, c, w, g
         )
@@ -226,7 +226,7 @@ def _second(p, q, parent, cost, bin_node, rho, normalize, gauge, relative, h, l,
     fh, fl, e = 1.0, 0.0, 0
     if uh > 0.0:
         fh, fl, e = twolimb.unit_power(uh, ul, rho, power)
-    gh, gl, more = _factor2(gauge, float(p.shape[0]), mh, ml, mass_exp)
+    gh, gl, more = _factor2(gauge, float(len(p)), mh, ml, mass_exp)
     fh, fl = mul2(*mul2(fh, fl, gh, gl), gh, gl)
     safe = hessian2.trustworthy(c, g, parent, bin_node, worst, total, relative, rh)
     return safe, 0, fh, fl, e + m + 2 * more
@@ -235,11 +235,11 @@ def _second(p, q, parent, cost, bin_node, rho, normalize, gauge, relative, h, l,
 @loop
 def hvp_twolimb(p, q, v, out, unsafe, infinite, parent, cost, bin_node, rho, normalize, gauge):
     """Hessian times v of each pair; whether it must be done again exactly; the edge where the curvature is infinite."""
-    nodes, bins = parent.shape[0], p.shape[1]
+    nodes, bins = len(parent), p.shape[1]
     h, l, err, rh, rl = np.empty(nodes), np.empty(nodes), np.empty(nodes), np.empty(nodes), np.empty(nodes)
-    c, t = np.empty((2, nodes)), np.empty((2, nodes))
-    w, g, x, y = np.empty((2, bins)), np.empty((2, bins)), np.empty((2, bins)), np.empty((2, bins))
-    for i in range(p.shape[0]):
+    c, t = limbs(nodes), limbs(nodes)
+    w, g, x, y = limbs(bins), limbs(bins), limbs(bins), limbs(bins)
+    for i in range(len(p)):
         safe, infinite[i], fh, fl, e = _second(
             p[i], q[i], parent, cost, bin_node, rho, normalize, gauge, False, h, l, err, rh, rl, c, w, g
         )
@@ -254,11 +254,11 @@ def hvp_twolimb(p, q, v, out, unsafe, infinite, parent, cost, bin_node, rho, nor
 @loop
 def hess_twolimb(p, q, out, unsafe, infinite, parent, cost, bin_node, rho, normalize, gauge):
     """Hessian of each pair; whether it must be done again exactly; the edge where the curvature is infinite."""
-    nodes, bins = parent.shape[0], p.shape[1]
+    nodes, bins = len(parent), p.shape[1]
     h, l, err, rh, rl = np.empty(nodes), np.empty(nodes), np.empty(nodes), np.empty(nodes), np.empty(nodes)
-    c, t, above = np.empty((2, nodes)), np.empty((2, nodes)), np.empty(nodes, np.int64)
-    w, g, o = np.empty((2, bins)), np.empty((2, bins)), np.empty((2, bins))
-    for i in range(p.shape[0]):
+    c, t, above = limbs(nodes), limbs(nodes), np.empty(nodes, np.int64)
+    w, g, o = limbs(bins), limbs(bins), limbs(bins)
+    for i in range(len(p)):
         safe, infinite[i], fh, fl, e = _second(
             p[i], q[i], parent, cost, bin_node, rho, normalize, gauge, gauge == _RAW, h, l, err, rh, rl, c, w, g
         )

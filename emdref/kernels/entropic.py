@@ -55,31 +55,31 @@ def _recursions(plus, times, plain):
 
     @row
     def increase(target, a, source):  # target + a source
-        for i in range(target.shape[0]):
+        for i in range(len(target)):
             target[i] = plus(target[i], times(a, source[i]))
 
     @row
     def blend(target, b, a, source):  # b target + a source
-        for i in range(target.shape[0]):
+        for i in range(len(target)):
             target[i] = plus(times(b, target[i]), times(a, source[i]))
 
     @row
     def scatter(x, start, zero, bin_node, s):
-        for v in range(s.shape[0]):
+        for v in range(len(s)):
             for i in range(s.shape[1]):
                 s[v, i] = zero
-        for k in range(bin_node.shape[0]):
+        for k in range(len(bin_node)):
             for i in range(s.shape[1]):
                 s[bin_node[k], i] = x[k, start + i]
 
     @row
     def up(a, parent, s):
-        for v in range(s.shape[0] - 1, 0, -1):
+        for v in range(len(s) - 1, 0, -1):
             increase(s[parent[v]], a[v], s[v])
 
     @row
     def down(a, b, parent, s):
-        for v in range(1, s.shape[0]):
+        for v in range(1, len(s)):
             blend(s[v], b[v], a[v], s[parent[v]])
 
     @row
@@ -88,7 +88,7 @@ def _recursions(plus, times, plain):
         scatter(x, start, zero, bin_node, s)
         up(a, parent, s)
         down(a, b, parent, s)
-        for k in range(bin_node.shape[0]):
+        for k in range(len(bin_node)):
             for i in range(s.shape[1]):
                 y[k, start + i] = times(k0, s[bin_node[k], i])
 
@@ -126,7 +126,7 @@ def _recursions(plus, times, plain):
             outside(own, s, zero, a, parent, o)
         for i in range(su.shape[1]):
             value[start + i] = 0
-            for c in range(1, su.shape[0]):
+            for c in range(1, len(su)):
                 k = times(k0, a[c])  # first, so that no product exceeds the mass by more than the plan's entries do
                 there, back = times(times(k, su[c, i]), ov[c, i]), times(times(k, sv[c, i]), ou[c, i])
                 value[start + i] += cost[c] * plain(plus(there, back))
@@ -142,7 +142,7 @@ _log_product, _log_transport = _recursions(logaddexp, add, exp)
 def linear_product(first, last, x, y, zero, k0, a, b, parent, bin_node):
     """y[:, first:last] = k0 K x[:, first:last]."""
     for start in range(first, last, _TILE):
-        s = np.empty((parent.shape[0], min(_TILE, last - start)), x.dtype)
+        s = np.empty((len(parent), min(_TILE, last - start)), x.dtype)
         _linear_product(x, y, start, zero, k0, a, b, parent, bin_node, s)
 
 
@@ -150,7 +150,7 @@ def linear_product(first, last, x, y, zero, k0, a, b, parent, bin_node):
 def log_product(first, last, x, y, zero, k0, a, b, parent, bin_node):
     """The same with every argument and result a logarithm."""
     for start in range(first, last, _TILE):
-        s = np.empty((parent.shape[0], min(_TILE, last - start)), x.dtype)
+        s = np.empty((len(parent), min(_TILE, last - start)), x.dtype)
         _log_product(x, y, start, zero, k0, a, b, parent, bin_node, s)
 
 
@@ -158,7 +158,7 @@ def log_product(first, last, x, y, zero, k0, a, b, parent, bin_node):
 def linear_cost(first, last, u, v, value, zero, k0, a, cost, parent, bin_node):
     """value[first:last] = <T, M>, see `transport`."""
     for start in range(first, last, _TILE):
-        t = np.empty((5, parent.shape[0], min(_TILE, last - start)), u.dtype)
+        t = np.empty((5, len(parent), min(_TILE, last - start)), u.dtype)
         _linear_transport(u, v, value, start, zero, k0, a, cost, parent, bin_node, t)
 
 
@@ -166,5 +166,5 @@ def linear_cost(first, last, u, v, value, zero, k0, a, cost, parent, bin_node):
 def log_cost(first, last, u, v, value, zero, k0, a, cost, parent, bin_node):
     """The same with u, v, k0 and a logarithms."""
     for start in range(first, last, _TILE):
-        t = np.empty((5, parent.shape[0], min(_TILE, last - start)), u.dtype)
+        t = np.empty((5, len(parent), min(_TILE, last - start)), u.dtype)
         _log_transport(u, v, value, start, zero, k0, a, cost, parent, bin_node, t)

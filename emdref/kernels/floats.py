@@ -6,9 +6,17 @@ returns a normal pair and errs by less than 2**-100 relative, if no product fall
 
 import math
 
+import numpy as np
+
 from emdref.kernels.jit import row
 
 _SPLIT = 134217729.0  # 2**27 + 1: halves a 53-bit significand (Veltkamp)
+
+
+@row
+def limbs(n):
+    """Scratch memory for n two-limb numbers: high limbs, low limbs."""
+    return np.empty((2, n))
 
 
 @row

@@ -23,7 +23,7 @@ def units(h, l, cost, rho):
     if rho != 2.0:
         return twolimb.units(h, l, cost)
     dearest = 0.0
-    for v in range(1, cost.shape[0]):
+    for v in range(1, len(cost)):
         dearest = max(dearest, cost[v])
     return (1.0 if dearest > 0 else 0.0), 0.0, math.frexp(dearest)[1]
 
@@ -44,7 +44,7 @@ def bends(h, l, err, cost, rho, uh, ul, m, c):
     worst, total = 0.0, 0.0
     shift = math.frexp(uh)[1]
     c[0, 0], c[1, 0] = 0.0, 0.0
-    for v in range(1, cost.shape[0]):
+    for v in range(1, len(cost)):
         c[0, v], c[1, v] = 0.0, 0.0
         if cost[v] == 0.0 or rho == 1.0 or (rho != 2.0 and h[v] == 0.0):
             continue
@@ -142,7 +142,7 @@ def border(c, w, g, parent, bin_node, t, o):
 def line(j, sums, o, kh, kl, parent, bin_node, fh, fl, exponent, above, out):
     """Row j of the matrix, from what `border` left; above is scratch for the nodes."""
     meet(bin_node[j], parent, above)
-    for k in range(out.shape[0]):
+    for k in range(len(out)):
         v = above[bin_node[k]]
         h, l = add2(o[0, j], o[1, j], o[0, k], o[1, k])
         h, l = add2(sums[0, v], sums[1, v], -h, -l)
@@ -156,11 +156,11 @@ def trustworthy(c, g, parent, bin_node, worst, total, relative, reach):
     else in proportion to its largest; reach is scratch for the nodes."""
     top = 0.0
     reach[0] = 0.0
-    for v in range(1, reach.shape[0]):
+    for v in range(1, len(reach)):
         reach[v] = reach[parent[v]] + c[0, v]
         if not reach[v] < math.inf:
             return False
-    for k in range(bin_node.shape[0]):
+    for k in range(len(bin_node)):
         top = max(top, max(reach[bin_node[k]], abs(g[0, k])))
     if top == 0.0:
         return worst == 0.0

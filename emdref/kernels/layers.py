@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from emdref.kernels.floats import add2, div2, mul2, quick_two_sum, scale2, two_prod, two_sum
+from emdref.kernels.floats import add2, div2, limbs, mul2, quick_two_sum, scale2, two_prod, two_sum
 from emdref.kernels.jit import loop, row
 from emdref.kernels.twolimb import dot, mass2, scaled, top_exponent
 
@@ -20,7 +20,7 @@ _LOG2 = math.log(2.0)
 def _l1(x, p, f, exponent):
     mh, ml, _, top = mass2(x)
     uh, ul = div2(1.0, 0.0, mh, ml)
-    for k in range(x.shape[0]):
+    for k in range(len(x)):
         m, e = math.frexp(x[k])
         p[0, k], p[1, k] = scale2(*div2(m, 0.0, mh, ml), e - top)
         f[0, k], f[1, k], exponent[k] = uh, ul, -top
@@ -44,14 +44,14 @@ def _exponential(h, l):
 @row
 def _softmax(x, p, f, exponent):
     top = x[0]
-    for k in range(x.shape[0]):
+    for k in range(len(x)):
         top = max(top, x[k])
     sh, sl = 0.0, 0.0
-    for k in range(x.shape[0]):
+    for k in range(len(x)):
         h, l = two_sum(x[k], -top)
         f[0, k], f[1, k], exponent[k] = _exponential(h, l)
         sh, sl = add2(sh, sl, *scale2(f[0, k], f[1, k], int(exponent[k])))
-    for k in range(x.shape[0]):
+    for k in range(len(x)):
         f[0, k], f[1, k] = div2(f[0, k], f[1, k], sh, sl)
         p[0, k], p[1, k] = scale2(f[0, k], f[1, k], int(exponent[k]))
 
@@ -60,10 +60,10 @@ def _softmax(x, p, f, exponent):
 def _square(x, p, f, exponent):
     top = top_exponent(x)
     sh, sl = 0.0, 0.0
-    for k in range(x.shape[0]):
+    for k in range(len(x)):
         m, e = math.frexp(x[k])
         sh, sl = add2(sh, sl, *scale2(*two_prod(m, m), 2 * (e - top)))
-    for k in range(x.shape[0]):
+    for k in range(len(x)):
         m, e = math.frexp(x[k])
         p[0, k], p[1, k] = scale2(*div2(*two_prod(m, m), sh, sl), 2 * (e - top))
         f[0, k], f[1, k] = div2(m + m, 0.0, sh, sl)
@@ -85,8 +85,8 @@ def _layer(kind, x, p, f, exponent):
 def forward(x, out, kind):
     """p(x) of each row."""
     n = x.shape[1]
-    p, f, exponent = np.empty((2, n)), np.empty((2, n)), np.empty(n, np.int64)
-    for i in range(x.shape[0]):
+    p, f, exponent = limbs(n), limbs(n), np.empty(n, np.int64)
+    for i in range(len(x)):
         _layer(kind, x[i], p, f, exponent)
         out[i] = p[0]
 
@@ -95,8 +95,8 @@ def forward(x, out, kind):
 def backward(x, g, out, kind):
     """Vector-Jacobian product of each row: out_k = sum_j g_j dp_j/dx_k = (g_k - <p, g>) f_k."""
     n = x.shape[1]
-    p, f, exponent, y = np.empty((2, n)), np.empty((2, n)), np.empty(n, np.int64), np.empty((2, n))
-    for i in range(x.shape[0]):
+    p, f, exponent, y = limbs(n), limbs(n), np.empty(n, np.int64), limbs(n)
+    for i in range(len(x)):
         _layer(kind, x[i], p, f, exponent)
         size = scaled(g[i], y)
         mh, ml = dot(p, y)
@@ -107,7 +107,7 @@ def backward(x, g, out, kind):
 
 @row
 def _mse(p, q, grad):
-    n, top = p.shape[0], 0.0
+    n, top = len(p), 0.0
     for k in range(n):
         top = max(top, abs(p[k] - q[k]))
     size = math.frexp(top)[1]
@@ -124,7 +124,7 @@ def _mse(p, q, grad):
 @loop
 def mse(p, q, value, grad):
     """Mean over the bins of (p - q)**2, and its gradient."""
-    for i in range(p.shape[0]):
+    for i in range(len(p)):
         value[i] = _mse(p[i], q[i], grad[i])
 
 
@@ -142,12 +142,12 @@ def _log(h, l, e):
 def _weighted_sum(q, log):
     """sum q log as (limbs, exponent), by exponents of its largest term, so that no term leaves the range."""
     top, some = 0, False
-    for k in range(q.shape[0]):
+    for k in range(len(q)):
         if q[k] > 0.0 and log[k] != 0.0:
             size = math.frexp(q[k])[1] + math.frexp(log[k])[1]
             top, some = (max(top, size) if some else size), True
     sh, sl = 0.0, 0.0
-    for k in range(q.shape[0]):
+    for k in range(len(q)):
         m, e = math.frexp(q[k])
         n, d = math.frexp(log[k])
         sh, sl = add2(sh, sl, math.ldexp(m * n, e + d - top), 0.0)
@@ -171,7 +171,7 @@ def _divergence(p, q, against_itself, normalize, grad):
         qh, ql, _, qe = mass2(q)
     rh, rl = div2(ph, pl, qh, ql)
     infinite = False
-    for k in range(q.shape[0]):
+    for k in range(len(q)):
         grad[k] = 0.0
         if q[k] > 0.0 and p[k] == 0.0:
             infinite = True
@@ -180,7 +180,7 @@ def _divergence(p, q, against_itself, normalize, grad):
         elif q[k] > 0.0:
             grad[k] = _log(*_quotient(1.0, p[k], ph, pl, pe))
     sh, sl, size = _weighted_sum(q, grad)
-    for k in range(q.shape[0]):
+    for k in range(len(q)):
         if q[k] > 0.0 and p[k] > 0.0:
             h, _, e = _quotient(q[k], p[k], rh, rl, pe - qe)
             grad[k] = -math.ldexp(h, e)
@@ -195,5 +195,5 @@ def divergence(p, q, value, grad, against_itself, normalize):
 
     0 log 0 = 0, and p = 0 < q gives inf.
     """
-    for i in range(p.shape[0]):
+    for i in range(len(p)):
         value[i] = _divergence(p[i], q[i], against_itself, normalize, grad[i])

@@ -7,14 +7,14 @@ from emdref.kernels.jit import loop, row
 
 @row
 def _distances(position, parent, cost, out):
-    for v in range(out.shape[0]):
+    for v in range(len(out)):
         out[v] = -1.0
     out[position] = 0.0
     v = position
     while v > 0:
         out[parent[v]] = out[v] + cost[v]
         v = parent[v]
-    for v in range(1, out.shape[0]):
+    for v in range(1, len(out)):
         if out[v] < 0:
             out[v] = out[parent[v]] + cost[v]
 
@@ -28,10 +28,10 @@ def distances(position, parent, cost, out):
 @loop
 def distances_between(bins, parent, cost, out):
     """out[i, j] = distance between bins i and j, the sum of the smaller index's walk taken for both."""
-    reach = np.empty(parent.shape[0])
-    for i in range(bins.shape[0]):
+    reach = np.empty(len(parent))
+    for i in range(len(bins)):
         _distances(bins[i], parent, cost, reach)
-        for j in range(i, bins.shape[0]):
+        for j in range(i, len(bins)):
             out[i, j] = reach[bins[j]]
             out[j, i] = out[i, j]
 
@@ -40,7 +40,7 @@ def distances_between(bins, parent, cost, out):
 def bins_below(bins, parent, out):
     """out[v] = number of bins at or below node v."""
     out[:] = 0
-    for k in range(bins.shape[0]):
+    for k in range(len(bins)):
         out[bins[k]] += 1
-    for v in range(out.shape[0] - 1, 0, -1):
+    for v in range(len(out) - 1, 0, -1):
         out[parent[v]] += out[v]

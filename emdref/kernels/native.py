@@ -10,14 +10,14 @@ from emdref.kernels.jit import row
 @row
 def clear(x):
     """x = 0."""
-    for v in range(x.shape[0]):
+    for v in range(len(x)):
         x[v] = x.dtype.type(0)
 
 
 @row
 def lift(parent, t):
     """Sums at or below each node, in place."""
-    for v in range(t.shape[0] - 1, 0, -1):
+    for v in range(len(t) - 1, 0, -1):
         t[parent[v]] += t[v]
 
 
@@ -25,7 +25,7 @@ def lift(parent, t):
 def flow(p, q, parent, bin_node, phi):
     """phi[v] = mass of p - q at or below node v; Eqs. (6) and (14)."""
     clear(phi)
-    for k in range(p.shape[0]):
+    for k in range(len(p)):
         phi[bin_node[k]] = p[k] - q[k]
     lift(parent, phi)
 
@@ -36,7 +36,7 @@ def descend(phi, cost, parent, rho, r):
     one = phi.dtype.type(1)
     value = phi.dtype.type(0)
     r[0] = value
-    for v in range(1, phi.shape[0]):
+    for v in range(1, len(phi)):
         r[v] = r[parent[v]]
         if cost[v] > 0:  # else a power that overflows would count, as 0 * inf
             value += cost[v] * power(phi[v], rho)
@@ -48,7 +48,7 @@ def descend(phi, cost, parent, rho, r):
 def total(x):
     """Sum of a row, left to right."""
     s = x.dtype.type(0)
-    for k in range(x.shape[0]):
+    for k in range(len(x)):
         s += x[k]
     return s
 
@@ -56,7 +56,7 @@ def total(x):
 @row
 def gather(r, bin_node, offset, factor, grad):
     """grad[k] = (r at bin k - offset) * factor: every gauge is of this form, see emdref.gauges."""
-    for k in range(grad.shape[0]):
+    for k in range(len(grad)):
         grad[k] = (r[bin_node[k]] - offset) * factor
 
 
@@ -64,7 +64,7 @@ def gather(r, bin_node, offset, factor, grad):
 def mean_at_bins(r, bin_node, n):
     """Mean of r over the n bins; n comes in r's dtype."""
     s = r.dtype.type(0)
-    for k in range(bin_node.shape[0]):
+    for k in range(len(bin_node)):
         s += r[bin_node[k]]
     return s / n
 
@@ -73,6 +73,6 @@ def mean_at_bins(r, bin_node, n):
 def mean_under(p, r, bin_node, mass):
     """<p, r> / mass."""
     s = r.dtype.type(0)
-    for k in range(bin_node.shape[0]):
+    for k in range(len(bin_node)):
         s += p[k] * r[bin_node[k]]
     return s / mass

@@ -32,7 +32,7 @@ def _accumulate(v, x, h, l, err):
 @row
 def _lift(parent, h, l, err):
     """Children into parents, from the last node to the first."""
-    for v in range(h.shape[0] - 1, 0, -1):
+    for v in range(len(h) - 1, 0, -1):
         u = parent[v]
         _accumulate(u, h[v], h, l, err)
         l[u], lost = two_sum(l[u], l[v])
@@ -41,7 +41,7 @@ def _lift(parent, h, l, err):
 
 @row
 def _clear(h, l, err):
-    for v in range(h.shape[0]):
+    for v in range(len(h)):
         h[v] = 0.0
         l[v] = 0.0
         err[v] = 0.0
@@ -51,7 +51,7 @@ def _clear(h, l, err):
 def flow(p, q, parent, bin_node, h, l, err):
     """phi = sum of p - q at or below each node, Eqs. (6) and (14), of the floats as given."""
     _clear(h, l, err)
-    for k in range(p.shape[0]):
+    for k in range(len(p)):
         _accumulate(bin_node[k], p[k], h, l, err)
         _accumulate(bin_node[k], -q[k], h, l, err)
     _lift(parent, h, l, err)
@@ -61,7 +61,7 @@ def flow(p, q, parent, bin_node, h, l, err):
 def top_exponent(x):
     """The exponent e of the largest |x| < 2**e; 0 if all are 0."""
     top = 0.0
-    for k in range(x.shape[0]):
+    for k in range(len(x)):
         top = max(top, abs(x[k]))
     return math.frexp(top)[1]
 
@@ -71,7 +71,7 @@ def mass2(x):
     """(h, l, err, exponent): the row's total is (h + l) * 2**exponent within err, h in [0.5, 1)."""
     shift = top_exponent(x)
     h, l, err = 0.0, 0.0, 0.0
-    for k in range(x.shape[0]):
+    for k in range(len(x)):
         y = math.ldexp(x[k], -shift)
         if math.ldexp(y, shift) != x[k]:
             err += 1e-323  # scaling reached below the subnormal range
@@ -86,7 +86,7 @@ def mass2(x):
 
 @row
 def _same(p, q):
-    for k in range(p.shape[0]):
+    for k in range(len(p)):
         if p[k] != q[k]:
             return False
     return True
@@ -108,7 +108,7 @@ def flow_normalized(p, q, parent, bin_node, h, l, err):
     if p_err > 0 or q_err > 0 or ph != qh or pl != ql:
         loss = _RATIO_ERROR + 4.0 * (p_err + q_err)
     _clear(h, l, err)
-    for k in range(p.shape[0]):
+    for k in range(len(p)):
         v = bin_node[k]
         x = math.ldexp(p[k], -p_exp)
         y = math.ldexp(q[k], -q_exp)
@@ -121,7 +121,7 @@ def flow_normalized(p, q, parent, bin_node, h, l, err):
         if loss > 0 and y > 0:
             err[v] += loss * y + (2e-323 if a < _TINY else 0.0)  # the product's error may be below the range
     _lift(parent, h, l, err)
-    for v in range(1, h.shape[0]):
+    for v in range(1, len(h)):
         a, b = two_sum(h[v], l[v])
         h[v], l[v] = div2(a, b, ph, pl)
         err[v] = err[v] / ph + loss * abs(h[v])
@@ -134,7 +134,7 @@ def settle(h, l, err, weight):
     Edges of weight 0 count for nothing: their flow becomes 0.
     """
     safe = True
-    for v in range(1, h.shape[0]):
+    for v in range(1, len(h)):
         if weight[v] == 0.0:
             h[v], l[v], err[v] = 0.0, 0.0, 0.0
         h[v], l[v] = two_sum(h[v], l[v])
@@ -146,7 +146,7 @@ def settle(h, l, err, weight):
 @row
 def rounds_alone(h, err):
     """True where every phi is the rounding of h + l, whatever the errors: 1 ulp for the flow itself."""
-    for v in range(1, h.shape[0]):
+    for v in range(1, len(h)):
         if err[v] > abs(h[v]) * _RELATIVE:
             return False
     return True
@@ -156,7 +156,7 @@ def rounds_alone(h, err):
 def units(h, l, cost):
     """The limbs of max |phi|, and the exponent of max cost, over the edges where both are > 0; (0, 0, 0) if none is."""
     top, dearest = 0, 0.0
-    for v in range(1, h.shape[0]):
+    for v in range(1, len(h)):
         if cost[v] > 0 and h[v] != 0.0:
             dearest = max(dearest, cost[v])
             if top == 0 or abs(h[v]) > abs(h[top]):
@@ -224,7 +224,7 @@ def descend(h, l, err, cost, parent, rho, uh, ul, m, rh, rl):
     value_h, value_l, value_err, r_err = 0.0, 0.0, 0.0, 0.0
     rh[0], rl[0] = 0.0, 0.0
     shift = math.frexp(uh)[1]
-    for v in range(1, h.shape[0]):
+    for v in range(1, len(h)):
         rh[v], rl[v] = rh[parent[v]], rl[parent[v]]
         if h[v] == 0.0 or cost[v] == 0.0:
             continue
@@ -247,7 +247,7 @@ def descend(h, l, err, cost, parent, rho, uh, ul, m, rh, rl):
 def trustworthy(value, value_err, r, r_err):
     """True where neither the flow's errors nor underflow can be seen in the result of a row in which mass flows."""
     top = 0.0
-    for v in range(r.shape[0]):
+    for v in range(len(r)):
         top = max(top, abs(r[v]))
     return value >= _TINY and value_err <= value * _RELATIVE and r_err <= top * _RELATIVE  # False for NaN
 
@@ -256,16 +256,16 @@ def trustworthy(value, value_err, r, r_err):
 def mean_at_bins(rh, rl, bin_node):
     """Mean of r over the bins."""
     h, l = 0.0, 0.0
-    for k in range(bin_node.shape[0]):
+    for k in range(len(bin_node)):
         h, l = add2(h, l, rh[bin_node[k]], rl[bin_node[k]])
-    return div2(h, l, float(bin_node.shape[0]), 0.0)
+    return div2(h, l, float(len(bin_node)), 0.0)
 
 
 @row
 def mean_under(p, mass_h, mass_l, mass_exp, rh, rl, bin_node):
     """<p, r> / |p|."""
     h, l = 0.0, 0.0
-    for k in range(bin_node.shape[0]):
+    for k in range(len(bin_node)):
         h, l = add2(h, l, *mul2(rh[bin_node[k]], rl[bin_node[k]], math.ldexp(p[k], -mass_exp), 0.0))
     return div2(h, l, mass_h, mass_l)
 
@@ -273,7 +273,7 @@ def mean_under(p, mass_h, mass_l, mass_exp, rh, rl, bin_node):
 @row
 def gather(rh, rl, bin_node, offset_h, offset_l, factor_h, factor_l, exponent, grad):
     """grad[k] = (r at bin k - offset) * factor * 2**exponent, rounded once; see emdref.gauges."""
-    for k in range(grad.shape[0]):
+    for k in range(len(grad)):
         v = bin_node[k]
         h, l = mul2(*add2(rh[v], rl[v], -offset_h, -offset_l), factor_h, factor_l)
         grad[k] = math.ldexp(h, exponent)
@@ -292,6 +292,6 @@ def dot(a, b):
 def scaled(v, x):
     """x = v 2**-e with |x| <= 1; returns e."""
     e = top_exponent(v)
-    for k in range(v.shape[0]):
+    for k in range(len(v)):
         x[0, k], x[1, k] = math.ldexp(v[k], -e), 0.0
     return e

@@ -15,7 +15,6 @@ import csv
 import fcntl
 import json
 import os
-import re
 import shutil
 import sqlite3
 import subprocess
@@ -45,9 +44,6 @@ MODULES = {  # which tests of the plain kernels a module's mutants must face
     "formulas.py": "exact",
     "certificate.py": "certificate",
 }
-ROWS = {"native", "hessian", "metric", "twolimb"}  # kernels in which every array whose shape[0] is asked for is a row
-FLAT = {"parent", "bin_node", "bins", "cost", "target", "reach"}  # rows wherever they are
-INPUTS = {"p", "q", "x", "v"}  # rows in functions whose name begins with _, batches in the others
 ENVIRONMENT = {"NUMBA_DISABLE_JIT": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
@@ -67,30 +63,8 @@ def prepare(module):
     configure(place, module)
     call(place, "cosmic-ray", "init", "config.toml", "fresh.sqlite")
     call(place, "cr-filter-operators", "fresh.sqlite", "config.toml")
-    skip_no_faults(place, module)
     (place / "source").write_bytes(source)
     (place / "fresh.sqlite").rename(place / "session.sqlite")
-
-
-def skip_no_faults(place, module):
-    """shape[0] -> shape[-1] of an array of one dimension, or more scratch memory than is needed."""
-    from cosmic_ray.work_db import use_db
-    from cosmic_ray.work_item import WorkerOutcome, WorkResult
-
-    lines = (place / "emdref" / module).read_text().splitlines()
-    with use_db(str(place / "fresh.sqlite")) as session:
-        for item in list(session.pending_work_items):
-            (mutation,) = item.mutations
-            (row, start), (_, end) = mutation.start_pos, mutation.end_pos
-            before, number, lowered = lines[row - 1][:start], lines[row - 1][start:end], mutation.occurrence % 2
-            array, function = re.search(r"(\w+)\.shape\[$", before), mutation.definition_name or ""
-            flat = array and (
-                Path(module).stem in ROWS or array[1] in FLAT or (function[:1] == "_" and array[1] in INPUTS)
-            )
-            shape = number == "0" and lowered and flat
-            scratch = not lowered and before.endswith("np.empty((")
-            if mutation.operator_name == "core/NumberReplacer" and (shape or scratch):
-                session.set_result(item.job_id, WorkResult(WorkerOutcome.SKIPPED, "no fault"))
 
 
 def configure(place, module):
