@@ -27,6 +27,10 @@ def is_normal(h, l):
     return h + l == h
 
 
+def test_limbs():
+    assert emdref.kernels.floats.limbs(3).shape == (2, 3)
+
+
 def test_two_sum_is_exact():
     for a, b in PAIRS:
         s, e = emdref.kernels.floats.two_sum(a, b)
