@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import exact, pairs
+from emdref import exact, formulas, pairs
 from emdref.inputs import Mass
 from emdref.rounding import down, nearest, up
 from emdref.spaces import Chain, Space
@@ -194,10 +194,10 @@ class _Proof:
         return f[0] == 0 and all(abs(f[v] - f[self.parent[v]]) <= self.cost[v] for v in range(1, len(f)))
 
     def _value(self) -> Fraction:
-        return sum((c * abs(f) for c, f in zip(self.cost, self.phi, strict=True)), Fraction(0))
+        return formulas.dot(self.cost, map(abs, self.phi))
 
     def _dual(self) -> Fraction:
-        return sum((f * x for f, x in zip(self.potential, self.net, strict=True)), Fraction(0))
+        return formulas.dot(self.potential, self.net)
 
     @property
     def excess(self) -> Fraction:

@@ -7,7 +7,7 @@ rationals cost no more than the integers in them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from itertools import accumulate
@@ -102,8 +102,8 @@ def gradient(row: Row, rho: Any, gauge: str) -> tuple[list[Any], Any]:
     if gauge == "raw":
         return r, unit
     w = weights(row, gauge)
-    total, dot = sum(w), _dot(w, r)
-    return [total * x - dot for x in r], unit / total * _factor(row, gauge)
+    total, w_r = sum(w), dot(w, r)
+    return [total * x - w_r for x in r], unit / total * _factor(row, gauge)
 
 
 def weights(row: Row, gauge: str) -> list[Any]:
@@ -148,11 +148,11 @@ class Hessian:
             self._bends = [b * finer for b in self._bends]
             self.unit = self.unit * row.phi_unit
             r = slopes(row, rho)
-            dot = _dot(w, r)
-            g = [sum(w) * x - dot for x in r]
+            w_r = dot(w, r)
+            g = [sum(w) * x - w_r for x in r]
         self._total = sum(w)
         by_w = self._times(w)
-        self._corner = _dot(w, by_w)
+        self._corner = dot(w, by_w)
         self._border = [self._total * (a + b) for a, b in zip(by_w, g, strict=True)]
         self.unit = self.unit * _factor(row, gauge) ** 2 / self._total**2
 
@@ -175,11 +175,12 @@ class Hessian:
         if self._raw:
             return raw
         square, s = self._total**2, sum(v)
-        rest = self._corner * s - _dot(self._border, v)
+        rest = self._corner * s - dot(self._border, v)
         return [square * h - b * s + rest for h, b in zip(raw, self._border, strict=True)]
 
 
-def _dot(a: Sequence[Any], b: Sequence[Any]) -> Any:
+def dot(a: Iterable[Any], b: Iterable[Any]) -> Any:
+    """<a, b>."""
     return sum(x * y for x, y in zip(a, b, strict=True))
 
 

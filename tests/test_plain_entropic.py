@@ -102,6 +102,19 @@ def test_mass_at_the_root_crosses_the_first_edge(log):
 
 
 @each_domain
+@pytest.mark.parametrize("shape", plain.SHAPES)
+def test_the_root_has_no_edge(shape, log):
+    """Whatever stands where its factor, its 1 - a^2 and its cost would."""
+    layout, a, b, k0, _ = setting(shape, 1)
+    u, v = vectors(len(layout.bin_node), 3, 8), vectors(len(layout.bin_node), 3, 9)
+    before = product(u, log, 0, 3, layout, a, b, k0), cost(u, v, log, 0, 3, layout, a, k0)
+    dear = layout._replace(cost=np.where(np.arange(len(a)) == 0, 9.0, layout.cost))
+    a[0], b[0] = 0.5, 7.0
+    after = product(u, log, 0, 3, dear, a, b, k0), cost(u, v, log, 0, 3, dear, a, k0)
+    assert all(np.array_equal(*both) for both in zip(before, after, strict=True))
+
+
+@each_domain
 def test_columns_are_dealt_in_tiles(log, monkeypatch):
     """A part of the columns, in more tiles than one, the last of them short: nothing else is touched."""
     monkeypatch.setattr(entropic(), "_TILE", 2)

@@ -192,6 +192,16 @@ def test_hessian_and_product(rho, gauge):
             assert plain.close(product[i], times, 1e-12 * scale * np.abs(v[i]).sum())
 
 
+def test_the_root_has_no_edge():
+    """Whatever stands where its flow and its cost would."""
+    native, hessian = emdref.kernels.native, emdref.kernels.hessian
+    phi, cost, r = np.array([0.0, 2.0, 0.0]), np.array([7.0, 1.0, 3.0]), np.full(3, np.nan)
+    assert native.descend(np.array([5.0, 2.0, -1.0]), cost, [0, 0, 1], 2.0, r) == 7 and r.tolist() == [0, 4, -2]
+    assert hessian.infinite_edge(phi, cost, 1.5) == 2
+    hessian.bends(np.array([5.0, 2.0, -1.0]), cost, 2.0, 1.0, r)
+    assert r.tolist() == [0, 2, 6]
+
+
 def test_an_infinite_curvature_is_named():
     """The first edge in the kernels' order that costs something, whatever else is 0; rho = 1 and 2 have none."""
     space = emdref.Chain(gaps=[1, 0, 1, 1])  # nodes from the root: bins 4, 3, 2, 1, 0

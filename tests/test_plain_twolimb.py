@@ -249,6 +249,12 @@ def test_a_product_that_underflows_has_a_bound():
     assert 0 <= err[2] < 2.0**-90
 
 
+def test_an_uncertain_sign_at_the_root_does_not_matter():
+    """It has no edge: only what is left over stands there."""
+    h, l, err = np.array([1.0, 4.0]), np.zeros(2), np.array([3.0, 1.0])
+    assert emdref.kernels.twolimb.settle(h, l, err, np.ones(2)) is True and h.tolist() == [1, 4]
+
+
 def test_settle():
     """h = 2 err is not certain; one float more is.  What weighs nothing flows nowhere and is always certain."""
 
