@@ -137,7 +137,7 @@ def certify(p: ArrayLike, q: ArrayLike, space: Space, *, mass: Mass = "raise") -
     rows = pairs.checked(p, q, space, mass, "compensated", None)
     if rows.shape:
         raise ValueError(f"p and q are a batch of shape {rows.shape}: certify takes one pair at a time")
-    p, q = (_fractions(x[0], mass == "normalize") for x in (rows.p, rows.q))
+    p, q = (_fractions(x, mass == "normalize") for (x,) in (rows.p, rows.q))
     return Certificate(space, p, q, **_Proof(p, q, space).consequences())
 
 
@@ -187,7 +187,7 @@ class _Proof:
         for v in range(len(left) - 1, 0, -1):
             left[v] -= self.phi[v]
             left[self.parent[v]] += self.phi[v]
-        return left[0] == self.excess and not any(left[1:])
+        return left == [self.excess] + [0] * (len(left) - 1)
 
     def _is_lipschitz(self) -> bool:
         f = self.potential

@@ -302,7 +302,7 @@ def test_lists_of_different_lengths_are_not_cut_short():
     tree = emdref.Tree([-1, 0, 0, 0])
     row, pair = f.Row([1, 2, 4], [4, 1, 2], tree, False), [1, 2]
     matrix = f.Hessian(row, 2, "zero_sum")
-    for call in (row.below, matrix.times, lambda x: f._dot(x, [1, 2, 3])):
+    for call in (row.below, matrix.times, lambda x: f.dot(x, [1, 2, 3])):
         with pytest.raises(ValueError, match="zip"):
             call(pair)
     matrix._border = pair
