@@ -14,9 +14,9 @@ from numpy.typing import DTypeLike, NDArray
 from emdref import calling, casebook, fallback, gauges, inputs
 from emdref.calling import Answer, Convention
 from emdref.casebook import FAMILIES, Grade
-from emdref.diagnosis import Examiner, is_finite
+from emdref.diagnosis import Examiner, Probes, emd_name, is_finite
 from emdref.report import Case, Finding, Report, Result
-from emdref.rounding import nearest, ulp
+from emdref.rounding import error, ulp
 from emdref.spaces import Space
 
 GRADES = get_args(Grade)
@@ -88,9 +88,9 @@ def check(
     if gauge is not None:
         gauges.code(gauge)
     allowed = 4 + 4 * np.sqrt(space.n_nodes) if tol is None else inputs.weight(tol, "tol")
-    examiner = Examiner(_unasked, space, power, kind)
-    convention = calling.find(function, [examiner.sparse[0], examiner.dense[0]], framework)
-    examiner.ask = _asker(function, convention)
+    probes = Probes(space.n_bins, kind)
+    convention = calling.find(function, [probes.sparse[0], probes.dense[0]], framework)
+    examiner = Examiner(_asker(function, convention), space, power, probes)
     report = _began(examiner, convention, gauge, float(allowed))
     report.results += [_measured(examiner.ask, case, report) for case in _chosen(cases, space.n_bins, kind, power)]
     _look_for_mistakes(examiner, report)
@@ -103,7 +103,7 @@ def _began(examiner: Examiner, convention: Convention, gauge: str | None, tol: f
     return Report(
         space=examiner.space,
         rho=examiner.rho,
-        dtype=np.dtype(examiner.dtype).name,
+        dtype=np.dtype(examiner.probes.dtype).name,
         called_with=str(convention),
         tol=tol,
         asked_gauge=gauge,
@@ -111,10 +111,6 @@ def _began(examiner: Examiner, convention: Convention, gauge: str | None, tol: f
         value_fit=examiner.value,
         gradient_fit=examiner.gradient,
     )
-
-
-def _unasked(p: Any, q: Any) -> str:
-    raise RuntimeError("no convention is known yet")
 
 
 def _asker(function: Callable, convention: Convention) -> Callable[[Any, Any], Answer | str]:
@@ -180,19 +176,11 @@ def _measured(ask: Callable, case: Case, report: Report) -> Result:
     wrong = lost = 0
     if answer.value is not None:
         exact, _ = fallback.numbers(*where, False, None)
-        value_ulp = _ulps(answer.value, Fraction(exact), dtype)
+        value_ulp = error(answer.value, Fraction(exact), dtype)
     if answer.grad is not None:
         grad_ulp, wrong, lost = _gradient_errors(answer.grad, where, report, dtype)
     problem = "" if is_finite(answer) or math.inf not in (value_ulp, grad_ulp) else "NaN or inf"
     return Result(case, value_ulp, grad_ulp, wrong, lost, problem)
-
-
-def _ulps(got: Any, exact: Fraction, dtype: Any, unit: Fraction | None = None) -> float:
-    """|got - exact| in ulp of `unit`, or of the exact number; inf for NaN, and for inf where it does not belong."""
-    beyond = abs(exact) > Fraction(float(np.finfo(dtype).max))
-    if not np.isfinite(got):
-        return 0.0 if beyond and (got > 0) == (exact > 0) and not np.isnan(got) else math.inf
-    return nearest(abs(Fraction(float(got)) - exact) / ulp(exact if unit is None else unit, dtype))
 
 
 def _gradient_errors(got: NDArray[Any], where: tuple, report: Report, dtype: Any) -> tuple[float, int, int]:
@@ -205,7 +193,7 @@ def _gradient_errors(got: NDArray[Any], where: tuple, report: Report, dtype: Any
     scale = {"scaled": Fraction(len(got)), "normalized": 1 / total}.get(gauge, Fraction(1))
     right = [Fraction(x) for x in right]
     unit = max(abs(Fraction(x)) for x in raw) * scale
-    worst = max(_ulps(x, y, dtype, unit) for x, y in zip(got, right, strict=True))
+    worst = max(error(x, y, dtype, unit) for x, y in zip(got, right, strict=True))
     return worst, *_wrong_order(got, right, 32 * ulp(unit, dtype))
 
 
@@ -230,7 +218,7 @@ def _look_for_mistakes(examiner: Examiner, report: Report) -> None:
     report.forgets_last_bin = examiner.forgets_last_bin()
     report.subtracts_first = examiner.subtracts_first()
     report.unnormalised = examiner.totals(3, 3)
-    tried = (examiner.ask(*pair) for pair in (examiner.sparse[0], examiner.dense[0]))
+    tried = (examiner.ask(*pair) for pair in (examiner.probes.sparse[0], examiner.probes.dense[0]))
     first = next((answer for answer in tried if isinstance(answer, Answer)), Answer(None, None))
     if first.value is not None:
         report.findings["value"] = _value_finding(report)
@@ -280,7 +268,7 @@ def _value_finding(report: Report) -> Finding:
     fit = report.value_fit
     if fit is None:
         return Finding(False if report.space.diameter else None, "no formula that is known here")
-    asked = fit.formula == _power("sum of M |phi|", report.rho) and not fit.variant
+    asked = fit.formula == emd_name(report.rho) and not fit.variant
     where = f"; rho {'to ' if fit.rho_applied == 'distances' else ''}{fit.rho_applied}" if fit.rho_applied else ""
     return Finding(asked and fit.factor == 1, _factor(fit.factor, report) + str(report.formula) + where)
 
@@ -289,14 +277,10 @@ def _gradient_finding(report: Report) -> Finding:
     fit = report.gradient_fit
     if fit is None:
         return Finding(False if report.space.diameter else None, "of no formula that is known here")
-    right = fit.formula == _power("sum of M |phi|", report.rho) and fit.factor == 1
+    right = fit.formula == emd_name(report.rho) and fit.factor == 1
     right &= fit.gauge == report.asked_gauge if report.asked_gauge else fit.gauge in gauges.CODES
     asked = f"; {report.asked_gauge} was asked for" if report.asked_gauge not in (None, fit.gauge) else ""
     return Finding(right, f"{_factor(fit.factor, report)}that of {fit.formula}, {fit.gauge}{asked}")
-
-
-def _power(text: str, rho: float) -> str:
-    return text if rho == 1 else f"{text}^{rho:g}"
 
 
 def _factor(factor: float, report: Report) -> str:
@@ -313,7 +297,7 @@ def _factor(factor: float, report: Report) -> str:
 
 def _equality_finding(examiner: Examiner) -> Finding:
     """p = q, where every edge has a kink at rho = 1."""
-    p, _ = examiner.dense[0]
+    p, _ = examiner.probes.dense[0]
     answer = examiner.ask(p, p)
     if isinstance(answer, str):
         return Finding(False, f"fails: {answer}")

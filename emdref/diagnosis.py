@@ -44,37 +44,23 @@ class GradientFit(NamedTuple):
 
 
 @dataclass
-class Examiner:
-    """One function on one space; `ask` calls it."""
+class Probes:
+    """Pairs of n bins to ask about."""
 
-    ask: Ask
-    space: Space
-    rho: float
+    n: int
     dtype: Any
-
-    @property
-    def tol(self) -> float:
-        """Relative: far above rounding, far below what tells two formulas apart."""
-        return 1e-3 if self.dtype == np.float32 else 1e-6
-
-    @property
-    def exponents(self) -> list[float]:
-        """What is asked for, then what is often computed instead."""
-        return [self.rho, *(x for x in (1.0, 2.0) if x != self.rho)]
-
-    # --- probes -------------------------------------------------------------------------------------------------------
 
     @cached_property
     def sparse(self) -> list[tuple[Array, Array]]:
         """Whole multiples of 2**-10 of total 1, on at most ten bins spread over the space."""
-        n = self.space.n_bins
+        n = self.n
         ends = {0, 1, n - 2, n - 1} & set(range(n))  # the bins that off-by-one mistakes are about
         places = np.array(sorted({*ends, *np.linspace(0, n - 1, 6).astype(int)}))
         rng = np.random.default_rng([n, 10])
         return [(self._masses(rng, places), self._masses(rng, places)) for _ in range(5)]
 
     def _masses(self, rng: np.random.Generator, places: NDArray[np.int64]) -> Array:
-        x = np.zeros(self.space.n_bins, self.dtype)
+        x = np.zeros(self.n, self.dtype)
         cuts = np.sort(rng.choice(np.arange(1, 1024), len(places) - 1, replace=False))
         x[places] = np.diff(cuts, prepend=0, append=1024) / 1024
         return x
@@ -82,7 +68,27 @@ class Examiner:
     @cached_property
     def dense(self) -> list[tuple[Array, Array]]:
         """Softmax pairs: no flow is 0 but by chance."""
-        return [casebook.pair("softmax", self.space.n_bins, self.dtype, seed) for seed in (101, 102, 103)]
+        return [casebook.pair("softmax", self.n, self.dtype, seed) for seed in (101, 102, 103)]
+
+
+@dataclass
+class Examiner:
+    """One function on one space; `ask` calls it."""
+
+    ask: Ask
+    space: Space
+    rho: float
+    probes: Probes
+
+    @property
+    def tol(self) -> float:
+        """Relative: far above rounding, far below what tells two formulas apart."""
+        return 1e-3 if self.probes.dtype == np.float32 else 1e-6
+
+    @property
+    def exponents(self) -> list[float]:
+        """What is asked for, then what is often computed instead."""
+        return [self.rho, *(x for x in (1.0, 2.0) if x != self.rho)]
 
     def _answers(self, pairs: list[tuple[Array, Array]]) -> list[Answer]:
         """All answers, none if a call failed or gave no finite numbers."""
@@ -94,7 +100,7 @@ class Examiner:
     @cached_property
     def value(self) -> ValueFit | None:
         """The formula that fits all values, with factor 1 if there is one; None if none does."""
-        values = [a.value for a in self._answers(self.sparse)]
+        values = [a.value for a in self._answers(self.probes.sparse)]
         if not values or values[0] is None:
             return None
         fits = []
@@ -104,7 +110,7 @@ class Examiner:
                 def compute(p: Array, q: Array, f=formula, s=space, m=masked) -> float:
                     return f(m(p), m(q), s)
 
-                expected = [compute(p, q) for p, q in self.sparse]
+                expected = [compute(p, q) for p, q in self.probes.sparse]
                 factor = _common_factor(np.array(values, float), np.array(expected), self.tol)
                 if factor is not None:
                     scaled = factor if abs(factor - 1) > self.tol else 1.0
@@ -133,7 +139,7 @@ class Examiner:
     @cached_property
     def gradient(self) -> GradientFit | None:
         """The formula, gauge and factor that fit all gradients; None if none does."""
-        grads = [a.grad for a in self._answers(self.dense)]
+        grads = [a.grad for a in self._answers(self.probes.dense)]
         if not grads or grads[0] is None or self.space.n_bins < 2:
             return None
         for name, formula in _gradients(self.exponents):
@@ -141,7 +147,7 @@ class Examiner:
             def compute(p: Array, q: Array, f=formula) -> Array:
                 return f(p, q, self.space)
 
-            right = [compute(p, q) for p, q in self.dense]
+            right = [compute(p, q) for p, q in self.probes.dense]
             factors = [_slope(g.astype(float), r, self.tol) for g, r in zip(grads, right, strict=True)]
             if None not in factors and np.ptp(factors) <= self.tol * abs(factors[0]):
                 gauge, factor = self._gauge(grads, right, factors[0])
@@ -154,7 +160,7 @@ class Examiner:
         constants: dict[str, list[float]] = {
             "zero_sum": [-r.mean() for r in right],
             "raw": [0.0 for _ in right],
-            "normalized": [-(p / p.sum(dtype=float)) @ r for (p, _), r in zip(self.dense, right, strict=True)],
+            "normalized": [-(p / p.sum(dtype=float)) @ r for (p, _), r in zip(self.probes.dense, right, strict=True)],
             "raw, rooted at the first bin": [-r[0] for r in right],
             "raw, rooted at the last bin": [-r[-1] for r in right],
         }
@@ -177,7 +183,7 @@ class Examiner:
             return self.value.variant in ("without the last gap", "without the last bin")
         if distance == 0:
             return None
-        p, q = np.zeros((2, n), self.dtype)
+        p, q = np.zeros((2, n), self.probes.dtype)
         p[n - 2] = q[n - 1] = 1
         answer = self.ask(p, q)
         if not isinstance(answer, Answer) or not is_finite(answer):
@@ -204,10 +210,10 @@ class Examiner:
         n = self.space.n_bins
         if n < 3:
             return
-        small, rng = np.finfo(self.dtype).eps / 8, np.random.default_rng([n, 11])
+        small, rng = np.finfo(self.probes.dtype).eps / 8, np.random.default_rng([n, 11])
         triples = [(0, n - 2, n - 1), (n - 1, 0, 1), *(rng.choice(n, 3, replace=False) for _ in range(20))]
         for large, start, end in triples:
-            p, q = np.zeros((2, n), self.dtype)
+            p, q = np.zeros((2, n), self.probes.dtype)
             p[large] = q[large] = 1
             p[start], q[end] = small, small
             yield p, q
@@ -228,8 +234,8 @@ class Examiner:
 
     def totals(self, scale_p: float, scale_q: float) -> str:
         """What becomes of totals other than 1: "as given", "normalised", "fails: ...", "not finite", "other" or ""."""
-        one = self.sparse[0] if self.value else self.dense[0]
-        p, q = (x * self.dtype(s) for x, s in zip(one, (scale_p, scale_q), strict=True))
+        one = self.probes.sparse[0] if self.value else self.probes.dense[0]
+        p, q = (x * self.probes.dtype(s) for x, s in zip(one, (scale_p, scale_q), strict=True))
         answer = self.ask(p, q)
         if isinstance(answer, str):
             return f"fails: {answer}"
@@ -254,14 +260,19 @@ class Examiner:
 # --- formulas, by emdref's own functions ------------------------------------------------------------------------------
 
 
+def emd_name(rho: float) -> str:
+    """What findings call EMD^rho."""
+    return "sum of M |phi|" if rho == 1 else f"sum of M |phi|^{rho:g}"
+
+
 def _formulas(exponents: list[float]) -> Iterator[tuple[str, str, Callable[[Array, Array, Space], float]]]:
     for e in exponents:
         if e == 1:
-            yield "sum of M |phi|", "", lambda p, q, s: _emd(p, q, s, 1.0)
+            yield emd_name(e), "", lambda p, q, s: _emd(p, q, s, 1.0)
             continue
-        yield f"sum of M |phi|^{e:g}", "inside", lambda p, q, s, e=e: _emd(p, q, s, e)
-        yield f"(sum of M |phi|)^{e:g}", "outside", lambda p, q, s, e=e: _emd(p, q, s, 1.0) ** e
-        root = f"(sum of M |phi|^{e:g})^(1/{e:g})"
+        yield emd_name(e), "inside", lambda p, q, s, e=e: _emd(p, q, s, e)
+        yield f"({emd_name(1)})^{e:g}", "outside", lambda p, q, s, e=e: _emd(p, q, s, 1.0) ** e
+        root = f"({emd_name(e)})^(1/{e:g})"
         yield root, "inside, then its root", lambda p, q, s, e=e: _emd(p, q, s, e) ** (1 / e)
         yield f"W_{e:g}^{e:g}", "distances", lambda p, q, s, e=e: _transport(p, q, s, e)
         yield f"W_{e:g}", "distances", lambda p, q, s, e=e: _transport(p, q, s, e) ** (1 / e)
@@ -269,11 +280,11 @@ def _formulas(exponents: list[float]) -> Iterator[tuple[str, str, Callable[[Arra
 
 def _gradients(exponents: list[float]) -> Iterator[tuple[str, Callable[[Array, Array, Space], Array]]]:
     for e in exponents:
-        yield "sum of M |phi|" + (f"^{e:g}" if e != 1 else ""), lambda p, q, s, e=e: _raw(p, q, s, e)
+        yield emd_name(e), lambda p, q, s, e=e: _raw(p, q, s, e)
         if e != 1:
-            outside = f"(sum of M |phi|)^{e:g}"
+            outside = f"({emd_name(1)})^{e:g}"
             yield outside, lambda p, q, s, e=e: e * _emd(p, q, s, 1.0) ** (e - 1) * _raw(p, q, s, 1.0)
-            root = f"(sum of M |phi|^{e:g})^(1/{e:g})"
+            root = f"({emd_name(e)})^(1/{e:g})"
             yield root, lambda p, q, s, e=e: _root_grad(p, q, s, e)
 
 

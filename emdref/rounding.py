@@ -32,6 +32,14 @@ def up(x: Fraction | Decimal | int) -> float:
     return math.nextafter(y, math.inf) if y < x else y
 
 
+def error(got: Any, exact: Fraction, dtype: Any, unit: Fraction | None = None) -> float:
+    """|got - exact| in ulp of `unit`, or of the exact number; inf for NaN, and for inf where it does not belong."""
+    if not np.isfinite(got):
+        beyond = abs(exact) > Fraction(float(np.finfo(dtype).max))
+        return 0.0 if beyond and (got > 0) == (exact > 0) and not np.isnan(got) else math.inf
+    return nearest(abs(Fraction(float(got)) - exact) / ulp(exact if unit is None else unit, dtype))
+
+
 def ulp(x: Fraction, dtype: Any) -> Fraction:
     """The distance between the floats of that dtype around x, of the largest ones beyond the range."""
     info, x = np.finfo(dtype), abs(x)

@@ -121,6 +121,10 @@ def exactly(x):
     return [Fraction(float(v)) for v in x]
 
 
+def total(*x):
+    return sum(exactly(x))
+
+
 def truth(p, q, edges, rho, gauge, normalize):
     """(value, gradient) of a row as Fractions, to 75 digits for a real rho."""
     a, b = exactly(p), exactly(q)

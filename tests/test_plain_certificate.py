@@ -100,7 +100,9 @@ def broken(proof, **attributes):
     return proof
 
 
-def test_each_condition_of_the_proof_is_checked():
+def test_what_is_checked_is_the_proof_not_where_it_comes_from():
+    """Flows that lose mass, potentials that are too steep, not tight or not 0 at the root: each is seen by itself."""
+
     def proof():
         one = Fraction(1)
         return emdref.certificate._Proof((one, 0 * one, 0 * one), (0 * one, 0 * one, one), emdref.Chain(3))
@@ -108,9 +110,9 @@ def test_each_condition_of_the_proof_is_checked():
     good = proof()
     assert good.holds() is True
     half = [f / 2 for f in good.potential]
-    assert not broken(proof(), phi=[f / 2 for f in good.phi], potential=half).holds()
-    assert not broken(proof(), potential=half).holds()
-    assert not broken(proof(), potential=[0, 0, 2]).holds()
+    assert not broken(proof(), phi=[f / 2 for f in good.phi], potential=half).holds()  # not conserved, yet equal
+    assert not broken(proof(), potential=half).holds()  # not tight
+    assert not broken(proof(), potential=[0, 0, 2]).holds()  # equal in value, but 2 along a gap of 1
     assert not broken(proof(), potential=[f + 1 for f in good.potential]).holds()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import plain
+from plain import total
 
 emdref = plain.original()
 pytestmark = pytest.mark.filterwarnings("ignore:.*(encountered in|beyond the range).*:RuntimeWarning")
@@ -19,10 +20,6 @@ INF = math.inf
 
 def layers():
     return emdref.kernels.layers
-
-
-def total(*x):
-    return sum(Fraction(float(v)) for v in x)
 
 
 def exp(x):

@@ -9,6 +9,7 @@ import pytest
 
 import oracles
 import plain
+from plain import total
 
 emdref = plain.original()
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
@@ -23,10 +24,6 @@ def twolimb():
 
 def limbs(nodes):
     return np.full(nodes, np.nan), np.full(nodes, np.nan), np.full(nodes, np.nan)
-
-
-def total(*x):
-    return sum(Fraction(float(v)) for v in x)
 
 
 # --- flows ------------------------------------------------------------------------------------------------------------

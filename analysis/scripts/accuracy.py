@@ -21,7 +21,7 @@ import emdref
 from analysis import style
 from analysis.script import Cell, Claim, Options, must
 from emdref import casebook, exact
-from emdref.rounding import nearest, ulp
+from emdref.rounding import error
 
 DTYPES = ("float32", "float64")
 PNG = False
@@ -97,13 +97,7 @@ def _functions(p: Any, q: Any, space: Any, family: str) -> Iterator[tuple[str, l
 
 def _error(got: Any, right: list[Fraction], unit: Fraction | None, dtype: Any) -> float:
     """The largest error; inf where a number is missing."""
-    worst, top = 0.0, Fraction(float(np.finfo(dtype).max))
-    for x, y in zip(np.atleast_1d(got).tolist(), right, strict=True):
-        if math.isfinite(x):
-            worst = max(worst, nearest(abs(Fraction(x) - y) / ulp(y if unit is None else unit, dtype)))
-        elif math.isnan(x) or abs(y) <= top:
-            return math.inf
-    return worst
+    return max(error(x, y, dtype, unit) for x, y in zip(np.atleast_1d(got).tolist(), right, strict=True))
 
 
 def _wrong_signs(got: Any, right: list[Fraction]) -> int:
