@@ -1,3 +1,12 @@
 """One module a figure."""
 
-NAMES = ("figure1_ellyvan", "figure3_stability", "figure3_spaces", "figure5_gradients", "slides", "accuracy")
+NAMES = (
+    "figure1_ellyvan",
+    "figure3_stability",
+    "figure3_spaces",
+    "figure5_gradients",
+    "slides",
+    "accuracy",
+)
+SWEEP = "sweep"  # not a figure: any grid that the command line names
+ON_ANY_SPACE = (SWEEP,)
