@@ -98,32 +98,32 @@ def tree(edges: Iterable[Edge], nodes: Sequence[Hashable] = (), hint: str = "") 
     """
     numbers = {name: v for v, name in enumerate(nodes)}
     places = [f"nodes[{v}]" for v in range(len(numbers))]
-    above: dict[int, tuple[int, Edge]] = {}
+    above: dict[Hashable, Edge] = {}
     for edge in edges:
-        ends = []
         for name in (edge.child, edge.parent):
-            ends.append(numbers.setdefault(name, len(numbers)))
-            if len(places) < len(numbers):
+            if numbers.setdefault(name, len(numbers)) == len(places):
                 places.append(edge.place)
-        child, parent = ends
-        if child in above:
-            raise ValueError(
-                f"{edge.place}: node {quote(edge.child)} has the parent {quote(edge.parent)} here and "
-                f"{quote(above[child][1].parent)} at {above[child][1].place}: a node has one parent, given once{hint}"
-            )
-        above[child] = (parent, edge)
-        places[child] = edge.place
+        if above.setdefault(edge.child, edge) is not edge:
+            raise ValueError(_second_parent(edge, above[edge.child]) + hint)
+        places[numbers[edge.child]] = edge.place
     names = list(numbers)
-    parents = np.array([above[v][0] if v in above else -1 for v in range(len(names))])
-    refuse_cycle(parents, names, places)
-    roots = np.flatnonzero(parents < 0)
+    parent = np.array([numbers[above[name].parent] if name in above else -1 for name in names])
+    refuse_cycle(parent, names, places)
+    roots = np.flatnonzero(parent < 0)
     if len(roots) > 1:
         some = ", ".join(f"{quote(names[v])} ({places[v]})" for v in roots[:3])
         raise ValueError(
             f"{len(roots)} nodes have no parent, first {some}: a tree has one root, so add an edge from one new root "
             f"to each{hint}"
         )
-    return emdref.Tree(parents, [above[v][1].cost if v in above else 0.0 for v in range(len(names))], labels=names)
+    return emdref.Tree(parent, [above[name].cost if name in above else 0.0 for name in names], labels=names)
+
+
+def _second_parent(edge: Edge, first: Edge) -> str:
+    return (
+        f"{edge.place}: node {quote(edge.child)} has the parent {quote(edge.parent)} here and {quote(first.parent)} at "
+        f"{first.place}: a node has one parent, given once"
+    )
 
 
 def refuse_cycle(parent: np.ndarray, names: Sequence[Hashable], places: Sequence[str]) -> None:
