@@ -57,8 +57,8 @@ def compute(function: str, parameters: Mapping[str, Any], expected: str) -> str:
     found = code(function)
     if found != expected:
         raise RuntimeError(
-            f"this worker has version {found[:12]} of the code or of its packages, the sweep {expected[:12]}: give both "
-            "the same clone and the same environment"
+            f"this worker has version {found[:12]} of the code or of its packages, the sweep {expected[:12]}: "
+            "give both the same clone and the same environment"
         )
     module, name = function.split(":")
     with _one_thread():

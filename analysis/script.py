@@ -14,7 +14,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import SubFigure
 from tqdm import tqdm
@@ -102,11 +101,12 @@ def run(scripts: dict[str, Script], options: Options) -> tuple[dict[str, list[Cl
     if options.redraw:
         return {name: _finish(name, script, options, _read(name, options)) for name, script in scripts.items()}, []
     prepare(options.out)
+    _need(options)
     work = {name: script.cells(options) for name, script in scripts.items()}
     store, workers = Store(options.where()), _workers(options)
     try:
         todo = missing([cell for cells in work.values() for cell in cells], store)
-        _announce(work, todo, options)
+        _announce(work, todo, options, workers)
         progress = Progress(todo)
         found: dict[str, list[Claim]] = {}
         errors = []
@@ -124,20 +124,25 @@ def run(scripts: dict[str, Script], options: Options) -> tuple[dict[str, list[Cl
         store.close()
 
 
+def _need(options: Options) -> None:
+    if options.parquet:
+        try:
+            import pyarrow  # noqa: F401
+        except ImportError as error:
+            raise RuntimeError(
+                f"--parquet needs the extra: python3 -m pip install --editable '.[parquet]' ({error})"
+            ) from None
+
+
 def _workers(options: Options) -> Workers:
     return Cluster(options.scheduler) if options.scheduler else Threads(options.jobs)
 
 
-def _announce(work: dict[str, list[Cell]], todo: list[Cell], options: Options) -> None:
+def _announce(work: dict[str, list[Cell]], todo: list[Cell], options: Options, workers: Workers) -> None:
     """What there is to do and what is done already."""
-    keys = {cell.key() for cells in work.values() for cell in cells}
-    seconds = sum(cell.weight for cell in todo)
-    text = f"{len(keys)} cells, {len(keys) - len(todo)} of them in {options.where()}; "
-    if options.scheduler:
-        text += f"about {seconds:.0f} s of work for one worker, on {options.scheduler}"
-    else:
-        text += f"about {seconds / options.jobs:.0f} s of work with {options.jobs} at once"
-    tqdm.write(text, file=sys.stderr)
+    count = len({cell.key() for cells in work.values() for cell in cells})
+    text = f"{count} cells, {count - len(todo)} of them in {options.where()}; "
+    tqdm.write(text + workers.describe(sum(cell.weight for cell in todo)), file=sys.stderr)
 
 
 def _failures(failed: list[Outcome], count: int) -> str:

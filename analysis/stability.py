@@ -129,7 +129,7 @@ def cell(where: emdref.Chain | emdref.Tree, **parameters: Any) -> Cell:
     return Cell(FUNCTION, parameters, seconds)
 
 
-# --- the sweep behind Figure 3 and the lambda-cap map --------------------------------------------------------------------
+# --- the sweep behind Figure 3 and the lambda-cap map ---
 
 SIGMAS = (1.0, 2.0, 4.0)
 CAPS = (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, 1000)

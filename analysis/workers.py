@@ -23,6 +23,9 @@ class Outcome(NamedTuple):
 class Workers(Protocol):
     """Something that computes cells side by side."""
 
+    def describe(self, seconds: float) -> str:
+        """How long so much work of one thread may take here."""
+
     def outcomes(self, work: Iterable[Cell], wanted: Callable[[Cell], bool]) -> Iterator[Outcome]:
         """Outcomes as they come; a cell that is no longer wanted when its turn comes is left out."""
 
@@ -42,6 +45,9 @@ class Threads:
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
         self._pool = ThreadPoolExecutor(jobs)
+
+    def describe(self, seconds: float) -> str:
+        return f"about {seconds / self.jobs:.0f} s of work with {self.jobs} at once"
 
     def outcomes(self, work: Iterable[Cell], wanted: Callable[[Cell], bool]) -> Iterator[Outcome]:
         running: dict[Future, Cell] = {}
@@ -80,7 +86,7 @@ class Cluster:
             from threadpoolctl import threadpool_limits  # noqa: F401  (the workers need it)
         except ImportError as error:
             raise RuntimeError(
-                f"--scheduler needs the extra: python -m pip install --editable '.[dask]' ({error})"
+                f"--scheduler needs the extra: python3 -m pip install --editable '.[dask]' ({error})"
             ) from None
         try:
             self._client = Client(address, timeout=10, set_as_default=False)
@@ -88,6 +94,13 @@ class Cluster:
             raise RuntimeError(
                 f"--scheduler {address}: no Dask scheduler answers there ({error}); start one with 'dask scheduler'"
             ) from None
+        self.address = address
+
+    def describe(self, seconds: float) -> str:
+        threads = sum(worker["nthreads"] for worker in self._client.scheduler_info(n_workers=-1)["workers"].values())
+        if threads == 0:
+            return f"waiting for a worker: start one with 'dask worker {self.address}'"
+        return f"about {seconds / threads:.0f} s of work on {self.address} with {threads} worker threads"
 
     def outcomes(self, work: Iterable[Cell], wanted: Callable[[Cell], bool]) -> Iterator[Outcome]:
         from distributed import as_completed
@@ -99,7 +112,7 @@ class Cluster:
             for cell in work
             if wanted(cell)
         }
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=self._client.loop):
             cell = futures.pop(future)
             yield _outcome(future, cell)
             future.release()
