@@ -18,6 +18,7 @@ import emdref
 from analysis import trees
 from analysis.cells import Cell, Rows
 from analysis.script import Options
+from analysis.selection import POTENTIAL
 from analysis.shapes import angle
 from analysis.targets import CLASSES, Group, Pairs, pairs
 
@@ -77,7 +78,7 @@ def measure(
 ) -> Rows:
     """A row a cap and pair: SD / EMD, the angle of log u / lam (its mean removed) to the EMD's gradient, the status.
 
-    With `derivatives` also the angles of the exact derivatives of the capped <T, M> and of the capped objective.
+    With `derivatives` the angles are those of the exact derivatives of the capped <T, M> and of the capped objective.
     """
     members = tuple(Group(*group) for group in groups)
     batch, *exact = _setting(space_name, members, seed)
@@ -93,6 +94,7 @@ def measure(
         kernel=kernel,
         domain=domain,
         dtype=dtype,
+        unrolled=derivatives,
     )
     key = {"lam": lam, "dtype": dtype, "kernel": kernel, "domain": domain}
     return [row for cap in caps for row in _rows(result.checkpoints[cap], batch, exact, {"cap": cap} | key)]
@@ -100,14 +102,23 @@ def measure(
 
 def _rows(result: emdref.SinkhornResult, batch: Pairs, exact: list[Any], key: dict[str, Any]) -> Rows:
     value, grad = exact
+    unrolled = result.grad_unrolled
+    kinds = {POTENTIAL: result.grad} if unrolled is None else unrolled._asdict()
     with np.errstate(invalid="ignore", divide="ignore"):
-        columns = {"sd_over_emd": result.value.astype(float) / value, "angle_deg": _angle(result.grad, grad)}
-        if False:
-            columns["angle_value_deg"] = _angle(result.grad_unrolled.value, grad)
-            columns["angle_objective_deg"] = _angle(result.grad_unrolled.objective, grad)
-    columns |= {"status": result.status}
+        ratio = result.value.astype(float) / value
+        angles = {kind: _angle(found, grad) for kind, found in kinds.items()}
     return [
-        key | {"target": group.name(), "pair": i} | {name: column[i] for name, column in columns.items()}
+        {
+            **key,
+            "target": group.name(),
+            "pair": i,
+            "sd_over_emd": ratio[i],
+            "gradient": kind,
+            "angle_deg": found[i],
+            "status": result.status[i],
+            "failed_at": result.failed_at[i],
+        }
+        for kind, found in angles.items()
         for i, group in enumerate(batch.group)
     ]
 
@@ -183,6 +194,17 @@ def sweep(options: Options) -> list[Cell]:
         for lam in lambdas(where, options.toy)
         for way in ways
     ]
+
+
+def derivatives(options: Options) -> list[Cell]:
+    """Exact derivatives of capped runs of the softmax pairs, in float64 and the log domain."""
+    name = named(options)
+    where = space(name)
+    pairs_of = [group for group in groups(where, options.toy) if group[0] == "softmax"]
+    common = {"space_name": name, "groups": pairs_of, "seed": options.seed, "caps": [10] if options.toy else [10, 100]}
+    way = {"dtype": "float64", "kernel": "space", "domain": "log", "derivatives": True}
+    found = [lam for lam in lambdas(where, options.toy) if not _far(lam, where)]
+    return [cell(where, **common, lam=lam, **way) for lam in found]
 
 
 def _far(lam: float, where: emdref.Chain | emdref.Tree) -> bool:

@@ -7,6 +7,8 @@ NAMES = (
     "figure5_gradients",
     "slides",
     "accuracy",
+    "sinkhorn_limits",
+    "sinkhorn_scaling",
 )
 SWEEP = "sweep"  # not a figure: any grid that the command line names
-ON_ANY_SPACE = (SWEEP,)
+ON_ANY_SPACE = ("figure3_stability", "sinkhorn_limits", SWEEP)
