@@ -184,7 +184,8 @@ def _finish(name: str, script: Script, options: Options, text: str) -> list[Clai
             raise
         raise RuntimeError(f"{name}.csv is not a table of this script ({error!r}): run without --redraw") from error
     for suffix, figure in sheets.items():
-        style.save(figure, options.out / f"{name}{suffix}", png=getattr(script, "PNG", False))
+        with style.context():
+            style.save(figure, options.out / f"{name}{suffix}", png=getattr(script, "PNG", False))
     stem = options.out / name
     if options.parquet:
         _replace(stem.with_suffix(".parquet"), lambda part: table.to_parquet(part, index=False))

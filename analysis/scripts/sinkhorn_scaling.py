@@ -2,8 +2,8 @@
 
 Chains of N bins and random binary trees with N leaves (2N - 1 nodes), softmax pairs with logits of spread 2, lambda
 such that lambda max(M) = 20, one thread.  Seconds an iteration and pair are the slope between two iteration counts of
-one call, each the least of three measurements; memory is by how much the process's peak grows during the call, in a process
-of its own (the space and the pairs are there before).  64 pairs up to 10,000 bins, 4 above.
+one call, each the least of three measurements.  Memory is by how much the process's peak grows during the call, in a
+process of its own (the space and the pairs are there before).  64 pairs up to 10,000 bins, 4 above.
 """
 
 from __future__ import annotations
