@@ -110,14 +110,13 @@ def sinkhorn(
     switches = _variant(variant)
     inputs.option(kernel, "kernel", Kernel)
     inputs.option(domain, "domain", Domain)
-    if unrolled is not False:
-        raise NotImplementedError("unrolled=True: derivatives of the truncated iteration are not in this version")
+    unrolled = inputs.switch(unrolled, "unrolled")
     max_iter = inputs.count(max_iter, "max_iter")
     stops = entropic_inputs.iterations(checkpoints, max_iter)
     where = space_or_cost if isinstance(space_or_cost, Space) else entropic_inputs.matrix(space_or_cost)
     rows = entropic_inputs.rows(p, q, where, dtype)
     lam = entropic_inputs.strength(lam, rows.p.dtype)
-    results = iterate(rows, where, lam, switches, kernel, domain, tol, init, max_iter, stops)
+    results = iterate(rows, where, lam, switches, kernel, domain, tol, init, max_iter, stops, unrolled)
     result = results[max_iter]
     _report(result, rows.shape, tol)
     return replace(result, checkpoints={k: results[k] for k in stops})

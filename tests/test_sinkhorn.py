@@ -287,7 +287,6 @@ ASYMMETRIC = np.array([[0, 1, 2], [1, 0, 1], [2.5, 1, 0]])
         (ValueError, "domain='exp' is not one of linear, log", {"domain": "exp"}),
         (ValueError, "checkpoints holds 200, beyond max_iter = 100", {"checkpoints": (200,)}),
         (ValueError, "checkpoints = 0 must be >= 1", {"checkpoints": (0,)}),
-        (NotImplementedError, "unrolled=True", {"unrolled": True}),
         (RuntimeError, "device='cuda'", {"device": "cuda"}),
         (TypeError, "must be float32 or float64", {"dtype": np.float16}),
         (ValueError, "init must be a pair", {"init": np.zeros(3)}),
