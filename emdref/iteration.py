@@ -161,7 +161,7 @@ class _Run:
         self.n_iter = np.zeros(size, int)
         self.vanished = np.zeros(size, bool)  # a denominator was 0
         self.reached = np.zeros(size, bool)
-        self.tape = Tape(plan, self.p, self.q, lam, switches) if unrolled else None
+        self.tape = self._tape() if unrolled else None
 
     def start(self, log_u: NDArray[Any]) -> None:
         self.u = np.ascontiguousarray(self.domain.from_log(log_u.T))
@@ -235,6 +235,10 @@ class _Run:
             checkpoints={},
             grad_unrolled=self._unrolled(),
         )
+
+    def _tape(self) -> Tape:
+        share = (self.rows.q / self.rows.q.sum(axis=1, keepdims=True)).T
+        return Tape(self.plan, self.p, self.q, share, self.lam, self.switches)
 
     def _unrolled(self) -> Unrolled | None:
         if self.tape is None:

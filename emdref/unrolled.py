@@ -5,8 +5,8 @@ gamma_t that with respect to log v_t over q, everything later following.  Then
 
     gamma_t = -K^T(u_t phi_t) / (K^T u_{t-1}),    phi_{t-1} = -K(v_t gamma_t) / (K v_{t-1}),
 
-and p enters by log u_t = log p - log(K v_t) alone, so that the derivative is the sum of all phi_t: no division by p, and
-finite where p is 0.  Each line is an average of values of either sign with the plan's entries as weights.
+and p enters by log u_t = log p - log(K v_t) alone, so that the derivative is the sum of all phi_t: no
+division by p, and finite where p is 0.  Each line is an average of values of either sign with the plan's entries as weights.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ class Tape:
     Arrays are (N, rows), as in the run, or (N, 2, rows) where cost and objective are carried side by side.
     """
 
-    def __init__(self, plan: Plan, p: Array, q: Array, lam: Any, switches: Variant) -> None:
-        self.plan, self.domain, self.p, self.q, self.lam, self.switches = plan, plan.domain, p, q, lam, switches
+    def __init__(self, plan: Plan, p: Array, q: Array, share: Array, lam: Any, switches: Variant) -> None:
+        self.plan, self.domain, self.lam, self.switches = plan, plan.domain, lam, switches
+        self.p, self.q, self.share = p, q, share  # q once more as plain numbers, over its total
         self.kept: dict[int, tuple[Array, Array]] = {}
         self.stride = 1
 
@@ -77,7 +78,7 @@ class Tape:
         by_column = np.stack([domain.ratio(plan.moments_transposed(u), ktu), mean_f], axis=1)
         phi = by_row - domain.averages(plan.times, fresh, by_column, k_fresh)
         phi *= domain.ratio(k_fresh, kv)[:, None]
-        return phi, self._gamma(u, v, self.q, phi)
+        return phi, self._gamma(u, v, phi, slice(None))
 
     def _unrefreshed(self, u: Array, v: Array, ktu: Array) -> tuple[Array, Array]:
         """The same for the objective alone where v comes from before the last u."""
@@ -87,7 +88,7 @@ class Tape:
         phi = f + (1 - shift) / self.lam + level + mean_g
         before = domain.divide(self.q, v)
         gamma = domain.ratio(ktu, before) * g - domain.averages(plan.transposed, u, mean_g, before)
-        return phi[:, None], gamma[:, None]
+        return phi[:, None], self._balanced(gamma[:, None], slice(None))
 
     def _centred(self, x: Array, mass: Array) -> tuple[Array, Array]:
         """log x / lam less its mean over the bins with mass (0 elsewhere), and that mean."""
@@ -95,8 +96,14 @@ class Tape:
         mean = log.mean(axis=0, where=~empty)
         return np.where(empty, log.dtype.type(0), log - mean), mean
 
-    def _gamma(self, u: Array, v: Array, q: Array, phi: Array) -> Array:
-        return -self.domain.averages(self.plan.transposed, u, phi, self.domain.divide(q, v))
+    def _gamma(self, u: Array, v: Array, phi: Array, at: Any) -> Array:
+        before = self.domain.divide(self.q[:, at], v)
+        return self._balanced(-self.domain.averages(self.plan.transposed, u, phi, before), at)
+
+    def _balanced(self, gamma: Array, at: Any) -> Array:
+        """Without its mean under q, which is 0 but for rounding (a factor of u and 1/v changes no plan) and would stay."""
+        share = self.share[:, None, at]
+        return gamma - np.where(share == 0, share, share * gamma).sum(axis=0)
 
     def _back(self, start: int, end: int, total: Array, gamma: Array, n_iter: Array) -> None:
         """Add phi of the iterations from `start` to `end` to the total, and leave gamma of the first of them."""
@@ -112,7 +119,7 @@ class Tape:
             total[..., at] += phi
             if t > 2:  # u_0 is held
                 u = self.domain.divide(self.p[:, at], kv[:, now])
-                gamma[..., at] = self._gamma(u, v[:, now], self.q[:, at], phi)
+                gamma[..., at] = self._gamma(u, v[:, now], phi, at)
 
     def _again(self, start: int, end: int, rows: Array) -> list[tuple[Array, Array]]:
         """(v, K v) of these rows in the iterations from `start` to `end`, all of which are done again but the first."""
