@@ -5,8 +5,8 @@ gamma_t that with respect to log v_t over q, everything later following.  Then
 
     gamma_t = -K^T(u_t phi_t) / (K^T u_{t-1}),    phi_{t-1} = -K(v_t gamma_t) / (K v_{t-1}),
 
-and p enters by log u_t = log p - log(K v_t) alone, so that the derivative is the sum of all phi_t: no
-division by p, and finite where p is 0.  Each line is an average of values of either sign with the plan's entries as weights.
+and p enters by log u_t = log p - log(K v_t) alone, so that the derivative is the sum of all phi_t:
+no division by p, and finite where p is 0.  Each line is an average of values of either sign, weighted by the plan.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Tape:
         return self._balanced(-self.domain.averages(self.plan.transposed, u, phi, before), at)
 
     def _balanced(self, gamma: Array, at: Any) -> Array:
-        """Without its mean under q, which is 0 but for rounding (a factor of u and 1/v changes no plan) and would stay."""
+        """Without its mean under q: only rounding puts it there (a factor of u and 1/v changes no plan), and it stays."""
         share = self.share[:, None, at]
         return gamma - np.where(share == 0, share, share * gamma).sum(axis=0)
 

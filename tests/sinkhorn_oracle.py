@@ -55,17 +55,19 @@ def sinkhorn(variant, p, q, cost, lam, iterations):
     return out
 
 
-def derivatives(variant, p, q, cost, lam, iterations):
-    """d value / dp and d objective / dp of the truncated iteration by differences in 300 digits, u_0 held.
+def derivatives(variant, p, q, cost, lam, iterations, start=None, digits=300):
+    """d value / dp and d objective / dp of the truncated iteration by differences in 300 digits, u_0 (`start`) held.
 
-    Central ones where p > 0, to 80 digits; one-sided where p is 0, and None for the objective, whose slope is -inf there,
-    and for a bin that `cuturi` drops.
+    Central ones where p > 0, to 80 digits; one-sided where p is 0, and None for the objective, whose slope is -inf
+    there, and for a bin that `cuturi` drops.
     """
-    with localcontext(Context(prec=300)):
-        p, q, cost = [*map(Decimal, p)], [*map(Decimal, q)], [[*map(Decimal, line)] for line in cost]
-        lam = Decimal(lam)
+    with localcontext(Context(prec=digits)):
+        p, q, *cost = ([Decimal(float(x)) for x in line] for line in (p, q, *cost))
+        lam = Decimal(float(lam))
         kernel = [[(-lam * c - (variant in ("paper", "frogner", "caffe"))).exp() for c in line] for line in cost]
-        start = [Decimal(x > 0 or variant != "cuturi") for x in p]  # a factor changes no plan
+        if start is None:
+            start = [x > 0 or variant != "cuturi" for x in p]  # a factor changes no plan
+        start = [*map(Decimal, start)]
 
         def at(k, step):
             there = [x + step * (i == k) for i, x in enumerate(p)]
@@ -73,7 +75,7 @@ def derivatives(variant, p, q, cost, lam, iterations):
 
         slopes = []
         for k, x in enumerate(p):
-            step = x * Decimal("1e-50") if x else Decimal("1e-200")
+            step = x * Decimal("1e-50") if x else Decimal(10) ** (-2 * digits // 3)
             slope = (at(k, step) - at(k, -step if x else 0)) / (2 * step if x else step)
             slopes.append(slope if x else [None if variant in ("cuturi", "caffe") else slope[0], None])
     value, objective = zip(*slopes, strict=True)
