@@ -199,7 +199,7 @@ class _Run:
         else:
             self.u[:, a], self.v[:, a], self.ktu[:, a] = u, v, ktu
         if self.tol is not None:  # rows are exact after u; the columns' defect bounds what is left after v as well
-            defect = np.abs(self.domain.mass(v, ktu) - self.rows.q[a].T).sum(axis=0)
+            defect = plans.over_bins(np.abs(self.domain.mass(v, ktu) - self.rows.q[a].T))
             done = defect <= self.tol[a]
             self.reached[self.active[done]] = True
             self.active = self.active[~done]
@@ -208,7 +208,8 @@ class _Run:
         """Everything that is known of the present u (and v)."""
         plan, domain, p, q = self.plan, self.domain, self.rows.p, self.rows.q
         u, v = self.u, domain.divide(self.q, self.ktu) if self.switches.refreshes_v else self.v
-        row_mass, column_mass = domain.mass(u, plan.times(v)).T, domain.mass(v, self.ktu).T
+        row_mass, column_mass = domain.mass(u, plan.times(v)), domain.mass(v, self.ktu)
+        row_mass, column_mass = (np.array(x.T, order="C") for x in (row_mass, column_mass))
         error = np.maximum(np.abs(row_mass - p).sum(axis=1), np.abs(column_mass - q).sum(axis=1))
         log_u, log_v = (np.array(domain.to_log(x).T, order="C") for x in (u, v))  # copies: u is updated in place
         cost = plan.cost(u, v)

@@ -63,7 +63,7 @@ class Linear:
     def averages(product: Product, weight: Array, x: Array, total: Array) -> Array:
         """product(weight x) / total, x being plain numbers of either sign, (N, ..., rows); 0 weights ignore their x."""
         weight, total = _spread(weight, x), _spread(total, x)
-        return _columns(product, np.where(weight == 0, x.dtype.type(0), weight * x)) / total
+        return _columns(product, np.where(weight == 0, 0, weight * x)) / total
 
 
 class Log:
@@ -117,6 +117,11 @@ def _spread(x: Array, like: Array) -> Array:
 def _columns(product: Product, x: Array) -> Array:
     """The product with every vector of (N, ..., rows)."""
     return product(x.reshape(len(x), math.prod(x.shape[1:]))).reshape(x.shape)
+
+
+def over_bins(x: Array) -> Array:
+    """Sums over the first axis, each in an order that the number of rows has no part in."""
+    return np.ascontiguousarray(np.moveaxis(x, 0, -1)).sum(axis=-1)
 
 
 class Plan(Protocol):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref.plans import Plan
+from emdref.plans import Plan, over_bins
 
 if TYPE_CHECKING:
     from emdref.iteration import Variant
@@ -92,18 +92,18 @@ class Tape:
 
     def _centred(self, x: Array, mass: Array) -> tuple[Array, Array]:
         """log x / lam less its mean over the bins with mass (0 elsewhere), and that mean."""
-        log, empty = self.domain.to_log(x) / self.lam, self.domain.vanished(mass)
-        mean = log.mean(axis=0, where=~empty)
-        return np.where(empty, log.dtype.type(0), log - mean), mean
+        log, kept = self.domain.to_log(x) / self.lam, ~self.domain.vanished(mass)
+        mean = over_bins(np.where(kept, log, 0)) / over_bins(kept.astype(log.dtype))
+        return np.where(kept, log - mean, 0), mean
 
     def _gamma(self, u: Array, v: Array, phi: Array, at: Any) -> Array:
         before = self.domain.divide(self.q[:, at], v)
         return self._balanced(-self.domain.averages(self.plan.transposed, u, phi, before), at)
 
     def _balanced(self, gamma: Array, at: Any) -> Array:
-        """Without its mean under q: only rounding puts it there (a factor of u and 1/v changes no plan), and it stays."""
+        """Without its mean under q: only rounding puts it there (a factor of u, 1/v changes no plan), and it stays."""
         share = self.share[:, None, at]
-        return gamma - np.where(share == 0, share, share * gamma).sum(axis=0)
+        return gamma - over_bins(np.where(share == 0, 0, share * gamma))
 
     def _back(self, start: int, end: int, total: Array, gamma: Array, n_iter: Array) -> None:
         """Add phi of the iterations from `start` to `end` to the total, and leave gamma of the first of them."""

@@ -103,11 +103,13 @@ def test_rows_do_not_depend_on_batch_or_threads(domain):
     with threads.at_most(1):
         whole = emdref.sinkhorn(p, q, tree, 2.0, max_iter=4, domain=domain)
         part = emdref.sinkhorn(p[33:36], q[33:36], tree, 2.0, max_iter=4, domain=domain)
+        one = emdref.sinkhorn(p[34], q[34], tree, 2.0, max_iter=4, domain=domain)
     with threads.at_most(2):
         split = emdref.sinkhorn(p, q, tree, 2.0, max_iter=4, domain=domain)
     for field in ("value", "objective", "grad", "log_v", "marginal_error"):
         assert_array_equal(getattr(whole, field), getattr(split, field))
         assert_array_equal(getattr(whole, field)[33:36], getattr(part, field))
+        assert_array_equal(getattr(whole, field)[34], getattr(one, field))
 
 
 def test_checkpoints_are_the_shorter_runs():
