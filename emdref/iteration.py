@@ -68,8 +68,9 @@ class SinkhornResult:
         The results after fewer iterations of the same run, by iteration; that of the last iteration shares its arrays
         with the result itself.
     grad_unrolled
-        With ``unrolled=True``, the exact derivatives of `value` and of `objective` (two fields of those names, each
-        like `grad`), see `sinkhorn`; else None.
+        With ``unrolled=True``, the exact partial derivatives of `value` and of `objective` after `n_iter` iterations
+        with respect to p (an `Unrolled`: two fields of those names, each in the shape of `grad`), q, K and u_0 held,
+        never centred; see the notes of `sinkhorn`.  Else None.
     """
 
     value: Any

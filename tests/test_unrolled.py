@@ -79,7 +79,7 @@ def test_bins_without_mass_at_large_lambda(kernel, lam):
 def test_a_derivative_beyond_the_dtype_is_infinite_with_the_right_sign():
     p, q = np.array([0.5, 0.5, 0, 0]), np.array([0.25, 0, 0.5, 0.25])
     space = emdref.Chain(gaps=[1.0, 2.0, 0.5])
-    exact = sinkhorn_oracle.derivatives("paper", p, q, space.distance_matrix(), 800.0, 1, digits=1500)["value"]
+    exact = sinkhorn_oracle.derivatives("paper", p, q, space.distance_matrix(), 800.0, 1, digits=600)["value"]
     got = run(p, q, space, 800.0, 1, domain="log").grad_unrolled.value
     assert min(exact) < Decimal("-1e308")
     for x, y in zip(got, exact, strict=True):
