@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from emdref import entropic_inputs, plans
 from emdref.inputs import Batch
 from emdref.spaces import Space
+from emdref.unrolled import Tape, Unrolled
 
 Status = Literal["nan", "overflow", "underflow", "converged", "iteration_limit"]
 FAILED = ("nan", "overflow", "underflow")
@@ -67,7 +68,9 @@ class SinkhornResult:
         The results after fewer iterations of the same run, by iteration; that of the last iteration shares its arrays
         with the result itself.
     grad_unrolled
-        None in this version.
+        With ``unrolled=True``, the exact partial derivatives of `value` and of `objective` after `n_iter` iterations
+        with respect to p (an `Unrolled`: two fields of those names, each in the shape of `grad`), q, K and u_0 held,
+        never centred; see the notes of `sinkhorn`.  Else None.
     """
 
     value: Any
@@ -80,7 +83,7 @@ class SinkhornResult:
     status: Any
     converged: Any
     checkpoints: dict[int, SinkhornResult]
-    grad_unrolled: None = None
+    grad_unrolled: Unrolled | None = None
 
 
 def iterate(
@@ -94,11 +97,12 @@ def iterate(
     init: Any,
     max_iter: int,
     stops: tuple[int, ...] = (),
+    unrolled: bool = False,
 ) -> dict[int, SinkhornResult]:
     """Results of checked rows after `max_iter` iterations and after each of `stops`, by iteration."""
     plan = plan_for(where, kernel, domain, rows.p.dtype.type, lam, switches.shift)
     with np.errstate(all="ignore"):
-        run = _Run(rows, plan, switches, lam, _tolerance(tol, rows, plan, float(lam), where))
+        run = _Run(rows, plan, switches, lam, _tolerance(tol, rows, plan, float(lam), where), unrolled)
         run.start(_initial(init, rows, switches))
         return run.go(max_iter, stops)
 
@@ -147,7 +151,9 @@ def _initial(init: Any, rows: Batch, switches: Variant) -> NDArray[Any]:
 class _Run:
     """The iteration, in arrays of shape (N, rows): the same for every variant, kernel, domain and dtype."""
 
-    def __init__(self, rows: Batch, plan: plans.Plan, switches: Variant, lam: Any, tol: NDArray[Any] | None) -> None:
+    def __init__(
+        self, rows: Batch, plan: plans.Plan, switches: Variant, lam: Any, tol: NDArray[Any] | None, unrolled: bool
+    ) -> None:
         self.rows, self.plan, self.domain = rows, plan, plan.domain
         self.switches, self.lam, self.tol = switches, lam, tol
         self.p, self.q = (np.ascontiguousarray(self.domain.enter(x.T)) for x in (rows.p, rows.q))
@@ -156,6 +162,7 @@ class _Run:
         self.n_iter = np.zeros(size, int)
         self.vanished = np.zeros(size, bool)  # a denominator was 0
         self.reached = np.zeros(size, bool)
+        self.tape = self._tape() if unrolled else None
 
     def start(self, log_u: NDArray[Any]) -> None:
         self.u = np.ascontiguousarray(self.domain.from_log(log_u.T))
@@ -186,12 +193,14 @@ class _Run:
         self.vanished[a] |= gone.any(axis=0)
         ktu = self.plan.transposed(u)
         self.n_iter[a] = it
+        if self.tape is not None:
+            self.tape.record(it, self.active, v)
         if every:
             self.u, self.v, self.ktu = u, v, ktu
         else:
             self.u[:, a], self.v[:, a], self.ktu[:, a] = u, v, ktu
         if self.tol is not None:  # rows are exact after u; the columns' defect bounds what is left after v as well
-            defect = np.abs(self.domain.mass(v, ktu) - self.rows.q[a].T).sum(axis=0)
+            defect = plans.over_bins(np.abs(self.domain.mass(v, ktu) - self.rows.q[a].T))
             done = defect <= self.tol[a]
             self.reached[self.active[done]] = True
             self.active = self.active[~done]
@@ -200,7 +209,8 @@ class _Run:
         """Everything that is known of the present u (and v)."""
         plan, domain, p, q = self.plan, self.domain, self.rows.p, self.rows.q
         u, v = self.u, domain.divide(self.q, self.ktu) if self.switches.refreshes_v else self.v
-        row_mass, column_mass = domain.mass(u, plan.times(v)).T, domain.mass(v, self.ktu).T
+        row_mass, column_mass = domain.mass(u, plan.times(v)), domain.mass(v, self.ktu)
+        row_mass, column_mass = (np.array(x.T, order="C") for x in (row_mass, column_mass))
         error = np.maximum(np.abs(row_mass - p).sum(axis=1), np.abs(column_mass - q).sum(axis=1))
         log_u, log_v = (np.array(domain.to_log(x).T, order="C") for x in (u, v))  # copies: u is updated in place
         cost = plan.cost(u, v)
@@ -225,7 +235,17 @@ class _Run:
             status=str(status[0]) if self.rows.shape == () else give(status),
             converged=give(status == "converged"),
             checkpoints={},
+            grad_unrolled=self._unrolled(),
         )
+
+    def _tape(self) -> Tape:
+        share = (self.rows.q / self.rows.q.sum(axis=1, keepdims=True)).T
+        return Tape(self.plan, self.p, self.q, share, self.lam, self.switches)
+
+    def _unrolled(self) -> Unrolled | None:
+        if self.tape is None:
+            return None
+        return Unrolled(*map(self.rows.as_rows, self.tape.derivatives(self.u, self.v, self.ktu, self.n_iter)))
 
     def _status(self, values: Any, grad: Any, log_v: Any, error: Any) -> NDArray[Any]:
         """From cost and objective, gradient and log v where there is mass, and marginal errors."""
