@@ -72,8 +72,9 @@ class SinkhornResult:
         The first bin where that happened, v's before u's as they are computed; for ``failed_at = -1`` the first bin of
         a refreshed v that is so.  -1 if there is none.
     lost_entries
-        The share of K's entries that are 0, among all N x N and for the whole batch; 0 in the log domain.  The space
-        kernel never forms K and counts the farthest pair only: 2 / N^2, a lower bound, if that is lost.
+        The share of K's N x N entries that are 0 as the products take them, a float for the whole batch; 0.0 in the log
+        domain.  The space kernel never forms K and counts the farthest pair only: 2 / N^2, a lower bound, if that is
+        lost.
     checkpoints
         The results after fewer iterations of the same run, by iteration; that of the last iteration shares its arrays
         with the result itself.
