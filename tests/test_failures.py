@@ -160,6 +160,18 @@ def test_a_later_iteration_is_named():
     assert where(emdref.sinkhorn(p / p.sum(), q, space, 8.0, max_iter=1000)) == ("underflow", *want)
 
 
+@quiet
+def test_a_row_fails_after_others_have_stopped():
+    late, q = np.array([1e-30, 1e-3, 1 - 1e-3], np.float32), np.array([0.5, 0.4, 0.1], np.float32)
+    p, q = np.array([q, late / late.sum(), q]), np.array([[0, 1, 0], q, [1, 0, 0]], np.float32)
+    space = emdref.Chain(gaps=[4.0, 4.0])
+    got = run(p, q, space, 8.0, max_iter=400, tol=1e-5)
+    at, at_bin = trace(p[1], q[1], space, 8.0, 400, "float32")
+    assert got.status.tolist() == ["converged", "underflow", "converged"]
+    assert got.n_iter[0] < at and got.n_iter[2] < at
+    assert (got.failed_at.tolist(), got.failed_bin.tolist()) == ([0, at, 0], [-1, at_bin, -1])
+
+
 def batch(dtype, lam):
     """Rows of which some fail: spread, with far and tiny masses, and harmless ones."""
     rng = np.random.default_rng(int(lam))
