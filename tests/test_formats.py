@@ -259,6 +259,12 @@ def test_bad_input(match, arguments):
         emdref.sinkhorn(call.pop("p"), call.pop("q"), space, 1.0, **call)
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_rounding_has_no_derivatives(name):
+    with pytest.raises(ValueError, match="unrolled=True needs float32 or float64"):
+        emdref.sinkhorn([1, 0], [0, 1], emdref.Chain(2), 1.0, kernel="dense", dtype=name, unrolled=True)
+
+
 @pytest.mark.parametrize("given", ["bf16", ml_dtypes.float8_e5m2, np.longdouble])
 def test_other_formats_are_refused(given):
     want = 'must be float32 or float64, or with kernel="dense" bfloat16, float16 or tf32'
