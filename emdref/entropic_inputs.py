@@ -49,7 +49,7 @@ def _stored(x: NDArray[Any], name: str, form: Format) -> NDArray[np.float32]:
     return low
 
 
-def emulable(form: Format, where: Any, kernel: str, domain: str) -> None:
+def emulable(form: Format, where: Any, kernel: str, domain: str, unrolled: bool) -> None:
     """Refuse a format where frameworks have no product that it stands for."""
     name = f'dtype="{form.dtype}"'
     if domain != "linear":
@@ -59,6 +59,8 @@ def emulable(form: Format, where: Any, kernel: str, domain: str) -> None:
             f'{name} emulates dense products and kernel="{kernel}" would take the space\'s sums: '
             'give kernel="dense", or float32 or float64'
         )
+    if unrolled:
+        raise ValueError(f"{name} has no derivatives, since rounding has none: unrolled=True needs float32 or float64")
 
 
 def _n_bins(where: Any) -> int:

@@ -73,6 +73,13 @@ def count(value: object, name: str, least: int = 1) -> int:
     return int(value)
 
 
+def switch(value: object, name: str) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+    return bool(value)
+
+
 def device(where: object, *arrays: object) -> None:
     """Refuse what needs a GPU: this version computes on the CPU alone."""
     if not (where is None or (isinstance(where, str) and where in ("cpu", "cuda"))):

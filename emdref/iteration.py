@@ -12,6 +12,7 @@ from emdref import entropic_inputs, formats, plans
 from emdref.failures import FAILED, Watch
 from emdref.inputs import Batch
 from emdref.spaces import Space
+from emdref.unrolled import Tape, Unrolled
 
 Status = Literal["nan", "overflow", "underflow", "converged", "iteration_limit"]
 _LOSS = 1e-3  # marginal error, relative to the total, above which lost entries of K count as a failure
@@ -79,7 +80,9 @@ class SinkhornResult:
         The results after fewer iterations of the same run, by iteration; that of the last iteration shares its arrays
         with the result itself.
     grad_unrolled
-        None in this version.
+        With ``unrolled=True``, the exact partial derivatives of `value` and of `objective` after `n_iter` iterations
+        with respect to p (an `Unrolled`: two fields of those names, each in the shape of `grad`), q, K and u_0 held,
+        never centred; see the notes of `sinkhorn`.  Else None.
     """
 
     value: Any
@@ -95,7 +98,7 @@ class SinkhornResult:
     failed_bin: Any
     lost_entries: float
     checkpoints: dict[int, SinkhornResult]
-    grad_unrolled: None = None
+    grad_unrolled: Unrolled | None = None
 
 
 def iterate(
@@ -109,13 +112,14 @@ def iterate(
     init: Any,
     max_iter: int,
     stops: tuple[int, ...] = (),
+    unrolled: bool = False,
     form: formats.Format | None = None,
 ) -> dict[int, SinkhornResult]:
     """Results of checked rows after `max_iter` iterations and after each of `stops`, by iteration."""
     dtype = form or rows.p.dtype.type
     plan = plan_for(where, kernel, domain, dtype, lam, switches.shift)
     with np.errstate(all="ignore"):
-        run = _Run(rows, plan, switches, lam, _tolerance(tol, rows, plan, float(lam), where, dtype))
+        run = _Run(rows, plan, switches, lam, _tolerance(tol, rows, plan, float(lam), where, dtype), unrolled)
         run.start(_initial(init, rows, switches))
         return run.go(max_iter, stops)
 
@@ -167,7 +171,9 @@ def _initial(init: Any, rows: Batch, switches: Variant) -> NDArray[Any]:
 class _Run:
     """The iteration, in arrays of shape (N, rows): the same for every variant, kernel, domain and dtype."""
 
-    def __init__(self, rows: Batch, plan: plans.Plan, switches: Variant, lam: Any, tol: NDArray[Any] | None) -> None:
+    def __init__(
+        self, rows: Batch, plan: plans.Plan, switches: Variant, lam: Any, tol: NDArray[Any] | None, unrolled: bool
+    ) -> None:
         self.rows, self.plan, self.domain = rows, plan, plan.domain
         self.switches, self.lam, self.tol = switches, lam, tol
         self.p, self.q = (np.ascontiguousarray(self.domain.enter(x.T)) for x in (rows.p, rows.q))
@@ -176,6 +182,7 @@ class _Run:
         self.n_iter = np.zeros(size, int)
         self.watch = Watch(self.domain, rows.p.T, rows.q.T)
         self.reached = np.zeros(size, bool)
+        self.tape = self._tape() if unrolled else None
 
     def start(self, log_u: NDArray[Any]) -> None:
         self.u = np.ascontiguousarray(self.domain.from_log(log_u.T))
@@ -204,12 +211,14 @@ class _Run:
         self.watch.look(it, self.active, v, self.ktu[:, a], u, kv)
         ktu = self.plan.transposed(u)
         self.n_iter[a] = it
+        if self.tape is not None:
+            self.tape.record(it, self.active, v)
         if every:
             self.u, self.v, self.ktu = u, v, ktu
         else:
             self.u[:, a], self.v[:, a], self.ktu[:, a] = u, v, ktu
         if self.tol is not None:  # rows are exact after u; the columns' defect bounds what is left after v as well
-            defect = self._defect(self.domain.mass(v, ktu), self.rows.q[a].T, 0)
+            defect = self._defect(self.domain.mass(v, ktu), self.rows.q[a].T)
             done = defect <= self.tol[a]
             self.reached[self.active[done]] = True
             self.active = self.active[~done]
@@ -219,8 +228,9 @@ class _Run:
         plan, domain, p, q = self.plan, self.domain, self.rows.p, self.rows.q
         store = domain.store
         u, v = self.u, domain.divide(self.q, self.ktu) if self.switches.refreshes_v else self.v
-        row_mass, column_mass = domain.mass(u, plan.times(v)).T, domain.mass(v, self.ktu).T
-        error = np.maximum(self._defect(row_mass, p, 1), self._defect(column_mass, q, 1))
+        row_mass, column_mass = domain.mass(u, plan.times(v)), domain.mass(v, self.ktu)
+        error = np.maximum(self._defect(row_mass, p.T), self._defect(column_mass, q.T))
+        row_mass, column_mass = (np.array(x.T, order="C") for x in (row_mass, column_mass))
         log_u, log_v = (np.array(domain.to_log(x).T, order="C") for x in (u, v))  # copies: u is updated in place
         cost = plan.cost(u, v)
         entropy = store(_weighted(row_mass, log_u, store) + _weighted(column_mass, log_v, store))
@@ -246,12 +256,22 @@ class _Run:
             failed_bin=give(failed_bin),
             lost_entries=plan.lost,
             checkpoints={},
+            grad_unrolled=self._unrolled(),
         )
 
-    def _defect(self, mass: NDArray[Any], given: NDArray[Any], axis: int) -> NDArray[Any]:
-        """l1 distance of a marginal from what was given."""
+    def _tape(self) -> Tape:
+        share = (self.rows.q / self.rows.q.sum(axis=1, keepdims=True)).T
+        return Tape(self.plan, self.p, self.q, share, self.lam, self.switches)
+
+    def _unrolled(self) -> Unrolled | None:
+        if self.tape is None:
+            return None
+        return Unrolled(*map(self.rows.as_rows, self.tape.derivatives(self.u, self.v, self.ktu, self.n_iter)))
+
+    def _defect(self, mass: NDArray[Any], given: NDArray[Any]) -> NDArray[Any]:
+        """l1 distance of a marginal from what was given, both (N, rows)."""
         store = self.domain.store
-        return store(np.abs(store(mass - given)).sum(axis=axis))
+        return store(plans.over_bins(np.abs(store(mass - given))))
 
     def _status(self, values: Any, grad: Any, log_v: Any, error: Any) -> NDArray[Any]:
         """From cost and objective, gradient and log v where there is mass, and marginal errors."""

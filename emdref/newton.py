@@ -7,12 +7,10 @@ as weights.  Conjugate gradients solve with it in the inner product of c.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref.plans import Plan
+from emdref.plans import Log, Plan, Product
 
 Vector = NDArray[np.float64]
 
@@ -38,19 +36,16 @@ class _Point:
 
     def times(self, x: Vector) -> Vector:
         """(I - A B) x."""
-        rows = _averages(self.plan.times, self.log_v, self.log_kv, x)
+        rows = _averages(self.plan.times, self.log_v, x, self.log_kv)
         rows[self.log_u == -np.inf] = 0
-        return np.where(self.kept, x - _averages(self.plan.transposed, self.log_u, self.log_ktu, rows), 0)
+        return np.where(self.kept, x - _averages(self.plan.transposed, self.log_u, rows, self.log_ktu), 0)
 
     def dot(self, x: Vector, y: Vector) -> float:
         return float((self.columns * x * y).sum())
 
 
-def _averages(product: Callable, log_weight: Vector, log_total: Vector, x: Vector) -> Vector:
-    """Averages of x, which has both signs, in the log domain."""
-    parts = np.log(np.stack([np.maximum(x, 0), np.maximum(-x, 0)], axis=1))
-    plus, minus = np.exp(product(log_weight[:, None] + parts) - log_total[:, None]).T
-    return plus - minus
+def _averages(product: Product, *vectors: Vector) -> Vector:
+    return Log.averages(product, *(x[:, None] for x in vectors))[:, 0]
 
 
 def _direction(at: _Point, limit: int) -> tuple[Vector, int]:

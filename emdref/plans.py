@@ -6,6 +6,8 @@ once.  In the log domain every vector stands for its logarithm and -inf for zero
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +19,7 @@ from emdref.kernels.threads import over_columns
 from emdref.spaces import Space
 
 Array = NDArray[Any]
+Product = Callable[[Array], Array]
 
 
 class Linear:
@@ -56,6 +59,17 @@ class Linear:
     @staticmethod
     def vanished(d: Array) -> Array:
         return d == 0
+
+    @staticmethod
+    def ratio(x: Array, d: Array) -> Array:
+        """x / d as plain numbers."""
+        return x / d
+
+    @staticmethod
+    def averages(product: Product, weight: Array, x: Array, total: Array) -> Array:
+        """product(weight x) / total, x being plain numbers of either sign, (N, ..., rows); 0 weights ignore their x."""
+        weight, total = _spread(weight, x), _spread(total, x)
+        return _columns(product, np.where(weight == 0, 0, weight * x)) / total
 
 
 class Rounded(Linear):
@@ -108,6 +122,34 @@ class Log:
     def vanished(d: Array) -> Array:
         return d == -np.inf
 
+    @staticmethod
+    def ratio(x: Array, d: Array) -> Array:
+        return np.exp(x - d)
+
+    @staticmethod
+    def averages(product: Product, weight: Array, x: Array, total: Array) -> Array:
+        """The same for logarithms of weight and total: positive and negative parts apart."""
+        parts = np.log(np.stack([np.maximum(x, 0), np.maximum(-x, 0)], axis=1))
+        weight, total = _spread(weight, parts), _spread(total, parts)
+        parts = np.where(weight == -np.inf, weight, weight + parts)
+        plus, minus = np.moveaxis(np.exp(_columns(product, parts) - total), 1, 0)
+        return plus - minus
+
+
+def _spread(x: Array, like: Array) -> Array:
+    """(N, rows) to be broadcast with (N, ..., rows)."""
+    return x.reshape(len(x), *(1,) * (like.ndim - 2), x.shape[-1])
+
+
+def _columns(product: Product, x: Array) -> Array:
+    """The product with every vector of (N, ..., rows)."""
+    return product(x.reshape(len(x), math.prod(x.shape[1:]))).reshape(x.shape)
+
+
+def over_bins(x: Array) -> Array:
+    """Sums over the first axis, each in an order that the number of rows has no part in."""
+    return np.ascontiguousarray(np.moveaxis(x, 0, -1)).sum(axis=-1)
+
 
 class Plan(Protocol):
     """The plan T = diag(u) K diag(v), never formed."""
@@ -120,6 +162,12 @@ class Plan(Protocol):
 
     def transposed(self, u: Array) -> Array:
         """K^T u."""
+
+    def moments(self, v: Array) -> Array:
+        """(K o M) v."""
+
+    def moments_transposed(self, u: Array) -> Array:
+        """(K o M)^T u."""
 
     def cost(self, u: Array, v: Array) -> Array:
         """<T, M>, an entry a row."""
@@ -144,8 +192,14 @@ class DenseLinear:
     def transposed(self, u: Array) -> Array:
         return self.k.T @ u
 
+    def moments(self, v: Array) -> Array:
+        return self.km @ v
+
+    def moments_transposed(self, u: Array) -> Array:
+        return self.km.T @ u
+
     def cost(self, u: Array, v: Array) -> Array:
-        return (u * (self.km @ v)).sum(axis=0)
+        return (u * self.moments(v)).sum(axis=0)
 
 
 class DenseRounded(DenseLinear):
@@ -188,8 +242,14 @@ class DenseLog:
     def transposed(self, u: Array) -> Array:
         return _log_product(self.log_k.T, u)
 
+    def moments(self, v: Array) -> Array:
+        return _log_product(self.log_km, v)
+
+    def moments_transposed(self, u: Array) -> Array:
+        return _log_product(self.log_km.T, u)
+
     def cost(self, u: Array, v: Array) -> Array:
-        return np.exp(u + _log_product(self.log_km, v)).sum(axis=0)
+        return np.exp(u + self.moments(v)).sum(axis=0)
 
 
 def _log_product(log_k: Array, x: Array) -> Array:
@@ -206,6 +266,7 @@ class SpaceLinear:
 
     domain = Linear
     _product, _cost = staticmethod(entropic.linear_product), staticmethod(entropic.linear_cost)
+    _moments = staticmethod(entropic.linear_moments)
 
     def __init__(self, space: Space, dtype: Any, lam: Any, shift: int) -> None:
         layout = space._layout
@@ -219,18 +280,24 @@ class SpaceLinear:
         self.lost = 2.0 / space.n_bins**2 if farthest else 0.0  # at least that pair, there and back
 
     def times(self, v: Array) -> Array:
-        v = np.ascontiguousarray(v)
-        out = np.empty_like(v)
-        self._deal(self._product, v, out, self.zero, self.k0, self.a, self.b, *self.shape)
-        return out
+        return self._mapped(self._product, v, self.a, self.b)
 
-    transposed = times  # K is symmetric
+    def moments(self, v: Array) -> Array:
+        return self._mapped(self._moments, v, self.a, self.domain.enter(self.edge))
+
+    transposed, moments_transposed = times, moments  # K and M are symmetric
 
     def cost(self, u: Array, v: Array) -> Array:
         value = np.empty(u.shape[1], u.dtype)
         u, v = np.ascontiguousarray(u), np.ascontiguousarray(v)
         self._deal(self._cost, u, v, value, self.zero, self.k0, self.a, self.edge, *self.shape)
         return value
+
+    def _mapped(self, kernel: Any, x: Array, *factors: Array) -> Array:
+        x = np.ascontiguousarray(x)
+        out = np.empty_like(x)
+        self._deal(kernel, x, out, self.zero, self.k0, *factors, *self.shape)
+        return out
 
     def _deal(self, kernel: Any, x: Array, *args: Any) -> None:
         over_columns(kernel, x.shape[1], (x, *args), work=2 * len(self.edge))
@@ -241,3 +308,4 @@ class SpaceLog(SpaceLinear):
 
     domain = Log
     _product, _cost = staticmethod(entropic.log_product), staticmethod(entropic.log_cost)
+    _moments = staticmethod(entropic.log_moments)

@@ -340,6 +340,7 @@ SINKHORN = {
     "domain": st.sampled_from(["linear", "log", "other"]),
     "checkpoints": st.sampled_from([None, (1,), (3, 2), (7,), (0,), "a", 4]),
     "dtype": st.sampled_from([None, np.float32, "f8", np.float16, "nonsense"]),
+    "unrolled": st.sampled_from([False, True, True, 1, "yes"]),
 }
 
 
@@ -360,6 +361,8 @@ def test_sinkhorn(pair, space, lam, named):
     assert set(np.ravel(result.status)) <= {"nan", "overflow", "underflow", "converged", "iteration_limit"}
     good = np.isin(result.status, ["converged", "iteration_limit"])
     assert np.isfinite(result.value[good] if np.ndim(good) else result.value if good else 0).all()
+    for slopes in result.grad_unrolled or ():
+        assert slopes.shape == result.grad.shape and slopes.dtype == result.grad.dtype
 
 
 def test_the_search_for_argument_names_can_fail():

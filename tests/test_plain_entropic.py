@@ -68,6 +68,24 @@ def cost(u, v, log, first, last, layout, a, k0):
     return out
 
 
+def moments(x, log, first, last, layout, a, k0):
+    out, w = np.full_like(x, np.nan), layout.cost
+    kernel, zero = (entropic().log_moments, -INF) if log else (entropic().linear_moments, 0.0)
+    if log:
+        x, k0, a, w = np.log(x), math.log(k0), np.log(a), np.log(w)
+    kernel(first, last, x, out, x.dtype.type(zero), k0, a, w, layout.parent, layout.bin_node)
+    return np.exp(out) if log else out
+
+
+def every(x, y, log, last, layout, a, b, k0):
+    """Results of all three kernels."""
+    return (
+        product(x, log, 0, last, layout, a, b, k0),
+        moments(x, log, 0, last, layout, a, k0),
+        cost(x, y, log, 0, last, layout, a, k0),
+    )
+
+
 each_domain = pytest.mark.parametrize("log", [False, True])
 
 
@@ -91,6 +109,26 @@ def test_cost_is_the_dense_one(shape, log):
 
 
 @each_domain
+@pytest.mark.parametrize("shape", plain.SHAPES)
+def test_moments_are_the_dense_product_entry_by_entry(shape, log):
+    layout, a, _, k0, kernel = setting(shape, 1)
+    x = vectors(len(layout.bin_node), 3, 10)
+    exact = (kernel * distances(shape)) @ x
+    np.testing.assert_allclose(moments(x, log, 0, 3, layout, a, k0), exact.astype(float), rtol=1e-14)
+
+
+@each_domain
+def test_moments_of_one_bin_are_its_row_of_the_matrix(log):
+    """Distances that no sum of others could hide, 0 from the bin to itself, on a chain with bins at the root."""
+    layout = emdref.Chain(gaps=[2.0, 0.0, 3.0])._layout
+    a = np.exp(-LAM * layout.cost)
+    a[0] = 0
+    m = np.abs(np.subtract.outer(*[np.cumsum([0.0, 2, 0, 3])] * 2))
+    got = moments(np.eye(4), log, 0, 4, layout, a, 1.0)
+    np.testing.assert_allclose(got, np.exp(-LAM * m) * m, rtol=1e-14)
+
+
+@each_domain
 def test_mass_at_the_root_crosses_the_first_edge(log):
     layout = emdref.Chain(gaps=[2.0, 3.0])._layout
     a = np.exp(-LAM * layout.cost)
@@ -107,10 +145,10 @@ def test_the_root_has_no_edge(shape, log):
     """Whatever stands where its factor, its 1 - a^2 and its cost would."""
     layout, a, b, k0, _ = setting(shape, 1)
     u, v = vectors(len(layout.bin_node), 3, 8), vectors(len(layout.bin_node), 3, 9)
-    before = product(u, log, 0, 3, layout, a, b, k0), cost(u, v, log, 0, 3, layout, a, k0)
+    before = every(u, v, log, 3, layout, a, b, k0)
     dear = layout._replace(cost=np.where(np.arange(len(a)) == 0, 9.0, layout.cost))
     a[0], b[0] = 0.5, 7.0
-    after = product(u, log, 0, 3, dear, a, b, k0), cost(u, v, log, 0, 3, dear, a, k0)
+    after = every(u, v, log, 3, dear, a, b, k0)
     assert all(np.array_equal(*both) for both in zip(before, after, strict=True))
 
 
@@ -123,6 +161,10 @@ def test_columns_are_dealt_in_tiles(log, monkeypatch):
     got = product(x, log, 1, 6, layout, a, b, k0)
     assert np.isnan(got[:, [0, 6, 7]]).all()
     np.testing.assert_allclose(got[:, 1:6], (kernel @ x).astype(float)[:, 1:6], rtol=1e-14)
+    got = moments(x, log, 1, 6, layout, a, k0)
+    assert np.isnan(got[:, [0, 6, 7]]).all()
+    exact = ((kernel * distances("stem")) @ x).astype(float)
+    np.testing.assert_allclose(got[:, 1:6], exact[:, 1:6], rtol=1e-14)
     got = cost(x, x, log, 1, 6, layout, a, k0)
     assert np.isnan(got[[0, 6, 7]]).all()
     exact = (x * ((kernel * distances("stem")) @ x)).sum(0).astype(float)
@@ -136,9 +178,9 @@ def test_scratch_memory_is_not_read_before_it_is_written(shape, log, monkeypatch
     nan = types.SimpleNamespace(empty=lambda shape, dtype: np.full(shape, np.nan, dtype))
     layout, a, b, k0, _ = setting(shape, 1)
     x = vectors(len(layout.bin_node), 3, 5)
-    before = product(x, log, 0, 3, layout, a, b, k0), cost(x, x, log, 0, 3, layout, a, k0)
+    before = every(x, x, log, 3, layout, a, b, k0)
     monkeypatch.setattr(entropic(), "np", nan)
-    after = product(x, log, 0, 3, layout, a, b, k0), cost(x, x, log, 0, 3, layout, a, k0)
+    after = every(x, x, log, 3, layout, a, b, k0)
     assert all(np.array_equal(*both) for both in zip(before, after, strict=True))
 
 

@@ -93,8 +93,8 @@ def _recursions(plus, times, plain):
                 y[k, start + i] = times(k0, s[bin_node[k], i])
 
     @row
-    def outside(own, s, zero, a, parent, o):
-        """o[c] = sum at c's parent over all bins that are not below c, by prefix and suffix sums over siblings."""
+    def beside(s, zero, a, parent, o):
+        """o[c] = sum of a s over c's siblings, by prefix and suffix sums."""
         nodes, width = s.shape
         for i in range(width):
             o[0, i] = zero
@@ -110,10 +110,45 @@ def _recursions(plus, times, plain):
                 increase(run, a[c + 1], s[c + 1])
             for i in range(width):
                 o[c, i] = plus(o[c, i], run[i])
-        for c in range(1, nodes):
+
+    @row
+    def outside(own, s, zero, a, parent, o):
+        """o[c] = sum at c's parent over all bins that are not below c."""
+        beside(s, zero, a, parent, o)
+        for c in range(1, len(s)):
             u = parent[c]
-            for i in range(width):
+            for i in range(s.shape[1]):
                 o[c, i] = plus(plus(own[u, i], o[c, i]), times(a[u], o[u, i]))
+
+    @row
+    def lift(s, zero, a, w, parent, below, above):
+        """below[v] = sum over the bins below v of distance K x, and above[v] the same seen from v's parent, over a."""
+        for v in range(len(s)):
+            for i in range(s.shape[1]):
+                below[v, i] = zero
+        for v in range(len(s) - 1, 0, -1):
+            for i in range(s.shape[1]):
+                above[v, i] = plus(below[v, i], times(w[v], s[v, i]))
+            increase(below[parent[v]], a[v], above[v])
+
+    @row
+    def moments(x, y, start, zero, k0, a, w, parent, bin_node, t):
+        """y = (k0 K o M) x: sums of distance K x below each node, and outside of it as far as it is from the node."""
+        own, s, o, below, above, far = t[0], t[1], t[2], t[3], t[4], t[5]
+        scatter(x, start, zero, bin_node, own)
+        scatter(x, start, zero, bin_node, s)
+        up(a, parent, s)
+        outside(own, s, zero, a, parent, o)
+        lift(s, zero, a, w, parent, below, above)
+        beside(above, zero, a, parent, far)
+        for c in range(1, len(s)):
+            u = parent[c]
+            for i in range(s.shape[1]):
+                far[c, i] = plus(plus(times(w[c], o[c, i]), far[c, i]), times(a[u], far[u, i]))
+        for k in range(len(bin_node)):
+            v = bin_node[k]
+            for i in range(s.shape[1]):
+                y[k, start + i] = times(k0, plus(below[v, i], times(a[v], far[v, i])))
 
     @row
     def transport(u, v, value, start, zero, k0, a, cost, parent, bin_node, t):
@@ -131,11 +166,11 @@ def _recursions(plus, times, plain):
                 there, back = times(times(k, su[c, i]), ov[c, i]), times(times(k, sv[c, i]), ou[c, i])
                 value[start + i] += cost[c] * plain(plus(there, back))
 
-    return product, transport
+    return product, moments, transport
 
 
-_linear_product, _linear_transport = _recursions(add, multiply, itself)
-_log_product, _log_transport = _recursions(logaddexp, add, exp)
+_linear_product, _linear_moments, _linear_transport = _recursions(add, multiply, itself)
+_log_product, _log_moments, _log_transport = _recursions(logaddexp, add, exp)
 
 
 @loop
@@ -152,6 +187,22 @@ def log_product(first, last, x, y, zero, k0, a, b, parent, bin_node):
     for start in range(first, last, _TILE):
         s = np.empty((len(parent), min(_TILE, last - start)), x.dtype)
         _log_product(x, y, start, zero, k0, a, b, parent, bin_node, s)
+
+
+@loop
+def linear_moments(first, last, x, y, zero, k0, a, w, parent, bin_node):
+    """y[:, first:last] = (k0 K o M) x[:, first:last], see `moments`."""
+    for start in range(first, last, _TILE):
+        t = np.empty((6, len(parent), min(_TILE, last - start)), x.dtype)
+        _linear_moments(x, y, start, zero, k0, a, w, parent, bin_node, t)
+
+
+@loop
+def log_moments(first, last, x, y, zero, k0, a, w, parent, bin_node):
+    """The same with every argument and result a logarithm, edge costs w included."""
+    for start in range(first, last, _TILE):
+        t = np.empty((6, len(parent), min(_TILE, last - start)), x.dtype)
+        _log_moments(x, y, start, zero, k0, a, w, parent, bin_node, t)
 
 
 @loop
