@@ -103,11 +103,11 @@ def sinkhorn(
 
     Notes
     -----
-    *Formats.*  ``dtype="bfloat16"`` (8 significant bits, float32's exponents), ``"float16"`` (11 bits, 6e-8 to 65504, gradual
-    underflow) and ``"tf32"`` (11 bits, float32's exponents, in products alone) emulate what deep-learning frameworks do
-    on tensor cores, with ``kernel="dense"`` and ``domain="linear"`` only; ``kernel="auto"`` will do for a matrix.
-    Results are float32 arrays that hold numbers of the format.  All rounding is to nearest, ties to even; subnormal
-    numbers are kept, which some compilers flush to 0.
+    *Formats.*  ``dtype="bfloat16"`` (8 significant bits, float32's exponents), ``"float16"`` (11 bits, 6e-8 to 65504,
+    gradual underflow) and ``"tf32"`` (11 bits, float32's exponents, in products alone) emulate what deep-learning
+    frameworks do on tensor cores, with ``kernel="dense"`` and ``domain="linear"`` only; ``kernel="auto"`` will do for a
+    matrix.  Results are float32 arrays that hold numbers of the format.  All rounding is to nearest, ties to even;
+    subnormal numbers are kept, which some compilers flush to 0.
 
     - bfloat16, float16: every array is stored in the format: p, q, M, K, K * M, u, v, K v, u * (K M v), log u, the
       results.  Matrix products take such operands, accumulate in float32 and round once at the end.  Elementwise
