@@ -238,6 +238,7 @@ def test_mass_rounded_to_nothing_is_an_empty_bin():
         ('kernel="space" would take the space\'s sums: give kernel="dense"', {"kernel": "space"}),
         ('dtype="bfloat16" is emulated with domain="linear" only', {"domain": "log"}),
         ('domain="linear" only', {"domain": "log", "kernel": "space"}),
+        ("has no derivatives.*unrolled=True needs float32 or float64", {"unrolled": True}),
         ("largest distance, 65505.0, is beyond float16; scale", {"dtype": "float16", "gaps": [65504.0, 1]}),
         ("largest distance, 3.4e\\+38, is beyond bfloat16; scale", {"gaps": [3.4e38, 0]}),
         (r"p\[0\] = 70000.0 is beyond float16", {"dtype": "float16", "p": [7e4, 0, 0], "q": [0, 7e4, 0]}),
