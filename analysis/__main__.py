@@ -160,7 +160,11 @@ def _print_claims(found: dict) -> None:
 
 
 if __name__ == "__main__":
-    status = main()
+    try:
+        status = main()
+    except KeyboardInterrupt:
+        print("analysis: interrupted before anything was computed", file=sys.stderr)
+        status = INTERRUPTED
     sys.stdout.flush()
     sys.stderr.flush()
     # not sys.exit: after a failure or an interrupt, threads in the middle of a cell would keep us for up to a minute

@@ -8,6 +8,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from io import StringIO
@@ -103,25 +104,31 @@ def run(scripts: dict[str, Script], options: Options) -> tuple[dict[str, list[Cl
     prepare(options.out)
     _need(options)
     work = {name: script.cells(options) for name, script in scripts.items()}
-    store, workers = Store(options.where()), _workers(options)
-    try:
+    with closing(Store(options.where())) as store, closing(_workers(options)) as workers:
         todo = missing([cell for cells in work.values() for cell in cells], store)
         _announce(work, todo, options, workers)
-        progress = Progress(todo)
-        found: dict[str, list[Claim]] = {}
-        errors = []
-        for name, script in scripts.items():
-            progress.title(name)
-            failed = fill(work[name], store, workers, progress)
-            if failed:
-                errors.append(f"{name}: {_failures(failed, len(work[name]))}")
-            else:
-                found[name] = _finish(name, script, options, _table(script, work[name], store))
-        progress.close()
-        return found, errors
-    finally:
-        workers.stop()
-        store.close()
+        with closing(Progress(todo)) as progress:
+            return _run(scripts, options, work, store, workers, progress)
+
+
+def _run(
+    scripts: dict[str, Script],
+    options: Options,
+    work: dict[str, list[Cell]],
+    store: Store,
+    workers: Workers,
+    progress: Progress,
+) -> tuple[dict[str, list[Claim]], list[str]]:
+    found: dict[str, list[Claim]] = {}
+    errors = []
+    for name, script in scripts.items():
+        progress.title(name)
+        failed = fill(work[name], store, workers, progress)
+        if failed:
+            errors.append(f"{name}: {_failures(failed, len(work[name]))}")
+        else:
+            found[name] = _finish(name, script, options, _table(script, work[name], store))
+    return found, errors
 
 
 def _need(options: Options) -> None:

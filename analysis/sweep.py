@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 
 from tqdm import tqdm
 
@@ -64,8 +65,5 @@ def _outcomes(todo: list[Cell], store: Store, workers: Workers, progress: Progre
         return False
 
     yield from workers.outcomes((cell for cell in todo if not cell.alone), wanted)
-    one = Threads(1)  # timings: here, with nothing beside them
-    try:
+    with closing(Threads(1)) as one:  # timings: here, with nothing beside them
         yield from one.outcomes((cell for cell in todo if cell.alone), wanted)
-    finally:
-        one.stop()

@@ -29,7 +29,7 @@ class Workers(Protocol):
     def outcomes(self, work: Iterable[Cell], wanted: Callable[[Cell], bool]) -> Iterator[Outcome]:
         """Outcomes as they come; a cell that is no longer wanted when its turn comes is left out."""
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Begin nothing more, and do not wait for what still runs."""
 
 
@@ -58,7 +58,7 @@ class Threads:
         while running:
             yield from _finished(running)
 
-    def stop(self) -> None:
+    def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -117,7 +117,7 @@ class Cluster:
             yield _outcome(future, cell)
             future.release()
 
-    def stop(self) -> None:
+    def close(self) -> None:
         self._client.close(timeout=0.5)
 
 

@@ -63,7 +63,7 @@ def test_only_what_is_missing_is_computed_and_the_dearest_first(tmp_path, monkey
     for upto, expected in ((2, [1, 0]), (5, [4, 3, 2])):
         workers = Threads(1)
         assert fill(work(upto), store, workers, Silent()) == []
-        workers.stop()
+        workers.close()
         assert [parameters["n"] for parameters in seen] == expected
         seen.clear()
     assert [store.get(cell) for cell in work(5)] == [json.dumps([{"n": n}]) for n in range(5)]
@@ -79,7 +79,7 @@ def test_a_cell_that_fails_stops_no_other(tmp_path, monkeypatch, capsys):
     calls(monkeypatch, function)
     store, workers = Store(tmp_path / "s"), Threads(2)
     failed = fill(work(6), store, workers, Silent())
-    workers.stop()
+    workers.close()
     assert [outcome.cell.parameters["n"] for outcome in failed] == [2]
     assert [store.get(cell) is None for cell in work(6)] == [False, False, True, False, False, False]
     assert "ZeroDivisionError: two" in capsys.readouterr().err
@@ -112,7 +112,7 @@ def test_a_timing_runs_with_nothing_beside_it(tmp_path, monkeypatch):
     todo = [Cell(c.function, c.parameters, 1.0, alone=c.parameters["n"] % 2 == 0) for c in work(8)]
     store, workers = Store(tmp_path / "s"), Threads(4)
     fill(todo, store, workers, Silent())
-    workers.stop()
+    workers.close()
     store.close()
     assert [most[n] for n in (0, 2, 4, 6)] == [1, 1, 1, 1]
     assert max(most.values()) > 1
