@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from emdref import entropic_inputs, formats, plans
 from emdref.failures import FAILED, Watch
 from emdref.inputs import Batch
+from emdref.relaxation import LARGEST, Relaxation
 from emdref.spaces import Space
 from emdref.unrolled import Tape, Unrolled
 
@@ -28,6 +29,7 @@ class Variant:
     refreshes_v: bool  # v is taken from the last u (else from the u before it)
     value: Literal["cost", "objective"]  # <T, M>, or <T, M> + <T, log T> / lam
     centred: bool  # the gradient's mean over the bins with p > 0 is removed
+    relaxation: float = 1.0  # the largest exponent w of u <- u^(1-w) (p / (K v))^w
 
 
 VARIANTS = {
@@ -36,6 +38,7 @@ VARIANTS = {
     "cuturi": Variant(0, "count", True, True, "cost", False),
     "caffe": Variant(1, "ones", False, False, "objective", True),
     "mocha": Variant(0, "inverse", False, True, "cost", False),
+    "overrelaxed": Variant(1, "ones", False, True, "cost", False, LARGEST),
 }
 
 
@@ -182,6 +185,7 @@ class _Run:
         self.n_iter = np.zeros(size, int)
         self.watch = Watch(self.domain, rows.p.T, rows.q.T)
         self.reached = np.zeros(size, bool)
+        self.relaxation = Relaxation(size, switches.relaxation) if switches.relaxation > 1 else None
         self.tape = self._tape() if unrolled else None
 
     def start(self, log_u: NDArray[Any]) -> None:
@@ -205,9 +209,9 @@ class _Run:
         """One iteration of the rows that still run."""
         every = len(self.active) == len(self.rows.p)
         a = slice(None) if every else self.active
-        v = self.domain.divide(self.q[:, a], self.ktu[:, a])
+        v = self._relaxed(self.v, self.domain.divide(self.q[:, a], self.ktu[:, a]), a)
         kv = self.plan.times(v)
-        u = self.domain.divide(self.p[:, a], kv)
+        u = self._relaxed(self.u, self.domain.divide(self.p[:, a], kv), a)
         self.watch.look(it, self.active, v, self.ktu[:, a], u, kv)
         ktu = self.plan.transposed(u)
         self.n_iter[a] = it
@@ -217,11 +221,24 @@ class _Run:
             self.u, self.v, self.ktu = u, v, ktu
         else:
             self.u[:, a], self.v[:, a], self.ktu[:, a] = u, v, ktu
-        if self.tol is not None:  # rows are exact after u; the columns' defect bounds what is left after v as well
-            defect = self._defect(self.domain.mass(v, ktu), self.rows.q[a].T)
-            done = defect <= self.tol[a]
-            self.reached[self.active[done]] = True
-            self.active = self.active[~done]
+        if self.tol is not None or self.relaxation is not None:
+            self._settle(it, a, (u, kv), (v, ktu))
+
+    def _settle(self, it: int, a: Any, rows: tuple[Any, Any], columns: tuple[Any, Any]) -> None:
+        """Retire rows whose plan reaches the tolerance; the others' exponents follow their defects."""
+        defect = self._defect(self.domain.mass(*columns), self.rows.q[a].T)
+        tol = -1.0 if self.tol is None else self.tol[a]
+        done = defect <= tol  # rows are exact after a plain u, and refreshing v moves no more mass than this
+        if self.relaxation is not None:
+            defect = defect + self._defect(self.domain.mass(*rows), self.rows.p[a].T)
+            done &= (self.relaxation.excess[a] == 0) | (defect <= tol)
+            self.relaxation.watch(self.active, it, defect)
+        self.reached[self.active[done]] = True
+        self.active = self.active[~done]
+
+    def _relaxed(self, old: NDArray[Any], new: NDArray[Any], a: Any) -> NDArray[Any]:
+        """Beyond the plain update `new`, as far as each row's exponent says."""
+        return new if self.relaxation is None else self.domain.relax(old[:, a], new, self.relaxation.excess[a])
 
     def _evaluate(self) -> SinkhornResult:
         """Everything that is known of the present u (and v)."""

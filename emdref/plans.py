@@ -52,6 +52,11 @@ class Linear:
         return y
 
     @staticmethod
+    def relax(old: Array, new: Array, excess: Array) -> Array:
+        """new * (new / old)^excess, held back as `_beyond` says, an excess a row."""
+        return new * np.exp(_beyond(np.log(new / old), excess))
+
+    @staticmethod
     def mass(x: Array, y: Array) -> Array:
         """x * y as plain numbers."""
         return x * y
@@ -87,6 +92,9 @@ class Rounded(Linear):
     def divide(self, x: Array, d: Array) -> Array:
         return self.store(Linear.divide(x, d))
 
+    def relax(self, old: Array, new: Array, excess: Array) -> Array:
+        return self.store(Linear.relax(old, new, excess))
+
     def mass(self, x: Array, y: Array) -> Array:
         return self.store(x * y)
 
@@ -113,6 +121,10 @@ class Log:
         y = x - d
         y[x == -np.inf] = -np.inf
         return y
+
+    @staticmethod
+    def relax(old: Array, new: Array, excess: Array) -> Array:
+        return new + _beyond(new - old, excess)
 
     @staticmethod
     def mass(x: Array, y: Array) -> Array:
@@ -149,6 +161,17 @@ def _columns(product: Product, x: Array) -> Array:
 def over_bins(x: Array) -> Array:
     """Sums over the first axis, each in an order that the number of rows has no part in."""
     return np.ascontiguousarray(np.moveaxis(x, 0, -1)).sum(axis=-1)
+
+
+def _beyond(d: Array, excess: Array) -> Array:
+    """min(excess * d, log(1 + d)), by which a logarithm goes on after its plain step d.
+
+    A step by d + y changes a bin's share of the dual value by p (d + y + exp(-d) - exp(y)).  That is never negative for
+    y between 0 and log(1 + d), nor for y between d and 0.
+    """
+    y = np.minimum(excess.astype(d.dtype) * d, np.log1p(np.maximum(d, 0)))
+    y[~np.isfinite(d)] = 0  # no mass, or lost to 0: the plain step alone
+    return y
 
 
 class Plan(Protocol):
