@@ -112,8 +112,7 @@ class Tape:
         v, kv = past.pop()
         for t in range(end, start, -1):
             (v, kv), later_v, later_kv = past.pop(), v, kv
-            now = n_iter[rows] >= t
-            at = rows[now]
+            now, at = _chosen(n_iter[rows] >= t), _chosen(n_iter >= t)
             phi = self.domain.averages(self.plan.times, later_v[:, now], gamma[..., at], later_kv[:, now])
             phi *= -self.domain.ratio(later_kv[:, now], kv[:, now])[:, None]
             total[..., at] += phi
@@ -132,3 +131,8 @@ class Tape:
             v = self.domain.divide(q, self.plan.transposed(u))
             past.append((v, self.plan.times(v)))
         return past
+
+
+def _chosen(rows: Array) -> Any:
+    """An index for these rows that copies nothing if it is all of them."""
+    return slice(None) if rows.all() else rows
