@@ -6,11 +6,13 @@ import argparse
 import ast
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from analysis.scripts import NAMES
+from analysis.axes import AXES, add, integer
+from analysis.scripts import NAMES, ON_ANY_SPACE, SWEEP
 
 INTERRUPTED = 130  # the shell's status for a process that Ctrl-C stopped
 
@@ -23,52 +25,107 @@ def main(argv: list[str] | None = None) -> int:
         for each in NAMES:
             print(f"{each:20s} {_summary(each)}")
         return 0
-    arguments.setdefault("out", Path("figures-toy" if arguments.get("toy") else "figures"))
+    arguments.setdefault("out", _folder(arguments))
     try:
-        from analysis.script import Options, run  # Matplotlib and Numba: not for --list, --help and a mistyped option
-        from emdref.kernels.threads import processors
-
-        arguments.setdefault("jobs", processors())
-        scripts = {each: import_module(f"analysis.scripts.{each}") for each in ([name] if name else NAMES)}
-        found = run(scripts, Options(**arguments))
+        found, errors = _run([name] if name else NAMES, arguments)
     except RuntimeError as error:
         print(f"analysis: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(
-            "analysis: interrupted; the figures finished so far are kept, the same command starts again",
-            file=sys.stderr,
-        )
+        print(_interrupted(arguments), file=sys.stderr)
         return INTERRUPTED
     _print_claims(found)
-    return 0
+    for error in errors:
+        print(f"analysis: {error}", file=sys.stderr)
+    return 1 if errors else 0
+
+
+def _run(names: Sequence[str], arguments: dict[str, Any]) -> Any:
+    from analysis.script import Options, run  # Matplotlib and Numba: not for --list, --help and a mistyped option
+    from emdref.kernels.threads import processors
+
+    arguments.setdefault("jobs", processors())
+    if SWEEP in names:
+        arguments["axes"] = {name: arguments.pop(name, list(axis.default)) for name, axis in AXES.items()}
+    return run({each: import_module(f"analysis.scripts.{each}") for each in names}, Options(**arguments))
+
+
+def _folder(arguments: dict[str, Any]) -> Path:
+    """Where results go unless told: those of another space do not replace those of the WordNet tree."""
+    parts = ["figures"]
+    if "tree" in arguments:
+        parts.append(arguments["tree"].name.split(".")[0])
+    if "chain" in arguments:
+        parts.append(f"chain{arguments['chain']}")
+    return Path("-".join(parts + ["toy"] * arguments.get("toy", False)))
+
+
+def _interrupted(arguments: dict[str, Any]) -> str:
+    store = arguments.get("store") or arguments["out"] / "sweep.sqlite"
+    return f"analysis: interrupted; what is finished is kept in {store}, the same command goes on from there"
 
 
 def _parser() -> argparse.ArgumentParser:
-    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    shared.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for the results (default: figures, with --toy figures-toy)"
-    )
-    shared.add_argument("--toy", action="store_true", help="seconds instead of minutes: to try the script, not to cite")
-    shared.add_argument("--seed", type=_integer(0), help="of all random numbers (default: 0)")
-    shared.add_argument("--jobs", type=_integer(1), help="cells computed at once (default: the processors available)")
-    shared.add_argument("--redraw", action="store_true", help="draw again from the CSV files, compute nothing")
+    shared = _shared()
     parser = argparse.ArgumentParser(
         prog="python -m analysis",
         description="Regenerate the papers' figures: NAME.csv, NAME.svg and NAME.json. Without NAME: all of them.",
-        parents=[shared],
+        parents=[shared, _seed()],
     )
     parser.add_argument("--list", action="store_true", default=False, help="list the names and stop")
-    names = parser.add_subparsers(dest="name", metavar="NAME", title="one figure alone")
-    for each in NAMES:
-        names.add_parser(
+    names = parser.add_subparsers(dest="name", metavar="NAME", title="one figure alone, or a sweep of your own")
+    for each in (*NAMES, SWEEP):
+        parents = [shared] if each == SWEEP else [shared, _seed()]
+        own = names.add_parser(
             each,
-            parents=[shared],
+            parents=parents + [_space()] * (each in ON_ANY_SPACE),
             help=_summary(each),
             description=_help(each),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        if each == SWEEP:
+            add(own)
     return parser
+
+
+def _shared() -> argparse.ArgumentParser:
+    """What every script takes."""
+    shared = _options()
+    shared.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for the results (default: figures, with --toy figures-toy)"
+    )
+    shared.add_argument("--toy", action="store_true", help="seconds instead of minutes: to try the script, not to cite")
+    shared.add_argument("--jobs", type=_number(1), help="cells computed at once (default: the processors available)")
+    shared.add_argument("--redraw", action="store_true", help="draw again from the CSV files, compute nothing")
+    shared.add_argument("--parquet", action="store_true", help="write NAME.parquet beside NAME.csv (extra: parquet)")
+    shared.add_argument(
+        "--store", type=Path, metavar="FILE", help="finished cells are kept in it (default: sweep.sqlite in --out)"
+    )
+    shared.add_argument(
+        "--scheduler", metavar="ADDRESS", help="compute on a Dask cluster, e.g. tcp://host:8786 (extra: dask)"
+    )
+    return shared
+
+
+def _seed() -> argparse.ArgumentParser:
+    seed = _options()
+    seed.add_argument("--seed", type=_number(0), help="of all random numbers (default: 0)")
+    return seed
+
+
+def _space() -> argparse.ArgumentParser:
+    """What scripts take that run on any space."""
+    parser = _options()
+    space = parser.add_mutually_exclusive_group()
+    space.add_argument(
+        "--tree", type=Path, metavar="FILE", help="Newick, edge list, node-link JSON or .npz instead of WordNet's tree"
+    )
+    space.add_argument("--chain", type=_number(2), metavar="N", help="a chain of N bins instead")
+    return parser
+
+
+def _options() -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
 
 
 def _help(name: str) -> str:
@@ -81,15 +138,17 @@ def _summary(name: str) -> str:
     return _help(name).splitlines()[0]
 
 
-def _integer(least: int) -> Callable[[str], int]:
+def _number(least: int) -> Callable[[str], int]:
     """A type for argparse: an integer that is at least so large."""
+    parse = integer(least)
 
-    def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} must be an integer >= {least}")
-        return int(text)
+    def number(text: str) -> int:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} {error}") from None
 
-    return parse
+    return number
 
 
 def _print_claims(found: dict) -> None:

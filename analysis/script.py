@@ -7,23 +7,23 @@ import os
 import platform
 import sys
 import tempfile
-import warnings
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.figure import SubFigure
 from tqdm import tqdm
 
 import emdref
 from analysis import style
-from emdref.kernels import threads
+from analysis.cells import Cell
+from analysis.store import Store
+from analysis.sweep import Progress, fill, missing
+from analysis.workers import Cluster, Outcome, Threads, Workers
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,16 @@ class Options:
     seed: int = 0
     jobs: int = 2
     redraw: bool = False
+    parquet: bool = False
+    store: Path | None = None
+    scheduler: str = ""
+    tree: Path | None = None
+    chain: int = 0
+    axes: dict[str, list[Any]] = field(default_factory=dict)  # of a sweep
 
-
-@dataclass(frozen=True)
-class Cell:
-    """One independent piece of work: rows of the table, and its rough cost in seconds for the progress bar."""
-
-    compute: Callable[[], list[dict[str, Any]]]
-    weight: float = 0.1
+    def where(self) -> Path:
+        """The store of finished cells."""
+        return self.store or self.out / "sweep.sqlite"
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Claim:
     claimed: str
     found: str
     holds: bool
+    sheet: str = ""  # the figure it stands under, by the end of that figure's name
 
 
 class Script(Protocol):
@@ -60,6 +63,7 @@ class Script(Protocol):
 
     __doc__: str
     DTYPES: tuple[str, ...]
+    # optional: PNG, whether bitmaps are written as well; reduce(table), what is kept of the rows
 
     def cells(self, options: Options) -> list[Cell]:
         """The work, cut into cells whose rows are put together in this order."""
@@ -70,8 +74,8 @@ class Script(Protocol):
     def claims(self, table: pd.DataFrame) -> list[Claim]:
         """What the papers say beside what the table says."""
 
-    def draw(self, table: pd.DataFrame) -> Figure:
-        """The figure, from the table alone."""
+    def draw(self, table: pd.DataFrame) -> SubFigure | dict[str, SubFigure]:
+        """The figure, from the table alone; or several by the ends of their names."""
 
 
 def must(condition: object, message: str) -> None:
@@ -92,46 +96,68 @@ def prepare(folder: Path) -> None:
         ) from None
 
 
-def run(scripts: dict[str, Script], options: Options) -> dict[str, list[Claim]]:
-    """Run scripts one after the other under one progress bar; the claims of each, by name."""
+def run(scripts: dict[str, Script], options: Options) -> tuple[dict[str, list[Claim]], list[str]]:
+    """Run scripts one after the other under one progress bar: the claims of each by name, and what failed."""
     if options.redraw:
-        return {name: _finish(name, script, options, _read(name, options)) for name, script in scripts.items()}
+        return {name: _finish(name, script, options, _read(name, options)) for name, script in scripts.items()}, []
     prepare(options.out)
+    _need(options)
     work = {name: script.cells(options) for name, script in scripts.items()}
-    total = sum(cell.weight for cells in work.values() for cell in cells)
-    tqdm.write(f"about {total / options.jobs:.0f} s of work with {options.jobs} at once", file=sys.stderr)
-    layout = "{desc:18s} {percentage:3.0f}%|{bar}| {elapsed} elapsed, about {remaining} left"
-    found = {}
-    with tqdm(total=total, bar_format=layout) as bar:
+    store, workers = Store(options.where()), _workers(options)
+    try:
+        todo = missing([cell for cells in work.values() for cell in cells], store)
+        _announce(work, todo, options, workers)
+        progress = Progress(todo)
+        found: dict[str, list[Claim]] = {}
+        errors = []
         for name, script in scripts.items():
-            bar.set_description_str(name)
-            table = pd.DataFrame(_compute(work[name], options.jobs, bar))
-            text = table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
-            found[name] = _finish(name, script, options, text)
-    return found
+            progress.title(name)
+            failed = fill(work[name], store, workers, progress)
+            if failed:
+                errors.append(f"{name}: {_failures(failed, len(work[name]))}")
+            else:
+                found[name] = _finish(name, script, options, _table(script, work[name], store))
+        progress.close()
+        return found, errors
+    finally:
+        workers.stop()
+        store.close()
 
 
-def _compute(cells: list[Cell], jobs: int, bar: tqdm) -> Iterable[dict[str, Any]]:
-    """Rows of all cells in the cells' order; the dearest are started first."""
-
-    def alone(cell: Cell) -> list[dict[str, Any]]:
-        with threads.at_most(1):
-            return cell.compute()
-
-    order = sorted(range(len(cells)), key=lambda i: -cells[i].weight)
-    rows: dict[int, list[dict[str, Any]]] = {}
-    pool = ThreadPoolExecutor(jobs)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "[0-9]+ of [0-9]+ rows", RuntimeWarning)  # failures are studied: see status
-        warnings.filterwarnings("ignore", "[0-9]+ entries of the", RuntimeWarning)  # so is what leaves the range
-        futures = {pool.submit(alone, cells[i]): i for i in order}
+def _need(options: Options) -> None:
+    if options.parquet:
         try:
-            for future in as_completed(futures):
-                rows[futures[future]] = future.result()
-                bar.update(min(cells[futures[future]].weight, bar.total - bar.n))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # after an interrupt, do not wait for what still runs
-    return [row for i in range(len(cells)) for row in rows[i]]
+            import pyarrow  # noqa: F401
+        except ImportError as error:
+            raise RuntimeError(
+                f"--parquet needs the extra: python3 -m pip install --editable '.[parquet]' ({error})"
+            ) from None
+
+
+def _workers(options: Options) -> Workers:
+    return Cluster(options.scheduler) if options.scheduler else Threads(options.jobs)
+
+
+def _announce(work: dict[str, list[Cell]], todo: list[Cell], options: Options, workers: Workers) -> None:
+    """What there is to do and what is done already."""
+    count = len({cell.key() for cells in work.values() for cell in cells})
+    text = f"{count} cells, {count - len(todo)} of them in {options.where()}; "
+    tqdm.write(text + workers.describe(sum(cell.weight for cell in todo)), file=sys.stderr)
+
+
+def _failures(failed: list[Outcome], count: int) -> str:
+    first = failed[0]
+    return (
+        f"{len(failed)} of {count} cells failed, the first {first.cell.text()}: {first.error!r}; what is finished is "
+        "stored, the same command tries the rest again"
+    )
+
+
+def _table(script: Script, cells: list[Cell], store: Store) -> str:
+    """The CSV of the cells' rows, in the cells' order."""
+    table = pd.DataFrame([row for cell in cells for row in json.loads(store.get(cell) or "[]")])
+    table = getattr(script, "reduce", lambda rows: rows)(table)
+    return table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
 
 
 def _read(name: str, options: Options) -> str:
@@ -150,24 +176,39 @@ def _finish(name: str, script: Script, options: Options, text: str) -> list[Clai
         table = pd.read_csv(StringIO(text), keep_default_na=False, na_values=[""])
         script.check(table)
         claims = script.claims(table)
-        with style.context():
-            figure = script.draw(table)
+        sheets = _sheets(script, table, claims)
     except AssertionError as error:
         raise RuntimeError(f"{name}: a check failed, nothing is written: {error}") from error
     except (AttributeError, KeyError, IndexError, ValueError) as error:
         if not options.redraw:
             raise
         raise RuntimeError(f"{name}.csv is not a table of this script ({error!r}): run without --redraw") from error
+    for suffix, figure in sheets.items():
+        with style.context():
+            style.save(figure, options.out / f"{name}{suffix}", png=getattr(script, "PNG", False))
     stem = options.out / name
-    with style.context():
-        style.save(figure, stem, png=getattr(script, "PNG", False))
+    if options.parquet:
+        _replace(stem.with_suffix(".parquet"), lambda part: table.to_parquet(part, index=False))
     if not options.redraw:
         _write(stem.with_suffix(".csv"), text)
-        _write(
-            stem.with_suffix(".json"),
-            json.dumps(_record(name, script, options, claims), indent=1, ensure_ascii=False) + "\n",
-        )
+        record = json.dumps(_record(name, script, options, claims), indent=1, ensure_ascii=False)
+        _write(stem.with_suffix(".json"), record + "\n")
     return claims
+
+
+def _sheets(script: Script, table: pd.DataFrame, claims: list[Claim]) -> dict[str, SubFigure]:
+    """The script's figures by the end of their names, each with the claims that belong to it in words below."""
+    with style.context():
+        drawn = script.draw(table)
+        sheets = drawn if isinstance(drawn, dict) else {"": drawn}
+        for suffix, figure in sheets.items():
+            figure.figure.caption([_sentence(claim) for claim in claims if claim.sheet == suffix])
+    return sheets
+
+
+def _sentence(claim: Claim) -> str:
+    verdict = "holds" if claim.holds else "DOES NOT HOLD"
+    return f"{claim.source}. Claimed: {claim.claimed}. Found: {claim.found}. {verdict[0].upper()}{verdict[1:]}."
 
 
 def _record(name: str, script: Script, options: Options, claims: list[Claim]) -> dict[str, Any]:
@@ -186,12 +227,11 @@ def _record(name: str, script: Script, options: Options, claims: list[Claim]) ->
 
 
 def _write(path: Path, text: str) -> None:
+    _replace(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
     """Replace a file as a whole, so that an interrupted run leaves the old one."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8", newline="\n")
+    write(part)
     part.replace(path)
-
-
-def random(options: Options, *key: int) -> np.random.Generator:
-    """A generator of its own for each cell, so that order and number of cells do not matter."""
-    return np.random.default_rng([options.seed, *key])

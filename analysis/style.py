@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 COLUMN, PAGE = 3.4, 7.1  # inches
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = (
@@ -20,6 +21,9 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = (
     "#000000",
 )
 GREY = "#7F7F7F"
+CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
+CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
+_SMALL, _LINE, _CHARACTERS = 6, 0.11, 24.5  # captions: points, inches a line, characters an inch
 
 _RC = {
     "font.size": 8,
@@ -46,17 +50,35 @@ def context() -> Any:
     return mpl.rc_context(_RC)
 
 
-def figure(width: float, height: float, rows: int = 1, columns: int = 1, **kwargs: Any) -> tuple[Figure, Any]:
-    """A figure and its axes, without pyplot's global state."""
-    fig = Figure(figsize=(width, height))
-    return fig, fig.subplots(rows, columns, **kwargs)
+class Page(Figure):
+    """A picture with words below it, both over the full width."""
+
+    def __init__(self, width: float, height: float) -> None:
+        super().__init__(figsize=(width, height))
+        self.rows = self.add_gridspec(2, 1, height_ratios=(1, 1e-9))
+        self.picture, self.words = (self.add_subfigure(row) for row in self.rows)
+
+    def caption(self, paragraphs: list[str]) -> None:
+        """Make room for the paragraphs and put them there."""
+        width, height = self.get_size_inches()
+        lines = [line for text in paragraphs for line in textwrap.wrap(text, int(width * _CHARACTERS))]
+        room = _LINE * (len(lines) + 1)
+        self.set_size_inches(width, height + room)
+        self.rows.set_height_ratios((height, room))
+        self.words.text(0.06 / width, 1, "\n".join(lines), va="top", fontsize=_SMALL, linespacing=1.3, parse_math=False)
 
 
-def save(fig: Figure, stem: Path, *, png: bool) -> None:
+def figure(width: float, height: float, rows: int = 1, columns: int = 1, **kwargs: Any) -> tuple[SubFigure, Any]:
+    """A picture of that size and its axes, without pyplot's global state."""
+    picture = Page(width, height).picture
+    return picture, picture.subplots(rows, columns, **kwargs)
+
+
+def save(picture: SubFigure, stem: Path, *, png: bool) -> None:
     """Write stem.svg, and stem.png for the README."""
     for suffix in (".svg", ".png")[: 2 if png else 1]:
         part = stem.with_name(f".{stem.name}.{os.getpid()}{suffix}")
-        fig.savefig(part, dpi=200, metadata={"Date": None} if suffix == ".svg" else {"Software": None})
+        picture.figure.savefig(part, dpi=200, metadata={"Date": None} if suffix == ".svg" else {"Software": None})
         part.replace(stem.with_suffix(suffix))
 
 

@@ -1,7 +1,8 @@
-"""Pairs of histograms on the 1000 ILSVRC classes: softmax predictions against three kinds of targets."""
+"""Pairs of histograms: softmax predictions against three kinds of targets."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,18 +10,29 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.script import Options, random
-
 LABELS = Path(__file__).parent / "data" / "real_labels.csv"
-SIGMAS = (1.0, 2.0, 4.0)  # spread of the logits, the inverse of the softmax's temperature
+KINDS = ("softmax", "ReaL", "one-hot")
+CLASSES = 1000  # of ILSVRC, in the order of the ReaL table and of `emdref.wordnet_tree`
+
+
+class Group(NamedTuple):
+    """`count` pairs of one kind whose predictions are softmaxes of normal logits with spread `sigma`."""
+
+    kind: str
+    sigma: float  # the inverse of the softmax's temperature
+    count: int
+
+    def name(self) -> str:
+        """For tables: a softmax target has its prediction's spread."""
+        return f"{self.kind} {self.sigma:g}" if self.kind == "softmax" else self.kind
 
 
 class Pairs(NamedTuple):
-    """Predictions p, targets q, and what each target is."""
+    """Predictions p, targets q, and the group of each."""
 
     p: NDArray[np.float64]  # (pairs, N)
     q: NDArray[np.float64]
-    target: list[str]
+    group: list[Group]
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -29,24 +41,33 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
-def pairs(options: Options, n_bins: int, softmaxes: int, others: int) -> Pairs:
-    """`softmaxes` pairs at each temperature, `others` ReaL label sets and as many one-hot labels.
+def pairs(seed: int, n_bins: int, groups: Sequence[Group]) -> Pairs:
+    """The pairs of all groups, each group by random numbers of its own, so that it does not depend on the others.
 
-    Predictions against labels have logits of spread 2.  A ReaL target shares its mass equally among the labels that
-    human raters gave one ILSVRC validation image; sets are drawn as often as images carry them.
+    A ReaL target shares its mass equally among the labels that human raters gave one ILSVRC validation image; sets are
+    drawn as often as images carry them.
     """
-    rng = random(options)
-    p = [softmax(sigma * rng.normal(size=(softmaxes, n_bins))) for sigma in SIGMAS]
-    q = [softmax(sigma * rng.normal(size=(softmaxes, n_bins))) for sigma in SIGMAS]
-    target = [f"softmax {sigma:g}" for sigma in SIGMAS for _ in range(softmaxes)]
-    p.append(softmax(2.0 * rng.normal(size=(2 * others, n_bins))))
-    q.append(_real(rng, others, n_bins))
-    q.append(np.eye(n_bins)[rng.choice(n_bins, others, replace=False)])
-    target += ["ReaL"] * others + ["one-hot"] * others
-    return Pairs(np.concatenate(p), np.concatenate(q), target)
+    made = [_pairs(seed, n_bins, Group(*group)) for group in groups]
+    p, q = (np.concatenate(x) for x in zip(*made, strict=True))
+    return Pairs(p, q, [Group(*group) for group in groups for _ in range(group[2])])
+
+
+def _pairs(seed: int, n_bins: int, group: Group) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    rng = np.random.default_rng([seed, KINDS.index(group.kind), round(1000 * group.sigma)])
+    size = (group.count, n_bins)
+    p = softmax(group.sigma * rng.normal(size=size))
+    if group.kind == "softmax":
+        return p, softmax(group.sigma * rng.normal(size=size))
+    if group.kind == "one-hot":
+        q = np.zeros(size)
+        q[np.arange(group.count), rng.choice(n_bins, group.count, replace=group.count > n_bins)] = 1
+        return p, q
+    return p, _real(rng, *size)
 
 
 def _real(rng: np.random.Generator, size: int, n_bins: int) -> NDArray[np.float64]:
+    if n_bins != CLASSES:
+        raise ValueError(f"ReaL targets are sets of the {CLASSES} ILSVRC classes; this space has {n_bins} bins")
     table = pd.read_csv(LABELS)
     q = np.zeros((size, n_bins))
     for row, at in enumerate(rng.choice(len(table), size, p=table.images / table.images.sum())):

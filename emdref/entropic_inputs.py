@@ -8,21 +8,63 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emdref import inputs
+from emdref.formats import Format
 from emdref.inputs import Batch
 from emdref.spaces import Space
 
+_FORMATS = ', or with kernel="dense" bfloat16, float16 or tf32'
+
 
 def rows(p: Any, q: Any, where: Any, dtype: Any) -> Batch:
-    """p and q in `dtype`, for a space or a matrix."""
+    """p and q in `dtype`, which may be a Format, for a space or a matrix."""
     coarsest = None
+    if isinstance(dtype, Format):
+        return _rounded(p, q, where, dtype)
     if dtype is not None:
-        target = inputs.float_dtype(dtype).newbyteorder("=")
+        target = inputs.float_dtype(dtype, _FORMATS).newbyteorder("=")
         p, q = inputs.histogram(p, "p"), inputs.histogram(q, "q")
         coarsest = min(p.dtype, q.dtype, target, key=lambda d: d.itemsize)  # totals are compared in its precision
         p, q = inputs.converted(p, "p", target), inputs.converted(q, "q", target)
-    checked = inputs.batch(p, q, where.n_bins if isinstance(where, Space) else len(where))
+    checked = inputs.batch(p, q, _n_bins(where))
     inputs.check_masses(checked, "normalise them yourself", coarsest)
     return checked
+
+
+def _rounded(p: Any, q: Any, where: Any, form: Format) -> Batch:
+    """p and q rounded to a format; what was given is checked, totals in the coarser of its two precisions."""
+    given = {name: inputs.histogram(x, name) for name, x in (("p", p), ("q", q))}
+    coarsest = min((x.dtype for x in given.values()), key=lambda d: d.itemsize)
+    checked = inputs.batch(*(x.astype(np.float64) for x in given.values()), _n_bins(where))
+    inputs.check_masses(checked, "normalise them yourself", coarsest)
+    full = (*checked.shape, _n_bins(where))
+    return checked._replace(**{name: inputs.rows_of(_stored(x, name, form), full) for name, x in given.items()})
+
+
+def _stored(x: NDArray[Any], name: str, form: Format) -> NDArray[np.float32]:
+    """A histogram as a format holds it: finite, and not without mass."""
+    with np.errstate(over="ignore", under="ignore"):
+        low = form.stored(x.astype(np.float32))
+    inputs.check_range(x, low, name, form.dtype)
+    inputs.check_some_mass(low, name, f" in {form.dtype}, which rounds its entries to 0: scale p and q up")
+    return low
+
+
+def emulable(form: Format, where: Any, kernel: str, domain: str, unrolled: bool) -> None:
+    """Refuse a format where frameworks have no product that it stands for."""
+    name = f'dtype="{form.dtype}"'
+    if domain != "linear":
+        raise ValueError(f'{name} is emulated with domain="linear" only: use that, or float32 or float64')
+    if kernel == "space" or (kernel == "auto" and isinstance(where, Space)):
+        raise ValueError(
+            f'{name} emulates dense products and kernel="{kernel}" would take the space\'s sums: '
+            'give kernel="dense", or float32 or float64'
+        )
+    if unrolled:
+        raise ValueError(f"{name} has no derivatives, since rounding has none: unrolled=True needs float32 or float64")
+
+
+def _n_bins(where: Any) -> int:
+    return where.n_bins if isinstance(where, Space) else len(where)
 
 
 def strength(lam: Any, dtype: Any) -> Any:

@@ -93,14 +93,14 @@ def device(where: object, *arrays: object) -> None:
             )
 
 
-def float_dtype(dtype: Any) -> "np.dtype[Any]":
+def float_dtype(dtype: Any, or_else: str = "") -> "np.dtype[Any]":
     """float32 or float64, of any byte order, as a NumPy dtype."""
     try:
         result = np.dtype(dtype)
     except TypeError:
         result = None
     if result is None or result.newbyteorder("=") not in _FLOATS:
-        raise TypeError(f"dtype={dtype!r} must be float32 or float64")
+        raise TypeError(f"dtype={dtype!r} must be float32 or float64{or_else}")
     return result
 
 
@@ -109,11 +109,16 @@ def converted(x: Any, name: str, dtype: Any) -> NDArray[Any]:
     before = histogram(x, name)
     with np.errstate(over="ignore", under="ignore"):
         after = before.astype(dtype, copy=False)
+    check_range(before, after, name, np.dtype(dtype))
+    return after
+
+
+def check_range(before: NDArray[Any], after: NDArray[Any], name: str, dtype: Any) -> None:
+    """Refuse what was finite and became infinite in a dtype."""
     lost = np.isinf(after) & np.isfinite(before)
     if lost.any():
         at = tuple(int(i) for i in np.argwhere(lost)[0])
-        raise ValueError(f"{_where(at, name)} = {before[at]} is beyond {np.dtype(dtype)}")
-    return after
+        raise ValueError(f"{_where(at, name)} = {before[at]} is beyond {dtype}")
 
 
 def rounds_in_float64(array: NDArray[Any]) -> bool:
@@ -218,12 +223,12 @@ def check_histograms(x: NDArray[Any], name: str) -> None:
     check_some_mass(x, name)
 
 
-def check_some_mass(x: NDArray[Any], name: str) -> None:
+def check_some_mass(x: NDArray[Any], name: str, advice: str = ": some mass is needed") -> None:
     """Refuse rows of zeros."""
     empty = ~x.any(axis=-1)
     if empty.any():
         at = tuple(int(i) for i in np.argwhere(empty)[0])
-        raise ValueError(f"{_where((*at, ':'), name)} is all zeros: some mass is needed")
+        raise ValueError(f"{_where((*at, ':'), name)} is all zeros{advice}")
 
 
 def mass_tolerance(dtype: Any, n_bins: int) -> float:

@@ -8,13 +8,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref import entropic_inputs, plans
+from emdref import entropic_inputs, formats, plans
+from emdref.failures import FAILED, Watch
 from emdref.inputs import Batch
 from emdref.spaces import Space
 from emdref.unrolled import Tape, Unrolled
 
 Status = Literal["nan", "overflow", "underflow", "converged", "iteration_limit"]
-FAILED = ("nan", "overflow", "underflow")
 _LOSS = 1e-3  # marginal error, relative to the total, above which lost entries of K count as a failure
 
 
@@ -64,6 +64,18 @@ class SinkhornResult:
         ``converged``, ``iteration_limit``.
     converged
         Whether status is ``converged``.
+    failed_at
+        For a row whose status is ``nan``, ``overflow`` or ``underflow``, the first iteration, counted from 1, that
+        divided a mass by 0 or gave a u or v that is 0 (where mass is), infinite or NaN; -1 if none did and only what is
+        computed after the last iteration failed: v refreshed, the value or gradient beyond the dtype, or K's lost
+        entries missing.  0 for every other row, including those that a scaling of 0 has left again.
+    failed_bin
+        The first bin where that happened, v's before u's as they are computed; for ``failed_at = -1`` the first bin of
+        a refreshed v that is so.  -1 if there is none.
+    lost_entries
+        The share of K's N x N entries that are 0 as the products take them, a float for the whole batch; 0.0 in the log
+        domain.  The space kernel never forms K and counts the farthest pair only: 2 / N^2, a lower bound, if that is
+        lost.
     checkpoints
         The results after fewer iterations of the same run, by iteration; that of the last iteration shares its arrays
         with the result itself.
@@ -82,6 +94,9 @@ class SinkhornResult:
     marginal_error: Any
     status: Any
     converged: Any
+    failed_at: Any
+    failed_bin: Any
+    lost_entries: float
     checkpoints: dict[int, SinkhornResult]
     grad_unrolled: Unrolled | None = None
 
@@ -98,37 +113,42 @@ def iterate(
     max_iter: int,
     stops: tuple[int, ...] = (),
     unrolled: bool = False,
+    form: formats.Format | None = None,
 ) -> dict[int, SinkhornResult]:
     """Results of checked rows after `max_iter` iterations and after each of `stops`, by iteration."""
-    plan = plan_for(where, kernel, domain, rows.p.dtype.type, lam, switches.shift)
+    dtype = form or rows.p.dtype.type
+    plan = plan_for(where, kernel, domain, dtype, lam, switches.shift)
     with np.errstate(all="ignore"):
-        run = _Run(rows, plan, switches, lam, _tolerance(tol, rows, plan, float(lam), where), unrolled)
+        run = _Run(rows, plan, switches, lam, _tolerance(tol, rows, plan, float(lam), where, dtype), unrolled)
         run.start(_initial(init, rows, switches))
         return run.go(max_iter, stops)
 
 
 def plan_for(where: Any, kernel: str, domain: str, dtype: Any, lam: Any, shift: int) -> plans.Plan:
-    """The way to multiply by K that is asked for."""
+    """The way to multiply by K that is asked for, in a dtype or a Format."""
     is_space = isinstance(where, Space)
     if kernel == "space" and not is_space:
         raise ValueError('kernel="space" needs a Chain or a Tree; a cost matrix has kernel="dense" only')
-    largest = entropic_inputs.largest(where)
-    if largest > np.finfo(dtype).max:
+    largest, limits = entropic_inputs.largest(where), formats.limits(dtype)
+    if largest > limits.max:
         raise ValueError(
-            f"space_or_cost: the largest distance, {largest}, is beyond {np.dtype(dtype)}; scale the costs down"
+            f"space_or_cost: the largest distance, {largest}, is beyond {limits.dtype}; scale the costs down"
         )
     with np.errstate(all="ignore"):
         if is_space and kernel != "dense":
             return (plans.SpaceLog if domain == "log" else plans.SpaceLinear)(where, dtype, lam, shift)
-        cost = (where.distance_matrix() if is_space else where).astype(dtype)
+        cost = where.distance_matrix() if is_space else where
+        if isinstance(dtype, formats.Format):
+            return plans.DenseRounded(cost.astype(np.float32), lam, shift, dtype)
+        cost = cost.astype(dtype)
         return (plans.DenseLog if domain == "log" else plans.DenseLinear)(cost, lam, shift)
 
 
-def _tolerance(tol: Any, rows: Batch, plan: plans.Plan, lam: float, where: Any) -> NDArray[Any] | None:
+def _tolerance(tol: Any, rows: Batch, plan: plans.Plan, lam: float, where: Any, dtype: Any) -> NDArray[Any] | None:
     """What each row's marginal error must reach, None for tol=0."""
     if isinstance(tol, str) and tol == "auto":
         growth = np.sqrt(rows.p.shape[1]) + (lam * entropic_inputs.largest(where) if plan.domain is plans.Log else 0.0)
-        return 4.0 * np.finfo(rows.p.dtype).eps * growth * rows.p.sum(axis=1)
+        return 4.0 * formats.limits(dtype).eps * growth * rows.p.sum(axis=1)
     if np.ndim(tol) != 0 or isinstance(tol, (bool, str)) or not isinstance(tol, (int, float, np.number)):
         raise TypeError(f'tol={tol!r} must be a number >= 0 or "auto"')
     if not 0 <= float(tol) < np.inf:
@@ -160,7 +180,7 @@ class _Run:
         size = len(rows.p)
         self.active = np.arange(size)  # rows still iterating
         self.n_iter = np.zeros(size, int)
-        self.vanished = np.zeros(size, bool)  # a denominator was 0
+        self.watch = Watch(self.domain, rows.p.T, rows.q.T)
         self.reached = np.zeros(size, bool)
         self.tape = self._tape() if unrolled else None
 
@@ -188,9 +208,7 @@ class _Run:
         v = self.domain.divide(self.q[:, a], self.ktu[:, a])
         kv = self.plan.times(v)
         u = self.domain.divide(self.p[:, a], kv)
-        gone = self.domain.vanished(kv) & (self.rows.p[a].T > 0)
-        gone |= self.domain.vanished(self.ktu[:, a]) & (self.rows.q[a].T > 0)
-        self.vanished[a] |= gone.any(axis=0)
+        self.watch.look(it, self.active, v, self.ktu[:, a], u, kv)
         ktu = self.plan.transposed(u)
         self.n_iter[a] = it
         if self.tape is not None:
@@ -200,7 +218,7 @@ class _Run:
         else:
             self.u[:, a], self.v[:, a], self.ktu[:, a] = u, v, ktu
         if self.tol is not None:  # rows are exact after u; the columns' defect bounds what is left after v as well
-            defect = plans.over_bins(np.abs(self.domain.mass(v, ktu) - self.rows.q[a].T))
+            defect = self._defect(self.domain.mass(v, ktu), self.rows.q[a].T)
             done = defect <= self.tol[a]
             self.reached[self.active[done]] = True
             self.active = self.active[~done]
@@ -208,21 +226,21 @@ class _Run:
     def _evaluate(self) -> SinkhornResult:
         """Everything that is known of the present u (and v)."""
         plan, domain, p, q = self.plan, self.domain, self.rows.p, self.rows.q
+        store = domain.store
         u, v = self.u, domain.divide(self.q, self.ktu) if self.switches.refreshes_v else self.v
         row_mass, column_mass = domain.mass(u, plan.times(v)), domain.mass(v, self.ktu)
+        error = np.maximum(self._defect(row_mass, p.T), self._defect(column_mass, q.T))
         row_mass, column_mass = (np.array(x.T, order="C") for x in (row_mass, column_mass))
-        error = np.maximum(np.abs(row_mass - p).sum(axis=1), np.abs(column_mass - q).sum(axis=1))
         log_u, log_v = (np.array(domain.to_log(x).T, order="C") for x in (u, v))  # copies: u is updated in place
         cost = plan.cost(u, v)
-        entropy = (
-            _weighted(row_mass, log_u) + _weighted(column_mass, log_v) - self.switches.shift * row_mass.sum(axis=1)
-        )
-        objective = entropy / self.lam
+        entropy = store(_weighted(row_mass, log_u, store) + _weighted(column_mass, log_v, store))
+        objective = store(store(entropy - self.switches.shift * store(row_mass.sum(axis=1))) / self.lam)
         value = cost if self.switches.value == "cost" else objective
-        grad = log_u / self.lam
+        grad = store(log_u / self.lam)
         status = self._status(cost + objective, np.where(p > 0, grad, 0), np.where(q > 0, log_v, 0), error)
         if self.switches.centred:
-            grad = grad - np.mean(grad, axis=1, where=p > 0, keepdims=True)
+            grad = store(grad - store(np.mean(grad, axis=1, where=p > 0, keepdims=True)))
+        failed_at, failed_bin = self.watch.outcome(np.isin(status, FAILED), v)
         give = self.rows.as_rows
         return SinkhornResult(
             value=give(value.copy()),
@@ -234,6 +252,9 @@ class _Run:
             marginal_error=give(error),
             status=str(status[0]) if self.rows.shape == () else give(status),
             converged=give(status == "converged"),
+            failed_at=give(failed_at),
+            failed_bin=give(failed_bin),
+            lost_entries=plan.lost,
             checkpoints={},
             grad_unrolled=self._unrolled(),
         )
@@ -247,19 +268,24 @@ class _Run:
             return None
         return Unrolled(*map(self.rows.as_rows, self.tape.derivatives(self.u, self.v, self.ktu, self.n_iter)))
 
+    def _defect(self, mass: NDArray[Any], given: NDArray[Any]) -> NDArray[Any]:
+        """l1 distance of a marginal from what was given, both (N, rows)."""
+        store = self.domain.store
+        return store(plans.over_bins(np.abs(store(mass - given))))
+
     def _status(self, values: Any, grad: Any, log_v: Any, error: Any) -> NDArray[Any]:
         """From cost and objective, gradient and log v where there is mass, and marginal errors."""
         numbers = np.concatenate([values[:, None], grad, log_v], axis=1)
-        lost = self.plan.lost & ~(error <= _LOSS * self.rows.p.sum(axis=1))
+        lost = (self.plan.lost > 0) & ~(error <= _LOSS * self.rows.p.sum(axis=1))
         tests: dict[Status, Any] = {
             "nan": np.isnan(numbers).any(axis=1),
             "overflow": (numbers == np.inf).any(axis=1) | (values == -np.inf),
-            "underflow": self.vanished | (numbers == -np.inf).any(axis=1) | lost,
+            "underflow": self.watch.vanished | (numbers == -np.inf).any(axis=1) | lost,
             "converged": self.reached | (error <= self.tol if self.tol is not None else False),
         }
         return np.select(list(tests.values()), list(tests), "iteration_limit")
 
 
-def _weighted(mass: NDArray[Any], log: NDArray[Any]) -> NDArray[Any]:
+def _weighted(mass: NDArray[Any], log: NDArray[Any], store: Any) -> NDArray[Any]:
     """sum of mass * log over bins, 0 * -inf counting as 0."""
-    return np.where(mass == 0, mass.dtype.type(0), mass * log).sum(axis=1)
+    return store(np.where(mass == 0, mass.dtype.type(0), store(mass * log)).sum(axis=1))

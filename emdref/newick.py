@@ -1,6 +1,7 @@
 """Newick trees: a tokenizer and one loop with an explicit stack, so that depth is no limit."""
 
 import gzip
+import math
 import os
 import re
 import warnings
@@ -100,6 +101,8 @@ class _Reader:
             self.length[self.node] = float(value.replace("_", "?"))  # Python would read 1_0 as 10
         except ValueError:
             raise ValueError(f"Newick: branch length {value!r} at character {at} is not a number") from None
+        if self.stack and not 0 <= self.length[self.node] < math.inf:  # the root's is ignored
+            raise ValueError(f"Newick: branch length {value!r} at character {at} is not finite and >= 0")
 
     def finish(self, end):
         if not self.ended:

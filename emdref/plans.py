@@ -1,4 +1,4 @@
-"""Four ways to multiply by Sinkhorn's kernel K = exp(-lam M - shift): dense or by the space, linear or log domain.
+"""Ways to multiply by Sinkhorn's kernel K = exp(-lam M - shift): dense, rounded, or by the space; linear or log domain.
 
 Each offers the same few operations on arrays of shape (N, rows), so that the iteration in `emdref.iteration` is written
 once.  In the log domain every vector stands for its logarithm and -inf for zero.
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from emdref.formats import Format
 from emdref.kernels import entropic
 from emdref.kernels.threads import over_columns
 from emdref.spaces import Space
@@ -23,6 +24,11 @@ Product = Callable[[Array], Array]
 
 class Linear:
     """Plain numbers."""
+
+    @staticmethod
+    def store(x: Array) -> Array:
+        """x as an array of it is stored."""
+        return x
 
     @staticmethod
     def enter(x: Array) -> Array:
@@ -69,8 +75,29 @@ class Linear:
         return _columns(product, weighted) / total
 
 
+class Rounded(Linear):
+    """Plain numbers, each result of which is rounded to a format."""
+
+    def __init__(self, form: Format) -> None:
+        self.store = form.stored
+
+    def from_log(self, x: Array) -> Array:
+        return self.store(np.exp(x))
+
+    def to_log(self, x: Array) -> Array:
+        return self.store(np.log(x))
+
+    def divide(self, x: Array, d: Array) -> Array:
+        return self.store(Linear.divide(x, d))
+
+    def mass(self, x: Array, y: Array) -> Array:
+        return self.store(x * y)
+
+
 class Log:
     """Logarithms of the numbers."""
+
+    store = Linear.store
 
     @staticmethod
     def enter(x: Array) -> Array:
@@ -130,8 +157,8 @@ def over_bins(x: Array) -> Array:
 class Plan(Protocol):
     """The plan T = diag(u) K diag(v), never formed."""
 
-    domain: type[Linear] | type[Log]
-    lost: bool  # whether some entry of K is 0
+    domain: type[Linear] | type[Log] | Rounded
+    lost: float  # the share of K's entries that are 0
 
     def times(self, v: Array) -> Array:
         """K v."""
@@ -160,7 +187,7 @@ class DenseLinear:
     def __init__(self, cost: Array, lam: Any, shift: int) -> None:
         self.k = np.exp(-lam * cost - cost.dtype.type(shift))
         self.km = self.k * cost
-        self.lost = bool((self.k == 0).any())
+        self.lost = float(np.mean(self.k == 0))
 
     def times(self, v: Array) -> Array:
         return self.k @ v
@@ -178,11 +205,35 @@ class DenseLinear:
         return (u * self.moments(v)).sum(axis=0)
 
 
+class DenseRounded(DenseLinear):
+    """The same on tensor cores: operands and results rounded to a format, sums in float32.
+
+    K is evaluated in float32 and rounded once, as for a matrix made beforehand.
+    """
+
+    def __init__(self, cost: Array, lam: Any, shift: int, form: Format) -> None:
+        self.domain, self.form = Rounded(form), form
+        cost = form.stored(cost)
+        k = form.stored(np.exp(-lam * cost - cost.dtype.type(shift)))
+        self.k, self.km = form.rounded(k), form.rounded(form.stored(k * cost))
+        self.lost = float(np.mean(self.k == 0))
+
+    def times(self, v: Array) -> Array:
+        return self.form.stored(super().times(self.form.rounded(v)))
+
+    def transposed(self, u: Array) -> Array:
+        return self.form.stored(super().transposed(self.form.rounded(u)))
+
+    def cost(self, u: Array, v: Array) -> Array:
+        parts = self.form.stored(self.km @ self.form.rounded(v))
+        return self.form.stored(self.form.stored(u * parts).sum(axis=0))
+
+
 class DenseLog:
     """The same in the log domain: N^2 exponentials a product and a row."""
 
     domain = Log
-    lost = False
+    lost = 0.0
 
     def __init__(self, cost: Array, lam: Any, shift: int) -> None:
         self.log_k = -lam * cost - cost.dtype.type(shift)
@@ -228,7 +279,8 @@ class SpaceLinear:
         log_a[0] = -np.inf  # the root has no edge
         self.zero, self.k0, self.a = (self.domain.from_log(x) for x in (dtype(-np.inf), dtype(-shift), log_a))
         self.b = self.domain.enter(-np.expm1(log_a + log_a))  # 1 - a^2
-        self.lost = self.domain is Linear and bool(np.exp(dtype(-float(lam) * space.diameter - shift)) == 0)
+        farthest = self.domain is Linear and np.exp(dtype(-float(lam) * space.diameter - shift)) == 0
+        self.lost = 2.0 / space.n_bins**2 if farthest else 0.0  # at least that pair, there and back
 
     def times(self, v: Array) -> Array:
         return self._mapped(self._product, v, self.a, self.b)

@@ -9,8 +9,9 @@ import numpy as np
 
 from emdref import entropic_inputs, newton
 from emdref.decimal_kernels import REACH
+from emdref.failures import FAILED
 from emdref.inputs import Batch
-from emdref.iteration import FAILED, VARIANTS, SinkhornResult, iterate, plan_for
+from emdref.iteration import VARIANTS, SinkhornResult, iterate, plan_for
 
 _LINEAR = 300.0  # lam max(M) up to which plain float64 does not underflow
 _SMOOTH = 10.0  # lam max(M) from which lam is doubled

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from emdref import entropic_inputs, inputs
-from emdref.iteration import FAILED, VARIANTS, SinkhornResult, Variant, iterate
+from emdref import entropic_inputs, failures, formats, inputs
+from emdref.iteration import VARIANTS, SinkhornResult, Variant, iterate
 from emdref.spaces import Space
 
 Kernel = Literal["auto", "dense", "space"]
@@ -32,7 +32,7 @@ def sinkhorn(
     init: tuple[ArrayLike, ArrayLike] | None = None,
     checkpoints: Sequence[int] | None = None,
     unrolled: bool = False,
-    dtype: DTypeLike | None = None,
+    dtype: DTypeLike | Literal["bfloat16", "float16", "tf32"] | None = None,
     device: Literal["cpu"] | None = None,
 ) -> SinkhornResult:
     """Sinkhorn distance and gradient by Algorithm 1 of arXiv 1611.07573, in the variants that frameworks run.
@@ -79,8 +79,9 @@ def sinkhorn(
     unrolled : bool
         Also differentiate the truncated iteration itself (see Notes), into ``grad_unrolled`` of the result and of each
         checkpoint.  Each costs about six times the iterations that led to it, and O(sqrt(n_iter)) vectors a row.
-    dtype : float32 or float64, optional
-        Convert p and q to it, once their totals are compared; by default their own.
+    dtype : float32, float64, "bfloat16", "float16" or "tf32", optional
+        Convert p and q to it, once their totals are compared; by default their own.  The last three, or the dtype
+        objects of that name, are emulated: see Notes.
     device : None or "cpu"
 
     Returns
@@ -91,20 +92,40 @@ def sinkhorn(
     ------
     TypeError, ValueError
         As `emdref.emd`, and for lam <= 0 or beyond the dtype, max_iter < 1, a bad cost matrix, checkpoints beyond
-        max_iter, an unknown option, an `unrolled` that is not True or False.
+        max_iter, an unknown option, an `unrolled` that is not True or False, a distance beyond the dtype, a row that a
+        format rounds to 0, a format with the log domain, the space kernel or `unrolled`.
 
     Warns
     -----
     RuntimeWarning
-        Once a call: how many rows failed, how, which was the first, and what to do; or did not reach `tol`.
+        Once a call: how many rows failed, how, which was the first, in which iteration and bin, and what to do; or did
+        not reach `tol`.
 
     Notes
     -----
-    Algorithm 1 returns <T, M> with log u / lam, which is the gradient of the objective, and of that only at
-    convergence.  ``grad_unrolled.value`` and ``grad_unrolled.objective`` are the partial derivatives of the `value` and
-    the `objective` returned after k = n_iter iterations with respect to p_i: each entry varied by itself and not
-    projected onto steps that conserve mass; q, K, u_0 and k held.  With v_t = q / (K^T u_{t-1}), u_t = p / (K v_t) and
-    v_{k+1} the refreshed v,
+    *Formats.* ``dtype="bfloat16"`` (8 significant bits, float32's exponents), ``"float16"`` (11 bits, 6e-8 to 65504,
+    gradual underflow) and ``"tf32"`` (11 bits, float32's exponents, in products alone) emulate what deep-learning
+    frameworks do on tensor cores, with ``kernel="dense"`` and ``domain="linear"`` only; ``kernel="auto"`` will do for
+    a matrix. Results are float32 arrays that hold numbers of the format. All rounding is to nearest, ties to even;
+    subnormal numbers are kept, which some compilers flush to 0.
+
+    - bfloat16, float16: every array is stored in the format: p, q, M, K, K * M, u, v, K v, u * (K M v), log u, the
+      results.  Matrix products take such operands, accumulate in float32 and round once at the end.  Elementwise
+      arithmetic, exp and log included, is done in float32 and rounded, one operation at a time; sums (value, objective,
+      marginal_error, means) accumulate in float32 and are rounded at the end.
+    - tf32: arrays are float32, as is all elementwise arithmetic; operands of matrix products are rounded to TF32.
+    - K alone is evaluated as a whole, exp(-lam M - shift) in float32 and rounded once, lam a float32 number: a layer
+      whose exponents are stored in bfloat16 loses more.
+    - float64 input goes through float32.  Totals are compared as given, before rounding, in the coarser precision of p
+      and q; rounding then moves them apart, and no row need sum to 1 any more.  marginal_error is against the rounded p
+      and q, by the format's own products; a mass rounded to 0 is an empty bin.
+    - ``tol="auto"`` takes the format's eps (2^-7 for bfloat16, else 2^-10): for many bins it is met at once.
+
+    *Derivatives.* Algorithm 1 returns <T, M> with log u / lam, which is the gradient of the objective, and of that
+    only at convergence. ``grad_unrolled.value`` and ``grad_unrolled.objective`` are the partial derivatives of the
+    `value` and the `objective` returned after k = n_iter iterations with respect to p_i: each entry varied by itself
+    and not projected onto steps that conserve mass; q, K, u_0 and k held. With v_t = q / (K^T u_{t-1}), u_t = p / (K
+    v_t) and v_{k+1} the refreshed v,
 
         d/dp = sum_t phi_t,   phi_{t-1} = -K(v_t gamma_t) / (K v_{t-1}),   gamma_t = -K^T(u_t phi_t) / (K^T u_{t-1}),
 
@@ -137,6 +158,9 @@ def sinkhorn(
     [ 0.0793 -0.0184 -0.1402] [ 0.6745 -0.3432 -1.0057]
     >>> print((r.grad - p @ r.grad).round(4), r.grad_unrolled.value.round(4))
     [ 0.6745 -0.3432 -1.0057] [ 0.7069 -0.2249 -1.1889]
+    >>> low = emdref.sinkhorn([0.5, 0.5, 0.0], [0.1, 0.4, 0.5], emdref.Chain(3), 3.0, kernel="dense", dtype="bfloat16")
+    >>> float(low.value)  # the EMD is 0.9, between this and the next bfloat16
+    0.8984375
     """
     inputs.device(device, p, q, space_or_cost)
     switches = _variant(variant)
@@ -146,9 +170,12 @@ def sinkhorn(
     max_iter = inputs.count(max_iter, "max_iter")
     stops = entropic_inputs.iterations(checkpoints, max_iter)
     where = space_or_cost if isinstance(space_or_cost, Space) else entropic_inputs.matrix(space_or_cost)
-    rows = entropic_inputs.rows(p, q, where, dtype)
+    form = formats.find(dtype)
+    if form:
+        entropic_inputs.emulable(form, where, kernel, domain, unrolled)
+    rows = entropic_inputs.rows(p, q, where, form or dtype)
     lam = entropic_inputs.strength(lam, rows.p.dtype)
-    results = iterate(rows, where, lam, switches, kernel, domain, tol, init, max_iter, stops, unrolled)
+    results = iterate(rows, where, lam, switches, kernel, domain, tol, init, max_iter, stops, unrolled, form)
     result = results[max_iter]
     _report(result, rows.shape, tol)
     return replace(result, checkpoints={k: results[k] for k in stops})
@@ -162,15 +189,11 @@ def _variant(name: object) -> Variant:
 
 def _report(result: SinkhornResult, shape: tuple[int, ...], tol: Any) -> None:
     """One warning for whatever went wrong."""
-    status, error = (np.ravel(x) for x in (result.status, result.marginal_error))
-    failed = np.flatnonzero(np.isin(status, FAILED))
+    status, error, *at = map(np.ravel, (result.status, result.marginal_error, result.failed_at, result.failed_bin))
+    failed = failures.described(status, *at, shape)
     slow = np.flatnonzero((status == "iteration_limit") & bool(tol))
-    if len(failed):
-        first = inputs.row_name(failed[0], shape, " ")
-        text = (
-            f"{len(failed)} of {len(status)} rows failed, the first {first}with status '{status[failed[0]]}': do not "
-        )
-        text += 'trust their values, use domain="log", float64 or a smaller lam'
+    if failed:
+        text = f'{failed}: do not trust their values, use domain="log", float64 or a smaller lam'
     elif len(slow):
         first = inputs.row_name(slow[0], shape, " ")
         text = f"{len(slow)} of {len(status)} rows did not reach tol={tol!r} in max_iter iterations, the first {first}"

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from analysis import __main__ as command
-from analysis import script, shapes, targets
-from analysis.script import Options
-from analysis.scripts import NAMES
+from analysis import shapes, targets
+from analysis.scripts import NAMES, SWEEP
+from analysis.targets import Group
 
 
 def test_list_names_every_script_with_a_line(capsys):
@@ -31,7 +31,7 @@ def test_unknown_name_lists_the_names(capsys):
     assert all(name in error for name in NAMES)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, SWEEP])
 def test_help_of_a_script_is_its_docstring(name, capsys):
     with pytest.raises(SystemExit) as stop:
         command.main([name, "--help"])
@@ -81,7 +81,7 @@ def test_a_script_leaves_data_picture_and_record_and_repeats(name, tmp_path, cap
 
 
 def test_a_script_whose_claim_breaks_does_not_draw(tmp_path, capsys):
-    command.main(["figure1_ellyvan", "--out", str(tmp_path)])
+    assert command.main(["figure1_ellyvan", "--out", str(tmp_path)]) == 0
     (tmp_path / "figure1_ellyvan.svg").unlink()
     path = tmp_path / "figure1_ellyvan.csv"
     table = pd.read_csv(path)
@@ -98,9 +98,9 @@ def test_interrupt_ends_with_a_message(tmp_path, capsys, monkeypatch):
 
     from analysis.scripts import slides
 
-    monkeypatch.setattr(slides, "cells", lambda options: [script.Cell(interrupted)])
+    monkeypatch.setattr(slides, "spikes", interrupted)
     assert command.main(["slides", "--out", str(tmp_path)]) == 130
-    assert "interrupted" in capsys.readouterr().err
+    assert f"interrupted; what is finished is kept in {tmp_path}/sweep.sqlite" in capsys.readouterr().err
 
 
 def test_blas_is_told_to_use_one_thread():
@@ -110,14 +110,31 @@ def test_blas_is_told_to_use_one_thread():
     assert run.stdout.strip() == "1"
 
 
+GROUPS = [Group("softmax", 1.0, 2), Group("softmax", 4.0, 2), Group("ReaL", 2.0, 3), Group("one-hot", 2.0, 3)]
+
+
 def test_pairs_are_histograms_and_repeat():
-    first, again = (targets.pairs(Options(seed=3), 1000, 2, 3) for _ in range(2))
+    first, again = (targets.pairs(3, 1000, GROUPS) for _ in range(2))
     np.testing.assert_array_equal(first.p, again.p)
     np.testing.assert_array_equal(first.q, again.q)
-    assert first.target == ["softmax 1"] * 2 + ["softmax 2"] * 2 + ["softmax 4"] * 2 + ["ReaL"] * 3 + ["one-hot"] * 3
+    names = [group.name() for group in first.group]
+    assert names == ["softmax 1"] * 2 + ["softmax 4"] * 2 + ["ReaL"] * 3 + ["one-hot"] * 3
+    np.testing.assert_allclose(first.p.sum(1), 1)
     np.testing.assert_allclose(first.q.sum(1), 1)
-    assert ((first.q[6:9] > 0).sum(1) >= 2).all()
-    assert ((first.q[9:] > 0).sum(1) == 1).all()
+    assert ((first.q[4:7] > 0).sum(1) >= 2).all()
+    assert ((first.q[7:] > 0).sum(1) == 1).all()
+    assert first.p[2:4].max() > first.p[:2].max()
+
+
+def test_a_group_of_pairs_does_not_depend_on_the_others():
+    whole, part = targets.pairs(3, 1000, GROUPS), targets.pairs(3, 1000, GROUPS[2:3])
+    np.testing.assert_array_equal(whole.p[4:7], part.p)
+    np.testing.assert_array_equal(whole.q[4:7], part.q)
+
+
+def test_real_targets_need_the_thousand_classes():
+    with pytest.raises(ValueError, match="1000 ILSVRC classes; this space has 9 bins"):
+        targets.pairs(0, 9, GROUPS[2:3])
 
 
 def test_shapes():

@@ -317,7 +317,7 @@ ASYMMETRIC = np.array([[0, 1, 2], [1, 0, 1], [2.5, 1, 0]])
         (ValueError, "checkpoints holds 200, beyond max_iter = 100", {"checkpoints": (200,)}),
         (ValueError, "checkpoints = 0 must be >= 1", {"checkpoints": (0,)}),
         (RuntimeError, "device='cuda'", {"device": "cuda"}),
-        (TypeError, "must be float32 or float64", {"dtype": np.float16}),
+        (TypeError, "must be float32 or float64", {"dtype": np.int32}),
         (ValueError, "init must be a pair", {"init": np.zeros(3)}),
         (ValueError, r"log_v has shape \(2,\), expected \(3,\)", {"init": (np.zeros(3), np.zeros(2))}),
         (ValueError, "log_u must be finite or -inf", {"init": (np.full(3, np.nan), np.zeros(3))}),

@@ -1,3 +1,14 @@
 """One module a figure."""
 
-NAMES = ("figure1_ellyvan", "figure3_stability", "figure3_spaces", "figure5_gradients", "slides", "accuracy")
+NAMES = (
+    "figure1_ellyvan",
+    "figure3_stability",
+    "figure3_spaces",
+    "figure5_gradients",
+    "slides",
+    "accuracy",
+    "sinkhorn_limits",
+    "sinkhorn_scaling",
+)
+SWEEP = "sweep"  # not a figure: any grid that the command line names
+ON_ANY_SPACE = ("figure3_stability", "sinkhorn_limits", SWEEP)

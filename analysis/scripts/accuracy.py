@@ -19,7 +19,8 @@ import pandas as pd
 
 import emdref
 from analysis import style
-from analysis.script import Cell, Claim, Options, must
+from analysis.cells import Cell, Rows, grid
+from analysis.script import Claim, Options, must
 from emdref import casebook, exact
 from emdref.rounding import error
 
@@ -41,16 +42,19 @@ _LOOKS = {
 
 def cells(options: Options) -> list[Cell]:
     """One cell a space, dtype and family."""
-    spaces = {"chain": emdref.Chain(200), "WordNet": emdref.wordnet_tree()}
     return [
-        Cell(partial(_rows, name, space, np.dtype(dtype).type, family, 1 if options.toy else SEEDS[name]), 0.5)
-        for name, space in spaces.items()
-        for dtype in DTYPES
-        for family in casebook.FAMILIES
+        Cell(f"{__name__}:compute", parameters | {"seeds": 1 if options.toy else SEEDS[parameters["space"]]}, 0.5)
+        for parameters in grid(space=tuple(SEEDS), dtype=DTYPES, family=casebook.FAMILIES)
     ]
 
 
-def _rows(name: str, space: emdref.Chain | emdref.Tree, dtype: Any, family: str, seeds: int) -> list[dict]:
+def compute(space: str, dtype: str, family: str, seeds: int) -> Rows:
+    """One row a function and implementation."""
+    where = emdref.Chain(200) if space == "chain" else emdref.wordnet_tree()
+    return _rows(space, where, np.dtype(dtype).type, family, seeds)
+
+
+def _rows(name: str, space: emdref.Chain | emdref.Tree, dtype: Any, family: str, seeds: int) -> Rows:
     errors: dict[tuple[str, str], list[float]] = {}
     signs: dict[tuple[str, str], int] = {}
     pairs = [casebook.pair(family, space.n_bins, dtype, seed) for seed in range(seeds)]

@@ -12,7 +12,8 @@ import pandas as pd
 
 import emdref
 from analysis import style
-from analysis.script import Cell, Claim, Options, must
+from analysis.cells import Cell, Rows
+from analysis.script import Claim, Options, must
 
 DTYPES = ("float64",)
 PRINTED = {"grad_emd": (1.5, -0.5, -1.5, 0.5), "grad_emd2": (0.5, -0.1, -0.7, 0.3)}
@@ -23,10 +24,11 @@ SIDES = {1: (0, 5, "center"), 2: (-6, 2, "right"), 3: (6, 2, "left"), 4: (-6, 2,
 
 def cells(options: Options) -> list[Cell]:
     """One cell: there is nothing to vary."""
-    return [Cell(_compute)]
+    return [Cell(f"{__name__}:compute")]
 
 
-def _compute() -> list[dict]:
+def compute() -> Rows:
+    """One row a node."""
     tree = emdref.Tree([-1, 0, 0, 0, 1, 1])
     f, y = np.array([0.2, 0.4, 0.2, 0.2]), np.array([0.0, 0.5, 0.5, 0.0])
     phi = emdref.flow(f, y, tree)

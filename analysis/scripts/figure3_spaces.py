@@ -13,7 +13,8 @@ import pandas as pd
 
 import emdref
 from analysis import style
-from analysis.script import Cell, Claim, Options, must, random
+from analysis.cells import Cell, Rows
+from analysis.script import Claim, Options, must
 from analysis.shapes import angle
 from analysis.targets import softmax
 from emdref.iteration import FAILED
@@ -27,18 +28,20 @@ CAP, PAIRS = 100, 16
 def cells(options: Options) -> list[Cell]:
     """One cell a space."""
     sizes = SIZES[:3] if options.toy else SIZES
-    stars = [Cell(lambda n=n: _rows(options, "star", _star(n)), n / 200) for n in sizes]
-    chains = [Cell(lambda n=n: _rows(options, "chain", emdref.Chain(n)), n / 200) for n in sizes]
-    tree = [] if options.toy else [Cell(lambda: _rows(options, "WordNet", emdref.wordnet_tree()), 5)]
-    return stars + chains + tree
+    spaces = [{"name": name, "n": n} for name in ("star", "chain") for n in sizes]
+    spaces += [] if options.toy else [{"name": "WordNet", "n": 1000}]
+    return [Cell(f"{__name__}:compute", space | {"seed": options.seed}, space["n"] / 200) for space in spaces]
 
 
-def _star(n: int) -> emdref.Tree:
-    return emdref.Tree([-1] + [0] * n, np.full(n + 1, 0.5))
+def _space(name: str, n: int) -> emdref.Chain | emdref.Tree:
+    if name == "star":
+        return emdref.Tree([-1] + [0] * n, np.full(n + 1, 0.5))
+    return emdref.Chain(n) if name == "chain" else emdref.wordnet_tree()
 
 
-def _rows(options: Options, name: str, space) -> list[dict]:
-    rng = random(options, space.n_bins)
+def compute(name: str, n: int, seed: int) -> Rows:
+    """One row a pair and lambda."""
+    space, rng = _space(name, n), np.random.default_rng([seed, n])
     p, q = (softmax(2.0 * rng.normal(size=(PAIRS, space.n_bins))) for _ in "pq")
     value, grad = emdref.emd_value_and_grad(p, q, space)
     distances = space.distance_matrix()

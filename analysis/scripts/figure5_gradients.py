@@ -12,7 +12,8 @@ import pandas as pd
 
 import emdref
 from analysis import style
-from analysis.script import Cell, Claim, Options, must
+from analysis.cells import Cell, Rows
+from analysis.script import Claim, Options, must
 from analysis.shapes import angle, gaussian, grad_mse, reach, roughness
 
 DTYPES = ("float64",)
@@ -27,36 +28,30 @@ SETTLED = 1e-9  # marginal error
 def cells(options: Options) -> list[Cell]:
     """One cell a loss."""
     cap = 100 if options.toy else 100_000
-    exact = [
-        Cell(lambda: _rows("MSE", grad_mse)),
-        *(Cell(lambda rho=rho: _rows(_name(rho), _emd(rho))) for rho in (1, 2)),
-    ]
-    return exact + [Cell(lambda lam=lam: _rows(f"SD {lam:g}", _sinkhorn(lam, cap)), 1.0) for lam in LAMBDAS]
+    losses = [{"loss": loss} for loss in ("MSE", "EMD", "EMD2")]
+    losses += [{"loss": f"SD {lam:g}", "lam": lam, "cap": cap} for lam in LAMBDAS]
+    return [Cell(f"{__name__}:compute", loss, 1.0 if "lam" in loss else 0.1) for loss in losses]
 
 
-def _name(rho: int) -> str:
-    return "EMD" if rho == 1 else f"EMD{rho}"
+def _gradient_of(loss: str, lam: float, cap: int):
+    """The gradient with respect to its first argument."""
+    chain = emdref.Chain(N)
+    if loss == "MSE":
+        return grad_mse
+    if loss in ("EMD", "EMD2"):
+        return lambda p, q: emdref.emd_grad(p, q, chain, 2 if loss == "EMD2" else 1)
+    how = {"max_iter": cap, "tol": SETTLED, "variant": "frogner", "domain": "log"}
+    return lambda p, q: emdref.sinkhorn(p, q, chain, lam, **how).grad
 
 
-def _emd(rho: int):
-    return lambda p, q: emdref.emd_grad(p, q, emdref.Chain(N), rho)
-
-
-def _sinkhorn(lam: float, cap: int):
-    def grad(p, q):
-        return emdref.sinkhorn(
-            p, q, emdref.Chain(N), lam, max_iter=cap, tol=SETTLED, variant="frogner", domain="log"
-        ).grad
-
-    return grad
-
-
-def _rows(loss: str, gradient) -> list[dict]:
+def compute(loss: str, lam: float = 0.0, cap: int = 0) -> Rows:
+    """One row a bin."""
     p = gaussian(N, 24, 7.0)
     q = np.zeros(N)
     q[list(SPIKES)] = list(SPIKES.values())
     q = 0.98 * q + 0.02 / N  # some mass everywhere: log v exists in every bin, so that p and q can be exchanged
     p, q = p / p.sum(), q / q.sum()
+    gradient = _gradient_of(loss, lam, cap)
     grad, swapped = gradient(p, q), gradient(q, p)
     return [
         {"loss": loss, "bin": k, "p": p[k], "q": q[k], "gradient": grad[k], "gradient_swapped": swapped[k]}

@@ -11,7 +11,8 @@ import pandas as pd
 
 import emdref
 from analysis import style
-from analysis.script import Cell, Claim, Options, must, random
+from analysis.cells import Cell, Rows
+from analysis.script import Claim, Options, must
 from analysis.shapes import gaussian, grad_mse, mse, reach, roughness
 
 DTYPES = ("float64",)
@@ -21,10 +22,11 @@ N, PLACE, SHIFT = 101, 25, 25
 
 def cells(options: Options) -> list[Cell]:
     """The spikes, and the gradients."""
-    return [Cell(_spikes), Cell(lambda: _gradients(options))]
+    return [Cell(f"{__name__}:spikes"), Cell(f"{__name__}:gradients", {"seed": options.seed})]
 
 
-def _spikes() -> list[dict]:
+def spikes() -> Rows:
+    """EMD and MSE of two unit spikes against their distance."""
     chain, spikes = emdref.Chain(N), np.eye(N)
     rows = []
     for shift in range(61):
@@ -34,9 +36,10 @@ def _spikes() -> list[dict]:
     return rows
 
 
-def _gradients(options: Options) -> list[dict]:
+def gradients(seed: int) -> Rows:
+    """Gradients from a noisy bump to a smooth one."""
     chain = emdref.Chain(N)
-    noisy = gaussian(N, PLACE, 5.0) * np.exp(0.5 * random(options).normal(size=N)) + 1e-3
+    noisy = gaussian(N, PLACE, 5.0) * np.exp(0.5 * np.random.default_rng(seed).normal(size=N)) + 1e-3
     p, q = noisy / noisy.sum(), gaussian(N, PLACE + SHIFT, 5.0)
     kinds = {
         "MSE": grad_mse(p, q),

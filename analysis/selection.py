@@ -1,0 +1,57 @@
+"""Reading a table of `analysis.stability`: which rows, and their medians and bands against lambda."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+POTENTIAL = "potential"  # the gradient that Sinkhorn gives away: log u / lambda
+BAND = (0.1, 0.5, 0.9)
+
+
+def softmax(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of softmax pairs."""
+    return table[table.target.str.startswith("softmax")]
+
+
+def select(table: pd.DataFrame, gradient: str = POTENTIAL, **key: Any) -> pd.DataFrame:
+    """Rows that agree with the key; of one kind of gradient."""
+    mask = table.gradient == gradient
+    for name, value in key.items():
+        mask &= table[name] == value
+    return table[mask]
+
+
+def reference(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows after most iterations, in float64 and the log domain."""
+    rows = select(table, dtype="float64", kernel="space", domain="log")
+    return rows[rows.cap == rows.groupby("lam").cap.transform("max")]
+
+
+def numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that returned a number, be it a wrong one."""
+    return table[~table.status.isin(("nan", "overflow"))]
+
+
+def alive(table: pd.DataFrame) -> float:
+    """The largest lambda up to which at least half of the rows returned a number; 0 if there is none."""
+    share = (numbers(table).groupby("lam").size() / table.groupby("lam").size()).fillna(0.0)
+    good = share.index[(share >= 0.5).cumprod().astype(bool)]
+    return float(good.max()) if len(good) else 0.0
+
+
+def bands(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Quantiles by lambda over the rows that are a number, up to the last lambda at which at least half are."""
+    found = numbers(table).groupby("lam")[column].quantile(list(BAND)).unstack()
+    return found.loc[: alive(table)]
+
+
+def curve(axis: Any, quantiles: pd.DataFrame, band: bool = True, **look: Any) -> None:
+    """The median as a line, from the 10th to the 90th percentile as a band."""
+    if len(quantiles) == 0:
+        axis.plot([], [], **look)
+        return
+    axis.plot(quantiles.index, quantiles[0.5], **look)
+    if band:
+        axis.fill_between(quantiles.index, quantiles[0.1], quantiles[0.9], color=look["color"], alpha=0.15, linewidth=0)

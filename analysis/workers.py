@@ -1,0 +1,129 @@
+"""Where cells are computed: threads of this process, or a Dask cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any, NamedTuple, Protocol
+
+from analysis import cells
+from analysis.cells import Cell
+
+
+class Outcome(NamedTuple):
+    """What became of a cell: its rows as JSON and the seconds it took, or the error that it raised."""
+
+    cell: Cell
+    rows: str | None
+    seconds: float
+    error: BaseException | None = None
+
+
+class Workers(Protocol):
+    """Something that computes cells side by side."""
+
+    def describe(self, seconds: float) -> str:
+        """How long so much work of one thread may take here."""
+
+    def outcomes(self, work: Iterable[Cell], wanted: Callable[[Cell], bool]) -> Iterator[Outcome]:
+        """Outcomes as they come; a cell that is no longer wanted when its turn comes is left out."""
+
+    def stop(self) -> None:
+        """Begin nothing more, and do not wait for what still runs."""
+
+
+def timed(function: str, parameters: dict[str, Any], code: str) -> tuple[str, float]:
+    """Rows of a cell and the seconds they took."""
+    start = time.perf_counter()
+    return cells.compute(function, parameters, code), time.perf_counter() - start
+
+
+class Threads:
+    """Up to `jobs` cells at once in this process; the kernels, BLAS and NumPy's loops release the interpreter."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self._pool = ThreadPoolExecutor(jobs)
+
+    def describe(self, seconds: float) -> str:
+        return f"about {seconds / self.jobs:.0f} s of work with {self.jobs} at once"
+
+    def outcomes(self, work: Iterable[Cell], wanted: Callable[[Cell], bool]) -> Iterator[Outcome]:
+        running: dict[Future, Cell] = {}
+        for cell in (cell for cell in work if wanted(cell)):
+            running[self._pool.submit(timed, cell.function, cell.parameters, cells.code(cell.function))] = cell
+            if len(running) == self.jobs:
+                yield from _finished(running)
+        while running:
+            yield from _finished(running)
+
+    def stop(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _finished(running: dict[Future, Cell]) -> Iterator[Outcome]:
+    for future in wait(running, return_when=FIRST_COMPLETED).done:
+        yield _outcome(future, running.pop(future))
+
+
+def _outcome(future: Any, cell: Cell) -> Outcome:
+    try:
+        return Outcome(cell, *future.result())
+    except Exception as error:
+        return Outcome(cell, None, 0.0, error)
+
+
+class Cluster:
+    """The workers of a Dask scheduler, which must have the same clone and the same packages.
+
+    A cell whose worker dies is given to another; Dask gives up on a cell that has killed several workers.
+    """
+
+    def __init__(self, address: str) -> None:
+        try:
+            from distributed import Client
+            from threadpoolctl import threadpool_limits  # noqa: F401  (the workers need it)
+        except ImportError as error:
+            raise RuntimeError(
+                f"--scheduler needs the extra: python3 -m pip install --editable '.[dask]' ({error})"
+            ) from None
+        try:
+            self._client = Client(address, timeout=10, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise RuntimeError(
+                f"--scheduler {address}: no Dask scheduler answers there ({error}); start one with 'dask scheduler'"
+            ) from None
+        self.address = address
+
+    def describe(self, seconds: float) -> str:
+        threads = sum(worker["nthreads"] for worker in self._client.scheduler_info(n_workers=-1)["workers"].values())
+        if threads == 0:
+            return f"waiting for a worker: start one with 'dask worker {self.address}'"
+        return f"about {seconds / threads:.0f} s of work on {self.address} with {threads} worker threads"
+
+    def outcomes(self, work: Iterable[Cell], wanted: Callable[[Cell], bool]) -> Iterator[Outcome]:
+        from distributed import as_completed
+
+        futures = {
+            self._client.submit(
+                on_worker, cell.function, cell.parameters, cells.code(cell.function), key=cell.key(), pure=False
+            ): cell
+            for cell in work
+            if wanted(cell)
+        }
+        for future in as_completed(futures, loop=self._client.loop):
+            cell = futures.pop(future)
+            yield _outcome(future, cell)
+            future.release()
+
+    def stop(self) -> None:
+        self._client.close(timeout=0.5)
+
+
+def on_worker(function: str, parameters: dict[str, Any], code: str) -> tuple[str, float]:
+    """`timed` where a BLAS may have been loaded before this package could ask it for one thread."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)  # for good: cells of other threads may be running
+    return timed(function, parameters, code)
