@@ -74,7 +74,10 @@ class Linear:
     def averages(product: Product, weight: Array, x: Array, total: Array) -> Array:
         """product(weight x) / total, x being plain numbers of either sign, (N, ..., rows); 0 weights ignore their x."""
         weight, total = _spread(weight, x), _spread(total, x)
-        return _columns(product, np.where(weight == 0, 0, weight * x)) / total
+        weighted, empty = weight * x, weight == 0
+        if empty.any():
+            weighted = np.where(empty, 0, weighted)
+        return _columns(product, weighted) / total
 
 
 class Rounded(Linear):

@@ -83,7 +83,7 @@ def sinkhorn(
         Iterations of this one run at which results are kept as well.
     unrolled : bool
         Also differentiate the truncated iteration itself (see Notes), into ``grad_unrolled`` of the result and of each
-        checkpoint.  Each costs three to five times the iterations that led to it, and O(sqrt(n_iter)) vectors a row.
+        checkpoint.  Each costs about six times the iterations that led to it, and O(sqrt(n_iter)) vectors a row.
     dtype : float32, float64, "bfloat16", "float16" or "tf32", optional
         Convert p and q to it, once their totals are compared; by default their own.  The last three, or the dtype
         objects of that name, are emulated: see Notes.

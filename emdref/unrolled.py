@@ -1,12 +1,12 @@
 """Derivatives of the truncated Sinkhorn iteration with respect to p, walked backwards; q, K and u_0 are held.
 
-With v_t = q / (K^T u_{t-1}) and u_t = p / (K v_t), let phi_t be the derivative with respect to log u_t over p, and
-gamma_t that with respect to log v_t over q, everything later following.  Then
+With v_t = q / (K^T u_{t-1}) and u_t = p / (K v_t), let phi_t be the derivative with respect to log u_t, divided
+by p, and gamma_t that with respect to log v_t, divided by q, with all that follows from them.  Then
 
     gamma_t = -K^T(u_t phi_t) / (K^T u_{t-1}),    phi_{t-1} = -K(v_t gamma_t) / (K v_{t-1}),
 
 and p enters by log u_t = log p - log(K v_t) alone, so that the derivative is the sum of all phi_t:
-no division by p, and finite where p is 0.  Each line is an average of values of either sign, weighted by the plan.
+p divides nothing, and the sum is finite where p is 0.  Each line averages values of either sign, weighted by the plan.
 """
 
 from __future__ import annotations
@@ -63,10 +63,8 @@ class Tape:
         phi[:, -1][empty] = -np.inf
         if self.switches.drops_empty:
             phi[np.broadcast_to(empty[:, None], phi.shape)] = 0
-        derivatives = Unrolled(*(np.array(phi[:, i].T, order="C") for i in (0, -1)))
-        return (
-            derivatives if self.switches.value == "cost" else derivatives._replace(value=derivatives.objective.copy())
-        )
+        first = 0 if self.switches.value == "cost" else -1
+        return Unrolled(*(np.array(phi[:, i].T, order="C") for i in (first, -1)))
 
     def _refreshed(self, u: Array, v: Array, ktu: Array) -> tuple[Array, Array]:
         """phi and gamma of the last iteration where another v follows it."""
@@ -81,7 +79,7 @@ class Tape:
         return phi, self._gamma(u, v, phi, slice(None))
 
     def _unrefreshed(self, u: Array, v: Array, ktu: Array) -> tuple[Array, Array]:
-        """The same for the objective alone where v comes from before the last u."""
+        """The same where v comes from before the last u; no variant has another value than the objective then."""
         plan, domain, shift = self.plan, self.domain, self.switches.shift
         f, (g, level) = domain.to_log(u) / self.lam, self._centred(v, self.q)
         mean_g = domain.averages(plan.times, v, g, plan.times(v))
@@ -112,8 +110,7 @@ class Tape:
         v, kv = past.pop()
         for t in range(end, start, -1):
             (v, kv), later_v, later_kv = past.pop(), v, kv
-            now = n_iter[rows] >= t
-            at = rows[now]
+            now, at = _chosen(n_iter[rows] >= t), _chosen(n_iter >= t)
             phi = self.domain.averages(self.plan.times, later_v[:, now], gamma[..., at], later_kv[:, now])
             phi *= -self.domain.ratio(later_kv[:, now], kv[:, now])[:, None]
             total[..., at] += phi
@@ -132,3 +129,8 @@ class Tape:
             v = self.domain.divide(q, self.plan.transposed(u))
             past.append((v, self.plan.times(v)))
         return past
+
+
+def _chosen(rows: Array) -> Any:
+    """An index for these rows that copies nothing if it is all of them."""
+    return slice(None) if rows.all() else rows

@@ -96,6 +96,19 @@ def test_totals_other_than_one_and_a_warm_start():
         assert_true(got.grad_unrolled, exact, 200 * EPS)
 
 
+def test_a_tiny_mass():
+    """Nothing is divided by it: each entry is as right as the others."""
+    p, q = pair(7)
+    p[:] = [p[0] + p[2], p[1], 1e-300, *p[3:]]
+    exact = sinkhorn_oracle.derivatives("paper", p, q, SPACES["tree"].distance_matrix(), 1.7, 3, digits=900)
+    assert exact["objective"][2] < -300
+    for kernel, domain in WAYS:
+        got = run(p, q, SPACES["tree"], 1.7, 3, kernel=kernel, domain=domain).grad_unrolled
+        for field in FIELDS:
+            want = [float(x) for x in exact[field]]
+            assert_allclose(getattr(got, field), want, rtol=1e-12, atol=2000 * EPS)  # 690 / 1.7 is the largest log
+
+
 @pytest.mark.parametrize("domain", ["linear", "log"])
 def test_space_and_dense_kernel_agree_on_wordnet(domain):
     tree, rng = emdref.wordnet_tree(), np.random.default_rng(0)
