@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis import style
 from analysis.script import Claim
-from analysis.selection import alive, bands, curve, numbers, reference, select, softmax
+from analysis.selection import alive, bands, curve, limit, numbers, select, softmax
 from analysis.stability import LOW
 from emdref.iteration import FAILED
 
@@ -72,9 +72,9 @@ def rounding(table: pd.DataFrame, way: tuple[str, str, str]) -> pd.Series:
 def truncation(table: pd.DataFrame, kind: str, cap: int) -> pd.Series:
     """By lambda: the median of |SD / SD converged - 1| for targets of a kind, float64 in the log domain."""
     key = ["lam", "pair"]
-    rows = _way(table[table.target.str.startswith(kind)], ("float64", "space", "log"))
-    settled = rows[rows.status == "converged"].sort_values("cap").groupby(key).sd_over_emd.last()
-    capped = rows[rows.cap == cap].set_index(key).sd_over_emd
+    kind_rows = table[table.target.str.startswith(kind)]
+    settled = limit(kind_rows).set_index(key).sd_over_emd
+    capped = _way(kind_rows, ("float64", "space", "log"), cap=cap).set_index(key).sd_over_emd
     return (capped / settled.reindex(capped.index) - 1).abs().dropna().groupby("lam").median()
 
 
@@ -139,7 +139,7 @@ def _gradients(table: pd.DataFrame) -> Claim:
     typical = min(table.lam.unique(), key=lambda lam: abs(lam - 10))
     rows = softmax(table[(table.lam == typical) & (table.dtype == "float64") & (table.domain == "log")])
     angle = {kind: select(rows, kind, cap=cap).angle_deg.median() for kind in GRADIENTS}
-    settled = reference(rows).angle_deg.median()
+    settled = limit(rows).angle_deg.median()
     return _claim(
         "under a small cap log u / lambda is the gradient of neither <T,M> nor the objective",
         f"median angle to the gradient of EMD at lambda = {typical:.3g}, cap {cap}: log u / lambda "
@@ -199,8 +199,9 @@ def _draw_gradients(axis, table: pd.DataFrame) -> None:
         for (kind, name), line in zip(GRADIENTS.items(), ("-", "--", ":"), strict=True):
             found = select(rows, kind, cap=cap)
             curve(axis, bands(found, "angle_deg"), band=False, color=colour, linestyle=line, label=f"{name}, cap {cap}")
-    settled = bands(reference(rows[rows.lam <= rows[rows.status == "converged"].lam.max()]), "angle_deg")
-    curve(axis, settled, band=False, color=style.GREY, linewidth=0.8, label="log u / λ, converged")
+    curve(
+        axis, bands(limit(rows), "angle_deg"), band=False, color=style.GREY, linewidth=0.8, label="log u / λ, converged"
+    )
     axis.set(title="gradients of a capped run", ylabel="angle to ∇EMD (°)", ylim=(0, 105))
     axis.legend(fontsize=5.5)
 

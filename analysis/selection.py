@@ -15,18 +15,23 @@ def softmax(table: pd.DataFrame) -> pd.DataFrame:
     return table[table.target.str.startswith("softmax")]
 
 
-def select(table: pd.DataFrame, gradient: str = POTENTIAL, **key: Any) -> pd.DataFrame:
-    """Rows that agree with the key; of one kind of gradient."""
-    mask = table.gradient == gradient
+def select(table: pd.DataFrame, gradient: str = POTENTIAL, variant: str = "paper", **key: Any) -> pd.DataFrame:
+    """Rows that agree with the key; of one kind of gradient and one variant."""
+    mask = (table.gradient == gradient) & (table.variant == variant)
     for name, value in key.items():
         mask &= table[name] == value
     return table[mask]
 
 
 def reference(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows after most iterations, in float64 and the log domain."""
+    """The plain rows after most iterations, in float64 and the log domain."""
     rows = select(table, dtype="float64", kernel="space", domain="log")
     return rows[rows.cap == rows.groupby("lam").cap.transform("max")]
+
+
+def limit(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that overrelaxation brought to convergence."""
+    return select(table, variant="overrelaxed", status="converged")
 
 
 def numbers(table: pd.DataFrame) -> pd.DataFrame:

@@ -8,6 +8,7 @@ NAMES = (
     "slides",
     "accuracy",
     "sinkhorn_limits",
+    "sinkhorn_acceleration",
     "sinkhorn_scaling",
 )
 SWEEP = "sweep"  # not a figure: any grid that the command line names
