@@ -64,7 +64,8 @@ class Script(Protocol):
 
     __doc__: str
     DTYPES: tuple[str, ...]
-    # optional: PNG, whether bitmaps are written as well; reduce(table), what is kept of the rows
+    # optional: PNG, whether bitmaps are written as well; reduce(table), what is kept of the rows; tables(table), what
+    # else is written as CSV, by the ends of the names
 
     def cells(self, options: Options) -> list[Cell]:
         """The work, cut into cells whose rows are put together in this order."""
@@ -164,6 +165,10 @@ def _table(script: Script, cells: list[Cell], store: Store) -> str:
     """The CSV of the cells' rows, in the cells' order."""
     table = pd.DataFrame([row for cell in cells for row in json.loads(store.get(cell) or "[]")])
     table = getattr(script, "reduce", lambda rows: rows)(table)
+    return _csv(table)
+
+
+def _csv(table: pd.DataFrame) -> str:
     return table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
 
 
@@ -196,6 +201,8 @@ def _finish(name: str, script: Script, options: Options, text: str) -> list[Clai
     stem = options.out / name
     if options.parquet:
         _replace(stem.with_suffix(".parquet"), lambda part: table.to_parquet(part, index=False))
+    for suffix, extra in getattr(script, "tables", lambda rows: {})(table).items():
+        _write(options.out / f"{name}{suffix}.csv", _csv(extra))
     if not options.redraw:
         _write(stem.with_suffix(".csv"), text)
         record = json.dumps(_record(name, script, options, claims), indent=1, ensure_ascii=False)

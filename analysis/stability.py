@@ -182,8 +182,6 @@ def caps_of(way: dict[str, Any], where: emdref.Chain | emdref.Tree, toy: bool, f
         return [most if where.n_nodes <= LARGE and not toy else 1000]  # only its end is of interest
     if toy or far or way["dtype"] in LOW or where.n_nodes > LARGE:
         most = 100
-    if toy and "tol" not in way:
-        most = 30
     return [cap for cap in (*CAPS, *LATE) if cap <= most]
 
 
@@ -205,7 +203,7 @@ def derivatives(options: Options) -> list[Cell]:
     name = named(options)
     where = space(name)
     pairs_of = [group for group in groups(where, options.toy) if group[0] == "softmax"]
-    common = {"space_name": name, "groups": pairs_of, "seed": options.seed, "caps": [10] if options.toy else [10, 100]}
+    common = {"space_name": name, "groups": pairs_of, "seed": options.seed, "caps": [10, 100]}
     way = {"dtype": "float64", "kernel": "space", "domain": "log", "derivatives": True}
     found = [lam for lam in lambdas(where, options.toy) if not _far(lam, where)]
     return [cell(where, **common, lam=lam, **way) for lam in found]

@@ -23,7 +23,7 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = (
 GREY = "#7F7F7F"
 CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
 CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
-_SMALL, _LINE, _CHARACTERS = 6, 0.11, 24.5  # captions: points, inches a line, characters an inch
+_SMALL, _LINE, _CHARACTERS = 6, 0.11, 21.5  # captions: points, inches a line, characters an inch
 
 _RC = {
     "font.size": 8,
@@ -80,6 +80,11 @@ def save(picture: SubFigure, stem: Path, *, png: bool) -> None:
         part = stem.with_name(f".{stem.name}.{os.getpid()}{suffix}")
         picture.figure.savefig(part, dpi=200, metadata={"Date": None} if suffix == ".svg" else {"Software": None})
         part.replace(stem.with_suffix(suffix))
+
+
+def below(axis: Any, columns: int) -> None:
+    """The legend under the axis' label, in small type."""
+    axis.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=columns, fontsize=5.5, columnspacing=1.0)
 
 
 def letter(axes: Any, text: str, title: str) -> None:

@@ -27,8 +27,8 @@ from emdref.iteration import FAILED
 
 DTYPES = ("float32", "float64", *stability.LOW)
 PNG = True
-SHOWN = (10, 30, 100, 1000, 10_000)
-COLOURS = {10: style.ORANGE, 30: style.SKY, 100: style.SKY, 1000: style.BLUE}
+SHOWN = (10, 100, 1000, 10_000)
+COLOURS = {10: style.ORANGE, 100: style.SKY, 1000: style.BLUE}
 SOURCE = "arXiv 1611.07573, Sec. 2.3 and Fig. 3"
 
 
