@@ -18,6 +18,8 @@ from typing import Any
 Rows = list[dict[str, Any]]
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("numpy", "numba", "scipy", "pandas", "POT", "scikit-bio", "torch")  # another version, another result
+# modules that call, store, choose or draw numbers, and make none: figures may be polished without computing again
+NUMBERLESS = ("__init__", "__main__", "axes", "script", "store", "sweep", "workers", "selection", "rescue", "style")
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def code(function: str) -> str:
 def _shared_files() -> list[Path]:
     every = {path for folder in ("emdref", "analysis") for path in ROOT.glob(f"{folder}/**/*") if path.is_file()}
     apart = {path for folder in ("scripts", "sources") for path in ROOT.glob(f"analysis/{folder}/*")}
+    apart |= {ROOT / "analysis" / f"{name}.py" for name in NUMBERLESS}
     return [path for path in every - apart if path.suffix != ".pyc"]
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-POTENTIAL = "potential"  # the gradient that Sinkhorn gives away: log u / lambda
+from analysis.stability import POTENTIAL
+
 BAND = (0.1, 0.5, 0.9)
 
 

@@ -18,10 +18,10 @@ import emdref
 from analysis import trees
 from analysis.cells import Cell, Rows
 from analysis.script import Options
-from analysis.selection import POTENTIAL
 from analysis.shapes import angle
 from analysis.targets import CLASSES, Group, Pairs, pairs
 
+POTENTIAL = "potential"  # the gradient that Sinkhorn gives away: log u / lambda
 WORDNET = "wordnet"
 FUNCTION = f"{__name__}:measure"
 DENSE_BINS = (

@@ -134,7 +134,8 @@ def test_a_worker_with_other_code_is_refused():
 def test_code_version_covers_library_tables_and_own_script_only():
     names = {str(path.relative_to(ROOT)) for path in cells._shared_files()}
     assert {"emdref/kernels/entropic.py", "emdref/data/wordnet.tsv", "analysis/data/real_labels.csv"} <= names
-    assert {"analysis/targets.py", "analysis/tree_formats/tables.py"} <= names
+    assert {"analysis/targets.py", "analysis/stability.py", "analysis/tree_formats/tables.py"} <= names
+    assert "analysis/style.py" not in names
     assert not any(name.startswith("analysis/scripts/") for name in names)
     assert cells.code("analysis.scripts.slides:spikes") != cells.code("analysis.scripts.accuracy:compute")
 

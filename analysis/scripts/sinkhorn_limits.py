@@ -2,9 +2,9 @@
 
 From the sweep of `figure3_stability`: a cell of the map is a lambda and an iteration cap, its colour the error that 90%
 of the softmax pairs (three temperatures) stay below: |SD / EMD - 1|, and the angle between log u / lambda, its mean
-removed, and the exact zero-sum gradient.  A row that failed counts as infinitely wrong.  A dot marks where the error is
-within 1% or 5 degrees.  The second sheet and sinkhorn_limits_table.csv list the usable lambdas.  --tree FILE and --chain N ask for another
-space, at the same lambda max(M).
+removed, and the exact zero-sum gradient. A row that failed counts as infinitely wrong. A dot marks where the error is
+within 1% or 5 degrees. The second sheet and sinkhorn_limits_table.csv list the usable lambdas. --tree FILE and --chain
+N ask for another space, at the same lambda max(M).
 """
 
 from __future__ import annotations
