@@ -144,8 +144,8 @@ def _gradients(table: pd.DataFrame) -> Claim:
         angle["converged"] = limit(rows).angle_deg.median()
         holds.append(angle["value"] > angle["potential"] > angle["converged"])
         parts.append(
-            f"at lambda = {lam:.3g} log u / lambda {angle['potential']:.0f}° (converged {angle['converged']:.0f}°), exact "
-            f"derivative of <T,M> {angle['value']:.0f}°, of the objective {angle['objective']:.0f}°"
+            f"at lambda = {lam:.3g} log u / lambda {angle['potential']:.0f}° (converged {angle['converged']:.0f}°), "
+            f"exact derivative of <T,M> {angle['value']:.0f}°, of the objective {angle['objective']:.0f}°"
         )
     return _claim(
         "where the cap bites, the exact derivative of a capped run points further from the EMD's gradient than "

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import textwrap
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 COLUMN, PAGE = 3.4, 7.1  # inches
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = (
@@ -23,7 +24,7 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = (
 GREY = "#7F7F7F"
 CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
 CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
-_SMALL, _LINE, _CHARACTERS = 6, 0.11, 21.5  # captions: points, inches a line, characters an inch
+_SMALL, _LINE, _MARGIN = 6, 0.11, 0.06  # captions: points, inches a line, inches beside it
 
 _RC = {
     "font.size": 8,
@@ -61,11 +62,25 @@ class Page(Figure):
     def caption(self, paragraphs: list[str]) -> None:
         """Make room for the paragraphs and put them there."""
         width, height = self.get_size_inches()
-        lines = [line for text in paragraphs for line in textwrap.wrap(text, int(width * _CHARACTERS))]
+        lines = [line for text in paragraphs for line in _wrapped(text, 72 * (width - 2 * _MARGIN))]
         room = _LINE * (len(lines) + 1)
         self.set_size_inches(width, height + room)
         self.rows.set_height_ratios((height, room))
-        self.words.text(0.06 / width, 1, "\n".join(lines), va="top", fontsize=_SMALL, linespacing=1.3, parse_math=False)
+        self.words.text(
+            _MARGIN / width, 1, "\n".join(lines), va="top", fontsize=_SMALL, linespacing=1.3, parse_math=False
+        )
+
+
+def _wrapped(text: str, width: float) -> list[str]:
+    """The text in lines of at most so many points."""
+    font, lines = FontProperties(size=_SMALL), [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if lines[-1] and text_to_path.get_text_width_height_descent(longer, font, False)[0] > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def figure(width: float, height: float, rows: int = 1, columns: int = 1, **kwargs: Any) -> tuple[SubFigure, Any]:

@@ -186,13 +186,15 @@ def test_automatic_tolerance_is_reached(dtype, kernel, domain):
     assert len(set(got.n_iter)) > 1  # rows stop by themselves
 
 
-@pytest.mark.parametrize("lam", [0.5, 5.0, 50.0])
-def test_at_convergence_the_gap_to_emd_is_bounded_by_the_entropy(lam):
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("lam", [1e-3, 0.5, 50.0, 1e3, 1e4])
+def test_at_convergence_the_gap_to_emd_is_bounded_by_the_entropy(lam, name):
     p, q = pair(9)
-    got = emdref.sinkhorn(p, q, SPACES["chain"], lam, max_iter=200_000, tol=1e-12, domain="log")
+    space = SPACES[name]
+    got = emdref.sinkhorn(p, q, space, lam, max_iter=20_000, tol=1e-11, domain="log", variant="overrelaxed")
     assert got.status == "converged"
-    gap = got.value - emdref.emd(p, q, SPACES["chain"])
-    assert -1e-10 <= gap <= min(entropy(p), entropy(q)) / lam
+    gap, slack = got.value - emdref.emd(p, q, space), got.marginal_error * space.diameter  # of moving the defect
+    assert -slack <= gap <= min(entropy(p), entropy(q)) / lam + slack
 
 
 def test_gradient_is_that_of_the_objective():

@@ -1,0 +1,131 @@
+"""What figures are computed from: choices and reductions on tables small enough to work out by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import emdref
+from analysis import fresh, rescue, selection, stability, style
+from analysis.script import Options
+from analysis.scripts import sinkhorn_limits, sinkhorn_scaling
+
+KEY = {"cap": 10, "dtype": "float64", "kernel": "space", "domain": "log", "variant": "paper", "gradient": "potential"}
+
+
+def rows(lams, ratios, **changes):
+    return [
+        KEY | {"lam": lam, "pair": pair, "target": "softmax 1", "sd_over_emd": ratio, "angle_deg": 4.0,
+               "status": "iteration_limit", "failed_at": 0} | changes
+        for lam in lams
+        for pair, ratio in enumerate(ratios)
+    ]  # fmt: skip
+
+
+def test_a_failed_row_is_infinitely_wrong_in_the_map():
+    table = pd.DataFrame(rows([1.0], [1.001] * 9 + [1.5]) + rows([2.0], [1.001] * 10))
+    table.loc[3, "status"] = "underflow"
+    reduced = sinkhorn_limits.reduce(table).set_index("lam")
+    assert reduced.failed.tolist() == [0.1, 0.0]
+    assert np.isinf(reduced.value_most[1.0])
+    np.testing.assert_allclose(reduced.value_half, 0.001)
+    np.testing.assert_allclose(reduced.value_most[2.0], 0.001)
+
+
+def test_usable_lambdas_are_those_within_the_limit():
+    lams = [1.0, 2.0, 4.0]
+    table = pd.DataFrame(rows(lams[:1], [1.2] * 10) + rows(lams[1:], [1.004] * 10))
+    table.loc[table.lam == 4.0, "angle_deg"] = 6.0
+    reduced = sinkhorn_limits.reduce(table)
+    way = ("float64", "space", "log")
+    assert sinkhorn_limits.usable(reduced, "value", way, 10) == [2.0, 4.0]
+    assert sinkhorn_limits.usable(reduced, "angle", way, 10) == [1.0, 2.0]
+    (answer,) = sinkhorn_limits.answers(reduced).to_dict("records")
+    assert (answer["value_most"], answer["angle_most"], answer["both_most"]) == ("2 – 4", "1 – 2", "2 – 2")
+
+
+def test_alive_stops_where_half_the_rows_are_no_numbers():
+    table = pd.DataFrame(rows([1.0, 2.0, 4.0], [1.0] * 4))
+    table.loc[(table.lam == 2.0) & (table.pair < 3), "status"] = "nan"
+    assert selection.alive(table) == 1.0
+    table.status = "overflow"
+    assert selection.alive(table) == 0.0
+
+
+def test_truncation_needs_nine_tenths_converged():
+    settled = {"cap": 10_000, "variant": "overrelaxed", "status": "converged"}
+    table = pd.DataFrame(
+        rows([1.0, 2.0], [0.5] * 10) + rows([1.0], [1.0] * 10, **settled) + rows([2.0], [1.0] * 8, **settled)
+    )
+    error = rescue.truncation(table, "softmax", 10)
+    assert error.to_dict() == {1.0: 0.5}
+
+
+def test_rounding_is_against_the_log_domain_at_the_same_cap():
+    linear = {"dtype": "float32", "kernel": "dense", "domain": "linear"}
+    table = pd.DataFrame(rows([1.0], [0.5] * 3) + rows([1.0], [0.5, 0.51, 0.52], **linear))
+    np.testing.assert_allclose(rescue.rounding(table, tuple(linear.values())), [0.02])
+
+
+@pytest.mark.parametrize("name", ["chain", "tree"])
+def test_spaces_of_the_scaling_have_the_bins_they_say(name):
+    space = sinkhorn_scaling._space(name, 50, np.random.default_rng(0))
+    assert space.n_bins == 50
+    assert space.n_nodes == {"chain": 50, "tree": 99}[name]
+
+
+def test_growth_is_the_slope_in_logarithms():
+    sizes = np.array([1e3, 1e4, 1e5])
+    table = pd.DataFrame({"nodes": sizes, "seconds": 3e-9 * sizes**1.5})
+    table = table.assign(space="chain", kernel="space", domain="log", dtype="float64")
+    assert sinkhorn_scaling._growth(table, "space log", "seconds")["chain"] == pytest.approx(1.5)
+
+
+def test_a_measurement_in_its_own_process():
+    row = fresh.call(
+        "analysis.scripts.sinkhorn_scaling:measure",
+        space="chain", n=3000, kernel="space", domain="linear", dtype="float32", seed=0,
+    )  # fmt: skip
+    assert row["nodes"] == 3000
+    assert row["seconds"] > 0
+    # u, v, their products and their masses are there at once: more than two arrays, and no matrix of 36 MB a row
+    assert 2 * 64 * 3000 * 4 < row["bytes"] < 64 * 3000 * 4 * 60
+
+
+def test_an_error_in_a_process_of_its_own_is_told():
+    with pytest.raises(RuntimeError, match=r"failed in its own process: .*no_such_name"):
+        fresh.call("analysis.shapes:no_such_name")
+
+
+def test_lambdas_follow_the_diameter():
+    chain = emdref.Chain(53)
+    want = np.array(stability.lambdas(emdref.wordnet_tree(), False)) / 2
+    np.testing.assert_allclose(stability.lambdas(chain, False), want, rtol=1e-5)
+
+
+def test_dense_cells_are_left_out_where_the_matrix_is_too_large():
+    kernels = {cell.parameters["kernel"] for cell in stability.sweep(Options(chain=stability.DENSE_BINS + 1, toy=True))}
+    assert kernels == {"space"}
+
+
+def test_the_two_scripts_share_their_cells():
+    from analysis.scripts import figure3_stability
+
+    limits = {cell.key() for cell in sinkhorn_limits.cells(Options())}
+    assert limits < {cell.key() for cell in figure3_stability.cells(Options())}
+
+
+def test_words_stay_within_the_page():
+    with style.context():
+        picture, _ = style.figure(style.COLUMN, 1.0, 1, 1)
+        page = picture.figure
+        page.caption(
+            [
+                "Wide words: " + "MMMM WWWW mmmm " * 3,
+                "the quick brown fox jumps over the lazy dog, 0.123 (float32). " * 8,
+            ]
+        )
+        page.draw_without_rendering()
+        (text,) = page.words.texts
+        box = text.get_window_extent()
+    assert box.x1 <= page.bbox.x1
+    assert box.y0 >= page.bbox.y0
