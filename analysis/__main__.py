@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
         for each in NAMES:
             print(f"{each:20s} {_summary(each)}")
         return 0
-    arguments.setdefault("out", _folder(arguments))
+    arguments.setdefault("out", _folder(name, arguments))
     try:
         found, errors = _run([name] if name else NAMES, arguments)
     except RuntimeError as error:
@@ -50,9 +50,9 @@ def _run(names: Sequence[str], arguments: dict[str, Any]) -> Any:
     return run({each: import_module(f"analysis.scripts.{each}") for each in names}, Options(**arguments))
 
 
-def _folder(arguments: dict[str, Any]) -> Path:
-    """Where results go unless told: those of another space do not replace those of the WordNet tree."""
-    parts = ["figures"]
+def _folder(name: str | None, arguments: dict[str, Any]) -> Path:
+    """Where results go unless told: sweeps of one's own and other spaces do not mix with the papers' figures."""
+    parts = ["figures"] + [SWEEP] * (name == SWEEP)
     if "tree" in arguments:
         parts.append(arguments["tree"].name.split(".")[0])
     if "chain" in arguments:

@@ -184,7 +184,7 @@ def _draw_rounding(axis, table: pd.DataFrame) -> None:
         if way[0] == "float32":
             error = rounding(table, way)
             axis.plot(error.index, error, line, color=colour, label=" ".join(way))
-    axis.set(title="float32 where it is sound", yscale="log", ylabel="|SD / SD(float64) − 1|", ylim=(1e-8, 1))
+    axis.set(title="float32 where it is sound", yscale="log", ylabel="|SD / SD(float64) − 1|", ylim=(1e-8, 1e-2))
     style.below(axis, 2)
 
 

@@ -221,8 +221,8 @@ def _sheets(script: Script, table: pd.DataFrame, claims: list[Claim]) -> dict[st
 
 
 def _sentence(claim: Claim) -> str:
-    verdict = "holds" if claim.holds else "DOES NOT HOLD"
-    return f"{claim.source}. Claimed: {claim.claimed}. Found: {claim.found}. {verdict[0].upper()}{verdict[1:]}."
+    verdict = "Holds." if claim.holds else "DOES NOT HOLD."
+    return f"{claim.source[0].upper()}{claim.source[1:]}: {claim.claimed}. Found: {claim.found}. {verdict}"
 
 
 def _record(name: str, script: Script, options: Options, claims: list[Claim]) -> dict[str, Any]:

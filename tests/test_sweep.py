@@ -284,7 +284,7 @@ def test_a_tree_file_is_swept_under_its_own_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     grid = ["sweep", "--lam", "1,10", "--cap", "50", "--pairs", "3"]
     assert command.main([*grid, "--tree", "pets.nwk"]) == 0
-    table = pd.read_csv(tmp_path / "figures-pets" / "sweep.csv")
+    table = pd.read_csv(tmp_path / "figures-sweep-pets" / "sweep.csv")
     assert len(table) == 6
     assert np.isfinite(table.sd_over_emd).all()
     assert set(table.space) == {"pets.nwk"}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.colors import LogNorm
+from matplotlib.ticker import LogLocator
 
 from analysis import stability, style
 from analysis.cells import Cell
@@ -181,6 +182,7 @@ def _maps(table: pd.DataFrame):
     for axis in axes[1]:
         axis.set_xlabel("λ (1 / cost)")
     axes[0, 0].set(xscale="log", yscale="log")
+    axes[0, 0].xaxis.set_major_locator(LogLocator(numticks=9))
     for mark, colour, text in (
         (".", style.RED, "within 1% or 5° for 90% of the softmax pairs"),
         ("x", style.GREY, "more than 10% failed"),
