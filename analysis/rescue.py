@@ -88,7 +88,7 @@ def claims(table: pd.DataFrame) -> list[Claim]:
 
 
 def _claim(claimed: str, found: str, holds: object) -> Claim:
-    return Claim("found here, not in the paper", claimed, found, bool(holds), SHEET)
+    return Claim("Found here, not in the paper", claimed, found, bool(holds), SHEET)
 
 
 def _log_domain(table: pd.DataFrame) -> Claim:
@@ -195,9 +195,8 @@ def _draw_targets(axis, table: pd.DataFrame) -> None:
             error = truncation(table, kind, cap)
             label = f"{kind}, cap {cap}"
             axis.plot(error.index, error.clip(1e-9), line, marker=marker, markersize=3, color=colour, label=label)
-    axis.set(
-        title="targets, float64", yscale="log", ylabel="|SD / SD converged − 1|, 0 drawn at 1e−9", ylim=(5e-10, 10)
-    )
+    axis.set(title="targets, float64", yscale="log", ylabel="|SD / SD converged − 1|", ylim=(5e-10, 10))
+    axis.text(0.35, 0.06, "0 is drawn at 1e−9", transform=axis.transAxes, fontsize=5.5)
     style.below(axis, 2)
 
 

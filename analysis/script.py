@@ -222,7 +222,7 @@ def _sheets(script: Script, table: pd.DataFrame, claims: list[Claim]) -> dict[st
 
 def _sentence(claim: Claim) -> str:
     verdict = "Holds." if claim.holds else "DOES NOT HOLD."
-    return f"{claim.source[0].upper()}{claim.source[1:]}: {claim.claimed}. Found: {claim.found}. {verdict}"
+    return f"{claim.source}: {claim.claimed}. Found: {claim.found}. {verdict}"
 
 
 def _record(name: str, script: Script, options: Options, claims: list[Claim]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Page(Figure):
     def caption(self, paragraphs: list[str]) -> None:
         """Make room for the paragraphs and put them there."""
         width, height = self.get_size_inches()
-        lines = [line for text in paragraphs for line in _wrapped(text, 72 * (width - 2 * _MARGIN))]
+        lines = [line for text in paragraphs for line in _wrapped(text, 70 * (width - 2 * _MARGIN))]  # pixels round up
         room = _LINE * (len(lines) + 1)
         self.set_size_inches(width, height + room)
         self.rows.set_height_ratios((height, room))

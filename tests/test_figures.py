@@ -73,11 +73,14 @@ def test_spaces_of_the_scaling_have_the_bins_they_say(name):
     assert space.n_nodes == {"chain": 50, "tree": 99}[name]
 
 
-def test_growth_is_the_slope_in_logarithms():
-    sizes = np.array([1e3, 1e4, 1e5])
-    table = pd.DataFrame({"nodes": sizes, "seconds": 3e-9 * sizes**1.5})
-    table = table.assign(space="chain", kernel="space", domain="log", dtype="float64", rows=8)
-    assert sinkhorn_scaling._growth(table, "space log", "seconds")["chain"] == pytest.approx(1.5)
+def test_cost_of_each_node_is_that_of_one_batch_size_in_float64():
+    sizes = np.array([1e3, 1e4])
+    table = pd.DataFrame({"nodes": sizes, "seconds": 3e-9 * sizes, "bytes": 80.0 * 4 * sizes})
+    table = table.assign(space="chain", kernel="space", domain="log", dtype="float64", rows=4)
+    other = table.assign(dtype="float32", seconds=1.0)
+    table = pd.concat([other, table, table.assign(rows=64, seconds=1.0)])
+    np.testing.assert_allclose(sinkhorn_scaling._each(table, "seconds")["chain, log"], 3e-9)
+    np.testing.assert_allclose(sinkhorn_scaling._each(table, "bytes")["chain, log"], 80)
 
 
 def test_a_measurement_in_its_own_process():

@@ -135,7 +135,7 @@ def _window(table: pd.DataFrame) -> Claim:
         ]
         parts.append(f"{' '.join(way)}: " + (f"{caps[0]} iterations" if caps else "none of those tried"))
     return Claim(
-        "found here, not in the paper",
+        "Found here, not in the paper",
         "1% in value and 5 degrees in angle together need a cap far above 100",
         f"smallest cap that allows both at some lambda: {'; '.join(parts)}",
         all(part.split(": ")[1] not in ("10 iterations", "50 iterations", "100 iterations") for part in parts),
