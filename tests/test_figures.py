@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import emdref
-from analysis import fresh, rescue, selection, stability, style
+from analysis import fresh, rescue, scaling, selection, stability, style
 from analysis.script import Options
 from analysis.scripts import sinkhorn_limits, sinkhorn_scaling
 
@@ -68,7 +68,7 @@ def test_rounding_is_against_the_log_domain_at_the_same_cap():
 
 @pytest.mark.parametrize("name", ["chain", "tree"])
 def test_spaces_of_the_scaling_have_the_bins_they_say(name):
-    space = sinkhorn_scaling._space(name, 50, np.random.default_rng(0))
+    space = scaling.space_of(name, 50, np.random.default_rng(0))
     assert space.n_bins == 50
     assert space.n_nodes == {"chain": 50, "tree": 99}[name]
 
@@ -85,7 +85,7 @@ def test_cost_of_each_node_is_that_of_one_batch_size_in_float64():
 
 def test_a_measurement_in_its_own_process():
     row = fresh.call(
-        "analysis.scripts.sinkhorn_scaling:measure",
+        "analysis.scaling:measure",
         space="chain", n=30_000, kernel="space", domain="linear", dtype="float32", rows=8, seed=0,
     )  # fmt: skip
     assert row["nodes"] == 30_000

@@ -9,23 +9,18 @@ ratio to the matrix.
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pandas as pd
 
-import emdref
-from analysis import fresh, style
-from analysis.cells import Cell, Rows, grid
+from analysis import scaling, style
+from analysis.cells import Cell, grid
 from analysis.script import Claim, Options, must
-from analysis.targets import softmax
 
 DTYPES = ("float32", "float64")
 BINS = {"chain": (1000, 10_000, 100_000, 1_000_000), "tree": (500, 5000, 50_000, 500_000)}
 TOY_BINS = {"chain": (1000, 10_000), "tree": (500, 5000)}
 BESIDE = (1000, 10_000)  # bins at which the tree stands beside the matrix
 NARROW, WIDE = 4, 64  # pairs
-REPEATS = 2
 SOURCE = "Found here, not in the paper"
 LOOKS = {
     ("chain", "space linear"): (style.BLUE, "o-"),
@@ -43,70 +38,11 @@ def cells(options: Options) -> list[Cell]:
     work = [one for name in bins for one in grid(space=[name], n=bins[name], **both, dtype=DTYPES[1:], rows=[NARROW])]
     work += grid(space=["tree"], n=beside, **both, dtype=DTYPES, rows=[WIDE])
     work += grid(space=["tree"], n=(300, *beside), kernel=["dense"], domain=["linear"], dtype=DTYPES, rows=[WIDE])
-    return [Cell(f"{__name__}:compute", one | {"seed": options.seed}, _seconds(**one), alone=True) for one in work]
+    return [Cell(scaling.FUNCTION, one | {"seed": options.seed}, _seconds(**one), alone=True) for one in work]
 
 
 def _seconds(n: int, kernel: str, **_) -> float:
     return 3 + (n / 5e4 if kernel == "space" else n / 1e3)
-
-
-def compute(**parameters) -> Rows:
-    """One row, measured in a process of its own."""
-    return [fresh.call(f"{__name__}:measure", **parameters)]
-
-
-def measure(space: str, n: int, kernel: str, domain: str, dtype: str, rows: int, seed: int) -> dict:
-    """Seconds an iteration and pair, and bytes, of this process."""
-    from emdref.kernels import threads
-
-    rng = np.random.default_rng(seed)
-    where = _space(space, n, rng)
-    p, q = (softmax(2.0 * rng.normal(size=(rows, n))).astype(dtype) for _ in "pq")
-    p, q = p / p.sum(1, keepdims=True), q / q.sum(1, keepdims=True)
-    how = {"kernel": kernel, "domain": domain}
-
-    def run(steps: int) -> None:
-        emdref.sinkhorn(p, q, where, 20 / where.diameter, max_iter=steps, **how)
-
-    with threads.at_most(1):
-        small = np.full((1, 2), 0.5, dtype)
-        emdref.sinkhorn(small, small, emdref.Chain(2), 1.0, max_iter=1, **how)  # compiles
-        size = fresh.growth_bytes(lambda: run(1))
-        seconds = _slope(run) / rows
-    return {
-        "space": space, "bins": n, "nodes": where.n_nodes, "kernel": kernel, "domain": domain, "dtype": dtype,
-        "rows": rows, "seconds": seconds, "bytes": size,
-    }  # fmt: skip
-
-
-def _slope(run) -> float:
-    """Seconds by which one more iteration lengthens a call, from calls long enough for the clock."""
-    start = time.perf_counter()
-    run(1)
-    steps = int(np.clip(0.3 / (time.perf_counter() - start), 2, 100))
-    spent: dict[int, list[float]] = {1: [], 1 + steps: []}
-    for count in [*spent] * REPEATS:
-        start = time.perf_counter()
-        run(count)
-        spent[count].append(time.perf_counter() - start)
-    return (min(spent[1 + steps]) - min(spent[1])) / steps
-
-
-def _space(name: str, n: int, rng: np.random.Generator) -> emdref.Chain | emdref.Tree:
-    """A chain, or a binary tree grown by splitting random leaves, with costs between 1 and 2."""
-    if name == "chain":
-        return emdref.Chain(gaps=1 + rng.random(n - 1))
-    parent, leaves = np.full(2 * n - 1, -1), [0]
-    for node in range(1, 2 * n - 1, 2):
-        at = int(rng.integers(len(leaves)))
-        parent[node : node + 2] = leaves[at]
-        leaves[at] = node
-        leaves.append(node + 1)
-    return emdref.Tree(parent, 1 + rng.random(2 * n - 1))
-
-
-def _way(table: pd.DataFrame) -> pd.Series:
-    return table.kernel + " " + table.domain
 
 
 def _each(table: pd.DataFrame, column: str) -> dict[str, pd.Series]:
@@ -137,9 +73,9 @@ def _linear(table: pd.DataFrame) -> Claim:
     power = np.log(dense.seconds.iloc[-1] / dense.seconds.iloc[-2]) / np.log(dense.bins.iloc[-1] / dense.bins.iloc[-2])
     return Claim(
         SOURCE, "an iteration takes time linear in V, one by the matrix N squared",
-        f"nanoseconds an iteration, pair and node, float64, from {sizes[0]:,} to {sizes[-1]:,} nodes: {listed}: within a "
-        f"factor of {spread:.1f} over {np.log10(sizes[-1] / sizes[0]):.0f} decades (the largest leave the caches); the "
-        f"matrix's time grows with exponent {power:.2f}", spread < 5,
+        f"nanoseconds an iteration, pair and node, float64, from {sizes[0]:,} to {sizes[-1]:,} nodes: {listed}: within "
+        f"a factor of {spread:.1f} over {np.log10(sizes[-1] / sizes[0]):.0f} decades (the largest leave the caches); the "
+        f"matrix's time grows with exponent {power:.2f}", bool(spread < 5),
     )  # fmt: skip
 
 
@@ -148,7 +84,7 @@ def _memory(table: pd.DataFrame) -> Claim:
     listed = "; ".join(f"{name} {', '.join(f'{x:.0f}' for x in some)}" for name, some in each.items())
     return Claim(
         SOURCE, "memory is linear in V, no matrix is formed",
-        f"bytes a pair and node (a float64 has 8): {listed}", max(s.max() / s.min() for s in each.values()) < 1.5,
+        f"bytes a pair and node (a float64 has 8): {listed}", bool(max(s.max() / s.min() for s in each.values()) < 1.5),
     )  # fmt: skip
 
 

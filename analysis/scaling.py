@@ -1,0 +1,75 @@
+"""Time and memory of one Sinkhorn call, measured in a process of its own."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+import emdref
+from analysis import fresh
+from analysis.cells import Rows
+from analysis.targets import softmax
+
+FUNCTION = f"{__name__}:compute"
+REPEATS = 2
+
+
+def compute(**parameters) -> Rows:
+    """One row, measured in a process of its own."""
+    return [fresh.call(f"{__name__}:measure", **parameters)]
+
+
+def measure(space: str, n: int, kernel: str, domain: str, dtype: str, rows: int, seed: int) -> dict:
+    """Seconds an iteration and pair, and bytes, of this process."""
+    from emdref.kernels import threads
+
+    rng = np.random.default_rng(seed)
+    where = space_of(space, n, rng)
+    p, q = (softmax(2.0 * rng.normal(size=(rows, n))).astype(dtype) for _ in "pq")
+    p, q = p / p.sum(1, keepdims=True), q / q.sum(1, keepdims=True)
+    how = {"kernel": kernel, "domain": domain}
+
+    def run(steps: int) -> None:
+        emdref.sinkhorn(p, q, where, 20 / where.diameter, max_iter=steps, **how)
+
+    with threads.at_most(1):
+        small = np.full((1, 2), 0.5, dtype)
+        emdref.sinkhorn(small, small, emdref.Chain(2), 1.0, max_iter=1, **how)  # compiles
+        size = fresh.growth_bytes(lambda: run(1))
+        seconds = _slope(run) / rows
+    return {
+        "space": space, "bins": n, "nodes": where.n_nodes, "kernel": kernel, "domain": domain, "dtype": dtype,
+        "rows": rows, "seconds": seconds, "bytes": size,
+    }  # fmt: skip
+
+
+def _slope(run: Any) -> float:
+    """Seconds by which one more iteration lengthens a call, from calls long enough for the clock."""
+    start = time.perf_counter()
+    run(1)
+    steps = int(np.clip(0.3 / (time.perf_counter() - start), 2, 100))
+    spent: dict[int, list[float]] = {1: [], 1 + steps: []}
+    for count in [*spent] * REPEATS:
+        start = time.perf_counter()
+        run(count)
+        spent[count].append(time.perf_counter() - start)
+    return (min(spent[1 + steps]) - min(spent[1])) / steps
+
+
+def space_of(name: str, n: int, rng: np.random.Generator) -> emdref.Chain | emdref.Tree:
+    """A chain, or a binary tree grown by splitting random leaves, with costs between 1 and 2."""
+    if name == "chain":
+        return emdref.Chain(gaps=1 + rng.random(n - 1))
+    parent, leaves = np.full(2 * n - 1, -1), [0]
+    for node in range(1, 2 * n - 1, 2):
+        at = int(rng.integers(len(leaves)))
+        parent[node : node + 2] = leaves[at]
+        leaves[at] = node
+        leaves.append(node + 1)
+    return emdref.Tree(parent, 1 + rng.random(2 * n - 1))
+
+
+def _way(table: pd.DataFrame) -> pd.Series:
+    return table.kernel + " " + table.domain
