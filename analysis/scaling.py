@@ -69,7 +69,3 @@ def space_of(name: str, n: int, rng: np.random.Generator) -> emdref.Chain | emdr
         leaves[at] = node
         leaves.append(node + 1)
     return emdref.Tree(parent, 1 + rng.random(2 * n - 1))
-
-
-def _way(table: pd.DataFrame) -> pd.Series:
-    return table.kernel + " " + table.domain

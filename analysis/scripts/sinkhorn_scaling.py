@@ -45,6 +45,10 @@ def _seconds(n: int, kernel: str, **_) -> float:
     return 3 + (n / 5e4 if kernel == "space" else n / 1e3)
 
 
+def _way(table: pd.DataFrame) -> pd.Series:
+    return table.kernel + " " + table.domain
+
+
 def _each(table: pd.DataFrame, column: str) -> dict[str, pd.Series]:
     """The column per node and pair against nodes, float64 and one batch size, by space and domain."""
     rows = table[(table.kernel == "space") & (table.rows == NARROW) & (table.dtype == "float64")]
@@ -74,8 +78,8 @@ def _linear(table: pd.DataFrame) -> Claim:
     return Claim(
         SOURCE, "an iteration takes time linear in V, one by the matrix N squared",
         f"nanoseconds an iteration, pair and node, float64, from {sizes[0]:,} to {sizes[-1]:,} nodes: {listed}: within "
-        f"a factor of {spread:.1f} over {np.log10(sizes[-1] / sizes[0]):.0f} decades (the largest leave the caches); the "
-        f"matrix's time grows with exponent {power:.2f}", bool(spread < 5),
+        f"a factor of {spread:.1f} over {np.log10(sizes[-1] / sizes[0]):.0f} decades (the largest leave the caches); "
+        f"the matrix's time grows with exponent {power:.2f}", bool(spread < 5),
     )  # fmt: skip
 
 
