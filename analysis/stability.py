@@ -180,8 +180,7 @@ def lambdas(where: emdref.Chain | emdref.Tree, toy: bool) -> list[float]:
 
 def groups(name: str, toy: bool) -> list[list[Any]]:
     """Softmax pairs of three spreads, one-hot targets and, for the 1000 classes, the ReaL label sets."""
-    few = toy or space(name).n_nodes > LARGE
-    softmaxes, others = (2, 2) if few else (8, 20)
+    softmaxes, others = (1, 1) if space(name).n_nodes > LARGE else (2, 2) if toy else (8, 20)
     kinds = ("ReaL", "one-hot") if classes(name) else ("one-hot",)
     return [["softmax", sigma, softmaxes] for sigma in SIGMAS] + [[kind, 2.0, others] for kind in kinds]
 
@@ -190,7 +189,7 @@ def caps_of(way: dict[str, Any], where: emdref.Chain | emdref.Tree, toy: bool, f
     """The iterations at which a way is looked at."""
     most = 1000 if "tol" not in way else LATE[-1]
     if "variant" in way:
-        return [most if where.n_nodes <= LARGE and not toy else 1000]  # only its end is of interest
+        return [300 if where.n_nodes > LARGE else 1000 if toy else most]  # only its end is of interest
     if toy or far or way["dtype"] in LOW or where.n_nodes > LARGE:
         most = 100
     return [cap for cap in (*CAPS, *LATE) if cap <= most]
@@ -214,7 +213,8 @@ def derivatives(options: Options) -> list[Cell]:
     name = named(options)
     where = space(name)
     pairs_of = [group for group in groups(name, options.toy) if group[0] == "softmax"]
-    common = {"space_name": name, "groups": pairs_of, "seed": options.seed, "caps": [10, 100]}
+    common = {"space_name": name, "groups": pairs_of, "seed": options.seed}
+    common["caps"] = [10] if where.n_nodes > LARGE else [10, 100]
     way = {"dtype": "float64", "kernel": "space", "domain": "log", "derivatives": True}
     found = [lam for lam in lambdas(where, options.toy) if not _far(lam, where)]
     return [cell(where, **common, lam=lam, **way) for lam in found]
