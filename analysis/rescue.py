@@ -136,7 +136,7 @@ def _formats(table: pd.DataFrame) -> Claim:
 
 
 def _gradients(table: pd.DataFrame) -> Claim:
-    cap, parts, holds = _cap(table), [], []
+    cap, parts, holds = int(table[table.gradient == "value"].cap.max()), [], []
     for wanted in (1.0, 10.0):
         lam = min(table.lam.unique(), key=lambda lam: abs(np.log(lam / wanted)))
         rows = softmax(table[(table.lam == lam) & (table.dtype == "float64") & (table.domain == "log")])
