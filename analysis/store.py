@@ -117,7 +117,8 @@ def _examine(path: Path) -> None:
         )
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=60)
     try:
-        verdict = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
+        # not quick_check, which would let a damaged index hand out another cell's rows
+        verdict = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
     finally:
         connection.close()
     if verdict != ["ok"]:

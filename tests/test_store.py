@@ -99,6 +99,18 @@ def test_a_store_with_a_torn_page_is_refused(path):
     untouched(path, "damaged|cannot be used")
 
 
+def test_a_store_whose_index_was_damaged_is_refused(path):
+    store = Store(filled(path))
+    store.put(OTHER, '[{"x": 2.5}]', 0.1)
+    store.close()
+    content = bytearray(path.read_bytes())
+    second = content.index(OTHER.key().encode(), 8192)  # in the index, page 3; the row's number follows, for 1 nothing
+    assert content[second + 64] == 2
+    content[second + 64] = 3  # another cell's rows
+    path.write_bytes(content)
+    untouched(path, "damaged")
+
+
 def test_rows_that_were_changed_are_not_used(path):
     content = filled(path).read_bytes()
     path.write_bytes(content.replace(b'"x": 1.5', b'"x": 2.5'))
