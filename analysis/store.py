@@ -13,6 +13,9 @@ from analysis.cells import Cell
 
 APPLICATION_ID = 0x656D6472  # "emdr", in the header of every store
 VERSION = 1  # of the layout below
+LONGEST = 200  # characters of SQLite's messages
+_REFUSALS = (sqlite3.Error, UnicodeDecodeError)  # the second where a message quotes bytes that are no text
+_WAY_OUT = "give another with --store FILE, or delete this one to compute everything again"
 _SCHEMA = """
 CREATE TABLE cells (
     key TEXT PRIMARY KEY,  -- digest of call and code version
@@ -44,39 +47,45 @@ class Store:
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute("BEGIN IMMEDIATE")  # a store that cannot be written to is found now
             self._connection.execute("ROLLBACK")
-        except (OSError, sqlite3.Error) as error:
-            raise StoreError(
-                f"the store {path} cannot be used ({error}); give another with --store FILE, or delete this one to "
-                "compute everything again"
-            ) from None
+        except (OSError, *_REFUSALS) as error:
+            raise StoreError(f"the store {path} cannot be used ({_brief(error)}); {_WAY_OUT}") from None
 
     def close(self) -> None:
         self._connection.close()
 
     def get(self, cell: Cell) -> str | None:
         """The rows of a finished cell as JSON, None if it is not finished."""
-        with self._errors():
+        with self._errors(_WAY_OUT):
             found = self._connection.execute("SELECT rows, digest FROM cells WHERE key = ?", (cell.key(),)).fetchone()
         if found is None:
             return None
-        if _digest(found[0]) != found[1]:
-            raise StoreError(f"the store {self.path} is damaged: the rows of {cell.text()} are not those written")
-        return found[0]
+        rows, digest = found
+        if not isinstance(rows, str) or _digest(rows) != digest:
+            raise StoreError(
+                f"the store {self.path} is damaged (the rows of {cell.text()} are not those written); {_WAY_OUT}"
+            )
+        return rows
 
     def put(self, cell: Cell, rows: str, seconds: float) -> None:
         """Keep a finished cell; of two results the first stays."""
-        with self._errors():
+        with self._errors("what it holds is kept: make room or give another with --store FILE"):
             self._connection.execute(
                 "INSERT OR IGNORE INTO cells VALUES (?, ?, ?, ?, ?)",
                 (cell.key(), cell.text(), rows, _digest(rows), seconds),
             )
 
     @contextlib.contextmanager
-    def _errors(self):
+    def _errors(self, way_out: str):
         try:
             yield
-        except sqlite3.Error as error:
-            raise StoreError(f"the store {self.path} failed ({error}); what it holds is kept") from None
+        except _REFUSALS as error:
+            raise StoreError(f"the store {self.path} failed ({_brief(error)}); {way_out}") from None
+
+
+def _brief(error: Exception) -> str:
+    """In one line; SQLite quotes the damaged text."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
 def _digest(rows: str) -> str:
@@ -117,7 +126,9 @@ def _examine(path: Path) -> None:
         )
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=60)
     try:
-        verdict = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
+        # not quick_check, which would let a damaged index hand out another cell's rows
+        verdict = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
+        connection.execute("SELECT key, call, rows, digest, seconds FROM cells LIMIT 0")
     finally:
         connection.close()
     if verdict != ["ok"]:

@@ -99,13 +99,65 @@ def test_a_store_with_a_torn_page_is_refused(path):
     untouched(path, "damaged|cannot be used")
 
 
+def test_a_store_whose_index_was_damaged_is_refused(path):
+    store = Store(filled(path))
+    store.put(OTHER, '[{"x": 2.5}]', 0.1)
+    store.close()
+    content = bytearray(path.read_bytes())
+    second = content.index(OTHER.key().encode(), 8192)  # in the index, page 3; the row's number follows, for 1 nothing
+    assert content[second + 64] == 2
+    content[second + 64] = 3  # another cell's rows
+    path.write_bytes(content)
+    untouched(path, "damaged")
+
+
 def test_rows_that_were_changed_are_not_used(path):
     content = filled(path).read_bytes()
     path.write_bytes(content.replace(b'"x": 1.5', b'"x": 2.5'))
     store = Store(path)
-    with pytest.raises(StoreError, match=r"damaged: the rows of analysis\.scripts\.slides:spikes"):
+    with pytest.raises(
+        StoreError, match=r"damaged \(the rows of analysis\.scripts\.slides:spikes.*; give another with"
+    ):
         store.get(CELL)
     store.close()
+
+
+def test_rows_that_are_no_text_are_not_used(path):
+    connection = sqlite3.connect(filled(path))
+    connection.execute("UPDATE cells SET rows = CAST(rows AS BLOB)")
+    connection.commit()
+    connection.close()
+    store = Store(path)
+    with pytest.raises(StoreError, match=r"damaged.*give another with --store FILE"):
+        store.get(CELL)
+    store.close()
+
+
+def test_rows_with_a_byte_that_is_no_text_are_not_quoted_at_length(path):
+    store = Store(path)
+    store.put(CELL, "[" + " " * 5000 + "1]", 0.1)
+    store.close()
+    path.write_bytes(path.read_bytes().replace(b"[" + b" " * 50, b"\xff" * 51))
+    store = Store(path)
+    with pytest.raises(StoreError, match=r"failed.*give another with --store FILE") as refusal:
+        store.get(CELL)
+    assert len(str(refusal.value)) < 500
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(b"CREATE TABLE cells", b"CREATE T\xffBLE cells"), (b"rows TEXT", b"rows\nTEX{")]
+)
+def test_a_damaged_schema_is_refused_in_one_line(path, old, new):
+    path.write_bytes(filled(path).read_bytes().replace(old, new))
+    untouched(path, r"\Athe store [^\n]*cannot be used [^\n]*give another with --store FILE[^\n]*\Z")
+
+
+def test_a_store_without_its_table_is_refused(path):
+    connection = sqlite3.connect(filled(path))
+    connection.execute("DROP TABLE cells")
+    connection.close()
+    untouched(path, r"no such table: cells.*--store FILE")
 
 
 def test_a_folder_in_the_way_is_named(tmp_path):
