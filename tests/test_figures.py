@@ -40,7 +40,10 @@ def test_usable_lambdas_are_those_within_the_limit():
     assert sinkhorn_limits.usable(reduced, "value", way, 10) == [2.0, 4.0]
     assert sinkhorn_limits.usable(reduced, "angle", way, 10) == [1.0, 2.0]
     (answer,) = sinkhorn_limits.answers(reduced).to_dict("records")
-    assert (answer["value_most"], answer["angle_most"], answer["both_most"]) == ("2 – 4", "1 – 2", "2 – 2")
+    ends = [(answer[f"{key}_from"], answer[f"{key}_to"]) for key in ("value_most", "angle_most", "both_most")]
+    assert ends == [(2.0, 4.0), (1.0, 2.0), (2.0, 2.0)]
+    assert [sinkhorn_limits._range(*pair) for pair in ends] == ["2 – 4", "1 – 2", "2"]
+    assert sinkhorn_limits._range(np.nan, np.nan) == "none"
 
 
 def test_alive_stops_where_half_the_rows_are_no_numbers():

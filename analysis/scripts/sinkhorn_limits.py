@@ -32,6 +32,7 @@ MAPS = (
     ("float32", "space", "log"),
     ("float64", "space", "log"),
 )
+ENDS = {"from": min, "to": max}
 ASKED = (10, 100, 300, 1000, 10_000)
 SOURCE = "arXiv 1611.07573, Sec. 2.3"
 
@@ -81,19 +82,15 @@ def answers(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _answer(table: pd.DataFrame, way: tuple[str, str, str], cap: int) -> dict:
-    found = {(name, share): usable(table, name, way, cap, share) for name in WITHIN for share in ("half", "most")}
-    both = sorted(set(found["value", "most"]) & set(found["angle", "most"]))
-    ranges = {f"{name}_{share}": _range(good) for (name, share), good in found.items()}
-    return dict(zip(KEY[:3], way, strict=True)) | {"cap": cap} | ranges | {"both_most": _range(both)}
+    found = {f"{name}_{share}": usable(table, name, way, cap, share) for name in WITHIN for share in ("half", "most")}
+    found["both_most"] = sorted(set(found["value_most"]) & set(found["angle_most"]))
+    ends = {f"{key}_{end}": pick(good, default=np.nan) for key, good in found.items() for end, pick in ENDS.items()}
+    return dict(zip(KEY[:3], way, strict=True)) | {"cap": cap} | ends
 
 
 def tables(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The answers, for reading by machine."""
     return {"_table": answers(table)}
-
-
-def _range(found: list[float]) -> str:
-    return f"{found[0]:.3g} – {found[-1]:.3g}" if found else "none"
 
 
 def check(table: pd.DataFrame) -> None:
@@ -220,9 +217,13 @@ def _edges(values) -> np.ndarray:
 def _table(rows: pd.DataFrame):
     fig, axis = style.figure(style.PAGE, 0.16 * (len(rows) + 3), 1, 1)
     axis.set_axis_off()
-    wanted = ("1%, half", "1%, 90%", "5°, half", "5°, 90%", "both, 90%")
-    titles = [*KEY[:3], "cap", *wanted]
-    text = axis.table(rows.astype(str).to_numpy().tolist(), colLabels=titles, loc="upper center", cellLoc="center")
+    columns = [name.removesuffix("_from") for name in rows if name.endswith("_from")]
+    cells = [
+        [row.dtype, row.kernel, row.domain, row.cap, *(_range(row[f"{c}_from"], row[f"{c}_to"]) for c in columns)]
+        for _, row in rows.iterrows()
+    ]
+    titles = [*KEY[:3], "cap", "1%, half", "1%, 90%", "5°, half", "5°, 90%", "both, 90%"]
+    text = axis.table(cells, colLabels=titles, loc="upper center", cellLoc="center")
     text.auto_set_font_size(False)
     text.set_fontsize(7)
     text.scale(1, 0.85)
@@ -232,3 +233,9 @@ def _table(rows: pd.DataFrame):
             box.set_text_props(fontweight="bold")
     axis.set_title("λ at which half or 90% of the softmax pairs are within 1% in value, 5° in angle", fontsize=8)
     return fig
+
+
+def _range(first: float, last: float) -> str:
+    if np.isnan(first):
+        return "none"
+    return f"{first:.3g}" if first == last else f"{first:.3g} – {last:.3g}"
