@@ -87,6 +87,18 @@ def test_a_cell_that_fails_stops_no_other(tmp_path, monkeypatch, capsys):
 
 
 def test_a_script_with_a_failed_cell_is_not_drawn_and_the_status_says_so(tmp_path, monkeypatch, capsys):
+def test_an_error_of_many_cells_is_shown_once(tmp_path, monkeypatch, capsys):
+    def function(parameters):
+        raise ZeroDivisionError(f"modulo {parameters['n'] % 2}")
+
+    calls(monkeypatch, function)
+    store, workers = Store(tmp_path / "s"), Threads(2)
+    assert len(fill(work(6), store, workers, Silent())) == 6
+    workers.close()
+    store.close()
+    assert capsys.readouterr().err.count("Traceback") == 2
+
+
     from analysis.scripts import slides
 
     bad = Cell("analysis.scripts.slides:gradients", {"seed": "x"})
