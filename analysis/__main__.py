@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -26,6 +27,8 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{each:20s} {_summary(each)}")
         return 0
     arguments.setdefault("out", _folder(name, arguments))
+    if argv is None:
+        _stop_at_once(_interrupted(arguments))
     try:
         found, errors = _run([name] if name else NAMES, arguments)
     except RuntimeError as error:
@@ -63,6 +66,16 @@ def _folder(name: str | None, arguments: dict[str, Any]) -> Path:
 def _interrupted(arguments: dict[str, Any]) -> str:
     store = arguments.get("store") or arguments["out"] / "sweep.sqlite"
     return f"analysis: interrupted; what is finished is kept in {store}, the same command goes on from there"
+
+
+def _stop_at_once(message: str) -> None:
+    """Let Ctrl-C end this process there and then: extension modules swallow KeyboardInterrupt or make errors of it."""
+
+    def stop(*_: Any) -> None:
+        os.write(sys.stderr.fileno(), f"\n{message}\n".encode())
+        os._exit(INTERRUPTED)
+
+    signal.signal(signal.SIGINT, stop)
 
 
 def _parser() -> argparse.ArgumentParser:

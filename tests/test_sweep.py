@@ -209,6 +209,20 @@ def test_interrupt_stops_within_a_second_and_the_same_command_goes_on(tmp_path):
     resumed = run(*SLOW, "--out", out)
     assert "6 cells, 0 of them" not in resumed.stderr
     assert (out / "sweep.csv").read_bytes() == (tmp_path / "whole" / "sweep.csv").read_bytes()
+def test_an_interrupt_that_nothing_may_swallow(tmp_path):
+    program = (
+        "import sys, os, signal\nfrom analysis import __main__ as command\n"
+        "def swallow(names, arguments):\n"
+        "    try:\n        os.kill(os.getpid(), signal.SIGINT)\n        signal.getsignal(signal.SIGINT)\n"
+        "    except KeyboardInterrupt:\n        raise ValueError('as extension modules do')\n"
+        f"command._run, sys.argv = swallow, ['analysis', 'sweep', '--out', {str(tmp_path)!r}]\ncommand.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 130
+    assert "interrupted; what is finished is kept in" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 
 
 def until_stored(path, count, process):
