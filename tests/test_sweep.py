@@ -171,6 +171,25 @@ def test_another_store_file_can_be_named_and_a_foreign_one_is_left_alone(tmp_pat
 
 
 def test_parquet_holds_the_table_of_the_csv(tmp_path):
+@pytest.mark.skipif(sys.platform == "win32", reason="needs resource")
+def test_a_folder_without_room_for_the_figure_is_named_and_keeps_no_halves(tmp_path):
+    import resource
+
+    def little_room():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    assert command.main([*GRID, "--out", str(tmp_path)]) == 0
+    again = [sys.executable, "-m", "analysis", *GRID, "--redraw", "--out", str(tmp_path)]
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    done = subprocess.run(again, capture_output=True, text=True, cwd=ROOT, check=False, preexec_fn=little_room)
+    assert done.returncode == 1
+    assert (
+        f"analysis: --out {tmp_path}: sweep cannot be written there (File too large); what is computed" in done.stderr
+    )
+    assert "Traceback" not in done.stderr
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
     assert command.main([*GRID, "--out", str(tmp_path), "--parquet"]) == 0
     csv = pd.read_csv(tmp_path / "sweep.csv", keep_default_na=False, na_values=[""])
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "sweep.parquet"), csv)
