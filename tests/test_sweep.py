@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -345,6 +346,13 @@ def test_a_changed_tree_file_is_another_sweep(tmp_path):
     assert stability.named(Options(tree=path)) != before
     with pytest.raises(RuntimeError, match="holds another tree"):
         stability.space(before)
+
+@pytest.mark.parametrize("newick", ["(a:1);", "(a:0,b:0);"])
+def test_a_tree_without_distances_is_refused(newick, tmp_path, capsys):
+    (tmp_path / "t.nwk").write_text(newick)
+    assert command.main(["sweep", "--tree", str(tmp_path / "t.nwk"), "--out", str(tmp_path / "out")]) == 1
+    assert re.search(r"--tree .*t\.nwk: all distances between its [12] bins are 0", capsys.readouterr().err)
+
 
 
 def test_seeds_are_an_axis(tmp_path):
