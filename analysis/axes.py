@@ -25,7 +25,10 @@ def _choice(*names: str) -> Callable[[str], str]:
 
 
 def _positive(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError("must be a number") from None
     if not 0 < number < float("inf"):
         raise ValueError("must be positive and finite")
     return number
@@ -79,6 +82,6 @@ def values(parse: Callable[[str], Any]) -> Callable[[str], list[Any]]:
                 found.append(parse(part))
             except ValueError as error:
                 raise argparse.ArgumentTypeError(f"{part!r} {error}") from None
-        return found
+        return list(dict.fromkeys(found))  # a value named twice is one value
 
     return each

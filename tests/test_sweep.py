@@ -87,7 +87,6 @@ def test_a_cell_that_fails_stops_no_other(tmp_path, monkeypatch, capsys):
     store.close()
 
 
-def test_a_script_with_a_failed_cell_is_not_drawn_and_the_status_says_so(tmp_path, monkeypatch, capsys):
 def test_an_error_of_many_cells_is_shown_once(tmp_path, monkeypatch, capsys):
     def function(parameters):
         raise ZeroDivisionError(f"modulo {parameters['n'] % 2}")
@@ -100,6 +99,7 @@ def test_an_error_of_many_cells_is_shown_once(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.count("Traceback") == 2
 
 
+def test_a_script_with_a_failed_cell_is_not_drawn_and_the_status_says_so(tmp_path, monkeypatch, capsys):
     from analysis.scripts import slides
 
     bad = Cell("analysis.scripts.slides:gradients", {"seed": "x"})
@@ -171,7 +171,6 @@ def test_another_store_file_can_be_named_and_a_foreign_one_is_left_alone(tmp_pat
     assert (tmp_path / "mine").exists()
 
 
-def test_parquet_holds_the_table_of_the_csv(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="needs resource")
 def test_a_folder_without_room_for_the_figure_is_named_and_keeps_no_halves(tmp_path):
     import resource
@@ -191,6 +190,7 @@ def test_a_folder_without_room_for_the_figure_is_named_and_keeps_no_halves(tmp_p
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_parquet_holds_the_table_of_the_csv(tmp_path):
     assert command.main([*GRID, "--out", str(tmp_path), "--parquet"]) == 0
     csv = pd.read_csv(tmp_path / "sweep.csv", keep_default_na=False, na_values=[""])
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "sweep.parquet"), csv)
@@ -207,6 +207,20 @@ def test_a_missing_extra_is_named_before_anything_runs(package, arguments, tmp_p
     assert "needs the extra" in error
     assert "pip install --editable" in error
     assert not list(tmp_path.glob("sweep.csv"))
+
+
+def test_an_interrupt_that_nothing_may_swallow(tmp_path):
+    program = (
+        "import sys, os, signal\nfrom analysis import __main__ as command\n"
+        "def swallow(names, arguments):\n"
+        "    try:\n        os.kill(os.getpid(), signal.SIGINT)\n        signal.getsignal(signal.SIGINT)\n"
+        "    except KeyboardInterrupt:\n        raise ValueError('as extension modules do')\n"
+        f"command._run, sys.argv = swallow, ['analysis', 'sweep', '--out', {str(tmp_path)!r}]\ncommand.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 130
+    assert "interrupted; what is finished is kept in" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_interrupt_stops_within_a_second_and_the_same_command_goes_on(tmp_path):
@@ -229,20 +243,6 @@ def test_interrupt_stops_within_a_second_and_the_same_command_goes_on(tmp_path):
     resumed = run(*SLOW, "--out", out)
     assert "6 cells, 0 of them" not in resumed.stderr
     assert (out / "sweep.csv").read_bytes() == (tmp_path / "whole" / "sweep.csv").read_bytes()
-def test_an_interrupt_that_nothing_may_swallow(tmp_path):
-    program = (
-        "import sys, os, signal\nfrom analysis import __main__ as command\n"
-        "def swallow(names, arguments):\n"
-        "    try:\n        os.kill(os.getpid(), signal.SIGINT)\n        signal.getsignal(signal.SIGINT)\n"
-        "    except KeyboardInterrupt:\n        raise ValueError('as extension modules do')\n"
-        f"command._run, sys.argv = swallow, ['analysis', 'sweep', '--out', {str(tmp_path)!r}]\ncommand.main()"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 130
-    assert "interrupted; what is finished is kept in" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 
 
 def until_stored(path, count, process):
@@ -307,6 +307,7 @@ def test_undefined_combinations_are_left_out_aloud(tmp_path, capsys):
         (["--variant", "best"], "--variant 'best' is not one of paper, frogner"),
         (["--target", "ReaL", "--chain", "9"], "--target ReaL needs the 1000 ILSVRC classes; this space has 9"),
         (["--tree", "missing.nwk"], "missing.nwk"),
+        (["--chain", "9", "--dtype", "tf32,float16"], "every combination asked for is undefined"),
     ],
 )
 def test_a_grid_that_cannot_be_run_is_refused(arguments, message, tmp_path, capsys):
@@ -316,13 +317,23 @@ def test_a_grid_that_cannot_be_run_is_refused(arguments, message, tmp_path, caps
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--lam", "1,x"], ["--lam", "0"], ["--cap", "0"], ["--dtype", "float128"], ["--seed", "-1"], ["--chain", "1"]],
+    [
+        ["--lam", "1,x"],
+        ["--lam", "1,"],
+        ["--lam", "0"],
+        ["--cap", "0"],
+        ["--dtype", "float128"],
+        ["--seed", "-1"],
+        ["--chain", "1"],
+    ],
 )
 def test_a_bad_axis_stops_before_anything_runs(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         command.main(["sweep", *arguments])
     assert stop.value.code == 2
-    assert arguments[0] in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert arguments[0] in error
+    assert "could not convert" not in error
 
 
 def test_a_tree_file_is_swept_under_its_own_name(tmp_path, monkeypatch):
@@ -336,6 +347,13 @@ def test_a_tree_file_is_swept_under_its_own_name(tmp_path, monkeypatch):
     assert set(table.space) == {"pets.nwk"}
 
 
+@pytest.mark.parametrize("newick", ["(a:1);", "(a:0,b:0);"])
+def test_a_tree_without_distances_is_refused(newick, tmp_path, capsys):
+    (tmp_path / "t.nwk").write_text(newick)
+    assert command.main(["sweep", "--tree", str(tmp_path / "t.nwk"), "--out", str(tmp_path / "out")]) == 1
+    assert re.search(r"--tree .*t\.nwk: all distances between its [12] bins are 0", capsys.readouterr().err)
+
+
 def test_a_changed_tree_file_is_another_sweep(tmp_path):
     from analysis import stability
 
@@ -347,12 +365,11 @@ def test_a_changed_tree_file_is_another_sweep(tmp_path):
     with pytest.raises(RuntimeError, match="holds another tree"):
         stability.space(before)
 
-@pytest.mark.parametrize("newick", ["(a:1);", "(a:0,b:0);"])
-def test_a_tree_without_distances_is_refused(newick, tmp_path, capsys):
-    (tmp_path / "t.nwk").write_text(newick)
-    assert command.main(["sweep", "--tree", str(tmp_path / "t.nwk"), "--out", str(tmp_path / "out")]) == 1
-    assert re.search(r"--tree .*t\.nwk: all distances between its [12] bins are 0", capsys.readouterr().err)
 
+def test_a_value_named_twice_is_swept_once(tmp_path):
+    grid = ["sweep", "--chain", "9", "--lam", "1,1.0", "--cap", "2,2", "--pairs", "2", "--out", str(tmp_path)]
+    assert command.main(grid) == 0
+    assert len(pd.read_csv(tmp_path / "sweep.csv")) == 2
 
 
 def test_seeds_are_an_axis(tmp_path):
