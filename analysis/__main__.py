@@ -105,7 +105,10 @@ def _shared() -> argparse.ArgumentParser:
     """What every script takes."""
     shared = _options()
     shared.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for the results (default: figures, with --toy figures-toy)"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder for the results (default: figures, or e.g. figures-sweep-chain30-toy)",
     )
     shared.add_argument("--toy", action="store_true", help="seconds instead of minutes: to try the script, not to cite")
     shared.add_argument("--jobs", type=_number(1), help="cells computed at once (default: the processors available)")

@@ -17,9 +17,12 @@ from analysis import __main__ as command
 from analysis import cells
 from analysis.cells import Cell
 from analysis.script import Options
+from analysis.scripts.sweep import DTYPES as SCRIPT_DTYPES
 from analysis.store import Store
 from analysis.sweep import fill
+from analysis.targets import KINDS
 from analysis.workers import Threads
+from emdref.iteration import VARIANTS
 
 ROOT = Path(__file__).parent.parent
 GRID = ["sweep", "--chain", "30", "--lam", "0.3,3,30", "--cap", "3,9", "--dtype", "float64,float32", "--pairs", "2"]
@@ -364,6 +367,14 @@ def test_a_changed_tree_file_is_another_sweep(tmp_path):
     assert stability.named(Options(tree=path)) != before
     with pytest.raises(RuntimeError, match="holds another tree"):
         stability.space(before)
+
+
+def test_help_names_every_value(capsys):
+    with pytest.raises(SystemExit):
+        command.main(["sweep", "--help"])
+    text = capsys.readouterr().out
+    for word in (*VARIANTS, *SCRIPT_DTYPES, *KINDS, "dense:", "space:", "linear:", "log:"):
+        assert word in text
 
 
 def test_a_value_named_twice_is_swept_once(tmp_path):
