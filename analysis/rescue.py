@@ -136,7 +136,7 @@ def _formats(table: pd.DataFrame) -> Claim:
 
 
 def _gradients(table: pd.DataFrame) -> Claim:
-    cap, parts, holds = _cap(table), [], []
+    cap, parts, holds = int(table[table.gradient == "value"].cap.max()), [], []
     for wanted in (1.0, 10.0):
         lam = min(table.lam.unique(), key=lambda lam: abs(np.log(lam / wanted)))
         rows = softmax(table[(table.lam == lam) & (table.dtype == "float64") & (table.domain == "log")])
@@ -174,15 +174,16 @@ def draw(table: pd.DataFrame):
 def _draw_sound(axis, table: pd.DataFrame) -> None:
     for way, (colour, line) in WAYS.items():
         sound = _sound(_way(table, way, cap=_cap(table)))
-        axis.plot(sound.index, 100 * sound, line, color=colour, label=" ".join(way))
+        if len(sound):
+            axis.plot(sound.index, 100 * sound, line, color=colour, label=" ".join(way))
     axis.set(title=f"what fails, cap {_cap(table)}", ylabel="sound rows (%)", ylim=(-3, 103))
     style.below(axis, 2)
 
 
 def _draw_rounding(axis, table: pd.DataFrame) -> None:
     for way, (colour, line) in WAYS.items():
-        if way[0] == "float32":
-            error = rounding(table, way)
+        error = rounding(table, way)
+        if way[0] == "float32" and len(error):
             axis.plot(error.index, error, line, color=colour, label=" ".join(way))
     axis.set(title="float32 where it is sound", yscale="log", ylabel="|SD / SD(float64) − 1|", ylim=(1e-8, 1e-2))
     style.below(axis, 2)
@@ -193,8 +194,9 @@ def _draw_targets(axis, table: pd.DataFrame) -> None:
     for kind, (colour, marker) in TARGETS.items():
         for cap, line in zip(caps, ("-", "--"), strict=False):
             error = truncation(table, kind, cap)
-            label = f"{kind}, cap {cap}"
-            axis.plot(error.index, error.clip(1e-9), line, marker=marker, markersize=3, color=colour, label=label)
+            look = {"marker": marker, "markersize": 3, "color": colour, "label": f"{kind}, cap {cap}"}
+            if len(error):
+                axis.plot(error.index, error.clip(1e-9), line, **look)
     axis.set(title="targets, float64", yscale="log", ylabel="|SD / SD converged − 1|", ylim=(5e-10, 10))
     axis.text(0.35, 0.06, "0 is drawn at 1e−9", transform=axis.transAxes, fontsize=5.5)
     style.below(axis, 2)
@@ -231,6 +233,8 @@ def _draw_formats(axes, table: pd.DataFrame) -> None:
     top.minorticks_off()
     for axis in axes:
         axis.plot([], [], "x", color=style.GREY, label="then mostly NaN")
+        if not (table.kernel == "dense").any():
+            axis.text(0.5, 0.6, "no matrix: too many bins", transform=axis.transAxes, ha="center")
     low.set(title="their gradients", ylabel="angle to ∇EMD (°)", ylim=(0, 105))
     for axis in axes:
         style.below(axis, 3)

@@ -13,7 +13,7 @@ from analysis.cells import Rows
 from analysis.targets import softmax
 
 FUNCTION = f"{__name__}:compute"
-REPEATS = 2
+LONG = 3.0  # seconds: a call that is measured once, others twice
 
 
 def compute(**parameters) -> Rows:
@@ -49,9 +49,10 @@ def _slope(run: Any) -> float:
     """Seconds by which one more iteration lengthens a call, from calls long enough for the clock."""
     start = time.perf_counter()
     run(1)
-    steps = int(np.clip(0.3 / (time.perf_counter() - start), 2, 100))
+    first = time.perf_counter() - start
+    steps = int(np.clip(0.3 / first, 2, 100))
     spent: dict[int, list[float]] = {1: [], 1 + steps: []}
-    for count in [*spent] * REPEATS:
+    for count in [*spent] * (1 if first > LONG else 2):
         start = time.perf_counter()
         run(count)
         spent[count].append(time.perf_counter() - start)

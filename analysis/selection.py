@@ -49,7 +49,7 @@ def alive(table: pd.DataFrame) -> float:
 
 def bands(table: pd.DataFrame, column: str) -> pd.DataFrame:
     """Quantiles by lambda over the rows that are a number, up to the last lambda at which at least half are."""
-    found = numbers(table).groupby("lam")[column].quantile(list(BAND)).unstack()
+    found = numbers(table).groupby("lam")[column].quantile(list(BAND)).unstack().reindex(columns=BAND)
     return found.loc[: alive(table)]
 
 

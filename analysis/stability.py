@@ -59,10 +59,21 @@ def space(name: str) -> emdref.Chain | emdref.Tree:
 
 
 @lru_cache(maxsize=2)
+def classes(name: str) -> tuple[int, ...] | None:
+    """The bin of each ILSVRC class, None if the space's bins are not the 1000 classes by their wnids."""
+    where, wanted = space(name), emdref.wordnet_tree().bin_labels
+    if not isinstance(where, emdref.Tree):
+        return None
+    bin_of = {label: k for k, label in enumerate(where.bin_labels)}
+    complete = where.n_bins == len(CLASSES) and set(wanted) == set(bin_of)
+    return tuple(bin_of[label] for label in wanted) if complete else None
+
+
+@lru_cache(maxsize=2)
 def _setting(name: str, groups: tuple[Group, ...], seed: int) -> tuple[Pairs, NDArray[Any], NDArray[Any]]:
     """Pairs, their exact EMD and its zero-sum gradient."""
     where = space(name)
-    batch = pairs(seed, where.n_bins, groups)
+    batch = pairs(seed, where.n_bins, groups, classes(name))
     return (batch, *emdref.emd_value_and_grad(batch.p, batch.q, where))
 
 
@@ -170,11 +181,10 @@ def lambdas(where: emdref.Chain | emdref.Tree, toy: bool) -> list[float]:
     return [float(f"{lam * scale:.6g}") for lam in (LAMBDAS[::4] if toy else LAMBDAS)]
 
 
-def groups(where: emdref.Chain | emdref.Tree, toy: bool) -> list[list[Any]]:
+def groups(name: str, toy: bool) -> list[list[Any]]:
     """Softmax pairs of three spreads, one-hot targets and, for the 1000 classes, the ReaL label sets."""
-    few = toy or where.n_nodes > LARGE
-    softmaxes, others = (2, 2) if few else (8, 20)
-    kinds = ("ReaL", "one-hot") if where.n_bins == CLASSES else ("one-hot",)
+    softmaxes, others = (1, 1) if space(name).n_nodes > LARGE else (2, 2) if toy else (8, 20)
+    kinds = ("ReaL", "one-hot") if classes(name) else ("one-hot",)
     return [["softmax", sigma, softmaxes] for sigma in SIGMAS] + [[kind, 2.0, others] for kind in kinds]
 
 
@@ -182,7 +192,7 @@ def caps_of(way: dict[str, Any], where: emdref.Chain | emdref.Tree, toy: bool, f
     """The iterations at which a way is looked at."""
     most = 1000 if "tol" not in way else LATE[-1]
     if "variant" in way:
-        return [most if where.n_nodes <= LARGE and not toy else 1000]  # only its end is of interest
+        return [300 if where.n_nodes > LARGE else 1000 if toy else most]  # only its end is of interest
     if toy or far or way["dtype"] in LOW or where.n_nodes > LARGE:
         most = 100
     return [cap for cap in (*CAPS, *LATE) if cap <= most]
@@ -193,7 +203,7 @@ def sweep(options: Options) -> list[Cell]:
     name = named(options)
     where = space(name)
     ways = [way for way in WAYS if way["kernel"] == "space" or where.n_bins <= DENSE_BINS]
-    common = {"space_name": name, "groups": groups(where, options.toy), "seed": options.seed}
+    common = {"space_name": name, "groups": groups(name, options.toy), "seed": options.seed}
     return [
         cell(where, **common, lam=lam, caps=caps_of(way, where, options.toy, _far(lam, where)), **way)
         for lam in lambdas(where, options.toy)
@@ -205,8 +215,9 @@ def derivatives(options: Options) -> list[Cell]:
     """Exact derivatives of capped runs of the softmax pairs, in float64 and the log domain."""
     name = named(options)
     where = space(name)
-    pairs_of = [group for group in groups(where, options.toy) if group[0] == "softmax"]
-    common = {"space_name": name, "groups": pairs_of, "seed": options.seed, "caps": [10, 100]}
+    pairs_of = [group for group in groups(name, options.toy) if group[0] == "softmax"]
+    common = {"space_name": name, "groups": pairs_of, "seed": options.seed}
+    common["caps"] = [10] if where.n_nodes > LARGE else [10, 100]
     way = {"dtype": "float64", "kernel": "space", "domain": "log", "derivatives": True}
     found = [lam for lam in lambdas(where, options.toy) if not _far(lam, where)]
     return [cell(where, **common, lam=lam, **way) for lam in found]

@@ -163,10 +163,10 @@ def _root_first(tree: emdref.Tree) -> list[int]:
 
 
 def digest(space: emdref.Chain | emdref.Tree) -> str:
-    """16 hexadecimal digits, the same for the same space on every machine; labels do not count.
+    """16 hexadecimal digits, the same for the same space and names on every machine.
 
     They are the begin of the SHA-256 of the kind, then of the gaps of a chain, of parents, costs and bins of a tree, as
-    little-endian 64-bit words.
+    little-endian 64-bit words, and of the names of its bins, a zero byte before each.
 
     Examples
     --------
@@ -177,4 +177,6 @@ def digest(space: emdref.Chain | emdref.Tree) -> str:
     total = hashlib.sha256(f"{type(space).__name__} {[len(array) for array in arrays]}".encode())
     for array in arrays:
         total.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+    if isinstance(space, emdref.Tree):
+        total.update("".join(f"\0{label}" for label in space.bin_labels).encode())
     return total.hexdigest()[:16]

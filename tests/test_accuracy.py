@@ -47,8 +47,8 @@ def test_the_committed_figure_is_no_worse_than_ever():
 @pytest.mark.parametrize("space", ["chain", "WordNet"])
 def test_today_is_no_worse_than_ever(space):
     """The first pair of each cell, computed anew."""
-    cells = [cell for cell in accuracy.cells(Options(toy=True)) if cell.compute.args[0] == space]
-    table = pd.DataFrame([row for cell in cells for row in cell.compute()])
+    cells = [cell for cell in accuracy.cells(Options(toy=True)) if cell.parameters["space"] == space]
+    table = pd.DataFrame([row for cell in cells for row in accuracy.compute(**cell.parameters)])
     assert len(cells) == 22
     assert_no_higher(maxima(table), ratchet())
 

@@ -114,7 +114,7 @@ GROUPS = [Group("softmax", 1.0, 2), Group("softmax", 4.0, 2), Group("ReaL", 2.0,
 
 
 def test_pairs_are_histograms_and_repeat():
-    first, again = (targets.pairs(3, 1000, GROUPS) for _ in range(2))
+    first, again = (targets.pairs(3, 1000, GROUPS, targets.CLASSES) for _ in range(2))
     np.testing.assert_array_equal(first.p, again.p)
     np.testing.assert_array_equal(first.q, again.q)
     names = [group.name() for group in first.group]
@@ -127,13 +127,13 @@ def test_pairs_are_histograms_and_repeat():
 
 
 def test_a_group_of_pairs_does_not_depend_on_the_others():
-    whole, part = targets.pairs(3, 1000, GROUPS), targets.pairs(3, 1000, GROUPS[2:3])
+    whole, part = targets.pairs(3, 1000, GROUPS, targets.CLASSES), targets.pairs(3, 1000, GROUPS[2:3], targets.CLASSES)
     np.testing.assert_array_equal(whole.p[4:7], part.p)
     np.testing.assert_array_equal(whole.q[4:7], part.q)
 
 
 def test_real_targets_need_the_thousand_classes():
-    with pytest.raises(ValueError, match="1000 ILSVRC classes; this space has 9 bins"):
+    with pytest.raises(ValueError, match="bins are the 1000 ILSVRC classes, labelled by wnid"):
         targets.pairs(0, 9, GROUPS[2:3])
 
 

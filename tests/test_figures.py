@@ -110,6 +110,17 @@ def test_dense_cells_are_left_out_where_the_matrix_is_too_large():
     assert kernels == {"space"}
 
 
+def test_real_labels_find_their_class_in_a_tree_of_another_order(tmp_path):
+    names = emdref.wordnet_tree().bin_labels[::-1]
+    path = tmp_path / "star.txt"
+    path.write_text("".join(f"root {name}\n" for name in names))
+    assert stability.classes(stability.named(Options(tree=path))) == tuple(range(999, -1, -1))
+    path.write_text("".join(f"root {name}\n" for name in names[:-1]) + "root n99999999\n")
+    assert stability.classes(stability.named(Options(tree=path))) is None
+    assert stability.classes("chain:1000") is None
+    assert stability.classes("wordnet") == tuple(range(1000))
+
+
 def test_the_two_scripts_share_their_cells():
     from analysis.scripts import figure3_stability
 

@@ -308,7 +308,7 @@ def test_undefined_combinations_are_left_out_aloud(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--variant", "best"], "--variant 'best' is not one of paper, frogner"),
-        (["--target", "ReaL", "--chain", "9"], "--target ReaL needs the 1000 ILSVRC classes; this space has 9"),
+        (["--target", "ReaL", "--chain", "9"], "--target ReaL needs a tree whose leaves are the 1000 ILSVRC classes"),
         (["--tree", "missing.nwk"], "missing.nwk"),
         (["--chain", "9", "--dtype", "tf32,float16"], "every combination asked for is undefined"),
     ],

@@ -407,10 +407,12 @@ def test_describe_without_a_distance():
 def test_digest_of_content_alone():
     parent, cost = [-1, 0, 0, 1, 1], [0.0, 1.0, 1.0, 2.0, 0.5]
     base = trees.digest(emdref.Tree(parent, cost))
-    content = b"Tree [5, 5, 3]" + struct.pack("<5q5d3q", *parent, *cost, 2, 3, 4)
-    assert base == hashlib.sha256(content).hexdigest()[:16]
-    assert base == trees.digest(emdref.Tree(np.array(parent, np.int8), cost, bins=[2, 3, 4], labels="rabcd"))
+    named = emdref.Tree(parent, cost, labels=["r", "a", "b", "c", "d"])
+    content = b"Tree [5, 5, 3]" + struct.pack("<5q5d3q", *parent, *cost, 2, 3, 4) + b"\0b\0c\0d"
+    assert trees.digest(named) == hashlib.sha256(content).hexdigest()[:16]
+    assert base == trees.digest(emdref.Tree(np.array(parent, np.int8), cost, bins=[2, 3, 4]))
     others = [
+        named,
         emdref.Tree(parent),
         emdref.Tree(parent, cost, bins=[3, 2, 4]),
         emdref.Tree(parent, cost, bins=[2, 3]),

@@ -129,11 +129,12 @@ def _unusable(table: pd.DataFrame) -> Claim:
 def _approaches_emd(table: pd.DataFrame) -> Claim:
     ratios = bands(softmax(limit(table)), "sd_over_emd")[0.5]
     shown = ratios.iloc[:: max(1, len(ratios) // 3)]
+    listed = ", ".join(f"{ratio:.6f} at {lam:.3g}" for lam, ratio in shown.items()) or "no row converged"
     return Claim(
         SOURCE,
         "the converged distance approaches EMD as lambda grows",
-        "median ratio at convergence: " + ", ".join(f"{ratio:.6f} at {lam:.3g}" for lam, ratio in shown.items()),
-        bool(abs(ratios.iloc[-1] - 1) < abs(ratios.iloc[0] - 1)),
+        f"median ratio at convergence: {listed}",
+        len(ratios) > 1 and bool(abs(ratios.iloc[-1] - 1) < abs(ratios.iloc[0] - 1)),
     )
 
 

@@ -2,9 +2,9 @@
 
 Chains of N bins and random binary trees with N leaves (2N - 1 nodes), softmax pairs with logits of spread 2, lambda
 such that lambda max(M) = 20, one thread.  Seconds an iteration and pair are the slope between two iteration counts of
-one call, each the lesser of two measurements.  Memory is by how much the process grows at most during the call, in a
-process of its own (the space and the pairs are there before).  Batches of 4 pairs show the growth, batches of 64 the
-ratio to the matrix.
+one call, each the lesser of two measurements (calls over 3 s: of one).  Memory is by how much the process grows at most
+during the call, in a process of its own (the space and the pairs are there before).  Batches of 4 pairs show the
+growth, batches of 64 the ratio to the matrix.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ def cells(options: Options) -> list[Cell]:
         raise RuntimeError(f"--variant {unknown[0]!r} is not one of {', '.join(VARIANTS)}")
     name = stability.named(options)
     where = stability.space(name)
-    if "ReaL" in axes["target"] and where.n_bins != stability.CLASSES:
-        raise RuntimeError(f"--target ReaL needs the {stability.CLASSES} ILSVRC classes; this space has {where.n_bins}")
+    if "ReaL" in axes["target"] and stability.classes(name) is None:
+        raise RuntimeError("--target ReaL needs a tree whose leaves are the 1000 ILSVRC classes, labelled by wnid")
     caps = sorted(set(axes.pop("cap")))
     combinations = [dict(space_name=name, caps=caps, **values) for values in grid(**axes)]
     made = [_cell(where, values) for values in combinations if _defined(values)]
