@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -26,6 +27,8 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{each:20s} {_summary(each)}")
         return 0
     arguments.setdefault("out", _folder(name, arguments))
+    if argv is None:
+        _stop_at_once(_interrupted(arguments))
     try:
         found, errors = _run([name] if name else NAMES, arguments)
     except RuntimeError as error:
@@ -65,6 +68,16 @@ def _interrupted(arguments: dict[str, Any]) -> str:
     return f"analysis: interrupted; what is finished is kept in {store}, the same command goes on from there"
 
 
+def _stop_at_once(message: str) -> None:
+    """Let Ctrl-C end this process there and then: extension modules swallow KeyboardInterrupt or make errors of it."""
+
+    def stop(*_: Any) -> None:
+        os.write(sys.stderr.fileno(), f"\n{message}\n".encode())
+        os._exit(INTERRUPTED)
+
+    signal.signal(signal.SIGINT, stop)
+
+
 def _parser() -> argparse.ArgumentParser:
     shared = _shared()
     parser = argparse.ArgumentParser(
@@ -92,7 +105,10 @@ def _shared() -> argparse.ArgumentParser:
     """What every script takes."""
     shared = _options()
     shared.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for the results (default: figures, with --toy figures-toy)"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder for the results (default: figures, or e.g. figures-sweep-chain30-toy)",
     )
     shared.add_argument("--toy", action="store_true", help="seconds instead of minutes: to try the script, not to cite")
     shared.add_argument("--jobs", type=_number(1), help="cells computed at once (default: the processors available)")

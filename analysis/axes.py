@@ -25,7 +25,10 @@ def _choice(*names: str) -> Callable[[str], str]:
 
 
 def _positive(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError("must be a number") from None
     if not 0 < number < float("inf"):
         raise ValueError("must be positive and finite")
     return number
@@ -46,12 +49,18 @@ AXES = {
     "lam": Axis(_positive, (0.1, 1.0, 10.0, 100.0), "inverse strength of the entropy, in 1 / cost"),
     "cap": Axis(integer(1), (10, 100), "iterations; all caps are taken from one run"),
     "dtype": Axis(
-        _choice("float64", "float32", "tf32", "bfloat16", "float16"), ("float64",), "of p, q, K and all sums"
+        _choice("float64", "float32", "tf32", "bfloat16", "float16"),
+        ("float64",),
+        "float64, float32; in dense products also tf32, bfloat16, float16",
     ),
-    "kernel": Axis(_choice("dense", "space"), ("space",), "N x N matrix, or O(V) sums along the space"),
-    "domain": Axis(_choice("linear", "log"), ("log",), "numbers or their logarithms"),
-    "variant": Axis(str, ("paper",), "see emdref.sinkhorn"),
-    "target": Axis(_choice("softmax", "ReaL", "one-hot"), ("softmax",), "what a prediction is compared with"),
+    "kernel": Axis(_choice("dense", "space"), ("space",), "dense: the N x N matrix; space: O(V) sums along the space"),
+    "domain": Axis(_choice("linear", "log"), ("log",), "linear: numbers; log: their logarithms"),
+    "variant": Axis(str, ("paper",), "paper, frogner, cuturi, caffe, mocha, overrelaxed: see emdref.sinkhorn"),
+    "target": Axis(
+        _choice("softmax", "ReaL", "one-hot"),
+        ("softmax",),
+        "what a prediction is compared with: softmax, one-hot; of the 1000 ILSVRC classes also ReaL",
+    ),
     "sigma": Axis(_positive, (2.0,), "spread of the logits, the inverse of the softmax's temperature"),
     "seed": Axis(integer(0), (0,), "of the pairs' random numbers"),
     "pairs": Axis(integer(1), (16,), "pairs a cell"),
@@ -79,6 +88,6 @@ def values(parse: Callable[[str], Any]) -> Callable[[str], list[Any]]:
                 found.append(parse(part))
             except ValueError as error:
                 raise argparse.ArgumentTypeError(f"{part!r} {error}") from None
-        return found
+        return list(dict.fromkeys(found))  # a value named twice is one value
 
     return each

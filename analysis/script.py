@@ -195,6 +195,28 @@ def _finish(name: str, script: Script, options: Options, text: str) -> list[Clai
         if not options.redraw:
             raise
         raise RuntimeError(f"{name}.csv is not a table of this script ({error!r}): run without --redraw") from error
+    try:
+        _save(name, script, options, text, table, claims, sheets)
+    except OSError as error:
+        for part in options.out.glob(f".{name}*.{os.getpid()}*"):
+            part.unlink()
+        raise RuntimeError(
+            f"--out {options.out}: {name} cannot be written there ({error.strerror}); what is computed is kept in "
+            f"{options.where()}: make room, or choose another folder and give that file with --store"
+        ) from None
+    return claims
+
+
+def _save(
+    name: str,
+    script: Script,
+    options: Options,
+    text: str,
+    table: pd.DataFrame,
+    claims: list[Claim],
+    sheets: dict[str, SubFigure],
+) -> None:
+    """Pictures and tables, each at once and whole."""
     for suffix, figure in sheets.items():
         with style.context():
             style.save(figure, options.out / f"{name}{suffix}", png=getattr(script, "PNG", False))
@@ -207,7 +229,6 @@ def _finish(name: str, script: Script, options: Options, text: str) -> list[Clai
         _write(stem.with_suffix(".csv"), text)
         record = json.dumps(_record(name, script, options, claims), indent=1, ensure_ascii=False)
         _write(stem.with_suffix(".json"), record + "\n")
-    return claims
 
 
 def _sheets(script: Script, table: pd.DataFrame, claims: list[Claim]) -> dict[str, SubFigure]:

@@ -34,9 +34,12 @@ def named(options: Options) -> str:
     if options.tree is not None:
         path = options.tree.resolve()
         try:
-            return f"file:{trees.digest(trees.read(path))}:{path}"
+            tree = trees.read(path)
         except (OSError, ValueError) as error:
             raise RuntimeError(f"--tree {error}") from None
+        if tree.diameter == 0:
+            raise RuntimeError(f"--tree {path}: all distances between its {tree.n_bins} bins are 0, and so is EMD")
+        return f"file:{trees.digest(tree)}:{path}"
     return f"chain:{options.chain}" if options.chain else WORDNET
 
 

@@ -43,6 +43,8 @@ class Store:
             if not path.exists():
                 _create(path)
             _examine(path)
+            if not os.access(path, os.W_OK):  # SQLite would notice at the first cell
+                raise PermissionError("it is write-protected")
             self._connection = sqlite3.connect(path, timeout=60, isolation_level=None)
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute("BEGIN IMMEDIATE")  # a store that cannot be written to is found now

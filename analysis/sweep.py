@@ -51,8 +51,9 @@ def fill(cells: Iterable[Cell], store: Store, workers: Workers, progress: Progre
         if outcome.error is None:
             store.put(outcome.cell, outcome.rows, outcome.seconds)
         else:
+            if repr(outcome.error) not in {repr(other.error) for other in failed}:  # once is enough
+                tqdm.write("".join(traceback.format_exception(outcome.error)), file=sys.stderr)
             failed.append(outcome)
-            tqdm.write("".join(traceback.format_exception(outcome.error)), file=sys.stderr)
         progress.advance(outcome.cell)
     return failed
 

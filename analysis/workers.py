@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any, NamedTuple, Protocol
+
+from tqdm import tqdm
 
 from analysis import cells
 from analysis.cells import Cell
@@ -64,12 +70,12 @@ class Threads:
 
 def _finished(running: dict[Future, Cell]) -> Iterator[Outcome]:
     for future in wait(running, return_when=FIRST_COMPLETED).done:
-        yield _outcome(future, running.pop(future))
+        yield _outcome(future.result, running.pop(future))
 
 
-def _outcome(future: Any, cell: Cell) -> Outcome:
+def _outcome(result: Callable[[], tuple[str, float]], cell: Cell) -> Outcome:
     try:
-        return Outcome(cell, *future.result())
+        return Outcome(cell, *result())
     except Exception as error:
         return Outcome(cell, None, 0.0, error)
 
@@ -94,12 +100,15 @@ class Cluster:
             raise RuntimeError(
                 f"--scheduler {address}: no Dask scheduler answers there ({error}); start one with 'dask scheduler'"
             ) from None
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what is wrong is said here
         self.address = address
+        self._looked, self._waiting = 0.0, False
 
     def describe(self, seconds: float) -> str:
-        threads = sum(worker["nthreads"] for worker in self._client.scheduler_info(n_workers=-1)["workers"].values())
+        threads = self._threads()
         if threads == 0:
-            return f"waiting for a worker: start one with 'dask worker {self.address}'"
+            self._waiting = True
+            return self._appeal()
         return f"about {seconds / threads:.0f} s of work on {self.address} with {threads} worker threads"
 
     def outcomes(self, work: Iterable[Cell], wanted: Callable[[Cell], bool]) -> Iterator[Outcome]:
@@ -112,10 +121,44 @@ class Cluster:
             for cell in work
             if wanted(cell)
         }
-        for future in as_completed(futures, loop=self._client.loop):
-            cell = futures.pop(future)
-            yield _outcome(future, cell)
-            future.release()
+        ready = as_completed(futures, loop=self._client.loop)
+        while futures:
+            for future in ready.next_batch(block=False) or self._rest():
+                outcome = _outcome(partial(self._result, future), futures[future])
+                if future.cancelled():  # which only a scheduler that is gone does
+                    raise RuntimeError(
+                        f"--scheduler {self.address}: the connection is lost; what is finished is stored, the same "
+                        "command goes on from there once a scheduler answers"
+                    )
+                yield outcome
+                del futures[future]
+                future.release()
+
+    def _result(self, future: Any) -> tuple[str, float]:
+        """What the future holds; if the worker that had it is gone, another computes it again."""
+        while True:
+            try:
+                return future.result(timeout=10)
+            except asyncio.TimeoutError:  # Python 3.10 has several
+                if future.status == "error":  # the cell's own
+                    raise
+                self._rest()
+
+    def _rest(self) -> list[Any]:
+        """Nothing for a moment; say so once when no worker is left."""
+        time.sleep(0.05)
+        if time.monotonic() > self._looked + 2:
+            self._looked, waiting = time.monotonic(), self._threads() == 0
+            if waiting and not self._waiting:
+                tqdm.write(self._appeal(), file=sys.stderr)
+            self._waiting = waiting
+        return []
+
+    def _threads(self) -> int:
+        return sum(worker["nthreads"] for worker in self._client.scheduler_info(n_workers=-1)["workers"].values())
+
+    def _appeal(self) -> str:
+        return f"waiting for a worker: start one with 'dask worker {self.address}'"
 
     def close(self) -> None:
         self._client.close(timeout=0.5)

@@ -15,16 +15,16 @@ GRID = ["sweep", "--lam", "0.5,2,5,20", "--cap", "10,200", "--dtype", "float64,f
 GRID += ["--kernel", "dense,space", "--domain", "linear"]
 
 
-def analysis(*arguments):
+def analysis(*arguments, stderr=subprocess.PIPE):
     return subprocess.Popen(
         [sys.executable, "-m", "analysis", *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=ROOT,
     )  # fmt: skip
 
 
 @pytest.fixture
 def cluster(tmp_path):
-    """Address of a scheduler, and its two workers."""
+    """Address of a scheduler, its process and its two workers, and how to start another."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": ROOT}
     file = tmp_path / "scheduler.json"
     dask = [sys.executable, "-m", "dask"]
@@ -37,12 +37,37 @@ def cluster(tmp_path):
     try:
         address = _address(file)
         options = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path)]
-        started += [subprocess.Popen([*dask, "worker", address, *options], **quiet) for _ in range(2)]
-        yield address, started[1:]
+
+        def more():
+            started.append(subprocess.Popen([*dask, "worker", address, *options], **quiet))
+
+        more()
+        more()
+        yield address, started, more
     finally:
         for process in reversed(started):
             process.kill()
             process.wait()
+
+
+@pytest.fixture
+def waiting(tmp_path, cluster):
+    """A sweep that has stored a cell, whose workers are dead, and that has said so; its words are in a file."""
+    from test_sweep import until_stored
+
+    address, (_, *workers), _ = cluster
+    words = tmp_path / "words"
+    with words.open("w") as file:
+        process = analysis(*GRID, "--out", tmp_path / "out", "--scheduler", address, stderr=file)
+    until_stored(tmp_path / "out" / "sweep.sqlite", 1, process)
+    for worker in workers:
+        worker.kill()
+    end = time.monotonic() + 60
+    while "waiting for a worker: start one with 'dask worker tcp://" not in words.read_text():
+        assert time.monotonic() < end
+        assert process.poll() is None
+        time.sleep(0.1)
+    return process, words
 
 
 def _address(file):
@@ -57,7 +82,7 @@ def _address(file):
 def test_a_worker_killed_on_the_way_loses_nothing_and_changes_nothing(cluster, tmp_path):
     from test_sweep import until_stored
 
-    address, workers = cluster
+    address, (_, *workers), _ = cluster
     remote = analysis(*GRID, "--out", tmp_path / "remote", "--scheduler", address)
     until_stored(tmp_path / "remote" / "sweep.sqlite", 3, remote)
     workers[0].kill()
@@ -69,6 +94,24 @@ def test_a_worker_killed_on_the_way_loses_nothing_and_changes_nothing(cluster, t
     local = analysis(*GRID, "--out", tmp_path / "local")
     assert local.communicate()[0].splitlines()[1:] == output.splitlines()[1:]
     assert (tmp_path / "remote" / "sweep.csv").read_bytes() == (tmp_path / "local" / "sweep.csv").read_bytes()
+
+
+def test_a_sweep_without_workers_says_so_and_goes_on_with_a_new_one(cluster, waiting, tmp_path):
+    process, words = waiting
+    cluster[2]()
+    process.communicate(timeout=120)
+    assert process.returncode == 0, words.read_text()
+    assert words.read_text().count("waiting for a worker") == 1
+    assert (tmp_path / "out" / "sweep.csv").exists()
+
+
+def test_a_scheduler_that_dies_is_named_in_one_line(cluster, waiting):
+    (address, (scheduler, *_), _), (process, words) = cluster, waiting
+    scheduler.kill()
+    process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"analysis: --scheduler {address}: the connection is lost; what is finished is stored" in words.read_text()
+    assert "Traceback" not in words.read_text()
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense"])

@@ -1,5 +1,6 @@
 """The store of finished cells: what is kept, and what is refused and left untouched."""
 
+import os
 import sqlite3
 import threading
 
@@ -158,6 +159,13 @@ def test_a_store_without_its_table_is_refused(path):
     connection.execute("DROP TABLE cells")
     connection.close()
     untouched(path, r"no such table: cells.*--store FILE")
+
+
+def test_a_write_protected_store_is_refused_at_once(path):
+    filled(path).chmod(0o444)
+    if os.access(path, os.W_OK):
+        pytest.skip("this user may write to any file")
+    untouched(path, r"write-protected.*--store FILE")
 
 
 def test_a_folder_in_the_way_is_named(tmp_path):

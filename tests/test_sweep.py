@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,9 +17,12 @@ from analysis import __main__ as command
 from analysis import cells
 from analysis.cells import Cell
 from analysis.script import Options
+from analysis.scripts.sweep import DTYPES as SCRIPT_DTYPES
 from analysis.store import Store
 from analysis.sweep import fill
+from analysis.targets import KINDS
 from analysis.workers import Threads
+from emdref.iteration import VARIANTS
 
 ROOT = Path(__file__).parent.parent
 GRID = ["sweep", "--chain", "30", "--lam", "0.3,3,30", "--cap", "3,9", "--dtype", "float64,float32", "--pairs", "2"]
@@ -84,6 +88,18 @@ def test_a_cell_that_fails_stops_no_other(tmp_path, monkeypatch, capsys):
     assert [store.get(cell) is None for cell in work(6)] == [False, False, True, False, False, False]
     assert "ZeroDivisionError: two" in capsys.readouterr().err
     store.close()
+
+
+def test_an_error_of_many_cells_is_shown_once(tmp_path, monkeypatch, capsys):
+    def function(parameters):
+        raise ZeroDivisionError(f"modulo {parameters['n'] % 2}")
+
+    calls(monkeypatch, function)
+    store, workers = Store(tmp_path / "s"), Threads(2)
+    assert len(fill(work(6), store, workers, Silent())) == 6
+    workers.close()
+    store.close()
+    assert capsys.readouterr().err.count("Traceback") == 2
 
 
 def test_a_script_with_a_failed_cell_is_not_drawn_and_the_status_says_so(tmp_path, monkeypatch, capsys):
@@ -158,6 +174,25 @@ def test_another_store_file_can_be_named_and_a_foreign_one_is_left_alone(tmp_pat
     assert (tmp_path / "mine").exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs resource")
+def test_a_folder_without_room_for_the_figure_is_named_and_keeps_no_halves(tmp_path):
+    import resource
+
+    def little_room():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    assert command.main([*GRID, "--out", str(tmp_path)]) == 0
+    again = [sys.executable, "-m", "analysis", *GRID, "--redraw", "--out", str(tmp_path)]
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    done = subprocess.run(again, capture_output=True, text=True, cwd=ROOT, check=False, preexec_fn=little_room)
+    assert done.returncode == 1
+    assert (
+        f"analysis: --out {tmp_path}: sweep cannot be written there (File too large); what is computed" in done.stderr
+    )
+    assert "Traceback" not in done.stderr
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_parquet_holds_the_table_of_the_csv(tmp_path):
     assert command.main([*GRID, "--out", str(tmp_path), "--parquet"]) == 0
     csv = pd.read_csv(tmp_path / "sweep.csv", keep_default_na=False, na_values=[""])
@@ -175,6 +210,20 @@ def test_a_missing_extra_is_named_before_anything_runs(package, arguments, tmp_p
     assert "needs the extra" in error
     assert "pip install --editable" in error
     assert not list(tmp_path.glob("sweep.csv"))
+
+
+def test_an_interrupt_that_nothing_may_swallow(tmp_path):
+    program = (
+        "import sys, os, signal\nfrom analysis import __main__ as command\n"
+        "def swallow(names, arguments):\n"
+        "    try:\n        os.kill(os.getpid(), signal.SIGINT)\n        signal.getsignal(signal.SIGINT)\n"
+        "    except KeyboardInterrupt:\n        raise ValueError('as extension modules do')\n"
+        f"command._run, sys.argv = swallow, ['analysis', 'sweep', '--out', {str(tmp_path)!r}]\ncommand.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 130
+    assert "interrupted; what is finished is kept in" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_interrupt_stops_within_a_second_and_the_same_command_goes_on(tmp_path):
@@ -261,6 +310,7 @@ def test_undefined_combinations_are_left_out_aloud(tmp_path, capsys):
         (["--variant", "best"], "--variant 'best' is not one of paper, frogner"),
         (["--target", "ReaL", "--chain", "9"], "--target ReaL needs a tree whose leaves are the 1000 ILSVRC classes"),
         (["--tree", "missing.nwk"], "missing.nwk"),
+        (["--chain", "9", "--dtype", "tf32,float16"], "every combination asked for is undefined"),
     ],
 )
 def test_a_grid_that_cannot_be_run_is_refused(arguments, message, tmp_path, capsys):
@@ -270,13 +320,23 @@ def test_a_grid_that_cannot_be_run_is_refused(arguments, message, tmp_path, caps
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--lam", "1,x"], ["--lam", "0"], ["--cap", "0"], ["--dtype", "float128"], ["--seed", "-1"], ["--chain", "1"]],
+    [
+        ["--lam", "1,x"],
+        ["--lam", "1,"],
+        ["--lam", "0"],
+        ["--cap", "0"],
+        ["--dtype", "float128"],
+        ["--seed", "-1"],
+        ["--chain", "1"],
+    ],
 )
 def test_a_bad_axis_stops_before_anything_runs(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         command.main(["sweep", *arguments])
     assert stop.value.code == 2
-    assert arguments[0] in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert arguments[0] in error
+    assert "could not convert" not in error
 
 
 def test_a_tree_file_is_swept_under_its_own_name(tmp_path, monkeypatch):
@@ -290,6 +350,13 @@ def test_a_tree_file_is_swept_under_its_own_name(tmp_path, monkeypatch):
     assert set(table.space) == {"pets.nwk"}
 
 
+@pytest.mark.parametrize("newick", ["(a:1);", "(a:0,b:0);"])
+def test_a_tree_without_distances_is_refused(newick, tmp_path, capsys):
+    (tmp_path / "t.nwk").write_text(newick)
+    assert command.main(["sweep", "--tree", str(tmp_path / "t.nwk"), "--out", str(tmp_path / "out")]) == 1
+    assert re.search(r"--tree .*t\.nwk: all distances between its [12] bins are 0", capsys.readouterr().err)
+
+
 def test_a_changed_tree_file_is_another_sweep(tmp_path):
     from analysis import stability
 
@@ -300,6 +367,20 @@ def test_a_changed_tree_file_is_another_sweep(tmp_path):
     assert stability.named(Options(tree=path)) != before
     with pytest.raises(RuntimeError, match="holds another tree"):
         stability.space(before)
+
+
+def test_help_names_every_value(capsys):
+    with pytest.raises(SystemExit):
+        command.main(["sweep", "--help"])
+    text = capsys.readouterr().out
+    for word in (*VARIANTS, *SCRIPT_DTYPES, *KINDS, "dense:", "space:", "linear:", "log:"):
+        assert word in text
+
+
+def test_a_value_named_twice_is_swept_once(tmp_path):
+    grid = ["sweep", "--chain", "9", "--lam", "1,1.0", "--cap", "2,2", "--pairs", "2", "--out", str(tmp_path)]
+    assert command.main(grid) == 0
+    assert len(pd.read_csv(tmp_path / "sweep.csv")) == 2
 
 
 def test_seeds_are_an_axis(tmp_path):
