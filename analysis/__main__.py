@@ -34,6 +34,9 @@ def main(argv: list[str] | None = None) -> int:
     except RuntimeError as error:
         print(f"analysis: {error}", file=sys.stderr)
         return 1
+    except MemoryError as error:
+        print(f"analysis: not enough memory ({error}): what is finished is kept; use a smaller space", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(_interrupted(arguments), file=sys.stderr)
         return INTERRUPTED
@@ -118,9 +121,19 @@ def _shared() -> argparse.ArgumentParser:
         "--store", type=Path, metavar="FILE", help="finished cells are kept in it (default: sweep.sqlite in --out)"
     )
     shared.add_argument(
-        "--scheduler", metavar="ADDRESS", help="compute on a Dask cluster, e.g. tcp://host:8786 (extra: dask)"
+        "--scheduler",
+        type=_address,
+        metavar="ADDRESS",
+        help="compute on a Dask cluster, e.g. tcp://host:8786 (extra: dask)",
     )
     return shared
+
+
+def _address(text: str) -> str:
+    """Not empty: an unset variable of the shell must not mean this machine."""
+    if not text:
+        raise argparse.ArgumentTypeError("the address is empty")
+    return text
 
 
 def _seed() -> argparse.ArgumentParser:

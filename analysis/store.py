@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import sqlite3
-import tempfile
+import uuid
 from pathlib import Path
 
 from analysis.cells import Cell
@@ -96,9 +96,7 @@ def _digest(rows: str) -> str:
 
 def _create(path: Path) -> None:
     """An empty store under its own name at once and whole, however many processes begin, and wherever one is killed."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         connection = sqlite3.connect(part, isolation_level=None)
         connection.execute(_SCHEMA)
@@ -109,7 +107,7 @@ def _create(path: Path) -> None:
         with contextlib.suppress(FileExistsError):  # another process was first
             os.link(part, path)
     finally:
-        part.unlink()
+        part.unlink(missing_ok=True)
 
 
 def _examine(path: Path) -> None:

@@ -328,6 +328,7 @@ def test_a_grid_that_cannot_be_run_is_refused(arguments, message, tmp_path, caps
         ["--dtype", "float128"],
         ["--seed", "-1"],
         ["--chain", "1"],
+        ["--scheduler", ""],
     ],
 )
 def test_a_bad_axis_stops_before_anything_runs(arguments, capsys):
@@ -381,6 +382,19 @@ def test_a_value_named_twice_is_swept_once(tmp_path):
     grid = ["sweep", "--chain", "9", "--lam", "1,1.0", "--cap", "2,2", "--pairs", "2", "--out", str(tmp_path)]
     assert command.main(grid) == 0
     assert len(pd.read_csv(tmp_path / "sweep.csv")) == 2
+
+
+def test_a_space_beyond_memory_is_said_in_a_line(tmp_path, capsys):
+    assert command.main(["sweep", "--chain", "99999999999999", "--out", str(tmp_path)]) == 1
+    assert "analysis: not enough memory" in capsys.readouterr().err
+
+
+def test_a_toy_sweep_is_small(tmp_path):
+    grid = ["sweep", "--toy", "--chain", "9", "--lam", "1", "--cap", "50,5000", "--pairs", "3,200"]
+    assert command.main([*grid, "--out", str(tmp_path)]) == 0
+    table = pd.read_csv(tmp_path / "sweep.csv")
+    assert set(table.cap) == {30}
+    assert len(table) == 3
 
 
 def test_seeds_are_an_axis(tmp_path):

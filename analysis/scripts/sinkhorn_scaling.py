@@ -79,7 +79,7 @@ def _linear(table: pd.DataFrame) -> Claim:
         SOURCE, "an iteration takes time linear in V, one by the matrix N squared",
         f"nanoseconds an iteration, pair and node, float64, from {sizes[0]:,} to {sizes[-1]:,} nodes: {listed}: within "
         f"a factor of {spread:.1f} over {np.log10(sizes[-1] / sizes[0]):.0f} decades (the largest leave the caches); "
-        f"the matrix's time grows with exponent {power:.2f}", bool(spread < 5),
+        f"the matrix's time grows with exponent {power:.2f}", bool(spread < 5 and 1.6 < power < 2.4),
     )  # fmt: skip
 
 
