@@ -227,8 +227,17 @@ def _save(
         _write(options.out / f"{name}{suffix}.csv", _csv(extra))
     if not options.redraw:
         _write(stem.with_suffix(".csv"), text)
-        record = json.dumps(_record(name, script, options, claims), indent=1, ensure_ascii=False)
-        _write(stem.with_suffix(".json"), record + "\n")
+    record = _old_record(stem) if options.redraw else _record(name, script, options)
+    record["claims"] = [asdict(claim) for claim in claims]
+    _write(stem.with_suffix(".json"), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def _old_record(stem: Path) -> dict[str, Any]:
+    """How the table was made that is drawn again; only its claims are worded anew."""
+    try:
+        return dict(json.loads(stem.with_suffix(".json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {"script": stem.name, "made": "unknown: drawn again from a table without its record"}
 
 
 def _sheets(script: Script, table: pd.DataFrame, claims: list[Claim]) -> dict[str, SubFigure]:
@@ -246,7 +255,7 @@ def _sentence(claim: Claim) -> str:
     return f"{claim.source}: {claim.claimed}. Found: {claim.found}. {verdict}"
 
 
-def _record(name: str, script: Script, options: Options, claims: list[Claim]) -> dict[str, Any]:
+def _record(name: str, script: Script, options: Options) -> dict[str, Any]:
     """How a figure was made."""
     return {
         "script": name,
@@ -257,7 +266,6 @@ def _record(name: str, script: Script, options: Options, claims: list[Claim]) ->
         "python": platform.python_version(),
         "versions": {p: version(p) for p in ("numpy", "numba", "scipy", "pandas", "matplotlib")},
         "emdref": emdref.__version__,
-        "claims": [asdict(claim) for claim in claims],
     }
 
 

@@ -92,6 +92,15 @@ def test_a_script_whose_claim_breaks_does_not_draw(tmp_path, capsys):
     assert not (tmp_path / "figure1_ellyvan.svg").exists()
 
 
+def test_drawing_again_keeps_how_the_table_was_made_and_words_the_claims_anew(tmp_path):
+    assert command.main(["slides", "--seed", "3", "--out", str(tmp_path)]) == 0
+    path = tmp_path / "slides.json"
+    first = json.loads(path.read_text())
+    path.write_text(json.dumps(first | {"claims": []}))
+    assert command.main(["slides", "--redraw", "--out", str(tmp_path)]) == 0
+    assert json.loads(path.read_text()) == first
+
+
 def test_interrupt_ends_with_a_message(tmp_path, capsys, monkeypatch):
     def interrupted():
         raise KeyboardInterrupt
