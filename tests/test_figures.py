@@ -44,6 +44,8 @@ def test_usable_lambdas_are_those_within_the_limit():
     assert ends == [(2.0, 4.0), (1.0, 2.0), (2.0, 2.0)]
     assert [sinkhorn_limits._range(*pair) for pair in ends] == ["2 – 4", "1 – 2", "2"]
     assert sinkhorn_limits._range(np.nan, np.nan) == "none"
+    drawn = sinkhorn_limits._table(sinkhorn_limits.answers(reduced)).axes[0].tables[0].get_celld()
+    assert [drawn[1, column].get_text().get_text() for column in (0, 1, 2, 3, 5)] == [*way, "10", "2 – 4"]
 
 
 def test_alive_stops_where_half_the_rows_are_no_numbers():

@@ -222,8 +222,8 @@ def _table(rows: pd.DataFrame):
     axis.set_axis_off()
     columns = [name.removesuffix("_from") for name in rows if name.endswith("_from")]
     cells = [
-        [row.dtype, row.kernel, row.domain, row.cap, *(_range(row[f"{c}_from"], row[f"{c}_to"]) for c in columns)]
-        for _, row in rows.iterrows()
+        [*(row[key] for key in KEY[:3]), row["cap"], *(_range(row[f"{c}_from"], row[f"{c}_to"]) for c in columns)]
+        for row in rows.to_dict("records")
     ]
     titles = [*KEY[:3], "cap", "1%, half", "1%, 90%", "5°, half", "5°, 90%", "both, 90%"]
     text = axis.table(cells, colLabels=titles, loc="upper center", cellLoc="center")
