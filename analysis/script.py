@@ -127,8 +127,11 @@ def _run(
         failed = fill(work[name], store, workers, progress)
         if failed:
             errors.append(f"{name}: {_failures(failed, len(work[name]))}")
-        else:
+            continue
+        try:
             found[name] = _finish(name, script, options, _table(script, work[name], store))
+        except RuntimeError as error:  # other figures may still be drawn
+            errors.append(str(error))
     return found, errors
 
 

@@ -92,6 +92,20 @@ def test_a_script_whose_claim_breaks_does_not_draw(tmp_path, capsys):
     assert not (tmp_path / "figure1_ellyvan.svg").exists()
 
 
+def test_a_figure_whose_check_fails_stops_no_other(tmp_path, capsys, monkeypatch):
+    from analysis.scripts import figure1_ellyvan
+
+    def fails(table):
+        raise AssertionError("it is not so")
+
+    monkeypatch.setattr(figure1_ellyvan, "check", fails)
+    monkeypatch.setattr(command, "NAMES", ("figure1_ellyvan", "slides"))
+    assert command.main(["--out", str(tmp_path)]) == 1
+    assert "figure1_ellyvan: a check failed, nothing is written: it is not so" in capsys.readouterr().err
+    assert not (tmp_path / "figure1_ellyvan.svg").exists()
+    assert (tmp_path / "slides.svg").exists()
+
+
 def test_drawing_again_keeps_how_the_table_was_made_and_words_the_claims_anew(tmp_path):
     assert command.main(["slides", "--seed", "3", "--out", str(tmp_path)]) == 0
     path = tmp_path / "slides.json"

@@ -185,7 +185,7 @@ def _maps(table: pd.DataFrame):
     axes[0, 0].xaxis.set_major_locator(LogLocator(numticks=9))
     for mark, colour, text in (
         (".", style.RED, "within 1% or 5° for 90% of the softmax pairs"),
-        ("x", style.GREY, "more than 10% failed"),
+        ("x", style.GREY, "more than 10% failed (white: not tried)"),
     ):
         axes[0, 0].plot([], [], mark, color=colour, markersize=4, label=text)
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
