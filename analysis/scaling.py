@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
@@ -45,18 +45,20 @@ def measure(space: str, n: int, kernel: str, domain: str, dtype: str, rows: int,
     }  # fmt: skip
 
 
-def _slope(run: Any) -> float:
-    """Seconds by which one more iteration lengthens a call, from calls long enough for the clock."""
+def _slope(run: Callable[[int], None]) -> float:
+    """Seconds by which one more iteration lengthens a call; the iterations take as long as the rest of the call."""
+    rest = _spent(run, 1)
+    guess = max((_spent(run, 3) - rest) / 2, rest / 100)
+    steps = int(np.clip(np.ceil(max(rest, 0.3) / guess), 2, 100))
+    repeats = range(1 if rest > LONG else 2)
+    longer, shorter = (min(_spent(run, count) for _ in repeats) for count in (1 + steps, 1))
+    return (longer - shorter) / steps
+
+
+def _spent(run: Callable[[int], None], count: int) -> float:
     start = time.perf_counter()
-    run(1)
-    first = time.perf_counter() - start
-    steps = int(np.clip(0.3 / first, 2, 100))
-    spent: dict[int, list[float]] = {1: [], 1 + steps: []}
-    for count in [*spent] * (1 if first > LONG else 2):
-        start = time.perf_counter()
-        run(count)
-        spent[count].append(time.perf_counter() - start)
-    return (min(spent[1 + steps]) - min(spent[1])) / steps
+    run(count)
+    return time.perf_counter() - start
 
 
 def space_of(name: str, n: int, rng: np.random.Generator) -> emdref.Chain | emdref.Tree:

@@ -89,8 +89,17 @@ def figure(width: float, height: float, rows: int = 1, columns: int = 1, **kwarg
     return picture, picture.subplots(rows, columns, **kwargs)
 
 
+def _settle(figure: Figure) -> None:
+    """Lay the figure out once and round the places: the solver's last bits differ from run to run."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.get_axes():
+        axes.set_position([round(x, 6) for x in axes.get_position().bounds])
+
+
 def save(picture: SubFigure, stem: Path, *, png: bool) -> None:
-    """Write stem.svg, and stem.png for the README."""
+    """Write stem.svg, and stem.png for the README; the same picture gives the same files."""
+    _settle(picture.figure)
     for suffix in (".svg", ".png")[: 2 if png else 1]:
         part = stem.with_name(f".{stem.name}.{os.getpid()}{suffix}")
         picture.figure.savefig(part, dpi=200, metadata={"Date": None} if suffix == ".svg" else {"Software": None})
