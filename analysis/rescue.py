@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis import style
 from analysis.script import Claim
-from analysis.selection import alive, bands, curve, limit, numbers, select, softmax
+from analysis.selection import alive, bands, curve, last_while, limit, select, softmax, sound
 from analysis.stability import LOW
 from emdref.iteration import FAILED
 
@@ -49,14 +49,12 @@ def _sound(table: pd.DataFrame) -> pd.Series:
 
 def _last_sound(table: pd.DataFrame) -> float:
     """The largest lambda up to which at least 99% of the rows are sound."""
-    good = (_sound(table) >= 0.99).cumprod().astype(bool)
-    return float(good.index[good].max()) if good.any() else 0.0
+    return last_while(_sound(table) >= 0.99)
 
 
 def onehot_spread(table: pd.DataFrame) -> pd.Series:
     """How far the caps' ratios are apart for each pair with a one-hot target, in float64."""
-    rows = numbers(select(table, target="one-hot", dtype="float64", domain="linear"))
-    rows = rows[~rows.status.isin(FAILED)]
+    rows = sound(select(table, target="one-hot", dtype="float64", domain="linear"))
     return rows.groupby(["kernel", "lam", "pair"]).sd_over_emd.agg(np.ptp)
 
 
@@ -64,8 +62,7 @@ def rounding(table: pd.DataFrame, way: tuple[str, str, str]) -> pd.Series:
     """By lambda: the median of |SD / SD(float64, log domain) - 1| at the same cap, over sound rows."""
     key = ["lam", "pair"]
     exact = _way(table, ("float64", "space", "log"), cap=_cap(table)).set_index(key).sd_over_emd
-    rows = _way(table, way, cap=_cap(table))
-    rows = rows[~rows.status.isin(FAILED)].set_index(key).sd_over_emd
+    rows = sound(_way(table, way, cap=_cap(table))).set_index(key).sd_over_emd
     return (rows / exact.reindex(rows.index) - 1).abs().groupby("lam").median()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.stability import POTENTIAL
+from emdref.iteration import FAILED
 
 BAND = (0.1, 0.5, 0.9)
 
@@ -40,11 +41,21 @@ def numbers(table: pd.DataFrame) -> pd.DataFrame:
     return table[~table.status.isin(("nan", "overflow"))]
 
 
+def sound(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose status is no failure."""
+    return table[~table.status.isin(FAILED)]
+
+
 def alive(table: pd.DataFrame) -> float:
     """The largest lambda up to which at least half of the rows returned a number; 0 if there is none."""
     share = (numbers(table).groupby("lam").size() / table.groupby("lam").size()).fillna(0.0)
-    good = share.index[(share >= 0.5).cumprod().astype(bool)]
-    return float(good.max()) if len(good) else 0.0
+    return last_while(share >= 0.5)
+
+
+def last_while(good: pd.Series) -> float:
+    """The largest lambda up to which `good`, by increasing lambda, holds without a gap; 0 if it never does."""
+    kept = good.index[good.cumprod().astype(bool)]
+    return float(kept.max()) if len(kept) else 0.0
 
 
 def bands(table: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -24,9 +24,7 @@ from analysis.targets import CLASSES, Group, Pairs, pairs
 POTENTIAL = "potential"  # the gradient that Sinkhorn gives away: log u / lambda
 WORDNET = "wordnet"
 FUNCTION = f"{__name__}:measure"
-DENSE_BINS = (
-    4000  # above, a dense matrix of float64 takes more than 128 MB and a product more than the sweep's patience
-)
+DENSE_BINS = 4000  # above, a matrix of float64 takes more than 128 MB and a product more than the sweep's patience
 
 
 def named(options: Options) -> str:

@@ -50,13 +50,22 @@ def setting(shape, shift):
     return layout, a, 1 - a * a, math.exp(-shift), kernel
 
 
-def product(x, log, first, last, layout, a, b, k0):
+def applied(name, x, log, first, last, layout, a, c, k0):
+    """A kernel from histograms to histograms, its last constants `a` and `c`, on plain numbers."""
     out = np.full_like(x, np.nan)
-    kernel, zero = (entropic().log_product, -INF) if log else (entropic().linear_product, 0.0)
+    kernel, zero = getattr(entropic(), f"{'log' if log else 'linear'}_{name}"), -INF if log else 0.0
     if log:
-        x, k0, a, b = np.log(x), math.log(k0), np.log(a), np.log(b)
-    kernel(first, last, x, out, x.dtype.type(zero), k0, a, b, layout.parent, layout.bin_node)
+        x, k0, a, c = np.log(x), math.log(k0), np.log(a), np.log(c)
+    kernel(first, last, x, out, x.dtype.type(zero), k0, a, c, layout.parent, layout.bin_node)
     return np.exp(out) if log else out
+
+
+def product(x, log, first, last, layout, a, b, k0):
+    return applied("product", x, log, first, last, layout, a, b, k0)
+
+
+def moments(x, log, first, last, layout, a, k0):
+    return applied("moments", x, log, first, last, layout, a, layout.cost, k0)
 
 
 def cost(u, v, log, first, last, layout, a, k0):
@@ -66,15 +75,6 @@ def cost(u, v, log, first, last, layout, a, k0):
         u, v, k0, a = np.log(u), np.log(v), math.log(k0), np.log(a)
     kernel(first, last, u, v, out, zero, k0, a, layout.cost, layout.parent, layout.bin_node)
     return out
-
-
-def moments(x, log, first, last, layout, a, k0):
-    out, w = np.full_like(x, np.nan), layout.cost
-    kernel, zero = (entropic().log_moments, -INF) if log else (entropic().linear_moments, 0.0)
-    if log:
-        x, k0, a, w = np.log(x), math.log(k0), np.log(a), np.log(w)
-    kernel(first, last, x, out, x.dtype.type(zero), k0, a, w, layout.parent, layout.bin_node)
-    return np.exp(out) if log else out
 
 
 def every(x, y, log, last, layout, a, b, k0):

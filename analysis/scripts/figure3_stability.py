@@ -22,7 +22,7 @@ import pandas as pd
 from analysis import rescue, stability, style
 from analysis.cells import Cell
 from analysis.script import Claim, Options, must
-from analysis.selection import alive, bands, curve, limit, numbers, reference, select, softmax
+from analysis.selection import alive, bands, curve, last_while, limit, numbers, reference, select, softmax
 from emdref.iteration import FAILED
 
 DTYPES = ("float32", "float64", *stability.LOW)
@@ -94,8 +94,7 @@ def _needs_iterations(table: pd.DataFrame) -> Claim:
 
 def _within(ratio: pd.Series, goal: pd.Series) -> float:
     """The largest lambda up to which the ratio is within 1% of the goal."""
-    good = (abs(ratio / goal[ratio.index] - 1) <= 0.01).cumprod().astype(bool)
-    return float(ratio.index[good].max()) if good.any() else 0.0
+    return last_while(abs(ratio / goal[ratio.index] - 1) <= 0.01)
 
 
 def _float32_first(table: pd.DataFrame) -> Claim:

@@ -61,9 +61,17 @@ def reduce(table: pd.DataFrame) -> pd.DataFrame:
 
 def usable(table: pd.DataFrame, name: str, way: tuple[str, str, str], cap: int, share: str = "most") -> list[float]:
     """The lambdas at which 90% (share "half": half) of the softmax pairs are within the limit of that name."""
-    rows = table[(table.kind == "softmax") & (table.cap == cap)]
-    rows = rows[(rows.dtype == way[0]) & (rows.kernel == way[1]) & (rows.domain == way[2])]
+    rows = _softmax(table, way)
+    rows = rows[rows.cap == cap]
     return sorted(rows.lam[rows[f"{name}_{share}"] <= WITHIN[name]])
+
+
+def _softmax(table: pd.DataFrame, way: tuple[str, str, str]) -> pd.DataFrame:
+    """The rows of softmax pairs that were run in that way."""
+    mask = table.kind == "softmax"
+    for name, value in zip(KEY, way, strict=False):
+        mask &= table[name] == value
+    return table[mask]
 
 
 def ways(table: pd.DataFrame) -> list[tuple[str, str, str]]:
@@ -76,7 +84,7 @@ def answers(table: pd.DataFrame) -> pd.DataFrame:
     caps = [cap for cap in ASKED if cap in set(table.cap)]
     rows = []
     for way in ways(table):
-        have = set(table[(table.dtype == way[0]) & (table.kernel == way[1]) & (table.domain == way[2])].cap)
+        have = set(_softmax(table, way).cap)
         rows += [_answer(table, way, cap) for cap in caps if cap in have]
     return pd.DataFrame(rows)
 
@@ -193,9 +201,7 @@ def _maps(table: pd.DataFrame):
 
 
 def _map(axis, table: pd.DataFrame, name: str, way: tuple[str, str, str], norm: LogNorm):
-    rows = table[(table.kind == "softmax") & (table.dtype == way[0])]
-    rows = rows[(rows.kernel == way[1]) & (rows.domain == way[2])]
-    error = rows.pivot(index="cap", columns="lam", values=f"{name}_most")
+    error = _softmax(table, way).pivot(index="cap", columns="lam", values=f"{name}_most")
     axis.set_facecolor("white")
     axis.grid(visible=False)
     mesh = axis.pcolormesh(

@@ -15,6 +15,7 @@ import pandas as pd
 from analysis import stability, style
 from analysis.cells import Cell, Rows, grid
 from analysis.script import Claim, Options, must
+from analysis.selection import numbers
 from emdref.iteration import FAILED, VARIANTS
 
 DTYPES = ("float64", "float32", *stability.LOW)
@@ -68,10 +69,6 @@ def compute(space_name: str, target: str, sigma: float, pairs: int, variant: str
     ]
 
 
-def _numbers(table: pd.DataFrame) -> pd.DataFrame:
-    return table[~table.status.isin(("nan", "overflow"))]
-
-
 def check(table: pd.DataFrame) -> None:
     """Whatever was asked for, there is an answer in every row."""
     must(table.status.notna().all(), "a row has no status")
@@ -99,7 +96,7 @@ def claims(table: pd.DataFrame) -> list[Claim]:
 def draw(table: pd.DataFrame):
     """Medians of both errors against lambda."""
     fig, (left, right) = style.figure(style.PAGE, 2.8, 1, 2, sharex=True)
-    curves = list(_numbers(table).groupby([name for name in CURVE if table[name].nunique() > 1] or ["dtype"]))
+    curves = list(numbers(table).groupby([name for name in CURVE if table[name].nunique() > 1] or ["dtype"]))
     for number, (key, rows) in enumerate(curves[:12]):
         medians = rows.groupby("lam")[["sd_over_emd", "angle_deg"]].median()
         line = {"color": style.CYCLE[number % 6], "linestyle": ("-", ":")[number // 6], "marker": "o", "markersize": 3}
