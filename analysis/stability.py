@@ -196,9 +196,8 @@ def caps_of(way: dict[str, Any], where: emdref.Chain | emdref.Tree, toy: bool, f
     return [cap for cap in (*CAPS, *LATE) if cap <= most]
 
 
-def sweep(options: Options) -> list[Cell]:
-    """Every way at every lambda; dense matrices only where they have a chance."""
-    name = named(options)
+def sweep(name: str, options: Options) -> list[Cell]:
+    """Every way at every lambda on the space of that name; dense matrices only where they have a chance."""
     where = space(name)
     ways = [way for way in WAYS if way["kernel"] == "space" or where.n_bins <= DENSE_BINS]
     common = {"space_name": name, "groups": groups(name, options.toy), "seed": options.seed}
@@ -209,9 +208,8 @@ def sweep(options: Options) -> list[Cell]:
     ]
 
 
-def derivatives(options: Options) -> list[Cell]:
-    """Exact derivatives of capped runs of the softmax pairs, in float64 and the log domain."""
-    name = named(options)
+def derivatives(name: str, options: Options) -> list[Cell]:
+    """Exact derivatives of capped runs of the softmax pairs there, in float64 and the log domain."""
     where = space(name)
     pairs_of = [group for group in groups(name, options.toy) if group[0] == "softmax"]
     common = {"space_name": name, "groups": pairs_of, "seed": options.seed}

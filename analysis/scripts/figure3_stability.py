@@ -34,7 +34,8 @@ SOURCE = "arXiv 1611.07573, Sec. 2.3 and Fig. 3"
 
 def cells(options: Options) -> list[Cell]:
     """The sweep that it shares with `sinkhorn_limits`, and the derivatives of capped runs."""
-    return stability.sweep(options) + stability.derivatives(options)
+    name = stability.named(options)  # once: a tree file is read for it
+    return stability.sweep(name, options) + stability.derivatives(name, options)
 
 
 def reduce(table: pd.DataFrame) -> pd.DataFrame:

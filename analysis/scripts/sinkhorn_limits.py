@@ -39,7 +39,7 @@ SOURCE = "arXiv 1611.07573, Sec. 2.3"
 
 def cells(options: Options) -> list[Cell]:
     """The sweep that it shares with `figure3_stability`."""
-    return stability.sweep(options)
+    return stability.sweep(stability.named(options), options)
 
 
 def reduce(table: pd.DataFrame) -> pd.DataFrame:
