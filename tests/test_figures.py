@@ -50,6 +50,8 @@ def test_usable_lambdas_are_those_within_the_limit():
 
 def test_alive_stops_where_half_the_rows_are_no_numbers():
     table = pd.DataFrame(rows([1.0, 2.0, 4.0], [1.0] * 4))
+    table.loc[(table.lam == 2.0) & (table.pair < 2), "status"] = "nan"
+    assert selection.alive(table) == 4.0  # half of them are
     table.loc[(table.lam == 2.0) & (table.pair < 3), "status"] = "nan"
     assert selection.alive(table) == 1.0
     table.status = "overflow"
