@@ -1,17 +1,23 @@
 """Exact Earth Mover's Distance on chains and trees: value, gradient, flow."""
 
-from typing import Any
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import fallback, gauges, inputs, pairs
+from emdref import fallback, gauges, inputs, outputs, pairs, tiled
 from emdref.gauges import Gauge
 from emdref.inputs import Accuracy, Batch, Mass
 from emdref.kernels import cpu
 from emdref.kernels.threads import over_rows
+from emdref.outputs import Target
 from emdref.pairs import Device
 from emdref.spaces import Chain, Space
+
+_BLOCK = 2**20  # entries of p that are normalised at a time
+_CAREFUL = 10  # how much longer a row takes that is looked at more closely
 
 
 def emd(
@@ -23,6 +29,7 @@ def emd(
     mass: Mass = "raise",
     accuracy: Accuracy = "compensated",
     device: "Device | None" = None,
+    out: "NDArray[Any] | None" = None,
 ) -> Any:
     """Earth Mover's Distance with exponent rho, sum_e M_e |phi_e|^rho.
 
@@ -47,6 +54,9 @@ def emd(
         arithmetic in the inputs' dtype, with the costs rounded to it, as a framework computes it.
     device : None or "cpu"
         This version has CPU kernels only.
+    out : (...) array of the inputs' dtype, optional
+        Where the result goes, and what is returned; p and q may be its memory.  Its contents are undefined if an error
+        is raised.
 
     Returns
     -------
@@ -71,10 +81,10 @@ def emd(
     >>> emdref.emd([0.5, 0.5, 0.0], [0.0, 0.5, 0.5], emdref.Chain(3))
     np.float64(1.0)
     """
-    rows = pairs.checked(p, q, space, mass, accuracy, device)
-    value, _ = _evaluate(rows, space, inputs.exponent(rho), mass, accuracy, None)
-    pairs.warn_beyond(rows, value=value)
-    return rows.as_rows(value)
+    job = _Job(p, q, space, rho, mass, accuracy, device)
+    value = Target(job.rows, out, "out")
+    job.run(value.rows, None, None)
+    return value.given()
 
 
 def emd_grad(
@@ -87,6 +97,7 @@ def emd_grad(
     mass: Mass = "raise",
     accuracy: Accuracy = "compensated",
     device: "Device | None" = None,
+    out: "NDArray[Any] | None" = None,
 ) -> Any:
     """Gradient of the Earth Mover's Distance with respect to p.
 
@@ -109,8 +120,8 @@ def emd_grad(
     ----------
     gauge : {"zero_sum", "raw", "scaled", "normalized"}
         As above.
-    p, q, space, rho, mass, accuracy, device
-        As in `emd`.  With ``mass="normalize"`` the gradient is with respect to p / |p|, except in gauge ``normalized``.
+    p, q, space, rho, mass, accuracy, device, out
+        As in `emd`; `out` has the gradient's shape.  With ``mass="normalize"`` the gradient is with respect to p / |p|, except in gauge ``normalized``.
 
     Returns
     -------
@@ -128,11 +139,11 @@ def emd_grad(
     >>> emdref.emd_grad([0.5, 0.5, 0.0], [0.0, 0.5, 0.5], emdref.Chain(3))
     array([ 1.,  0., -1.])
     """
-    code, rho = gauges.code(gauge), inputs.exponent(rho)
-    rows = pairs.checked(p, q, space, mass, accuracy, device, gauge=code)
-    _, grad = _evaluate(rows, space, rho, mass, accuracy, code)
-    pairs.warn_beyond(rows, gradient=grad)
-    return rows.as_rows(grad)
+    code = gauges.code(gauge)
+    job = _Job(p, q, space, rho, mass, accuracy, device, code)
+    grad = Target(job.rows, out, "out", space.n_bins)
+    job.run(None, grad.rows, code)
+    return grad.given()
 
 
 def emd_value_and_grad(
@@ -145,8 +156,9 @@ def emd_value_and_grad(
     mass: Mass = "raise",
     accuracy: Accuracy = "compensated",
     device: "Device | None" = None,
+    out: "tuple[NDArray[Any] | None, NDArray[Any] | None] | None" = None,
 ) -> "tuple[Any, Any]":
-    """`emd` and `emd_grad` from one pass over the data.
+    """`emd` and `emd_grad` from one pass over the data; `out` is the pair of theirs, either of which may be None.
 
     Gauge ``normalized`` takes its gradient at p / |p| and q / |q|; unless ``mass="normalize"`` asks the same of the
     value, that is a second pass.
@@ -162,11 +174,12 @@ def emd_value_and_grad(
     >>> emdref.emd_value_and_grad([1.0, 0.0], [0.5, 0.5], emdref.Chain(2), rho=2)
     (np.float64(0.25), array([ 0.5, -0.5]))
     """
-    code, rho = gauges.code(gauge), inputs.exponent(rho)
-    rows = pairs.checked(p, q, space, mass, accuracy, device, gauge=code)
-    value, grad = value_and_grad(rows, space, rho, mass, accuracy, code)
-    pairs.warn_beyond(rows, value=value, gradient=grad)
-    return rows.as_rows(value), rows.as_rows(grad)
+    code, (to_value, to_grad) = gauges.code(gauge), outputs.both(out)
+    job = _Job(p, q, space, rho, mass, accuracy, device, code)
+    value = Target(job.rows, to_value, "out[0]")
+    grad = Target(job.rows, to_grad, "out[1]", space.n_bins)
+    job.run(value.rows, grad.rows, code)
+    return value.given(), grad.given()
 
 
 def flow(
@@ -227,47 +240,128 @@ def value_and_grad(
     rows: Batch, space: Space, rho: float, mass: str, accuracy: str, gauge: int
 ) -> "tuple[NDArray[Any], NDArray[Any]]":
     """Both for valid rows, in the rows' dtype, without a warning."""
-    value, grad = _evaluate(rows, space, rho, mass, accuracy, gauge)
-    if gauge == gauges.NORMALIZED and mass != "normalize":
-        value, _ = _evaluate(rows, space, rho, mass, accuracy, None)
+    value, grad = np.empty(len(rows.p), rows.p.dtype), np.empty(rows.p.shape, rows.p.dtype)
+    _both(_Wanted(rows, space, rho, mass, accuracy, math.inf, lambda: None), value, grad, gauge)
     return value, grad
 
 
-def _evaluate(
-    rows: Batch, space: Space, rho: float, mass: str, accuracy: str, gauge: "int | None"
-) -> "tuple[NDArray[Any], NDArray[Any]]":
-    """Value, and gradient in the gauge of that code (empty for None), a row a pair."""
-    normalize = mass == "normalize" or gauge == gauges.NORMALIZED
-    compute = _native if accuracy == "native" else _compensated
-    return compute(rows, space, rho, normalize, gauge)
+class _Job:
+    """One call of a public function: its rows, looked at before the kernel or by it, and its warning."""
+
+    def __init__(self, p, q, space, rho, mass, accuracy, device, gauge=None):
+        rho = inputs.exponent(rho)
+        self._late = mass != "normalize" and gauge != gauges.NORMALIZED and isinstance(space, Space)
+        if self._late:
+            unseen = pairs.Unseen(p, q, space, mass, accuracy, device)
+            self.rows, tolerance, verify = unseen.rows, unseen.tolerance, unseen.verify
+        else:
+            self.rows = pairs.checked(p, q, space, mass, accuracy, device, gauge=gauge)
+            tolerance, verify = math.inf, lambda: None
+        self._wanted = _Wanted(self.rows, space, rho, mass, accuracy, tolerance, verify)
+
+    def run(self, value, grad, gauge):
+        """Fill what is not None, and warn of what is beyond the dtype."""
+        if _both(self._wanted, value, grad, gauge):
+            results = {"value": value, "gradient": grad}
+            pairs.warn_beyond(self.rows, 4, **{what: x for what, x in results.items() if x is not None})
 
 
-def _native(rows: Batch, space: Space, rho, normalize, gauge):
-    dtype, layout = rows.p.dtype, space._layout
-    value = np.empty(len(rows.p), dtype)
-    grad = np.empty(rows.p.shape if gauge is not None else (0, space.n_bins), dtype)
-    cost, exponent = pairs.narrowed(_cost(space, normalize), dtype), pairs.native_exponent(rho, dtype)
-    shared = (layout.parent, cost, layout.bin_node, exponent, normalize, gauge or 0)
-    over_rows(cpu.emd_native, (rows.p, rows.q, value, grad), shared, work=space.n_nodes)
-    return value, grad
+class _Wanted(NamedTuple):
+    rows: Batch
+    space: Space
+    rho: float
+    mass: str
+    accuracy: str
+    tolerance: float  # of totals, for the kernel's first look
+    verify: "Callable[[], None]"  # what to do if that finds something
 
 
-def _compensated(rows: Batch, space: Space, rho, normalize, gauge):
-    p, q = pairs.as_float64(rows)
+def _both(wanted: _Wanted, value: "NDArray[Any] | None", grad: "NDArray[Any] | None", gauge: "int | None") -> bool:
+    """Fill what is not None; True where a result may be beyond the dtype."""
+    fill = _native if wanted.accuracy == "native" else _compensated
+    apart = value is not None and gauge == gauges.NORMALIZED and wanted.mass != "normalize"
+    beyond = fill(wanted, None if apart else value, grad, gauge)
+    return fill(wanted, value, None, None) or beyond if apart else beyond
+
+
+def _normalizes(wanted: _Wanted, gauge: "int | None") -> bool:
+    return wanted.mass == "normalize" or gauge == gauges.NORMALIZED
+
+
+def _options(wanted: _Wanted, value, grad, gauge):
+    """What the tile kernels are told of any gauge but ``normalized``, of which they give r."""
+    rows, bins = wanted.rows, wanted.space.n_bins
+    value = np.empty(len(rows.p), rows.p.dtype) if value is None else value
+    grad = np.empty((0, bins), rows.p.dtype) if grad is None else grad
+    centred = gauge in (gauges.ZERO_SUM, gauges.SCALED)
+    return wanted.rho, centred, bins if gauge == gauges.SCALED else 1, wanted.tolerance, value, grad
+
+
+def _native(wanted: _Wanted, value, grad, gauge) -> bool:
+    if _normalizes(wanted, gauge):
+        return _native_normalized(wanted, value, grad, gauge)
+    doubt = tiled.native(wanted.rows, wanted.space, False, *_options(wanted, value, grad, gauge))
+    if not doubt.any():
+        return False
+    wanted.verify()
+    return True
+
+
+def _native_normalized(wanted: _Wanted, value, grad, gauge) -> bool:
+    """The same for rows divided by their totals, a block of rows at a time."""
+    rows, space = wanted.rows, wanted.space
+    for at in _blocks(rows):
+        p, q = rows.p[at], rows.q[at]
+        mass = p.sum(axis=1, keepdims=True)
+        shares = Batch(inputs.frozen(p / mass), inputs.frozen(q / q.sum(axis=1, keepdims=True)), (len(p),))
+        number, line = (None if x is None else x[at] for x in (value, grad))
+        tiled.native(shares, space, True, *_options(wanted._replace(rows=shares), number, line, gauge))
+        if gauge == gauges.NORMALIZED:
+            line[:] = (line - (shares.p * line).sum(axis=1, keepdims=True)) / mass
+    return True
+
+
+def _blocks(rows: Batch) -> "Iterator[slice]":
+    size = max(1, _BLOCK // rows.p.shape[1])
+    return (slice(at, at + size) for at in range(0, len(rows.p), size))
+
+
+def _compensated(wanted: _Wanted, value, grad, gauge) -> bool:
+    rows, space, normalize = wanted.rows, wanted.space, _normalizes(wanted, gauge)
+    doubt = unsafe = np.ones(len(rows.p), bool)
+    if not normalize and tiled.fits(space, wanted.rho):
+        doubt, unsafe = tiled.compensated(rows, space, *_options(wanted, value, grad, gauge))
+    if doubt.any():
+        wanted.verify()
+    exact = np.zeros(len(rows.p), bool)
+    again = np.flatnonzero(unsafe)
+    if len(again):
+        exact[again] = _careful(wanted, again, normalize, value, grad, gauge)
+    for i in fallback.rows(exact):
+        p, q = pairs.widened(rows.p[i]), pairs.widened(rows.q[i])
+        number, line = fallback.emd(p, q, space, wanted.rho, normalize, gauges.name(gauge))
+        _put(value, i, np.float64(number))
+        _put(grad, i, np.array(line))
+    return bool(doubt.any()) or len(again) > 0
+
+
+def _careful(wanted: _Wanted, again, normalize, value, grad, gauge) -> NDArray[np.bool_]:
+    """Rows by number, by the kernel that looks closer; returns which of them must be done again exactly."""
+    rows, space = wanted.rows, wanted.space
+    p, q = (inputs.frozen(np.ascontiguousarray(x[again], np.float64)) for x in (rows.p, rows.q))
     layout = space._layout
-    value, unsafe = np.empty(len(p)), np.zeros(len(p), bool)
-    grad = np.empty(p.shape if gauge is not None else (0, space.n_bins))
-    shared = (layout.parent, _cost(space, normalize), layout.bin_node, rho, normalize, gauge or 0)
-    over_rows(cpu.emd_twolimb, (p, q, value, grad, unsafe), shared, work=space.n_nodes)
-    if gauge is not None:
-        unsafe |= fallback.beyond(grad)
-    for i in fallback.rows(unsafe):
-        value[i], row_grad = fallback.emd(p[i], q[i], space, rho, normalize, gauges.name(gauge))
-        if gauge is not None:
-            grad[i] = row_grad
-    return pairs.narrowed(value, rows.p.dtype), pairs.narrowed(grad, rows.p.dtype)
+    numbers, unsafe = np.zeros(len(p)), np.zeros(len(p), bool)
+    lines = np.zeros(p.shape if grad is not None else (0, space.n_bins))
+    shared = (layout.parent, tiled.costs(space, normalize), layout.bin_node, wanted.rho, normalize, gauge or 0)
+    over_rows(cpu.emd_twolimb, (p, q, numbers, lines, unsafe), shared, work=_CAREFUL * space.n_nodes)
+    _put(value, again, numbers)
+    if grad is not None:
+        _put(grad, again, lines)
+        unsafe |= fallback.beyond(lines)
+    return unsafe
 
 
-def _cost(space: Space, normalize: bool) -> NDArray[np.float64]:
-    """Costs by position; nothing flows on an edge above all bins if totals are equal by construction."""
-    return space._cost_between(0, space.n_bins - 1) if normalize else space._layout.cost
+def _put(result: "NDArray[Any] | None", at: Any, numbers: Any) -> None:
+    """Write results in the caller's dtype."""
+    if result is not None:
+        result[at] = pairs.narrowed(numbers, result.dtype)

@@ -157,6 +157,22 @@ def batch(p: Any, q: Any, n_bins: int, v: Any = None, of: str = "the space's") -
     return Batch(rows["p"], rows["q"], lead, rows.get("v"))
 
 
+def unseen_batch(p: Any, q: Any, n_bins: int) -> "tuple[Batch, dict[str, NDArray[Any]]]":
+    """The same without a look at the entries, and without a copy of rows as they usually lie; the arrays as given."""
+    arrays = {name: histogram(x, name) for name, x in (("p", p), ("q", q))}
+    lead = leading_axes(arrays, n_bins, "the space's")
+    return Batch(*(_views(x, (*lead, n_bins)) for x in arrays.values()), lead), arrays
+
+
+def _views(x: NDArray[Any], shape: "tuple[int, ...]") -> NDArray[Any]:
+    """Rows in place if their entries stand side by side, at equal distances from row to row; else a copy."""
+    full = x if x.shape == shape else np.broadcast_to(x, shape)
+    rows = full.reshape(math.prod(shape[:-1]), shape[-1])
+    step, size = rows.strides
+    regular = size == x.itemsize and step >= 0 and step % size == 0 and x.flags.aligned
+    return frozen(rows if regular or rows.size == 0 else np.ascontiguousarray(rows))
+
+
 def leading_axes(arrays: "dict[str, NDArray[Any]]", n_bins: int, of: str) -> "tuple[int, ...]":
     """The leading axes, broadcast together, of arrays that must share the first one's dtype and have n_bins bins."""
     first, dtype = next((name, x.dtype) for name, x in arrays.items())

@@ -1,5 +1,6 @@
 """What every function of a batch of pairs does before and after its kernel."""
 
+import math
 import warnings
 from typing import Any, Literal
 
@@ -18,17 +19,38 @@ def checked(
     p: Any, q: Any, space: Any, mass: str, accuracy: str, device: Any, v: Any = None, gauge: "int | None" = None
 ) -> Batch:
     """Valid pairs as rows, or an error that says why not."""
-    inputs.device(device, p, q, v)
-    inputs.option(mass, "mass", Mass)
-    inputs.option(accuracy, "accuracy", Accuracy)
-    if not isinstance(space, Space):
-        raise TypeError(f"space must be a Chain or a Tree, not {type(space).__name__}")
+    _check_options(p, q, space, mass, accuracy, device, v)
     rows = inputs.batch(p, q, space.n_bins, v)
     if mass == "raise":
         inputs.check_masses(rows, WAY_OUT)
     if accuracy == "native" and (mass == "normalize" or gauge == gauges.NORMALIZED):
         inputs.check_totals(rows)
     return rows
+
+
+class Unseen:
+    """Pairs as rows whose entries nobody has looked at; a kernel does that on the way, and `verify` looks again."""
+
+    def __init__(self, p: Any, q: Any, space: Any, mass: str, accuracy: str, device: Any) -> None:
+        _check_options(p, q, space, mass, accuracy, device)
+        self.rows, self._arrays = inputs.unseen_batch(p, q, space.n_bins)
+        self._equal = mass == "raise"
+        self.tolerance = inputs.mass_tolerance(self.rows.p.dtype, space.n_bins) if self._equal else math.inf
+
+    def verify(self) -> None:
+        """Raise an error that says what is wrong with the rows, if anything is."""
+        for name, x in self._arrays.items():
+            inputs.check_histograms(x, name)
+        if self._equal:
+            inputs.check_masses(self.rows, WAY_OUT)
+
+
+def _check_options(p: Any, q: Any, space: Any, mass: str, accuracy: str, device: Any, v: Any = None) -> None:
+    inputs.device(device, p, q, v)
+    inputs.option(mass, "mass", Mass)
+    inputs.option(accuracy, "accuracy", Accuracy)
+    if not isinstance(space, Space):
+        raise TypeError(f"space must be a Chain or a Tree, not {type(space).__name__}")
 
 
 def as_float64(rows: Batch) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":

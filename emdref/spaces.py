@@ -24,7 +24,7 @@ class Layout(NamedTuple):
 class Space:
     """What chains and trees have in common: bins, nodes and distances between bins."""
 
-    _layout: Layout
+    _layout: Any  # a Layout
 
     @property
     def n_bins(self) -> int:
@@ -72,6 +72,23 @@ class Space:
         metric.bins_below(self._layout.bin_node, self._layout.parent, count)
         return count
 
+    @cached_property
+    def _cost_range(self) -> "tuple[float, float]":
+        """The smallest and the largest cost > 0; 1 if there is none."""
+        costs = self._edge_costs()
+        costs = costs[costs > 0]
+        return (float(costs.min()), float(costs.max())) if len(costs) else (1.0, 1.0)
+
+    @cached_property
+    def _empty(self) -> NDArray[np.int64]:
+        """Positions of the nodes without a bin."""
+        return _frozen(np.setdiff1d(np.arange(self.n_nodes), self._layout.bin_node))
+
+    @cached_property
+    def _inner(self) -> NDArray[np.int64]:
+        """Positions of the nodes with children, the root first; the root alone if there is no edge."""
+        return _frozen(np.unique(self._layout.parent))
+
     def _edges_between(self, least: int, most: int) -> NDArray[np.bool_]:
         """By position, which edges have from `least` to `most` bins below."""
         return (self._bins_below >= least) & (self._bins_below <= most)
@@ -79,6 +96,10 @@ class Space:
     def _cost_between(self, least: int, most: int) -> NDArray[np.float64]:
         """Costs by position, 0 on all other edges."""
         return _frozen(np.where(self._edges_between(least, most), self._layout.cost, 0.0))
+
+    def _edge_costs(self) -> NDArray[np.float64]:
+        """Every cost that some edge has, in any order."""
+        return self._layout.cost
 
     def _edge_name(self, edge: int) -> str:
         """How a message calls the edge that `emdref.flow` gives at that index."""
@@ -137,19 +158,34 @@ class Chain(Space):
         if (n is not None) + (gaps is not None) + (positions is not None) != 1:
             raise ValueError("Chain needs exactly one of n, gaps and positions")
         if n is not None:
-            gaps = np.ones(inputs.count(n, "n") - 1)
+            gaps = np.broadcast_to(1.0, inputs.count(n, "n") - 1)  # one number, however many gaps
         elif gaps is not None:
-            gaps = _costs(gaps, "gaps")
+            gaps = _frozen(_costs(gaps, "gaps"))
         else:
-            gaps = _gaps_of(_floats(positions, "positions"))
-        size = len(gaps) + 1
+            gaps = _frozen(_gaps_of(_floats(positions, "positions")))
+        self._set(gaps=gaps)
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins N, the length of a histogram."""
+        return len(self.gaps) + 1
+
+    n_nodes = n_bins
+
+    @cached_property
+    def _layout(self) -> Layout:
+        """The chain as a path from its last bin; made when first needed, for a long chain can do without."""
+        backwards = np.arange(self.n_bins)[::-1]
         layout = Layout(
-            parent=np.maximum(np.arange(size) - 1, 0),
-            cost=np.concatenate([[0.0], gaps[::-1]]),
-            bin_node=np.arange(size)[::-1].copy(),
-            order=np.arange(size)[::-1].copy(),
+            parent=np.maximum(np.arange(self.n_bins) - 1, 0),
+            cost=np.concatenate([[0.0], self.gaps[::-1]]),
+            bin_node=backwards,
+            order=backwards,
         )
-        self._set(gaps=_frozen(gaps), _layout=Layout(*map(_frozen, layout)))
+        return Layout(*map(_frozen, layout))
+
+    def _edge_costs(self) -> NDArray[np.float64]:
+        return self.gaps[:1] if self.gaps.strides == (0,) else self.gaps
 
     def _edge_name(self, edge: int) -> str:
         return f"gap {edge} (after bin {edge})"
@@ -160,6 +196,8 @@ class Chain(Space):
         return Tree(parent, np.append(self.gaps, 0.0), bins=np.arange(self.n_bins))
 
     def __reduce__(self) -> tuple:
+        if self.gaps.strides == (0,):
+            return Chain, (self.n_bins,)
         return _chain_from_gaps, (np.array(self.gaps),)
 
     def __repr__(self) -> str:

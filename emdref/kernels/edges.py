@@ -8,11 +8,12 @@ at phi = 0, which `is_infinite` tells.
 
 import math
 
-from emdref.kernels.floats import mul2, two_prod, two_sum
-from emdref.kernels.jit import row
+from emdref.kernels.floats import mul2, times2, two_prod, two_sum
+from emdref.kernels.jit import edge, row
+from emdref.kernels.lanes import sgn
 
 
-@row
+@edge
 def power(phi, rho):
     """|phi|**rho in the arithmetic of phi's own dtype."""
     x = abs(phi)
@@ -24,19 +25,47 @@ def power(phi, rho):
         return x * x * x
     if rho == 4:
         return (x * x) * (x * x)
-    return x**rho
+    return _real_power(x, rho)
 
 
 @row
+def _real_power(x, rho):
+    """Apart, so that the other powers stay small enough for the compiler to inline."""
+    return x**rho
+
+
+@edge
 def slope(phi, rho, one):
     """Derivative of power; `one` is 1 in phi's dtype, since a literal would promote float32."""
-    if phi == 0:
-        return phi
     if rho == 1:
-        return math.copysign(one, phi)
+        return sgn(phi)
     if rho == 2:
         return phi + phi
-    return math.copysign(rho * power(phi, rho - one), phi)
+    return rho * power(phi, rho - one) * sgn(phi)
+
+
+@edge
+def edge2(h, l, w, rho):
+    """Limbs of w |phi|**rho and of w times its derivative for rho in {1, 2, 3, 4}, by multiplications alone.
+
+    phi = h + l and both results are unevaluated sums, the low limb a few ulp of the high one at most.
+    """
+    ph, pl = two_prod(w, h)
+    pl = pl + w * l
+    if rho == 1.0:
+        return abs(ph), pl * sgn(h), w * sgn(h), l - l
+    if rho == 2.0:
+        th, tl = times2(ph, pl, h, l)
+        return th, tl, ph + ph, pl + pl
+    qh, ql = times2(ph, pl, h, l)
+    if rho == 3.0:
+        sign = sgn(h)
+        th, tl = times2(qh, ql, abs(h), l * sign)
+        sh, sl = two_prod(sign * 3.0, qh)
+        return th, tl, sh, sl + sign * 3.0 * ql
+    rh, rl = times2(qh, ql, h, l)
+    th, tl = times2(rh, rl, h, l)
+    return th, tl, rh * 4.0, rl * 4.0
 
 
 @row

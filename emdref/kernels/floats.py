@@ -8,10 +8,8 @@ import math
 
 import numpy as np
 
-from emdref.kernels.jit import row
-
-_SPLIT = 134217729.0  # 2**27 + 1: halves a 53-bit significand (Veltkamp)
-
+from emdref.kernels.jit import edge, row
+from emdref.kernels.lanes import product_error
 
 @row
 def limbs(n):
@@ -19,7 +17,7 @@ def limbs(n):
     return np.empty((2, n))
 
 
-@row
+@edge
 def two_sum(a, b):
     """s + e == a + b exactly, s the rounded sum."""
     s = a + b
@@ -27,31 +25,28 @@ def two_sum(a, b):
     return s, (a - (s - z)) + (b - z)
 
 
-@row
+@edge
 def quick_two_sum(a, b):
     """two_sum for |a| >= |b| or a == 0."""
     s = a + b
     return s, b - (s - a)
 
 
-@row
-def split(a):
-    """a as the exact sum of two halves of at most 26 bits each."""
-    c = _SPLIT * a
-    high = c - (c - a)
-    return high, a - high
-
-
-@row
+@edge
 def two_prod(a, b):
     """p + e == a * b exactly, p the rounded product, barring under- and overflow."""
     p = a * b
-    a_high, a_low = split(a)
-    b_high, b_low = split(b)
-    return p, ((a_high * b_high - p) + a_high * b_low + a_low * b_high) + a_low * b_low
+    return p, product_error(a, b, p)
 
 
-@row
+@edge
+def times2(ah, al, bh, bl):
+    """(ah + al) * (bh + bl), not quite normal: the low limb may be a few ulp of the high one."""
+    p, e = two_prod(ah, bh)
+    return p, e + (ah * bl + al * bh)
+
+
+@edge
 def add2(ah, al, bh, bl):
     """(ah + al) + (bh + bl)."""
     s, e = two_sum(ah, bh)
@@ -60,11 +55,10 @@ def add2(ah, al, bh, bl):
     return quick_two_sum(s, e + f)
 
 
-@row
+@edge
 def mul2(ah, al, bh, bl):
     """(ah + al) * (bh + bl)."""
-    p, e = two_prod(ah, bh)
-    return quick_two_sum(p, e + (ah * bl + al * bh))
+    return quick_two_sum(*times2(ah, al, bh, bl))
 
 
 @row

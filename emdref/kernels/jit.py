@@ -23,6 +23,20 @@ def row(function):
     return numba.njit(**_OPTIONS)(function)
 
 
+def edge(function):
+    """Compile a formula of one edge: always a part of the loop around it, for a call would go through memory."""
+    return numba.njit(**_OPTIONS, forceinline=True)(function)
+
+
+def primitive(function):
+    """What a function means in plain Python becomes the compiled operation of the same name."""
+    if numba.config.DISABLE_JIT:
+        return function
+    from emdref.kernels import simd
+
+    return getattr(simd, function.__name__)
+
+
 def loop(function):
     """Compile a loop over rows, the only kind of kernel that Python calls, and keep the machine code on disk."""
     dispatcher = numba.njit(**_OPTIONS)(function)

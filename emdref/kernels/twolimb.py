@@ -11,7 +11,7 @@ Nodes stand in topological order: ``parent[v] < v`` and node 0 is the root.
 
 import math
 
-from emdref.kernels.edges import power2
+from emdref.kernels.edges import edge2, power2
 from emdref.kernels.floats import add2, div2, mul2, scale2, two_prod, two_sum
 from emdref.kernels.jit import row
 
@@ -203,13 +203,10 @@ def in_units(xh, xl, shift, uh, ul, rho):
 @row
 def _edge(xh, xl, w, rho):
     """Limbs of w x**rho and of w rho x**(rho-1), for x > 0."""
-    yh, yl = power2(xh, xl, rho - 1.0)
-    sh, sl = mul2(yh, yl, *two_prod(w, rho))
     if is_small_integer(rho):
-        th, tl = mul2(yh, yl, xh, xl)
-    else:
-        th, tl = power2(xh, xl, rho)
-    th, tl = mul2(th, tl, w, 0.0)
+        return edge2(xh, xl, w, rho)
+    sh, sl = mul2(*power2(xh, xl, rho - 1.0), *two_prod(w, rho))
+    th, tl = mul2(*power2(xh, xl, rho), w, 0.0)
     return th, tl, sh, sl
 
 

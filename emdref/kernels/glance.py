@@ -1,0 +1,108 @@
+"""A first look at rows while they come into the cache: what may be wrong with them is looked at again, slowly.
+
+A row passes if every entry is a number >= 0, if both totals are > 0, and if the totals agree within half the tolerance;
+the sums here err by less than the other half, so that no row that emdref.inputs would refuse can pass.
+"""
+
+import math
+
+import numpy as np
+
+from emdref.kernels.floats import two_sum
+from emdref.kernels.jit import row
+from emdref.kernels.lanes import fill, least_positive, lesser, load_row, store, width
+
+COLUMNS = 1024  # looked at, and then used, at a time
+
+
+@row
+def clear(sums):
+    """Start with new rows.
+
+    For each lane, sums holds two limbs of p's total, two of q's, the smallest entry, and the smallest one > 0.
+    """
+    for w in range(sums.shape[1]):
+        for i in range(5):
+            sums[i, w] = 0.0
+        sums[5, w] = math.inf
+
+
+@row
+def _total(lanes, block):
+    store(block, 0, lanes)
+    total = 0.0
+    for w in range(width(block)):
+        total += block[w]
+    return total
+
+
+@row
+def _least(lanes, low, block):
+    store(block, 0, lanes)
+    for w in range(width(block)):
+        low = min(low, float(block[w]))
+    return low
+
+
+@row
+def _add(sums, i, w, x):
+    sums[i, w], e = two_sum(sums[i, w], x)
+    sums[i + 1, w] += e
+
+
+@row
+def _lower(low, x):
+    return x if 0.0 < x < low else low
+
+
+@row
+def _look_closer(p, at, q, bt, n, w, block, sums):
+    """The smallest entry > 0."""
+    size = width(p)
+    least = fill(p.dtype.type(math.inf))
+    whole = n - n % size
+    for k in range(0, whole, size):
+        least = least_positive(least_positive(least, load_row(p, at + k)), load_row(q, bt + k))
+    low = _least(least, sums[5, w], block)
+    for k in range(whole, n):
+        low = _lower(_lower(low, float(p[at + k])), float(q[bt + k]))
+    sums[5, w] = low
+
+
+@row
+def look(p, at, q, bt, n, w, block, sums, closer):
+    """Add n entries of p from `at` on and of q from `bt` on to lane w's sums; the smallest one > 0 only if asked."""
+    size = width(p)
+    zero = fill(p.dtype.type(0))
+    p_even, p_odd, q_even, q_odd, low, low_odd = zero, zero, zero, zero, zero, zero
+    whole = n - n % (2 * size)
+    for k in range(0, whole, 2 * size):
+        a, b = load_row(p, at + k), load_row(q, bt + k)
+        c, d = load_row(p, at + k + size), load_row(q, bt + k + size)
+        p_even, q_even, low = p_even + a, q_even + b, lesser(low, lesser(a, b))
+        p_odd, q_odd, low_odd = p_odd + c, q_odd + d, lesser(low_odd, lesser(c, d))
+    p_total, q_total = _total(p_even + p_odd, block), _total(q_even + q_odd, block)
+    least = _least(lesser(low, low_odd), sums[4, w], block)
+    for k in range(whole, n):
+        x, y = float(p[at + k]), float(q[bt + k])
+        p_total, q_total, least = p_total + x, q_total + y, min(least, x, y)
+    _add(sums, 0, w, p_total)
+    _add(sums, 2, w, q_total)
+    sums[4, w] = least
+    if closer:
+        _look_closer(p, at, q, bt, n, w, block, sums)
+
+
+@row
+def doubtful(sums, w, tolerance):
+    """True where lane w's row does not pass."""
+    a, b = sums[0, w] + sums[1, w], sums[2, w] + sums[3, w]
+    top = max(a, b)
+    fine = sums[4, w] >= 0.0 and a > 0.0 and b > 0.0 and top < math.inf and abs(a - b) <= 0.5 * tolerance * top
+    return not fine
+
+
+@row
+def new_sums(x):
+    """Scratch for `clear`, `look` and `doubtful`."""
+    return np.zeros((6, width(x)))

@@ -1,0 +1,146 @@
+"""Lanes: as many rows of a batch as one vector of 64 bytes holds, worked on at once by the formulas of one row.
+
+A formula of + - * / abs and the functions below takes scalars as well as lanes, so that it stands in one place.  Scratch
+arrays are flat: lanes number v of an array are its entries from v times `width` on.
+
+What stands here is what each operation means; compiled code has the machine's own instructions for it, see
+emdref.kernels.simd.
+"""
+
+import numpy as np
+
+from emdref.kernels.jit import primitive, row
+
+_SPLIT = 134217729.0  # 2**27 + 1: halves a 53-bit significand (Veltkamp)
+
+
+@row
+def width(x):
+    """Lanes of x's dtype in a vector."""
+    return 64 // x.itemsize
+
+
+@primitive
+def fill(value):
+    """The same number, of a NumPy dtype, in all lanes."""
+    return np.full(64 // value.itemsize, value)
+
+
+@primitive
+def load(x, v):
+    """Lanes number v of scratch x."""
+    n = 64 // x.itemsize
+    return x[v * n : (v + 1) * n].copy()
+
+
+@primitive
+def store(x, v, lanes):
+    """Write lanes number v of scratch x."""
+    n = 64 // x.itemsize
+    x[v * n : (v + 1) * n] = lanes
+
+
+@primitive
+def load_row(x, at):
+    """Consecutive entries of x from `at` on, one a lane."""
+    return x[at : at + 64 // x.itemsize].copy()
+
+
+@primitive
+def lesser(a, b):
+    """The smaller of two numbers; a NaN may get lost."""
+    return np.where(a < b, a, b)
+
+
+@primitive
+def greater(a, b):
+    """The larger of two numbers; a NaN may get lost."""
+    return np.where(a > b, a, b)
+
+
+@primitive
+def least_positive(low, x):
+    """x where 0 < x < low, else low."""
+    return np.where((x > 0) & (x < low), x, low)
+
+
+@primitive
+def sgn(x):
+    """1 with the sign of x, and 0 where x is 0."""
+    return np.where(x == 0, x, np.copysign(np.ones_like(x), x))
+
+
+@primitive
+def unless_above(x, bound):
+    """0 where x > bound, else (or for NaN) 1."""
+    return np.where(x > bound, np.zeros_like(x), np.ones_like(x))
+
+
+@primitive
+def product_error(a, b, p):
+    """a b - p exactly, where p is the rounded float64 product (Dekker 1971), barring under- and overflow."""
+    c, d = _SPLIT * a, _SPLIT * b
+    a_high, b_high = c - (c - a), d - (d - b)
+    a_low, b_low = a - a_high, b - b_high
+    return ((a_high * b_high - p) + a_high * b_low + a_low * b_high) + a_low * b_low
+
+
+@primitive
+def turn_difference(p, at, p_step, q, bt, q_step, out):
+    """Lanes j of out become column j of p - q, a row a lane: a square block of rows that start p_step, q_step apart."""
+    n = 64 // p.itemsize
+    for w in range(n):
+        a, b = at + w * p_step, bt + w * q_step
+        out[w : n * n : n] = p[a : a + n] - q[b : b + n]
+
+
+@primitive
+def turn(x, at, step, out):
+    """Lanes j of out become column j of x in out's dtype."""
+    n = 64 // out.itemsize
+    for w in range(n):
+        out[w : n * n : n] = x[at + w * step : at + w * step + n]
+
+
+@primitive
+def turn_back(block, x, at, step):
+    """Column j of x becomes lanes j of a block, in x's dtype."""
+    n = 64 // block.itemsize
+    for w in range(n):
+        x[at + w * step : at + w * step + n] = block[w : n * n : n]
+
+
+@row
+def difference(p, at, p_step, q, bt, q_step, rows, columns, out):
+    """turn_difference for as few rows and columns as there are; the other lanes become 0."""
+    n = width(p)
+    if rows == n and columns == n:
+        turn_difference(p, at, p_step, q, bt, q_step, out)
+        return
+    for j in range(columns):
+        for w in range(n):
+            out[j * n + w] = p[at + w * p_step + j] - q[bt + w * q_step + j] if w < rows else p.dtype.type(0)
+
+
+@row
+def columns_of(x, at, step, rows, columns, out):
+    """The same for turn."""
+    n = width(out)
+    if rows == n and columns == n:
+        turn(x, at, step, out)
+        return
+    for j in range(columns):
+        for w in range(n):
+            out[j * n + w] = out.dtype.type(x[at + w * step + j]) if w < rows else out.dtype.type(0)
+
+
+@row
+def into_columns(block, x, at, step, rows, columns):
+    """The same for turn_back."""
+    n = width(block)
+    if rows == n and columns == n:
+        turn_back(block, x, at, step)
+        return
+    for j in range(columns):
+        for w in range(rows):
+            x[at + w * step + j] = block[j * n + w]

@@ -1,0 +1,202 @@
+"""Exact EMD of a tile, as many rows as there are lanes, in plain arithmetic of their dtype: as a framework computes it.
+
+Going up, or along the chain, each edge adds to the value and to the mean of the raw derivative r over the bins, which
+is the sum over edges of M_e slope(phi_e) times the share of bins below e.  Going down, r starts from minus that mean.
+"""
+
+import math
+
+import numpy as np
+
+from emdref.kernels import glance
+from emdref.kernels.edges import power, slope
+from emdref.kernels.jit import edge, loop, row
+from emdref.kernels.lanes import difference, fill, into_columns, load, store, width
+
+
+@row
+def look(p, p_at, p_step, q, q_at, q_step, rows, first, last, block, sums, closer):
+    """Look at columns first to last of a tile."""
+    for w in range(rows):
+        glance.look(p, p_at + w * p_step + first, q, q_at + w * q_step + first, last - first, w, block, sums, closer)
+
+
+@row
+def _deliver(i, rows, sums, factor, block, value, looks, tolerance, doubt):
+    """Write the values of a tile's rows, and which to look at again: for the input's sake or for an overflow."""
+    store(block, 0, sums[0])
+    store(block, 1, sums[2] * (factor + factor))  # more than any entry of the gradient
+    n = width(block)
+    for w in range(rows):
+        value[i + w] = block[w]
+        finite = block[w] < math.inf and block[n + w] < math.inf
+        doubt[i + w] = not finite or glance.doubtful(looks, w, tolerance)
+
+
+@edge
+def _add_edge(sums, phi, cost, weight, rho, one):
+    """Add an edge to the value, to the mean of r and to the sum of |slopes|."""
+    value, mean, total = sums
+    s = slope(phi, rho, one)
+    return value + cost * power(phi, rho), mean + weight * s, total + cost * abs(s)
+
+
+# --- chains -----------------------------------------------------------------------------------------------------------
+
+
+@row
+def _forward(p, p_at, p_step, q, q_at, q_step, rows, first, last, edges, gaps, gap_step, share, rho, phi, sums, block, t):
+    """phi after each of the bins from first to last, Eq. (6), into t, and the edges after them added to the sums."""
+    n, one, zero = width(p), gaps.dtype.type(1), gaps.dtype.type(0)
+    for k in range(first, last, n):
+        size = min(n, last - k)
+        difference(p, p_at + k, p_step, q, q_at + k, q_step, rows, size, block)
+        for j in range(size):
+            phi = phi + load(block, j)
+            store(t, k - first + j, phi)
+            cost = gaps[(k + j) * gap_step] if k + j < edges else zero
+            if cost > 0:  # else a power that overflows would count, as 0 * inf
+                sums = _add_edge(sums, phi, cost, gaps.dtype.type(k + j + 1) * share * cost, rho, one)
+    return phi, sums
+
+
+@row
+def _backward(t, first, last, edges, gaps, gap_step, rho, factor, r, rows, block, grad, at, step):
+    """Gradient of the bins from last to first, from r after them."""
+    n, one = width(t), gaps.dtype.type(1)
+    k = first + (last - 1 - first) // n * n
+    while k >= first:
+        size = min(n, last - k)
+        for j in range(size - 1, -1, -1):
+            cost = gaps[(k + j) * gap_step] if k + j < edges else one - one
+            if cost > 0:
+                r = r + cost * slope(load(t, k - first + j), rho, one)
+            store(block, j, r * factor)
+        into_columns(block, grad, at + k, step, rows, size)
+        k -= n
+    return r
+
+
+@loop
+def emd_chain(
+    first, last, p, p_step, q, q_step, value, grad, doubt, bins, gaps, gap_step, rho, share, factor, tolerance
+):
+    """Value, and gradient unless grad is empty, of rows first to last; whether they must be looked at again.
+
+    `share` is 1/N, or 0 for a gradient that is not centred.  Rows of p and q start p_step and q_step apart.
+    """
+    n, edges = width(p), bins - 1
+    zero = fill(p.dtype.type(0))
+    looks, block = glance.new_sums(p), np.empty(n * n, p.dtype)
+    t = np.empty(n * min(bins, glance.COLUMNS), p.dtype)
+    marks = np.empty(n * (bins // glance.COLUMNS + 1), p.dtype)  # phi before each block of columns
+    for i in range(first, last, n):
+        rows, p_at, q_at = min(n, last - i), i * p_step, i * q_step
+        glance.clear(looks)
+        phi, sums = zero, (zero, zero, zero)
+        for start in range(0, bins, glance.COLUMNS):
+            end = min(start + glance.COLUMNS, bins)
+            look(p, p_at, p_step, q, q_at, q_step, rows, start, end, block, looks, False)
+            store(marks, start // glance.COLUMNS, phi)
+            phi, sums = _forward(
+                p, p_at, p_step, q, q_at, q_step, rows, start, end, edges, gaps, gap_step, share, rho, phi, sums, block,
+                t,
+            )  # fmt: skip
+        _deliver(i, rows, sums, factor, block, value, looks, tolerance, doubt)
+        if len(grad) == 0:
+            continue
+        r = zero - sums[1] if share > 0 else zero
+        start = (bins - 1) // glance.COLUMNS * glance.COLUMNS
+        end = bins
+        while start >= 0:
+            if end < bins:  # else t holds them still
+                phi = load(marks, start // glance.COLUMNS)
+                _forward(
+                    p, p_at, p_step, q, q_at, q_step, rows, start, end, edges, gaps, gap_step, share, rho, phi, sums,
+                    block, t,
+                )  # fmt: skip
+            r = _backward(t, start, end, edges, gaps, gap_step, rho, factor, r, rows, block, grad, i * bins, bins)
+            end = start
+            start -= glance.COLUMNS
+
+
+# --- trees ------------------------------------------------------------------------------------------------------------
+
+
+@row
+def _scatter(p, p_at, p_step, q, q_at, q_step, rows, first, last, bin_node, block, t):
+    """p - q of the bins from first to last at their nodes."""
+    n = width(p)
+    for k in range(first, last, n):
+        size = min(n, last - k)
+        difference(p, p_at + k, p_step, q, q_at + k, q_step, rows, size, block)
+        for j in range(size):
+            store(t, bin_node[k + j], load(block, j))
+
+
+@row
+def _up(parent, cost, weight, rho, zero, t):
+    """Flows in place, Eq. (14); returns the value, Eq. (13), the mean of r, Eq. (15), and the sum of |slopes|."""
+    sums, one = (zero, zero, zero), cost.dtype.type(1)
+    for v in range(len(parent) - 1, 0, -1):
+        phi = load(t, v)
+        store(t, parent[v], load(t, parent[v]) + phi)
+        if cost[v] > 0:
+            sums = _add_edge(sums, phi, cost[v], weight[v], rho, one)
+    return sums
+
+
+@row
+def _below(v, parent, cost, rho, t, r):
+    """r at a node from r at its parent."""
+    above = load(r, parent[v])
+    return above + cost[v] * slope(load(t, v), rho, cost.dtype.type(1)) if cost[v] > 0 else above
+
+
+@row
+def _down(parent, inner, cost, rho, t, r):
+    """r at the nodes that have children, the root's being given."""
+    for i in range(1, len(inner)):
+        store(r, inner[i], _below(inner[i], parent, cost, rho, t, r))
+
+
+@row
+def _gather(parent, cost, rho, factor, bin_node, t, r, rows, block, grad, at):
+    """Gradient at the bins; a bin at the root has the root's r."""
+    n, bins = width(t), len(bin_node)
+    for k in range(0, bins, n):
+        size = min(n, bins - k)
+        for j in range(size):
+            store(block, j, factor * _below(bin_node[k + j], parent, cost, rho, t, r))
+        into_columns(block, grad, at + k, bins, rows, size)
+
+
+@loop
+def emd_tree(
+    first, last, p, p_step, q, q_step, value, grad, doubt, parent, cost, weight, bin_node, empty, inner, rho, share,
+    factor, tolerance,
+):  # fmt: skip
+    """The same on a tree; weight is the cost times the share of bins below.
+
+    `empty` are the nodes without a bin, `inner` those with children, the root first.
+    """
+    n, bins = width(p), len(bin_node)
+    zero = fill(p.dtype.type(0))
+    looks, block = glance.new_sums(p), np.empty(n * n, p.dtype)
+    t = np.empty(n * len(parent), p.dtype)
+    r = np.empty(n * len(parent) if len(grad) > 0 else 0, p.dtype)
+    for i in range(first, last, n):
+        rows, p_at, q_at = min(n, last - i), i * p_step, i * q_step
+        glance.clear(looks)
+        for k in range(len(empty)):
+            store(t, empty[k], zero)
+        for start in range(0, bins, glance.COLUMNS):
+            end = min(start + glance.COLUMNS, bins)
+            look(p, p_at, p_step, q, q_at, q_step, rows, start, end, block, looks, False)
+            _scatter(p, p_at, p_step, q, q_at, q_step, rows, start, end, bin_node, block, t)
+        sums = _up(parent, cost, weight, rho, zero, t)
+        _deliver(i, rows, sums, factor, block, value, looks, tolerance, doubt)
+        if len(grad) > 0:
+            store(r, 0, zero - sums[1] if share > 0 else zero)
+            _down(parent, inner, cost, rho, t, r)
+            _gather(parent, cost, rho, factor, bin_node, t, r, rows, block, grad, i * bins)

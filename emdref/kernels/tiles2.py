@@ -1,0 +1,300 @@
+"""Exact EMD of a tile in two limbs, for rho in {1, 2, 3, 4}: emdref.kernels.twolimb for as many rows as there are lanes.
+
+What two limbs of a flow cannot hold is bounded from a row's largest total and smallest entry: for most rows it is 0.
+Nothing is scaled.  A row in which that bound could matter, or which leaves a wide range, is reported as unsafe and done
+again by emdref.kernels.twolimb, which looks closer; so nearly all rows are settled here.
+
+Sums of slopes and of the value are kept as a high limb, exact but for what goes into the low one, and plain low limbs.
+"""
+
+import math
+
+import numpy as np
+
+from emdref.kernels import glance
+from emdref.kernels.edges import edge2
+from emdref.kernels.floats import times2, two_prod, two_sum
+from emdref.kernels.jit import edge, loop, row
+from emdref.kernels.lanes import columns_of, fill, greater, into_columns, lesser, load, store
+from emdref.kernels.tiles import look
+
+_RELATIVE = 2.0**-57  # what errors of phi may change, relative to the value or to max |r|
+_LEAST, _MOST = 2.0**-900, 2.0**900  # value and slopes between them: nothing under- or overflowed on the way
+_LANES = 8
+
+
+@edge
+def _more(h, l, xh, xl):
+    """h + l plus xh + xl: what the high limb loses goes into the low one."""
+    h, e = two_sum(h, xh)
+    return h, l + (xl + e)
+
+
+@edge
+def _start(zero):
+    """Sums over edges: value, mean of r times N, sum of |slope|, smallest and largest |phi|."""
+    return zero, zero, zero, zero, zero, zero + math.inf, zero
+
+
+@edge
+def _add_edge(sums, h, l, cost, below, rho):
+    """Add the edge of a normal flow h + l, with that many bins below."""
+    value_h, value_l, mean_h, mean_l, total, least, most = sums
+    th, tl, sh, sl = edge2(h, l, cost, rho)
+    value_h, value_l = _more(value_h, value_l, th, tl)
+    mh, ml = two_prod(below, sh)
+    mean_h, mean_l = _more(mean_h, mean_l, mh, ml + below * sl)
+    return value_h, value_l, mean_h, mean_l, total + abs(sh), lesser(least, abs(h)), greater(most, abs(h))
+
+
+@row
+def _mean(sums, share):
+    """The mean of r, or 0 if share, which is N or 0, is 0."""
+    h, l = sums[2], sums[3]
+    if share == 0.0:
+        return h - h, l - l
+    q = h / share
+    p, e = two_prod(q, share)
+    return q, ((h - p) - e + l) / share
+
+
+@edge
+def _step(rh, rl, h, l, cost, rho):
+    """r beyond an edge."""
+    if cost == 0.0:
+        return rh, rl
+    _, _, sh, sl = edge2(h, l, cost, rho)
+    return _more(rh, rl, sh, sl)
+
+
+@edge
+def _gradient(rh, rl, factor):
+    if factor != 1.0:
+        rh, rl = times2(rh, rl, factor, factor - factor)
+    return rh + rl
+
+
+@row
+def _lost(looks, w, digits, entries):
+    """Bound of what the low limbs of a row's flows have lost.
+
+    All entries are multiples of the last digit of the smallest one > 0.  A flow is at most the larger total, T, so the
+    low limb is at most `entries` 2**-53 T; while that has no more than 53 digits nothing is lost, and else each of two
+    sums an entry and a node loses 2**-53 of it.
+    """
+    top = max(looks[0, w], looks[2, w])
+    low = entries * top * 2.0**-52
+    return 0.0 if low < looks[5, w] * 2.0 ** (53 - digits) else 4.0 * entries * low * 2.0**-53
+
+
+@row
+def _unsafe(value, lost, total, least, most, rho, costs, edges):
+    """True where the flows' errors or the range could be seen in a row's value or gradient."""
+    if lost > 0.0:
+        steepest = total / edges  # some |r| is at least half of it
+        bend = rho * (rho - 1.0) * most ** max(rho - 2.0, 0.0) * costs  # how r can change
+        if not (least > 2.0 * lost and 2.0 * lost * total <= _RELATIVE * value and lost * bend <= _RELATIVE * steepest):
+            return True
+    if most == 0.0 and value == 0.0:
+        return False
+    return not (_LEAST < value < _MOST and _LEAST < total < _MOST)
+
+
+@row
+def _deliver(i, rows, sums, rho, costs, nodes, factor, limit, out, value, unsafe, looks, digits, tolerance, doubt):
+    """Write the values of a tile's rows, which to do again, and which to look at again: see emdref.kernels.tiles."""
+    store(out, 0, sums[0] + sums[1])
+    store(out, 1, sums[4])
+    store(out, 2, sums[5])
+    store(out, 3, sums[6])
+    for w in range(rows):
+        value[i + w] = out[w]
+        lost = _lost(looks, w, digits, float(nodes))
+        unsafe[i + w] = _unsafe(out[w], lost, out[8 + w], out[16 + w], out[24 + w], rho, costs, float(nodes))
+        within = out[w] <= limit and 2.0 * factor * out[8 + w] <= limit
+        doubt[i + w] = not within or glance.doubtful(looks, w, tolerance)
+
+
+@row
+def _load_pair(p, p_at, p_step, q, q_at, q_step, rows, size, a, b):
+    """Columns of p and of q in float64."""
+    columns_of(p, p_at, p_step, rows, size, a)
+    columns_of(q, q_at, q_step, rows, size, b)
+
+
+# --- chains -----------------------------------------------------------------------------------------------------------
+
+
+@row
+def _forward(p, p_at, p_step, q, q_at, q_step, rows, first, last, edges, gaps, gap_step, rho, flow, sums, a, b, t):
+    """Normal phi after each of the bins from first to last, Eq. (6), into t; `flow` is phi before them."""
+    h, l = flow
+    for k in range(first, last, _LANES):
+        size = min(_LANES, last - k)
+        _load_pair(p, p_at + k, p_step, q, q_at + k, q_step, rows, size, a, b)
+        for j in range(size):
+            h, l = _more(h, l, *two_sum(load(a, j), -load(b, j)))
+            xh, xl = two_sum(h, l)
+            store(t, 2 * (k - first + j), xh)
+            store(t, 2 * (k - first + j) + 1, xl)
+            cost = gaps[(k + j) * gap_step] if k + j < edges else 0.0
+            if cost > 0.0:
+                sums = _add_edge(sums, xh, xl, cost, float(k + j + 1), rho)
+    return (h, l), sums
+
+
+@row
+def _backward(t, first, last, edges, gaps, gap_step, rho, factor, r, rows, block, grad, at, step):
+    """Gradient of the bins from last to first, from r after them."""
+    rh, rl = r
+    k = first + (last - 1 - first) // _LANES * _LANES
+    while k >= first:
+        size = min(_LANES, last - k)
+        for j in range(size - 1, -1, -1):
+            cost = gaps[(k + j) * gap_step] if k + j < edges else 0.0
+            v = 2 * (k - first + j)
+            rh, rl = _step(rh, rl, load(t, v), load(t, v + 1), cost, rho)
+            store(block, j, _gradient(rh, rl, factor))
+        into_columns(block, grad, at + k, step, rows, size)
+        k -= _LANES
+    return rh, rl
+
+
+@loop
+def emd_chain2(
+    first, last, p, p_step, q, q_step, value, grad, doubt, unsafe, bins, gaps, gap_step, rho, share, factor, costs,
+    limit, tolerance,
+):  # fmt: skip
+    """emdref.kernels.tiles.emd_chain in two limbs; `share` is N or 0, `costs` the sum of the gaps, `limit` the
+    largest number of the results' dtype."""
+    edges, columns = bins - 1, min(bins, glance.COLUMNS)
+    zero = fill(np.float64(0.0))
+    digits = 53 if p.itemsize == 8 else 24
+    looks, glimpse = glance.new_sums(p), np.empty(64 // p.itemsize, p.dtype)
+    a, b = np.empty(_LANES * _LANES), np.empty(_LANES * _LANES)
+    t = np.empty(2 * _LANES * columns)
+    marks = np.empty(2 * _LANES * (bins // glance.COLUMNS + 1))  # phi before each block of columns
+    for i in range(first, last, _LANES):
+        rows, p_at, q_at = min(_LANES, last - i), i * p_step, i * q_step
+        glance.clear(looks)
+        flow, sums = (zero, zero), _start(zero)
+        for start in range(0, bins, glance.COLUMNS):
+            end, mark = min(start + glance.COLUMNS, bins), 2 * (start // glance.COLUMNS)
+            look(p, p_at, p_step, q, q_at, q_step, rows, start, end, glimpse, looks, True)
+            store(marks, mark, flow[0])
+            store(marks, mark + 1, flow[1])
+            flow, sums = _forward(
+                p, p_at, p_step, q, q_at, q_step, rows, start, end, edges, gaps, gap_step, rho, flow, sums, a, b, t
+            )
+        _deliver(i, rows, sums, rho, costs, 2 * bins, factor, limit, a, value, unsafe, looks, digits, tolerance, doubt)
+        if len(grad) == 0:
+            continue
+        oh, ol = _mean(sums, share)
+        r = -oh, -ol
+        start, end = (bins - 1) // glance.COLUMNS * glance.COLUMNS, bins
+        while start >= 0:
+            if end < bins:  # else t holds them still
+                mark = 2 * (start // glance.COLUMNS)
+                flow = load(marks, mark), load(marks, mark + 1)
+                _forward(
+                    p, p_at, p_step, q, q_at, q_step, rows, start, end, edges, gaps, gap_step, rho, flow, sums, a, b, t
+                )
+            r = _backward(t, start, end, edges, gaps, gap_step, rho, factor, r, rows, a, grad, i * bins, bins)
+            end = start
+            start -= glance.COLUMNS
+
+
+# --- trees ------------------------------------------------------------------------------------------------------------
+
+
+@row
+def _scatter(p, p_at, p_step, q, q_at, q_step, rows, first, last, bin_node, a, b, t):
+    """p - q of the bins from first to last at their nodes."""
+    for k in range(first, last, _LANES):
+        size = min(_LANES, last - k)
+        _load_pair(p, p_at + k, p_step, q, q_at + k, q_step, rows, size, a, b)
+        for j in range(size):
+            h, l = two_sum(load(a, j), -load(b, j))
+            v = 2 * bin_node[k + j]
+            store(t, v, h)
+            store(t, v + 1, l)
+
+
+@row
+def _up(parent, cost, below, rho, zero, t):
+    """Normal flows in place, Eq. (14); returns the sums over edges."""
+    sums = _start(zero)
+    for v in range(len(parent) - 1, 0, -1):
+        u = 2 * parent[v]
+        h, l = load(t, 2 * v), load(t, 2 * v + 1)
+        uh, ul = _more(load(t, u), load(t, u + 1), h, l)
+        store(t, u, uh)
+        store(t, u + 1, ul)
+        if cost[v] > 0.0:
+            h, l = two_sum(h, l)
+            store(t, 2 * v, h)
+            store(t, 2 * v + 1, l)
+            sums = _add_edge(sums, h, l, cost[v], below[v], rho)
+    return sums
+
+
+@row
+def _below(v, parent, cost, rho, t, r):
+    """r at a node from r at its parent."""
+    u = 2 * parent[v]
+    return _step(load(r, u), load(r, u + 1), load(t, 2 * v), load(t, 2 * v + 1), cost[v], rho)
+
+
+@row
+def _down(parent, inner, cost, rho, t, r):
+    """r at the nodes that have children, the root's being given."""
+    for i in range(1, len(inner)):
+        rh, rl = _below(inner[i], parent, cost, rho, t, r)
+        store(r, 2 * inner[i], rh)
+        store(r, 2 * inner[i] + 1, rl)
+
+
+@row
+def _gather(parent, cost, rho, factor, bin_node, t, r, rows, block, grad, at):
+    """Gradient at the bins; a bin at the root has the root's r."""
+    bins = len(bin_node)
+    for k in range(0, bins, _LANES):
+        size = min(_LANES, bins - k)
+        for j in range(size):
+            rh, rl = _below(bin_node[k + j], parent, cost, rho, t, r)
+            store(block, j, _gradient(rh, rl, factor))
+        into_columns(block, grad, at + k, bins, rows, size)
+
+
+@loop
+def emd_tree2(
+    first, last, p, p_step, q, q_step, value, grad, doubt, unsafe, parent, cost, below, bin_node, empty, inner, rho,
+    share, factor, costs, limit, tolerance,
+):  # fmt: skip
+    """emdref.kernels.tiles.emd_tree in two limbs; `below` counts bins, the other arguments are as there and as in
+    `emd_chain2`."""
+    bins, nodes = len(bin_node), len(parent)
+    zero = fill(np.float64(0.0))
+    digits = 53 if p.itemsize == 8 else 24
+    looks, glimpse = glance.new_sums(p), np.empty(64 // p.itemsize, p.dtype)
+    a, b = np.empty(_LANES * _LANES), np.empty(_LANES * _LANES)
+    t = np.empty(2 * _LANES * nodes)
+    r = np.empty(2 * _LANES * nodes if len(grad) > 0 else 0)
+    for i in range(first, last, _LANES):
+        rows, p_at, q_at = min(_LANES, last - i), i * p_step, i * q_step
+        glance.clear(looks)
+        for k in range(len(empty)):
+            store(t, 2 * empty[k], zero)
+            store(t, 2 * empty[k] + 1, zero)
+        for start in range(0, bins, glance.COLUMNS):
+            end = min(start + glance.COLUMNS, bins)
+            look(p, p_at, p_step, q, q_at, q_step, rows, start, end, glimpse, looks, True)
+            _scatter(p, p_at, p_step, q, q_at, q_step, rows, start, end, bin_node, a, b, t)
+        sums = _up(parent, cost, below, rho, zero, t)
+        _deliver(i, rows, sums, rho, costs, bins + nodes, factor, limit, a, value, unsafe, looks, digits, tolerance, doubt)
+        if len(grad) > 0:
+            oh, ol = _mean(sums, share)
+            store(r, 0, -oh)
+            store(r, 1, -ol)
+            _down(parent, inner, cost, rho, t, r)
+            _gather(parent, cost, rho, factor, bin_node, t, r, rows, a, grad, i * bins)
