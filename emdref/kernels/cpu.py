@@ -59,27 +59,6 @@ def flow_native(p, q, phi, parent, bin_node, normalize):
         native.flow(a, b, parent, bin_node, phi[i])
 
 
-@loop
-def emd_native(p, q, value, grad, parent, cost, bin_node, rho, normalize, gauge):
-    """Value and gradient (none if grad has no rows) of each pair in the rows' own dtype."""
-    n, zero, one = p.dtype.type(p.shape[1]), p.dtype.type(0), p.dtype.type(1)
-    phi = np.empty(len(parent), p.dtype)
-    r = np.empty(len(parent), p.dtype)
-    a, b = np.empty(p.shape[1], p.dtype), np.empty(p.shape[1], p.dtype)
-    for i in range(len(p)):
-        mass = _native_masses(p[i], q[i], normalize, a, b)
-        native.flow(a, b, parent, bin_node, phi)
-        value[i] = native.descend(phi, cost, parent, rho, r)
-        if len(grad) == 0:
-            continue
-        offset = zero
-        if gauge == _NORMALIZED:
-            offset = native.mean_under(a, r, bin_node, native.total(a))
-        elif gauge != _RAW:
-            offset = native.mean_at_bins(r, bin_node, n)
-        native.gather(r, bin_node, offset, _factor(gauge, n, mass, one), grad[i])
-
-
 @row
 def _finish(p, h, l, err, cost, parent, bin_node, rho, gauge, rh, rl, value, grad, i):
     """Value and gradient of row i from its settled flow; False if two limbs were not enough."""

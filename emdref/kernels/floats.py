@@ -11,6 +11,7 @@ import numpy as np
 from emdref.kernels.jit import edge, row
 from emdref.kernels.lanes import product_error
 
+
 @row
 def limbs(n):
     """Scratch memory for n two-limb numbers: high limbs, low limbs."""

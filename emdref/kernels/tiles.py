@@ -45,7 +45,9 @@ def _add_edge(sums, phi, cost, weight, rho, one):
 
 
 @row
-def _forward(p, p_at, p_step, q, q_at, q_step, rows, first, last, edges, gaps, gap_step, share, rho, phi, sums, block, t):
+def _forward(
+    p, p_at, p_step, q, q_at, q_step, rows, first, last, edges, gaps, gap_step, share, rho, phi, sums, block, t
+):
     """phi after each of the bins from first to last, Eq. (6), into t, and the edges after them added to the sums."""
     n, one, zero = width(p), gaps.dtype.type(1), gaps.dtype.type(0)
     for k in range(first, last, n):

@@ -190,7 +190,7 @@ def emd_chain2(
         if len(grad) == 0:
             continue
         oh, ol = _mean(sums, share)
-        r = -oh, -ol
+        r = zero - oh, zero - ol
         start, end = (bins - 1) // glance.COLUMNS * glance.COLUMNS, bins
         while start >= 0:
             if end < bins:  # else t holds them still
@@ -291,10 +291,12 @@ def emd_tree2(
             look(p, p_at, p_step, q, q_at, q_step, rows, start, end, glimpse, looks, True)
             _scatter(p, p_at, p_step, q, q_at, q_step, rows, start, end, bin_node, a, b, t)
         sums = _up(parent, cost, below, rho, zero, t)
-        _deliver(i, rows, sums, rho, costs, bins + nodes, factor, limit, a, value, unsafe, looks, digits, tolerance, doubt)
+        _deliver(
+            i, rows, sums, rho, costs, bins + nodes, factor, limit, a, value, unsafe, looks, digits, tolerance, doubt
+        )
         if len(grad) > 0:
             oh, ol = _mean(sums, share)
-            store(r, 0, -oh)
-            store(r, 1, -ol)
+            store(r, 0, zero - oh)
+            store(r, 1, zero - ol)
             _down(parent, inner, cost, rho, t, r)
             _gather(parent, cost, rho, factor, bin_node, t, r, rows, a, grad, i * bins)
