@@ -86,61 +86,67 @@ def product_error(a, b, p):
 
 
 @primitive
-def turn_difference(p, at, p_step, q, bt, q_step, out):
-    """Lanes j of out become column j of p - q, a row a lane: a square block of rows that start p_step, q_step apart."""
+def turn_difference(p, at, p_step, q, bt, q_step, last, out):
+    """Lanes j of out become column j of p - q, a row a lane: a square block of rows that start p_step, q_step apart.
+
+    Rows after the one number `last` do not exist; their lanes get that one's entries.
+    """
     n = 64 // p.itemsize
     for w in range(n):
-        a, b = at + w * p_step, bt + w * q_step
+        a, b = at + min(w, last) * p_step, bt + min(w, last) * q_step
         out[w : n * n : n] = p[a : a + n] - q[b : b + n]
 
 
 @primitive
-def turn(x, at, step, out):
+def turn(x, at, step, last, out):
     """Lanes j of out become column j of x in out's dtype."""
     n = 64 // out.itemsize
     for w in range(n):
-        out[w : n * n : n] = x[at + w * step : at + w * step + n]
+        a = at + min(w, last) * step
+        out[w : n * n : n] = x[a : a + n]
 
 
 @primitive
-def turn_back(block, x, at, step):
-    """Column j of x becomes lanes j of a block, in x's dtype."""
+def turn_back(block, x, at, step, last):
+    """Column j of x becomes lanes j of a block, in x's dtype; lanes of rows that do not exist hold what `last` gets."""
     n = 64 // block.itemsize
-    for w in range(n):
+    for w in range(last + 1):
         x[at + w * step : at + w * step + n] = block[w : n * n : n]
 
 
 @row
 def difference(p, at, p_step, q, bt, q_step, rows, columns, out):
-    """turn_difference for as few rows and columns as there are; the other lanes become 0."""
+    """turn_difference for as few rows and columns as there are."""
     n = width(p)
-    if rows == n and columns == n:
-        turn_difference(p, at, p_step, q, bt, q_step, out)
+    if columns == n:
+        turn_difference(p, at, p_step, q, bt, q_step, rows - 1, out)
         return
-    for j in range(columns):
-        for w in range(n):
-            out[j * n + w] = p[at + w * p_step + j] - q[bt + w * q_step + j] if w < rows else p.dtype.type(0)
+    for w in range(n):
+        a, b = at + min(w, rows - 1) * p_step, bt + min(w, rows - 1) * q_step
+        for j in range(columns):
+            out[j * n + w] = p[a + j] - q[b + j]
 
 
 @row
 def columns_of(x, at, step, rows, columns, out):
     """The same for turn."""
     n = width(out)
-    if rows == n and columns == n:
-        turn(x, at, step, out)
+    if columns == n:
+        turn(x, at, step, rows - 1, out)
         return
-    for j in range(columns):
-        for w in range(n):
-            out[j * n + w] = out.dtype.type(x[at + w * step + j]) if w < rows else out.dtype.type(0)
+    for w in range(n):
+        a = at + min(w, rows - 1) * step
+        for j in range(columns):
+            out[j * n + w] = x[a + j]
 
 
 @row
 def into_columns(block, x, at, step, rows, columns):
     """The same for turn_back."""
     n = width(block)
-    if rows == n and columns == n:
-        turn_back(block, x, at, step)
+    if columns == n:
+        turn_back(block, x, at, step, rows - 1)
         return
-    for j in range(columns):
-        for w in range(rows):
+    for w in range(rows):
+        for j in range(columns):
             x[at + w * step + j] = block[j * n + w]

@@ -299,10 +299,12 @@ def _interleaved(builder, rows, group, chunk):
     return result
 
 
-def _places(builder, at, step, count):
+def _places(builder, at, step, last, count):
+    """Where rows start; those after the one number `last` where that starts."""
     places = [at]
-    for _ in range(count - 1):
-        places.append(builder.add(places[-1], step))
+    for w in range(1, count):
+        further = builder.icmp_signed("<=", ir.Constant(last.type, w), last)
+        places.append(builder.select(further, builder.add(places[-1], step), places[-1]))
     return places
 
 
@@ -320,51 +322,51 @@ def _converted(builder, value, dtype):
 
 
 @intrinsic
-def turn_difference(context, p, at, p_step, q, bt, q_step, out):
+def turn_difference(context, p, at, p_step, q, bt, q_step, last, out):
     count = Lanes(out.dtype).count
 
     def generate(context, builder, sig, args):
-        p, at, p_step, q, bt, q_step, out = args
+        p, at, p_step, q, bt, q_step, last, out = args
         read_p, _ = _vectors(context, builder, sig.args[0], p, count)
         read_q, _ = _vectors(context, builder, sig.args[3], q, count)
-        _, write = _vectors(context, builder, sig.args[6], out, count)
-        places = zip(_places(builder, at, p_step, count), _places(builder, bt, q_step, count), strict=True)
+        _, write = _vectors(context, builder, sig.args[7], out, count)
+        places = zip(*(_places(builder, *x, last, count) for x in ((at, p_step), (bt, q_step))), strict=True)
         rows = [builder.fsub(read_p(a), read_q(b)) for a, b in places]
         for place, lanes in zip(_lane_places(at.type, count), _turned(builder, rows), strict=True):
             write(place, lanes)
         return context.get_dummy_value()
 
     i = types.int64
-    return types.void(p, i, i, q, i, i, out), generate
+    return types.void(p, i, i, q, i, i, i, out), generate
 
 
 @intrinsic
-def turn(context, x, at, step, out):
+def turn(context, x, at, step, last, out):
     count = Lanes(out.dtype).count
 
     def generate(context, builder, sig, args):
-        x, at, step, out = args
+        x, at, step, last, out = args
         read, _ = _vectors(context, builder, sig.args[0], x, count)
-        _, write = _vectors(context, builder, sig.args[3], out, count)
-        rows = [_converted(builder, read(a), sig.args[3].dtype) for a in _places(builder, at, step, count)]
+        _, write = _vectors(context, builder, sig.args[4], out, count)
+        rows = [_converted(builder, read(a), sig.args[4].dtype) for a in _places(builder, at, step, last, count)]
         for place, lanes in zip(_lane_places(at.type, count), _turned(builder, rows), strict=True):
             write(place, lanes)
         return context.get_dummy_value()
 
-    return types.void(x, types.int64, types.int64, out), generate
+    return types.void(x, types.int64, types.int64, types.int64, out), generate
 
 
 @intrinsic
-def turn_back(context, block, x, at, step):
+def turn_back(context, block, x, at, step, last):
     count = Lanes(block.dtype).count
 
     def generate(context, builder, sig, args):
-        block, x, at, step = args
+        block, x, at, step, last = args
         read, _ = _vectors(context, builder, sig.args[0], block, count)
         _, write = _vectors(context, builder, sig.args[1], x, count)
         rows = _turned(builder, [read(place) for place in _lane_places(at.type, count)])
-        for place, values in zip(_places(builder, at, step, count), rows, strict=True):
+        for place, values in reversed(list(zip(_places(builder, at, step, last, count), rows, strict=True))):
             write(place, _converted(builder, values, sig.args[1].dtype))
         return context.get_dummy_value()
 
-    return types.void(block, x, types.int64, types.int64), generate
+    return types.void(block, x, types.int64, types.int64, types.int64), generate
