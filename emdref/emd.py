@@ -121,7 +121,8 @@ def emd_grad(
     gauge : {"zero_sum", "raw", "scaled", "normalized"}
         As above.
     p, q, space, rho, mass, accuracy, device, out
-        As in `emd`; `out` has the gradient's shape.  With ``mass="normalize"`` the gradient is with respect to p / |p|, except in gauge ``normalized``.
+        As in `emd`; `out` has the gradient's shape.  With ``mass="normalize"`` the gradient is with respect to p / |p|,
+        except in gauge ``normalized``.
 
     Returns
     -------

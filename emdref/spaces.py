@@ -89,6 +89,13 @@ class Space:
         """Positions of the nodes with children, the root first; the root alone if there is no edge."""
         return _frozen(np.unique(self._layout.parent))
 
+    @cached_property
+    def _exempt(self) -> NDArray[np.float64]:
+        """inf at the positions of leaves, whose flow is one subtraction, 0 elsewhere."""
+        exempt = np.full(self.n_nodes, np.inf)
+        exempt[self._inner] = 0.0
+        return _frozen(exempt)
+
     def _edges_between(self, least: int, most: int) -> NDArray[np.bool_]:
         """By position, which edges have from `least` to `most` bins below."""
         return (self._bins_below >= least) & (self._bins_below <= most)

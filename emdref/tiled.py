@@ -53,7 +53,7 @@ def compensated(
         _deal(tiles2.emd_chain2, rows, space, *results, bins, *_gaps(space), *numbers)
     else:
         layout, below = space._layout, frozen(space._bins_below.astype(np.float64))
-        shape = layout.parent, layout.cost, below, layout.bin_node, space._empty, space._inner
+        shape = layout.parent, layout.cost, below, space._exempt, layout.bin_node, space._empty, space._inner
         _deal(tiles2.emd_tree2, rows, space, *results, *shape, *numbers)
     return doubt, unsafe
 

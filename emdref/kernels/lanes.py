@@ -1,7 +1,7 @@
 """Lanes: as many rows of a batch as one vector of 64 bytes holds, worked on at once by the formulas of one row.
 
-A formula of + - * / abs and the functions below takes scalars as well as lanes, so that it stands in one place.  Scratch
-arrays are flat: lanes number v of an array are its entries from v times `width` on.
+A formula of + - * / abs and the functions below takes scalars as well as lanes, so that it stands in one place.
+Scratch arrays are flat: lanes number v of an array are its entries from v times `width` on.
 
 What stands here is what each operation means; compiled code has the machine's own instructions for it, see
 emdref.kernels.simd.

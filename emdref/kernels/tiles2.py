@@ -1,4 +1,4 @@
-"""Exact EMD of a tile in two limbs, for rho in {1, 2, 3, 4}: emdref.kernels.twolimb for as many rows as there are lanes.
+"""Exact EMD of a tile in two limbs for rho in {1, 2, 3, 4}: emdref.kernels.twolimb, as many rows as there are lanes.
 
 What two limbs of a flow cannot hold is bounded from a row's largest total and smallest entry: for most rows it is 0.
 Nothing is scaled.  A row in which that bound could matter, or which leaves a wide range, is reported as unsafe and done
@@ -32,19 +32,19 @@ def _more(h, l, xh, xl):
 
 @edge
 def _start(zero):
-    """Sums over edges: value, mean of r times N, sum of |slope|, smallest and largest |phi|."""
+    """Sums over edges: value, mean of r times N, sum of |slope|, smallest |phi| that may err, largest."""
     return zero, zero, zero, zero, zero, zero + math.inf, zero
 
 
 @edge
-def _add_edge(sums, h, l, cost, below, rho):
-    """Add the edge of a normal flow h + l, with that many bins below."""
+def _add_edge(sums, h, l, cost, below, rho, exempt):
+    """Add the edge of a normal flow h + l, with that many bins below; `exempt` is inf if its flow is exact anyhow."""
     value_h, value_l, mean_h, mean_l, total, least, most = sums
     th, tl, sh, sl = edge2(h, l, cost, rho)
     value_h, value_l = _more(value_h, value_l, th, tl)
     mh, ml = two_prod(below, sh)
     mean_h, mean_l = _more(mean_h, mean_l, mh, ml + below * sl)
-    return value_h, value_l, mean_h, mean_l, total + abs(sh), lesser(least, abs(h)), greater(most, abs(h))
+    return value_h, value_l, mean_h, mean_l, total + abs(sh), lesser(least, abs(h) + exempt), greater(most, abs(h))
 
 
 @row
@@ -139,7 +139,7 @@ def _forward(p, p_at, p_step, q, q_at, q_step, rows, first, last, edges, gaps, g
             store(t, 2 * (k - first + j) + 1, xl)
             cost = gaps[(k + j) * gap_step] if k + j < edges else 0.0
             if cost > 0.0:
-                sums = _add_edge(sums, xh, xl, cost, float(k + j + 1), rho)
+                sums = _add_edge(sums, xh, xl, cost, float(k + j + 1), rho, 0.0)
     return (h, l), sums
 
 
@@ -221,7 +221,7 @@ def _scatter(p, p_at, p_step, q, q_at, q_step, rows, first, last, bin_node, a, b
 
 
 @row
-def _up(parent, cost, below, rho, zero, t):
+def _up(parent, cost, below, exempt, rho, zero, t):
     """Normal flows in place, Eq. (14); returns the sums over edges."""
     sums = _start(zero)
     for v in range(len(parent) - 1, 0, -1):
@@ -234,7 +234,7 @@ def _up(parent, cost, below, rho, zero, t):
             h, l = two_sum(h, l)
             store(t, 2 * v, h)
             store(t, 2 * v + 1, l)
-            sums = _add_edge(sums, h, l, cost[v], below[v], rho)
+            sums = _add_edge(sums, h, l, cost[v], below[v], rho, exempt[v])
     return sums
 
 
@@ -268,10 +268,12 @@ def _gather(parent, cost, rho, factor, bin_node, t, r, rows, block, grad, at):
 
 @loop
 def emd_tree2(
-    first, last, p, p_step, q, q_step, value, grad, doubt, unsafe, parent, cost, below, bin_node, empty, inner, rho,
+    first, last, p, p_step, q, q_step, value, grad, doubt, unsafe, parent, cost, below, exempt, bin_node, empty, inner,
+    rho,
     share, factor, costs, limit, tolerance,
 ):  # fmt: skip
-    """emdref.kernels.tiles.emd_tree in two limbs; `below` counts bins, the other arguments are as there and as in
+    """emdref.kernels.tiles.emd_tree in two limbs; `below` counts bins, `exempt` is inf for leaves and
+    else 0, the other arguments are as there and as in
     `emd_chain2`."""
     bins, nodes = len(bin_node), len(parent)
     zero = fill(np.float64(0.0))
@@ -290,7 +292,7 @@ def emd_tree2(
             end = min(start + glance.COLUMNS, bins)
             look(p, p_at, p_step, q, q_at, q_step, rows, start, end, glimpse, looks, True)
             _scatter(p, p_at, p_step, q, q_at, q_step, rows, start, end, bin_node, a, b, t)
-        sums = _up(parent, cost, below, rho, zero, t)
+        sums = _up(parent, cost, below, exempt, rho, zero, t)
         _deliver(
             i, rows, sums, rho, costs, bins + nodes, factor, limit, a, value, unsafe, looks, digits, tolerance, doubt
         )
