@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 def plan(p: ArrayLike, q: ArrayLike, space: Space, *, mass: Mass = "raise") -> sparse.csr_array:
     """An optimal transport plan T for rho = 1: T[i, j] is the mass that goes from bin i of p to bin j of q.
 
-    T >= 0 minimises sum(T * M), M the distances between bins (Kantorovich's problem, of which Eqs. (5) and (13) of
-    arXiv 1611.07573 are the value), has the row sums p and the column sums q, and at most 2N - 1 entries.  What can stay
+    T >= 0 minimises sum(T * M), M the distances between bins (Kantorovich's problem; Eqs. (5) and (13) of arXiv
+    1611.07573 give the value).  Its row sums are p, its column sums q, and it has at most 2N - 1 entries.  What can stay
     stays: T[k, k] = min(p_k, q_k).  From the leaves up, each node then matches what is left of supply and demand
-    below it, the oldest first; on a chain these are matched in the order of the bins.  There are other optimal plans;
-    this one is the same in every run.  O(V) time and memory, without the matrix M.
+    below it, the oldest first; on a chain that means in the order of the bins.  There are other optimal plans; this one
+    is the same in every run.  It takes O(V) time and memory, without the matrix M.
 
     Parameters
     ----------
@@ -38,15 +38,15 @@ def plan(p: ArrayLike, q: ArrayLike, space: Space, *, mass: Mass = "raise") -> s
     (N, N) scipy.sparse.csr_array of the inputs' dtype, in units of mass
         Column indices sorted, no duplicates, no zeros stored; ``T.tocoo()`` gives triples.
 
-        Matching is done in exact integers, so that each entry is that of an exact plan rounded to the nearest float
-        (with ``mass="normalize"``, whose entries are quotients, within 1 ulp of it; what is below the range of floats
-        is left out).  Hence row k sums to p_k within eps p_k / 2, column k to q_k within eps q_k / 2, and sum(T * M) is
-        within eps / 2 of the exact cost, relatively, before your own sums round.
+        Bins are matched in exact integers, so that each entry is that of an exact plan rounded to the nearest float;
+        hence row k sums to p_k within eps p_k / 2, column k to q_k within eps q_k / 2, and sum(T * M) is relatively
+        within eps / 2 of the exact EMD, before your own sums round.  With ``mass="normalize"`` entries are quotients:
+        within 1 ulp, the sums within eps, and what is below the range of floats is left out.
 
-        If the totals differ, by rounding or because of ``mass="ignore"``, the excess stays where it is: it is no
-        entry of T, and rows (if p has more) or columns (if q has) of those bins whose mass would reach the root sum to
-        so much less.  On a chain these are the last bins that have any to give.  The EMD counts the way of the excess
-        to the root besides: ``emdref.emd(p, q, space, mass="ignore") - sum(T * M)`` is its cost.
+        If the totals differ, by rounding or because of ``mass="ignore"``, the excess stays where it is: the rows (if p
+        has more) or columns (if q has) of some bins sum to less, by ``p - T.sum(axis=1)`` or ``q - T.sum(axis=0)``.  It
+        is what is left over at the root, on a chain from the last bins that have any to give.  The EMD counts its
+        way to the root, which ``emdref.emd(p, q, space, mass="ignore") - (T * M).sum()`` tells.
 
     Raises
     ------
@@ -67,8 +67,8 @@ def plan(p: ArrayLike, q: ArrayLike, space: Space, *, mass: Mass = "raise") -> s
     rows = pairs.checked(p, q, space, mass, "compensated", None)
     if rows.shape:
         raise ValueError(
-            f"p and q are a batch of shape {rows.shape}: plan takes one pair at a time, e.g. "
-            "[emdref.plan(a, b, space) for a, b in zip(p, q)]"
+            f"p and q are a batch of shape {rows.shape}: plan takes one pair at a time, as in "
+            "[emdref.plan(a, b, space) for a, b in zip(*np.broadcast_arrays(p, q))]"
         )
     return _matched(rows, space, mass == "normalize")
 

@@ -143,3 +143,51 @@ def gauged_hess(h, r, p, gauge):
         g = [x - sum(a * b for a, b in zip(w, r, strict=True)) for x in r]
         return [[(inner[i][k] - g[i] - g[k]) / mass**2 for k in range(n)] for i in range(n)]
     return [[x * (n**2 if gauge == "scaled" else 1) for x in row] for row in inner]
+
+
+def distance(i, j, edges):
+    """Eq. (4): the edges that have one of two bins below."""
+    return sum((cost for cost, under in edges.values() if (i in under) != (j in under)), Fraction(0))
+
+
+def depth(i, edges):
+    """From a bin to the root."""
+    return sum((cost for cost, under in edges.values() if i in under), Fraction(0))
+
+
+def plan(p, q, parent, bins):
+    """({(i, j): mass}, {bin: what is left unmatched, signed}): what can stay stays; then bottom up, oldest first."""
+    entries = {(k, k): min(a, b) for k, (a, b) in enumerate(zip(p, q, strict=True)) if min(a, b)}
+    levels, below_node = [[v for v, u in enumerate(parent) if u == -1]], children(parent)
+    while levels[-1]:
+        levels.append([v for u in levels[-1] for v in below_node[u]])
+    own = {v: k for k, v in enumerate(bins)}
+    waiting = {v: [] for v in range(len(parent))}
+    for v in [v for level in levels for v in level][::-1]:
+        if v in own:
+            _meet(waiting[v], [[own[v], p[own[v]] - q[own[v]]]], entries)
+        if parent[v] != -1:
+            _meet(waiting[parent[v]], waiting[v], entries)
+    return entries, dict(waiting[levels[0][0]])
+
+
+def children(parent):
+    below = {v: [] for v in range(len(parent))}
+    for v, u in enumerate(parent):
+        if u != -1:
+            below[u].append(v)
+    return below
+
+
+def _meet(here, coming, entries):
+    """Match [bin, signed mass] pairs of two lists, each of one sign, from the front; the rest joins `here`."""
+    for k, mass in coming:
+        while mass and here and sign(here[0][1]) == -sign(mass):
+            other, rest = here[0]
+            x = min(abs(mass), abs(rest))
+            entries[(k, other) if mass > 0 else (other, k)] = x
+            mass, here[0][1] = mass - sign(mass) * x, rest - sign(rest) * x
+            if not here[0][1]:
+                here.pop(0)
+        if mass:
+            here.append([k, mass])

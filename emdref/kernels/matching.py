@@ -1,4 +1,4 @@
-"""One optimal transport plan for rho = 1: from the leaves up, each node matches what is left of supply and demand below.
+"""An optimal transport plan for rho = 1: from the leaves up, each node matches what is left of supply and demand.
 
 What node v matches comes from different children, or from its own bin, so that it travels through v; and what v sends
 on is of one sign, phi_v in all.  The plan therefore costs sum_v M_v |phi_v|, the EMD.  Masses are exact integers (see
