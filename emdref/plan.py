@@ -20,8 +20,8 @@ def plan(p: ArrayLike, q: ArrayLike, space: Space, *, mass: Mass = "raise") -> s
     """An optimal transport plan T for rho = 1: T[i, j] is the mass that goes from bin i of p to bin j of q.
 
     T >= 0 minimises sum(T * M), M the distances between bins (Kantorovich's problem; Eqs. (5) and (13) of arXiv
-    1611.07573 give the value).  Its row sums are p, its column sums q, and it has at most 2N - 1 entries.  What can stay
-    stays: T[k, k] = min(p_k, q_k).  From the leaves up, each node then matches what is left of supply and demand
+    1611.07573 give the value).  Its row sums are p, its column sums q, and it has at most 2N - 1 entries.  What can
+    stay stays: T[k, k] = min(p_k, q_k).  From the leaves up, each node then matches what is left of supply and demand
     below it, the oldest first; on a chain that means in the order of the bins.  There are other optimal plans; this one
     is the same in every run.  It takes O(V) time and memory, without the matrix M.
 

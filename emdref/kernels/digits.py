@@ -99,10 +99,10 @@ def add_multiple(x, low, factor, out):
 @row
 def compare(x, y):
     """The sign of x - y."""
-    i = len(x) - 1
-    while i > 0 and x[i] == y[i]:
-        i -= 1
-    return (x[i] > y[i]) - (x[i] < y[i])
+    for i in range(len(x) - 1, -1, -1):
+        if x[i] != y[i]:
+            return 1 if x[i] > y[i] else -1
+    return 0
 
 
 @row
