@@ -156,18 +156,16 @@ def depth(i, edges):
 
 
 def plan(p, q, parent, bins):
-    """({(i, j): mass}, {bin: what is left unmatched, signed}): what can stay stays; then bottom up, oldest first."""
+    """({(i, j): mass}, {bin: what is left unmatched, signed}): what can stay stays; then bottom up, from the front."""
     entries = {(k, k): min(a, b) for k, (a, b) in enumerate(zip(p, q, strict=True)) if min(a, b)}
     levels, below_node = [[v for v, u in enumerate(parent) if u == -1]], children(parent)
     while levels[-1]:
         levels.append([v for u in levels[-1] for v in below_node[u]])
-    own = {v: k for k, v in enumerate(bins)}
     waiting = {v: [] for v in range(len(parent))}
-    for v in [v for level in levels for v in level][::-1]:
-        if v in own:
-            _meet(waiting[v], [[own[v], p[own[v]] - q[own[v]]]], entries)
-        if parent[v] != -1:
-            _meet(waiting[parent[v]], waiting[v], entries)
+    for k, v in enumerate(bins):
+        waiting[v] = [(k, p[k] - q[k])] if p[k] != q[k] else []
+    for v in [v for level in levels[1:] for v in level][::-1]:
+        waiting[parent[v]] = _meet(waiting[v], waiting[parent[v]], entries)
     return entries, dict(waiting[levels[0][0]])
 
 
@@ -179,15 +177,14 @@ def children(parent):
     return below
 
 
-def _meet(here, coming, entries):
-    """Match [bin, signed mass] pairs of two lists, each of one sign, from the front; the rest joins `here`."""
-    for k, mass in coming:
-        while mass and here and sign(here[0][1]) == -sign(mass):
-            other, rest = here[0]
-            x = min(abs(mass), abs(rest))
-            entries[(k, other) if mass > 0 else (other, k)] = x
-            mass, here[0][1] = mass - sign(mass) * x, rest - sign(rest) * x
-            if not here[0][1]:
-                here.pop(0)
-        if mass:
-            here.append([k, mass])
+def _meet(coming, here, entries):
+    """Match (bin, signed mass) pairs of two lists, each of one sign, from the front; what is left of both."""
+    while coming and here and sign(coming[0][1]) != sign(here[0][1]):
+        (i, a), (j, b) = coming.pop(0), here.pop(0)
+        x = min(abs(a), abs(b))
+        entries[(i, j) if a > 0 else (j, i)] = x
+        if abs(a) > x:
+            coming.insert(0, (i, a - sign(a) * x))
+        if abs(b) > x:
+            here.insert(0, (j, b - sign(b) * x))
+    return coming + here

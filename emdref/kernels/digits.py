@@ -1,15 +1,14 @@
-"""Exact integers >= 0 of any length: digits of 31 bits in int32, the lowest first.
+"""Exact integers >= 0 of any length: rows of digits of 31 bits in int32, the lowest first.
 
 A float is an integer times a power of two; what takes more than the 106 bits of two limbs, or must not lose its last
 bit in a difference, is added, compared and subtracted here.  The caller owns the digits and gives enough of them.
-Floats are taken apart and put together by their bits, several times as fast as by frexp and ldexp.
+Floats are taken apart and put together by their bits, several times as fast as by frexp and ldexp; and a number is
+named by its table and row, since a view of a row would cost more than most of what is done with it.
 """
-
-import math
 
 import numpy as np
 
-from emdref.kernels.floats import add2, scale2
+from emdref.kernels.floats import add2
 from emdref.kernels.jit import row
 
 BITS = 31
@@ -62,94 +61,94 @@ def needed(bits):
 
 
 @row
-def clear(x):
-    """x = 0."""
-    for i in range(len(x)):
-        x[i] = 0
+def clear(x, k):
+    """Row k = 0."""
+    for i in range(x.shape[1]):
+        x[k, i] = 0
 
 
 @row
-def top(x):
-    """The place of the highest digit that is not 0; -1 if all are."""
-    i = len(x) - 1
-    while i >= 0 and x[i] == 0:
+def top(x, k):
+    """The place of the highest digit of row k that is not 0; -1 if all are."""
+    i = x.shape[1] - 1
+    while i >= 0 and x[k, i] == 0:
         i -= 1
     return i
 
 
 @row
-def bit_length(x):
-    """The number of bits of x > 0."""
-    t = top(x)
-    return t * BITS + length(x[t])
+def bit_length(x, k):
+    """The number of bits of row k > 0."""
+    t = top(x, k)
+    return t * BITS + length(x[k, t])
 
 
 @row
-def _add_digit_times(digit, place, factor, out):
-    """out += digit * factor * 2**(BITS * place)."""
+def _add_digit_times(digit, place, y, j, size, x, k):
+    """Row k of x += digit * (row j of y, which has so many digits) * 2**(BITS * place)."""
     carry, i = 0, 0
-    while i < len(factor) or carry > 0:
-        t = np.int64(out[place + i]) + carry
-        if i < len(factor):
-            t += np.int64(factor[i]) * digit
-        out[place + i] = t & _MASK
+    while i < size or carry > 0:
+        t = np.int64(x[k, place + i]) + carry
+        if i < size:
+            t += np.int64(y[j, i]) * digit
+        x[k, place + i] = t & _MASK
         carry = t >> BITS
         i += 1
 
 
 @row
-def add_multiple(x, low, factor, out):
-    """out += x / 2**low * factor, for a multiple x >= 0 of 2**low and a factor without leading zeros."""
-    if x == 0.0:
+def add_multiple(mass, low, y, j, x, k):
+    """Row k of x += mass / 2**low * (row j of y), for a multiple mass >= 0 of 2**low."""
+    if mass == 0.0:
         return
-    m, e = as_integer(x)
+    m, e = as_integer(mass)
     if e < low:  # only zeros lie below
         m, e = m >> (low - e), low
-    place, shift = (e - low) // BITS, (e - low) % BITS
+    place, shift, size = (e - low) // BITS, (e - low) % BITS, top(y, j) + 1
     digit, m = (m & (_MASK >> shift)) << shift, m >> (BITS - shift)
     while digit > 0 or m > 0:
         if digit > 0:
-            _add_digit_times(digit, place, factor, out)
+            _add_digit_times(digit, place, y, j, size, x, k)
         place += 1
         digit, m = m & _MASK, m >> BITS
 
 
 @row
-def compare(x, y):
-    """The sign of x - y."""
-    for i in range(len(x) - 1, -1, -1):
-        if x[i] != y[i]:
-            return 1 if x[i] > y[i] else -1
+def compare(x, j, k):
+    """The sign of row j less row k."""
+    for i in range(x.shape[1] - 1, -1, -1):
+        if x[j, i] != x[k, i]:
+            return 1 if x[j, i] > x[k, i] else -1
     return 0
 
 
 @row
-def subtract(x, y, out):
-    """out = x - y for x >= y; out may be one of them."""
+def subtract(x, j, k):
+    """Row j -= row k, which is not larger."""
     borrow = 0
-    for i in range(len(x)):
-        t = np.int64(x[i]) - y[i] - borrow
+    for i in range(x.shape[1]):
+        t = np.int64(x[j, i]) - x[k, i] - borrow
         borrow = 1 if t < 0 else 0
-        out[i] = t + _BASE * borrow
+        x[j, i] = t + _BASE * borrow
 
 
 @row
-def _digit(x, i):
-    """Digit i, 0 below the lowest."""
-    return np.int64(x[i]) if i >= 0 else np.int64(0)
+def _digit(x, k, i):
+    """Digit i of row k, 0 below the lowest."""
+    return np.int64(x[k, i]) if i >= 0 else np.int64(0)
 
 
 @row
-def nearest(x, bits, unit):
-    """x * 2**unit rounded to `bits` significant bits, ties to even, which float64 must hold."""
-    t = top(x)
+def nearest(x, k, bits, unit):
+    """Row k times 2**unit rounded to `bits` significant bits, ties to even, which float64 must hold."""
+    t = top(x, k)
     if t < 0:
         return 0.0
-    head, third = length(x[t]), _digit(x, t - 2)  # the third digit fills up the window
-    window = (_digit(x, t) << BITS | _digit(x, t - 1)) << (BITS - head) | third >> head
+    head, third = length(x[k, t]), _digit(x, k, t - 2)  # the third digit fills up the window
+    window = (_digit(x, k, t) << BITS | _digit(x, k, t - 1)) << (BITS - head) | third >> head
     sticky = third & ((1 << head) - 1) > 0
     for i in range(t - 2):
-        sticky = sticky or x[i] > 0
+        sticky = sticky or x[k, i] > 0
     drop = _WINDOW - bits
     half = np.int64(1) << (drop - 1)
     rest, kept = window & (2 * half - 1), window >> drop
@@ -160,11 +159,9 @@ def nearest(x, bits, unit):
 
 
 @row
-def as_limbs(x):
-    """x as (h, l, e) = (h + l) 2**e, within 2**-100."""
-    t, h, l = top(x), 0.0, 0.0
+def as_limbs(x, k):
+    """Row k > 0 as (h, l, e) = (h + l) 2**e with h from 1 to 2**BITS, within 2**-100."""
+    t, h, l = top(x, k), 0.0, 0.0
     for i in range(t, max(t - _LIMBS, -1), -1):
-        h, l = add2(h, l, math.ldexp(float(x[i]), (i - t) * BITS), 0.0)
-    e = math.frexp(h)[1]
-    h, l = scale2(h, l, -e)
-    return h, l, t * BITS + e
+        h, l = add2(h, l, x[k, i] * _power((i - t) * BITS), 0.0)
+    return h, l, t * BITS

@@ -21,13 +21,13 @@ _NOBODY = -1
 
 
 class Queues(NamedTuple):
-    """Bins with mass to match, a queue at each node, all of one sign, the oldest in front."""
+    """Bins with mass to match, a queue at each node, all of one sign, the remotest in front."""
 
     first: NDArray[np.integer]  # (V,) bin, or nobody
     last: NDArray[np.integer]  # (V,)
     after: NDArray[np.integer]  # (N,) who stands behind each bin
     sign: NDArray[np.int8]  # (N,) 1 for supply, -1 for demand, 0 once nothing is left
-    left: NDArray[np.int32]  # (N, digits) how much is
+    left: NDArray[np.int32]  # (N + 1, digits) how much is; the last row is scratch
 
 
 class Entries(NamedTuple):
@@ -49,18 +49,17 @@ class Unit(NamedTuple):
 
 
 @row
-def _amount(x, unit):
-    """The integer x as a float."""
+def _amount(x, k, unit):
+    """Row k of x as a float."""
     if not unit.divides:
-        return digits.nearest(x, unit.bits, unit.exponent)
-    h, l, e = digits.as_limbs(x)
+        return digits.nearest(x, k, unit.bits, unit.exponent)
+    h, l, e = digits.as_limbs(x, k)
     return math.ldexp(div2(h, l, unit.h, unit.l)[0], e + unit.exponent)
 
 
 @row
-def _record(source, target, x, unit, entries, count):
-    """Add x > 0 from source to target; a quotient may be below the range of floats, and is no entry then."""
-    mass = _amount(x, unit)
+def _record(source, target, mass, entries, count):
+    """Add an entry; a quotient may be below the range of floats, and is none then."""
     if mass == 0.0:
         return count
     entries.row[count] = source
@@ -70,94 +69,87 @@ def _record(source, target, x, unit, entries, count):
 
 
 @row
-def _match(a, b, queues, unit, entries, count):
-    """Send what two bins of opposite sign have in common; one of them at least has nothing left then."""
-    sign, left = queues.sign, queues.left
-    order = digits.compare(left[a], left[b])
+def _settle(a, b, sign, left):
+    """Take from both bins what the lesser has; returns that one, whose digits are left for the record."""
+    order = digits.compare(left, a, b)
     less, more = (a, b) if order < 0 else (b, a)
-    source, target = (a, b) if sign[a] > 0 else (b, a)
-    count = _record(source, target, left[less], unit, entries, count)
-    digits.subtract(left[more], left[less], left[more])
+    digits.subtract(left, more, less)
     sign[less] = 0
     if order == 0:
         sign[more] = 0
+    return less
+
+
+@row
+def _climb(parent, queues, unit, entries, count):
+    """From the last node to the root: each queue meets the one at the parent, and what is left of it goes in front."""
+    first, last, after, sign, left = queues
+    for v in range(len(parent) - 1, 0, -1):
+        u, a = parent[v], first[v]
+        while a != _NOBODY and first[u] != _NOBODY and sign[a] != sign[first[u]]:
+            b = first[u]
+            source, target = (a, b) if sign[a] > 0 else (b, a)
+            less = _settle(a, b, sign, left)
+            count = _record(source, target, _amount(left, less, unit), entries, count)
+            if sign[a] == 0:
+                a = after[a]
+            if sign[b] == 0:
+                first[u] = after[b]
+        if a != _NOBODY:
+            if first[u] == _NOBODY:
+                last[u] = last[v]
+            else:
+                after[last[v]] = first[u]
+            first[u] = a
     return count
 
 
 @row
-def _arrive(v, first, last, queues, unit, entries, count):
-    """Match the queue first ... last with the one at node v as long as their signs differ; the rest stays at v."""
-    here, after, sign = queues.first, queues.after, queues.sign
-    while first != _NOBODY and here[v] != _NOBODY and sign[first] != sign[here[v]]:
-        a = here[v]
-        count = _match(a, first, queues, unit, entries, count)
-        if sign[a] == 0:
-            here[v] = after[a]
-        if sign[first] == 0:
-            first = after[first]
-    if first != _NOBODY:
-        if here[v] == _NOBODY:
-            here[v] = first
-        else:
-            after[queues.last[v]] = first
-        queues.last[v] = last
-    return count
-
-
-@row
-def _stay(p, q, low, p_factor, q_factor, scratch, queues, unit, entries):
-    """What need not move, min(p, q) of each bin, and the difference as what is left."""
-    count, x, y = 0, scratch[0], scratch[1]
+def _stay(p, q, low, factors, bin_node, queues, unit, entries):
+    """What need not move, min(p, q) of each bin, and a queue of one for the difference."""
+    count, left, scratch = 0, queues.left, len(p)
     for k in range(len(p)):
-        digits.clear(x)
-        digits.clear(y)
-        digits.add_multiple(p[k], low, p_factor, x)
-        digits.add_multiple(q[k], low, q_factor, y)
-        sign = digits.compare(x, y)
-        less, more = (x, y) if sign < 0 else (y, x)
-        if digits.top(less) >= 0:
-            count = _record(k, k, less, unit, entries, count)
-        digits.subtract(more, less, queues.left[k])
+        digits.clear(left, k)
+        digits.clear(left, scratch)
+        digits.add_multiple(p[k], low, factors, 0, left, k)
+        digits.add_multiple(q[k], low, factors, 1, left, scratch)
+        sign = digits.compare(left, k, scratch)
+        less, more = (k, scratch) if sign < 0 else (scratch, k)
+        if digits.top(left, less) >= 0:
+            count = _record(k, k, _amount(left, less, unit), entries, count)
+        digits.subtract(left, more, less)
+        if more == scratch:
+            left[k] = left[scratch]
         queues.sign[k] = sign
+        if sign != 0:
+            queues.first[bin_node[k]] = queues.last[bin_node[k]] = k
     return count
 
 
 @row
-def _climb(parent, bin_at, queues, unit, entries, count):
-    """From the last node to the root: a node's own bin comes after what came from below, then all goes up."""
-    for v in range(len(parent) - 1, -1, -1):
-        k = bin_at[v]
-        if k != _NOBODY and queues.sign[k] != 0:
-            count = _arrive(v, k, k, queues, unit, entries, count)
-        if v > 0 and queues.first[v] != _NOBODY:
-            count = _arrive(parent[v], queues.first[v], queues.last[v], queues, unit, entries, count)
-    return count
-
-
-@row
-def _total(x, low, size):
-    """The sum of x in units of 2**low, without leading zeros."""
-    one, total = np.ones(1, np.int32), np.zeros(size, np.int32)
-    for k in range(len(x)):
-        digits.add_multiple(x[k], low, one, total)
-    return total[: digits.top(total) + 1]
+def _totals(p, q, low, high):
+    """The sums of p and q in units of 2**low, as rows 0 and 1."""
+    bits = high - low + digits.length(len(p))
+    one, totals = np.ones((1, 1), np.int32), np.zeros((2, digits.needed(bits)), np.int32)
+    for k in range(len(p)):
+        digits.add_multiple(p[k], low, one, 0, totals, 0)
+        digits.add_multiple(q[k], low, one, 0, totals, 1)
+    return totals
 
 
 @row
 def _factors(p, q, low, high, normalize):
-    """What p and q are multiplied by to have equal totals if asked, and what those are divided by: (h + l) 2**e."""
-    p_factor, q_factor = np.ones(1, np.int32), np.ones(1, np.int32)
-    h, l, e = 1.0, 0.0, -low
-    if normalize:
-        size = digits.needed(high - low + math.frexp(float(len(p)))[1])
-        p_total, q_total = _total(p, low, size), _total(q, low, size)
-        if len(p_total) != len(q_total) or digits.compare(p_total, q_total) != 0:
-            p_factor, q_factor = q_total, p_total
-        h, l, e = digits.as_limbs(p_total)
-        ah, al, d = digits.as_limbs(p_factor)
-        h, l = mul2(h, l, ah, al)
-        e += d
-    return p_factor, q_factor, h, l, e
+    """What p (row 0) and q (row 1) are multiplied by to have equal totals, if asked, and divided by: (h + l) 2**e."""
+    factors = np.ones((2, 1), np.int32)
+    if not normalize:
+        return factors, 1.0, 0.0, -low
+    totals = _totals(p, q, low, high)
+    h, l, e = digits.as_limbs(totals, 0)
+    if digits.compare(totals, 0, 1) == 0:
+        return factors, h, l, e
+    ah, al, d = digits.as_limbs(totals, 1)
+    h, l = mul2(h, l, ah, al)
+    return totals[::-1].copy(), h, l, e + d
 
 
 @loop
@@ -165,16 +157,11 @@ def plan(p, q, parent, bin_node, normalize, bits, row, col, mass):
     """Write the plan's entries, of so many significant bits, into row, col and mass; returns how many they are."""
     n, nodes, index = len(p), len(parent), row.dtype
     low, high = digits.span(q, *digits.span(p, 2000, -2000))
-    p_factor, q_factor, h, l, e = _factors(p, q, low, high, normalize)
-    unit = Unit(bits, -e, h, l, normalize)
-    size = digits.needed(high - low + max(digits.bit_length(p_factor), digits.bit_length(q_factor)))
+    factors, h, l, e = _factors(p, q, low, high, normalize)
+    size = digits.needed(high - low + max(digits.bit_length(factors, 0), digits.bit_length(factors, 1)))
     after, sign = np.full(n, _NOBODY, index), np.empty(n, np.int8)
     first, last = np.full(nodes, _NOBODY, index), np.empty(nodes, index)
-    queues = Queues(first, last, after, sign, np.empty((n, size), np.int32))
-    entries = Entries(row, col, mass)
-    scratch = np.empty((2, size), np.int32)
-    count = _stay(p, q, low, p_factor, q_factor, scratch, queues, unit, entries)
-    bin_at = np.full(nodes, _NOBODY, index)
-    for k in range(n):
-        bin_at[bin_node[k]] = k
-    return _climb(parent, bin_at, queues, unit, entries, count)
+    queues = Queues(first, last, after, sign, np.empty((n + 1, size), np.int32))
+    unit, entries = Unit(bits, -e, h, l, normalize), Entries(row, col, mass)
+    count = _stay(p, q, low, factors, bin_node, queues, unit, entries)
+    return _climb(parent, queues, unit, entries, count)
