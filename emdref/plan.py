@@ -83,6 +83,4 @@ def _matched(rows: Batch, space: Space, normalize: bool) -> Any:
     bits = np.finfo(dtype).nmant + 1
     count = matching.plan(p, q, layout.parent, layout.bin_node, normalize, bits, row, col, amount)
     amount = pairs.narrowed(amount[:count], dtype)
-    result = sparse.coo_array((amount, (row[:count], col[:count])), (n, n)).tocsr()
-    result.sort_indices()
-    return result
+    return sparse.coo_array((amount, (row[:count], col[:count])), (n, n)).tocsr()
