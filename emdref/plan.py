@@ -45,8 +45,8 @@ def plan(p: ArrayLike, q: ArrayLike, space: Space, *, mass: Mass = "raise") -> s
 
         If the totals differ, by rounding or because of ``mass="ignore"``, the excess stays where it is: the rows (if p
         has more) or columns (if q has) of some bins sum to less, by ``p - T.sum(axis=1)`` or ``q - T.sum(axis=0)``.  It
-        is what is left over at the root, on a chain from the last bins that have any to give.  The EMD counts its
-        way to the root, which ``emdref.emd(p, q, space, mass="ignore") - (T * M).sum()`` tells.
+        is what is left over at the root, on a chain in the last bins that have any.  The EMD counts its way to the
+        root, which ``emdref.emd(p, q, space, mass="ignore") - (T * M).sum()`` tells.
 
     Raises
     ------

@@ -120,7 +120,7 @@ def test_rounding_below_the_normal_range():
 
 
 def test_limbs():
-    for x in [*INTEGERS[1:], 2**247 - 1, 2**155 + 1]:
+    for x in [*INTEGERS[1:], 2**247 - 1, 2**155 + 1, 2**124 + 2**31 - 1]:
         h, l, e = digits.as_limbs(table(0, x), 1)
         assert 1 <= h <= 2**31 and h + l == h
         exactly = x / Fraction(2) ** e
@@ -165,7 +165,8 @@ def test_a_plan_of_many_digits():
     p, q = np.array([1.0, 2.0**-200, 3 * 2.0**-400, 0]), np.array([2.0**-400, 0, 3.0, 5 * 2.0**-200])
     space = emdref.Tree(*plain.SHAPES["inner"])
     check(space, oracles.tree_edges(*plain.SHAPES["inner"]), p, q, "ignore", np.float64)
-    check(space, oracles.tree_edges(*plain.SHAPES["inner"]), p, q, "normalize", np.float64)
+    for scale in (1.0, 2.0**-100, 2.0**100):
+        check(space, oracles.tree_edges(*plain.SHAPES["inner"]), scale * p, q, "normalize", np.float64)
 
 
 def test_equal_totals_are_divided_by_alone():

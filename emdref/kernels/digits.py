@@ -70,10 +70,10 @@ def clear(x, k):
 @row
 def top(x, k):
     """The place of the highest digit of row k that is not 0; -1 if all are."""
-    i = x.shape[1] - 1
-    while i >= 0 and x[k, i] == 0:
-        i -= 1
-    return i
+    for i in range(x.shape[1] - 1, -1, -1):
+        if x[k, i] != 0:
+            return i
+    return -1
 
 
 @row
@@ -86,14 +86,15 @@ def bit_length(x, k):
 @row
 def _add_digit_times(digit, place, y, j, size, x, k):
     """Row k of x += digit * (row j of y, which has so many digits) * 2**(BITS * place)."""
-    carry, i = 0, 0
-    while i < size or carry > 0:
-        t = np.int64(x[k, place + i]) + carry
+    carry = 0
+    for i in range(x.shape[1] - place):
         if i < size:
-            t += np.int64(y[j, i]) * digit
-        x[k, place + i] = t & _MASK
-        carry = t >> BITS
-        i += 1
+            carry += np.int64(y[j, i]) * digit
+        elif carry == 0:
+            return
+        carry += x[k, place + i]
+        x[k, place + i] = carry & _MASK
+        carry >>= BITS
 
 
 @row
@@ -106,10 +107,9 @@ def add_multiple(mass, low, y, j, x, k):
         m, e = m >> (low - e), low
     place, shift, size = (e - low) // BITS, (e - low) % BITS, top(y, j) + 1
     digit, m = (m & (_MASK >> shift)) << shift, m >> (BITS - shift)
-    while digit > 0 or m > 0:
+    for i in range(place, place + 3):
         if digit > 0:
-            _add_digit_times(digit, place, y, j, size, x, k)
-        place += 1
+            _add_digit_times(digit, i, y, j, size, x, k)
         digit, m = m & _MASK, m >> BITS
 
 
