@@ -82,5 +82,7 @@ def _matched(rows: Batch, space: Space, normalize: bool) -> Any:
     p, q = (x[0] for x in pairs.as_float64(rows))
     bits = np.finfo(dtype).nmant + 1
     count = matching.plan(p, q, layout.parent, layout.bin_node, normalize, bits, row, col, amount)
-    amount = pairs.narrowed(amount[:count], dtype)
-    return sparse.coo_array((amount, (row[:count], col[:count])), (n, n)).tocsr()
+    row, col, amount = row[:count], col[:count], pairs.narrowed(amount[:count], dtype)
+    if normalize:  # quotients may be below the range
+        row, col, amount = (x[amount > 0] for x in (row, col, amount))
+    return sparse.coo_array((amount, (row, col)), (n, n)).tocsr()

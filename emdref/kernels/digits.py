@@ -140,10 +140,8 @@ def _digit(x, k, i):
 
 @row
 def nearest(x, k, bits, unit):
-    """Row k times 2**unit rounded to `bits` significant bits, ties to even, which float64 must hold."""
+    """Row k > 0 times 2**unit rounded to `bits` significant bits, ties to even, which float64 must hold."""
     t = top(x, k)
-    if t < 0:
-        return 0.0
     head, third = length(x[k, t]), _digit(x, k, t - 2)  # the third digit fills up the window
     window = (_digit(x, k, t) << BITS | _digit(x, k, t - 1)) << (BITS - head) | third >> head
     sticky = third & ((1 << head) - 1) > 0

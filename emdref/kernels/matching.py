@@ -59,9 +59,7 @@ def _amount(x, k, unit):
 
 @row
 def _record(source, target, mass, entries, count):
-    """Add an entry; a quotient may be below the range of floats, and is none then."""
-    if mass == 0.0:
-        return count
+    """Add an entry."""
     entries.row[count] = source
     entries.col[count] = target
     entries.mass[count] = mass
