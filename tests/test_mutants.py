@@ -295,8 +295,8 @@ PLANS = [
     Mutant(
         "mass from the target to the source",
         "kernels/matching.py",
-        "source, target = (a, b) if sign[a] > 0 else (b, a)",
-        "source, target = (b, a) if sign[a] > 0 else (a, b)",
+        "source, target = (a, b) if sign[a] == 1 else (b, a)",
+        "source, target = (b, a) if sign[a] == 1 else (a, b)",
         test_plain_plan,
         "test_plans",
         ("ignore", np.float64),

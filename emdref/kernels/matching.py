@@ -18,6 +18,7 @@ from emdref.kernels.floats import div2, mul2
 from emdref.kernels.jit import loop, row
 
 _NOBODY = -1
+_FAR = 2000  # beyond the exponents of floats
 
 
 class Queues(NamedTuple):
@@ -39,19 +40,18 @@ class Entries(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """What integers count: 2**exponent / (h + l); their floats have so many bits, where h + l is 1."""
+    """What integers count: 2**exponent in floats of so many bits, divided by h + l unless h is 0."""
 
     bits: int
     exponent: int
     h: float
     l: float
-    divides: bool
 
 
 @row
 def _amount(x, k, unit):
     """Row k of x as a float."""
-    if not unit.divides:
+    if unit.h == 0.0:
         return digits.nearest(x, k, unit.bits, unit.exponent)
     h, l, e = digits.as_limbs(x, k)
     return math.ldexp(div2(h, l, unit.h, unit.l)[0], e + unit.exponent)
@@ -86,7 +86,7 @@ def _climb(parent, queues, unit, entries, count):
         u, a = parent[v], first[v]
         while a != _NOBODY and first[u] != _NOBODY and sign[a] != sign[first[u]]:
             b = first[u]
-            source, target = (a, b) if sign[a] > 0 else (b, a)
+            source, target = (a, b) if sign[a] == 1 else (b, a)
             less = _settle(a, b, sign, left)
             count = _record(source, target, _amount(left, less, unit), entries, count)
             if sign[a] == 0:
@@ -137,29 +137,30 @@ def _totals(p, q, low, high):
 
 @row
 def _factors(p, q, low, high, normalize):
-    """What p (row 0) and q (row 1) are multiplied by to have equal totals, if asked, and divided by: (h + l) 2**e."""
+    """What p (row 0) and q (row 1) are multiplied by to have equal totals, if asked; how many bits that takes; and what
+    they are divided by, (h + l) 2**e, or 2**e alone if h is 0."""
     factors = np.ones((2, 1), np.int32)
     if not normalize:
-        return factors, 1.0, 0.0, -low
+        return factors, high - low, 0.0, 0.0, -low
     totals = _totals(p, q, low, high)
     h, l, e = digits.as_limbs(totals, 0)
     if digits.compare(totals, 0, 1) == 0:
-        return factors, h, l, e
+        return factors, high - low, h, l, e
     ah, al, d = digits.as_limbs(totals, 1)
     h, l = mul2(h, l, ah, al)
-    return totals[::-1].copy(), h, l, e + d
+    bits = digits.bit_length(totals, 0) + digits.bit_length(totals, 1)
+    return totals[::-1].copy(), bits, h, l, e + d
 
 
 @loop
 def plan(p, q, parent, bin_node, normalize, bits, row, col, mass):
     """Write the plan's entries, of so many significant bits, into row, col and mass; returns how many they are."""
     n, nodes, index = len(p), len(parent), row.dtype
-    low, high = digits.span(q, *digits.span(p, 2000, -2000))
-    factors, h, l, e = _factors(p, q, low, high, normalize)
-    size = digits.needed(high - low + max(digits.bit_length(factors, 0), digits.bit_length(factors, 1)))
+    low, high = digits.span(q, *digits.span(p, _FAR, -_FAR))
+    factors, most, h, l, e = _factors(p, q, low, high, normalize)
     after, sign = np.full(n, _NOBODY, index), np.empty(n, np.int8)
     first, last = np.full(nodes, _NOBODY, index), np.empty(nodes, index)
-    queues = Queues(first, last, after, sign, np.empty((n + 1, size), np.int32))
-    unit, entries = Unit(bits, -e, h, l, normalize), Entries(row, col, mass)
+    queues = Queues(first, last, after, sign, np.empty((n + 1, digits.needed(most)), np.int32))
+    unit, entries = Unit(bits, -e, h, l), Entries(row, col, mass)
     count = _stay(p, q, low, factors, bin_node, queues, unit, entries)
     return _climb(parent, queues, unit, entries, count)
