@@ -133,10 +133,11 @@ def test_rounding_below_the_normal_range():
 
 def test_limbs():
     for x in [*INTEGERS[1:], 2**247 - 1, 2**155 + 1, 2**124 + 2**31 - 1]:
-        h, l, e = digits.as_limbs(table(0, x), 1)
-        assert 1 <= h <= 2**31 and h + l == h
-        exactly = x / Fraction(2) ** e
-        assert abs(Fraction(h) + Fraction(l) - exactly) <= exactly * Fraction(2) ** -100
+        for size in (8, digits.needed(x.bit_length())):
+            h, l, e = digits.as_limbs(table(0, x, size=size), 1)
+            assert 1 <= h <= 2**31 and h + l == h
+            exactly = x / Fraction(2) ** e
+            assert abs(Fraction(h) + Fraction(l) - exactly) <= exactly * Fraction(2) ** -100
 
 
 # --- plans ------------------------------------------------------------------------------------------------------------
