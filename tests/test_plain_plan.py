@@ -188,6 +188,11 @@ def test_equal_totals_are_divided_by_alone():
     np.testing.assert_array_equal(plan.toarray(), [[0.25, 0, 0], [0.125, 0.375, 0.25], [0, 0, 0]])
 
 
+def test_units_above_one():
+    plan = emdref.plan([4.0, 8.0], [8.0, 2.0**40], emdref.Chain(2), mass="normalize")
+    assert [float(x) for x in plan.data] == [8 / (8 + 2.0**40), 1 / 3 - 8 / (8 + 2.0**40), 2 / 3]
+
+
 def test_quotients_below_the_range_are_left_out():
     for p in (np.array([1e300, 1e-300]), np.float32([1e30, 1e-30])):
         plan = emdref.plan(p, p[::-1], emdref.Chain(2), mass="normalize")
