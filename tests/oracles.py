@@ -143,3 +143,48 @@ def gauged_hess(h, r, p, gauge):
         g = [x - sum(a * b for a, b in zip(w, r, strict=True)) for x in r]
         return [[(inner[i][k] - g[i] - g[k]) / mass**2 for k in range(n)] for i in range(n)]
     return [[x * (n**2 if gauge == "scaled" else 1) for x in row] for row in inner]
+
+
+def distance(i, j, edges):
+    """Eq. (4): the edges that have one of two bins below."""
+    return sum((cost for cost, under in edges.values() if (i in under) != (j in under)), Fraction(0))
+
+
+def depth(i, edges):
+    """From a bin to the root."""
+    return sum((cost for cost, under in edges.values() if i in under), Fraction(0))
+
+
+def plan(p, q, parent, bins):
+    """({(i, j): mass}, {bin: what is left unmatched, signed}): what can stay stays; then bottom up, from the front."""
+    entries = {(k, k): min(a, b) for k, (a, b) in enumerate(zip(p, q, strict=True)) if min(a, b)}
+    levels, below_node = [[v for v, u in enumerate(parent) if u == -1]], children(parent)
+    while levels[-1]:
+        levels.append([v for u in levels[-1] for v in below_node[u]])
+    waiting = {v: [] for v in range(len(parent))}
+    for k, v in enumerate(bins):
+        waiting[v] = [(k, p[k] - q[k])] if p[k] != q[k] else []
+    for v in [v for level in levels[1:] for v in level][::-1]:
+        waiting[parent[v]] = _meet(waiting[v], waiting[parent[v]], entries)
+    return entries, dict(waiting[levels[0][0]])
+
+
+def children(parent):
+    below = {v: [] for v in range(len(parent))}
+    for v, u in enumerate(parent):
+        if u != -1:
+            below[u].append(v)
+    return below
+
+
+def _meet(coming, here, entries):
+    """Match (bin, signed mass) pairs of two lists, each of one sign, from the front; what is left of both."""
+    while coming and here and sign(coming[0][1]) != sign(here[0][1]):
+        (i, a), (j, b) = coming.pop(0), here.pop(0)
+        x = min(abs(a), abs(b))
+        entries[(i, j) if a > 0 else (j, i)] = x
+        if abs(a) > x:
+            coming.insert(0, (i, a - sign(a) * x))
+        if abs(b) > x:
+            here.insert(0, (j, b - sign(b) * x))
+    return coming + here

@@ -7,6 +7,7 @@ unedited code and fails on the mutant.  An edit whose old text is not in the sou
 import sys
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 import plain
@@ -16,6 +17,7 @@ import test_plain_floats
 import test_plain_hessian
 import test_plain_layers
 import test_plain_native
+import test_plain_plan
 import test_plain_twolimb
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
@@ -289,7 +291,37 @@ WRONG_GAUGES = [
     ),
 ]
 
-MUTANTS = [*FLIPPED_SIGNS, *OFF_BY_ONE, *DROPPED_COMPENSATION, *CUMULATIVE_SUMS, *WRONG_GAUGES]
+PLANS = [
+    Mutant(
+        "mass from the target to the source",
+        "kernels/matching.py",
+        "source, target = (a, b) if sign[a] == 1 else (b, a)",
+        "source, target = (b, a) if sign[a] == 1 else (a, b)",
+        test_plain_plan,
+        "test_plans",
+        ("ignore", np.float64),
+    ),
+    Mutant(
+        "those who wait at the parent are forgotten",
+        "kernels/matching.py",
+        "after[last[v]] = first[u]",
+        "after[last[v]] = _NOBODY",
+        test_plain_plan,
+        "test_plans",
+        ("ignore", np.float64),
+    ),
+    Mutant(
+        "nothing is borrowed from the next digit",
+        "kernels/digits.py",
+        "- x[k, i] - borrow",
+        "- x[k, i]",
+        test_plain_plan,
+        "test_plans",
+        ("ignore", np.float64),
+    ),
+]
+
+MUTANTS = [*FLIPPED_SIGNS, *OFF_BY_ONE, *DROPPED_COMPENSATION, *CUMULATIVE_SUMS, *WRONG_GAUGES, *PLANS]
 
 
 def holds(mutant, library, monkeypatch):

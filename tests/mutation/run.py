@@ -40,6 +40,8 @@ MODULES = {  # which tests of the plain kernels a module's mutants must face
     "kernels/cpu.py": "native twolimb hessian loops",
     "kernels/layers.py": "layers",
     "kernels/entropic.py": "entropic",
+    "kernels/digits.py": "plan",
+    "kernels/matching.py": "plan",
     "exact.py": "exact",
     "formulas.py": "exact",
     "certificate.py": "certificate",
