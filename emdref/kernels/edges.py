@@ -9,11 +9,11 @@ at phi = 0, which `is_infinite` tells.
 import math
 
 from emdref.kernels.floats import mul2, times2, two_prod, two_sum
-from emdref.kernels.jit import edge, row
+from emdref.kernels.jit import inline, row
 from emdref.kernels.lanes import sgn
 
 
-@edge
+@inline
 def power(phi, rho):
     """|phi|**rho in the arithmetic of phi's own dtype."""
     x = abs(phi)
@@ -34,7 +34,7 @@ def _real_power(x, rho):
     return x**rho
 
 
-@edge
+@inline
 def slope(phi, rho, one):
     """Derivative of power; `one` is 1 in phi's dtype, since a literal would promote float32."""
     if rho == 1:
@@ -44,7 +44,7 @@ def slope(phi, rho, one):
     return rho * power(phi, rho - one) * sgn(phi)
 
 
-@edge
+@inline
 def edge2(h, l, w, rho):
     """Limbs of w |phi|**rho and of w times its derivative for rho in {1, 2, 3, 4}, by multiplications alone.
 

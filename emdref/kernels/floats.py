@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from emdref.kernels.jit import edge, row
+from emdref.kernels.jit import inline, row
 from emdref.kernels.lanes import product_error
 
 
@@ -18,7 +18,7 @@ def limbs(n):
     return np.empty((2, n))
 
 
-@edge
+@inline
 def two_sum(a, b):
     """s + e == a + b exactly, s the rounded sum."""
     s = a + b
@@ -26,28 +26,28 @@ def two_sum(a, b):
     return s, (a - (s - z)) + (b - z)
 
 
-@edge
+@inline
 def quick_two_sum(a, b):
     """two_sum for |a| >= |b| or a == 0."""
     s = a + b
     return s, b - (s - a)
 
 
-@edge
+@inline
 def two_prod(a, b):
     """p + e == a * b exactly, p the rounded product, barring under- and overflow."""
     p = a * b
     return p, product_error(a, b, p)
 
 
-@edge
+@inline
 def times2(ah, al, bh, bl):
     """(ah + al) * (bh + bl), not quite normal: the low limb may be a few ulp of the high one."""
     p, e = two_prod(ah, bh)
     return p, e + (ah * bl + al * bh)
 
 
-@edge
+@inline
 def add2(ah, al, bh, bl):
     """(ah + al) + (bh + bl)."""
     s, e = two_sum(ah, bh)
@@ -56,7 +56,7 @@ def add2(ah, al, bh, bl):
     return quick_two_sum(s, e + f)
 
 
-@edge
+@inline
 def mul2(ah, al, bh, bl):
     """(ah + al) * (bh + bl)."""
     return quick_two_sum(*times2(ah, al, bh, bl))

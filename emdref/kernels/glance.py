@@ -10,7 +10,7 @@ import numpy as np
 
 from emdref.kernels.floats import two_sum
 from emdref.kernels.jit import row
-from emdref.kernels.lanes import fill, least_positive, lesser, load_row, store, width
+from emdref.kernels.lanes import fill, if_positive, least, lesser, load_row, total, width
 
 COLUMNS = 1024  # looked at, and then used, at a time
 
@@ -28,23 +28,6 @@ def clear(sums):
 
 
 @row
-def _total(lanes, block):
-    store(block, 0, lanes)
-    total = 0.0
-    for w in range(width(block)):
-        total += block[w]
-    return total
-
-
-@row
-def _least(lanes, low, block):
-    store(block, 0, lanes)
-    for w in range(width(block)):
-        low = min(low, float(block[w]))
-    return low
-
-
-@row
 def _add(sums, i, w, x):
     sums[i, w], e = two_sum(sums[i, w], x)
     sums[i + 1, w] += e
@@ -56,21 +39,23 @@ def _lower(low, x):
 
 
 @row
-def _look_closer(p, at, q, bt, n, w, block, sums):
+def _look_closer(p, at, q, bt, n, w, sums):
     """The smallest entry > 0."""
     size = width(p)
-    least = fill(p.dtype.type(math.inf))
+    inf = fill(p.dtype.type(math.inf))
+    low = inf
     whole = n - n % size
     for k in range(0, whole, size):
-        least = least_positive(least_positive(least, load_row(p, at + k)), load_row(q, bt + k))
-    low = _least(least, sums[5, w], block)
+        a, b = if_positive(load_row(p, at + k), inf), if_positive(load_row(q, bt + k), inf)
+        low = lesser(low, lesser(a, b))
+    bottom = min(sums[5, w], float(least(low)))
     for k in range(whole, n):
-        low = _lower(_lower(low, float(p[at + k])), float(q[bt + k]))
-    sums[5, w] = low
+        bottom = _lower(_lower(bottom, float(p[at + k])), float(q[bt + k]))
+    sums[5, w] = bottom
 
 
 @row
-def look(p, at, q, bt, n, w, block, sums, closer):
+def look(p, at, q, bt, n, w, sums, closer):
     """Add n entries of p from `at` on and of q from `bt` on to lane w's sums; the smallest one > 0 only if asked."""
     size = width(p)
     zero = fill(p.dtype.type(0))
@@ -81,16 +66,16 @@ def look(p, at, q, bt, n, w, block, sums, closer):
         c, d = load_row(p, at + k + size), load_row(q, bt + k + size)
         p_even, q_even, low = p_even + a, q_even + b, lesser(low, lesser(a, b))
         p_odd, q_odd, low_odd = p_odd + c, q_odd + d, lesser(low_odd, lesser(c, d))
-    p_total, q_total = _total(p_even + p_odd, block), _total(q_even + q_odd, block)
-    least = _least(lesser(low, low_odd), sums[4, w], block)
+    p_total, q_total = float(total(p_even + p_odd)), float(total(q_even + q_odd))
+    bottom = min(sums[4, w], float(least(lesser(low, low_odd))))
     for k in range(whole, n):
         x, y = float(p[at + k]), float(q[bt + k])
-        p_total, q_total, least = p_total + x, q_total + y, min(least, x, y)
+        p_total, q_total, bottom = p_total + x, q_total + y, min(bottom, x, y)
     _add(sums, 0, w, p_total)
     _add(sums, 2, w, q_total)
-    sums[4, w] = least
+    sums[4, w] = bottom
     if closer:
-        _look_closer(p, at, q, bt, n, w, block, sums)
+        _look_closer(p, at, q, bt, n, w, sums)
 
 
 @row

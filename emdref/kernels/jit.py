@@ -23,8 +23,8 @@ def row(function):
     return numba.njit(**_OPTIONS)(function)
 
 
-def edge(function):
-    """Compile a formula of one edge: always a part of the loop around it, for a call would go through memory."""
+def inline(function):
+    """Compile what stands in a hot loop as a part of it, always: a call would send all vectors through memory."""
     return numba.njit(**_OPTIONS, forceinline=True)(function)
 
 

@@ -9,15 +9,25 @@ emdref.kernels.simd.
 
 import numpy as np
 
-from emdref.kernels.jit import primitive, row
+from emdref.kernels.jit import inline, primitive, row
 
 _SPLIT = 134217729.0  # 2**27 + 1: halves a 53-bit significand (Veltkamp)
 
 
-@row
+@inline
 def width(x):
     """Lanes of x's dtype in a vector."""
     return 64 // x.itemsize
+
+
+@row
+def scratch(lanes, dtype):
+    """Memory for that many lanes, beginning at a multiple of 64 bytes: no access straddles two cache lines."""
+    itemsize = np.empty(1, dtype).itemsize
+    count = 64 // itemsize
+    x = np.empty((lanes + 1) * count, dtype)
+    start = -(x.ctypes.data // itemsize) % count
+    return x[start : start + lanes * count]
 
 
 @primitive
@@ -59,9 +69,9 @@ def greater(a, b):
 
 
 @primitive
-def least_positive(low, x):
-    """x where 0 < x < low, else low."""
-    return np.where((x > 0) & (x < low), x, low)
+def if_positive(x, other):
+    """x where x > 0, else the other."""
+    return np.where(x > 0, x, other)
 
 
 @primitive
@@ -83,6 +93,20 @@ def product_error(a, b, p):
     a_high, b_high = c - (c - a), d - (d - b)
     a_low, b_low = a - a_high, b - b_high
     return ((a_high * b_high - p) + a_high * b_low + a_low * b_high) + a_low * b_low
+
+
+@primitive
+def total(x):
+    """Sum of all lanes, by halves."""
+    while len(x) > 1:
+        x = x[: len(x) // 2] + x[len(x) // 2 :]
+    return x[0]
+
+
+@primitive
+def least(x):
+    """The smallest of all lanes; a NaN may get lost."""
+    return x.min()
 
 
 @primitive
@@ -114,7 +138,7 @@ def turn_back(block, x, at, step, last):
         x[at + w * step : at + w * step + n] = block[w : n * n : n]
 
 
-@row
+@inline
 def difference(p, at, p_step, q, bt, q_step, rows, columns, out):
     """turn_difference for as few rows and columns as there are."""
     n = width(p)
@@ -127,7 +151,7 @@ def difference(p, at, p_step, q, bt, q_step, rows, columns, out):
             out[j * n + w] = p[a + j] - q[b + j]
 
 
-@row
+@inline
 def columns_of(x, at, step, rows, columns, out):
     """The same for turn."""
     n = width(out)
@@ -140,7 +164,7 @@ def columns_of(x, at, step, rows, columns, out):
             out[j * n + w] = x[a + j]
 
 
-@row
+@inline
 def into_columns(block, x, at, step, rows, columns):
     """The same for turn_back."""
     n = width(block)

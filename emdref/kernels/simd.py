@@ -169,17 +169,34 @@ def _unless_above(builder, x, bound):
     return _chosen(builder, ">", x, bound, _number(x, 0.0), _number(x, 1.0))
 
 
-def _least_positive(builder, low, x):
-    smaller = _chosen(builder, "<", x, low, x, low)
-    return _chosen(builder, ">", x, _number(x, 0.0), smaller, low)
-
-
-least_positive = _elementwise(_least_positive, 2)
+if_positive = _elementwise(lambda builder, x, other: _chosen(builder, ">", x, _number(x, 0.0), x, other), 2)
 lesser = _elementwise(lambda builder, a, b: _chosen(builder, "<", a, b, a, b), 2)
 greater = _elementwise(lambda builder, a, b: _chosen(builder, ">", a, b, a, b), 2)
 sgn = _elementwise(_sgn, 1)
 unless_above = _elementwise(_unless_above, 2)
 product_error = _elementwise(lambda builder, a, b, p: _llvm(builder, "fma", a, b, builder.fneg(p)), 3)
+
+
+def _folded(combine):
+    """One number from all lanes: the upper half combined with the lower, until one is left."""
+
+    @intrinsic
+    def fold(context, x):
+        def generate(context, builder, sig, args):
+            value, size = args[0], x.count
+            while size > 1:
+                size //= 2
+                upper = _shuffle(builder, value, value, [(w + size) % x.count for w in range(x.count)])
+                value = combine(builder, value, upper)
+            return builder.extract_element(value, ir.Constant(_INDEX, 0))
+
+        return x.dtype(x), generate
+
+    return fold
+
+
+total = _folded(lambda builder, a, b: builder.fadd(a, b))
+least = _folded(lambda builder, a, b: _chosen(builder, "<", a, b, a, b))
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
@@ -301,10 +318,11 @@ def _interleaved(builder, rows, group, chunk):
 
 def _places(builder, at, step, last, count):
     """Where rows start; those after the one number `last` where that starts."""
-    places = [at]
+    offset, places = ir.Constant(at.type, 0), [at]  # offsets are the same for every block of the rows
     for w in range(1, count):
         further = builder.icmp_signed("<=", ir.Constant(last.type, w), last)
-        places.append(builder.select(further, builder.add(places[-1], step), places[-1]))
+        offset = builder.select(further, builder.add(offset, step), offset)
+        places.append(builder.add(at, offset))
     return places
 
 

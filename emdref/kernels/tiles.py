@@ -6,19 +6,17 @@ is the sum over edges of M_e slope(phi_e) times the share of bins below e.  Goin
 
 import math
 
-import numpy as np
-
 from emdref.kernels import glance
 from emdref.kernels.edges import power, slope
-from emdref.kernels.jit import edge, loop, row
-from emdref.kernels.lanes import difference, fill, into_columns, load, store, width
+from emdref.kernels.jit import inline, loop, row
+from emdref.kernels.lanes import difference, fill, into_columns, load, scratch, store, width
 
 
 @row
-def look(p, p_at, p_step, q, q_at, q_step, rows, first, last, block, sums, closer):
+def look(p, p_at, p_step, q, q_at, q_step, rows, first, last, sums, closer):
     """Look at columns first to last of a tile."""
     for w in range(rows):
-        glance.look(p, p_at + w * p_step + first, q, q_at + w * q_step + first, last - first, w, block, sums, closer)
+        glance.look(p, p_at + w * p_step + first, q, q_at + w * q_step + first, last - first, w, sums, closer)
 
 
 @row
@@ -33,7 +31,7 @@ def _deliver(i, rows, sums, factor, block, value, looks, tolerance, doubt):
         doubt[i + w] = not finite or glance.doubtful(looks, w, tolerance)
 
 
-@edge
+@inline
 def _add_edge(sums, phi, cost, weight, rho, one):
     """Add an edge to the value, to the mean of r and to the sum of |slopes|."""
     value, mean, total = sums
@@ -89,16 +87,16 @@ def emd_chain(
     """
     n, edges = width(p), bins - 1
     zero = fill(p.dtype.type(0))
-    looks, block = glance.new_sums(p), np.empty(n * n, p.dtype)
-    t = np.empty(n * min(bins, glance.COLUMNS), p.dtype)
-    marks = np.empty(n * (bins // glance.COLUMNS + 1), p.dtype)  # phi before each block of columns
+    looks, block = glance.new_sums(p), scratch(n, p.dtype)
+    t = scratch(min(bins, glance.COLUMNS), p.dtype)
+    marks = scratch(bins // glance.COLUMNS + 1, p.dtype)  # phi before each block of columns
     for i in range(first, last, n):
         rows, p_at, q_at = min(n, last - i), i * p_step, i * q_step
         glance.clear(looks)
         phi, sums = zero, (zero, zero, zero)
         for start in range(0, bins, glance.COLUMNS):
             end = min(start + glance.COLUMNS, bins)
-            look(p, p_at, p_step, q, q_at, q_step, rows, start, end, block, looks, False)
+            look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, False)
             store(marks, start // glance.COLUMNS, phi)
             phi, sums = _forward(
                 p, p_at, p_step, q, q_at, q_step, rows, start, end, edges, gaps, gap_step, share, rho, phi, sums, block,
@@ -148,7 +146,7 @@ def _up(parent, cost, weight, rho, zero, t):
     return sums
 
 
-@row
+@inline
 def _below(v, parent, cost, rho, t, r):
     """r at a node from r at its parent."""
     above = load(r, parent[v])
@@ -184,9 +182,9 @@ def emd_tree(
     """
     n, bins = width(p), len(bin_node)
     zero = fill(p.dtype.type(0))
-    looks, block = glance.new_sums(p), np.empty(n * n, p.dtype)
-    t = np.empty(n * len(parent), p.dtype)
-    r = np.empty(n * len(parent) if len(grad) > 0 else 0, p.dtype)
+    looks, block = glance.new_sums(p), scratch(n, p.dtype)
+    t = scratch(len(parent), p.dtype)
+    r = scratch(len(parent) if len(grad) > 0 else 0, p.dtype)
     for i in range(first, last, n):
         rows, p_at, q_at = min(n, last - i), i * p_step, i * q_step
         glance.clear(looks)
@@ -194,7 +192,7 @@ def emd_tree(
             store(t, empty[k], zero)
         for start in range(0, bins, glance.COLUMNS):
             end = min(start + glance.COLUMNS, bins)
-            look(p, p_at, p_step, q, q_at, q_step, rows, start, end, block, looks, False)
+            look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, False)
             _scatter(p, p_at, p_step, q, q_at, q_step, rows, start, end, bin_node, block, t)
         sums = _up(parent, cost, weight, rho, zero, t)
         _deliver(i, rows, sums, factor, block, value, looks, tolerance, doubt)

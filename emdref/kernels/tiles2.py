@@ -14,8 +14,8 @@ import numpy as np
 from emdref.kernels import glance
 from emdref.kernels.edges import edge2
 from emdref.kernels.floats import times2, two_prod, two_sum
-from emdref.kernels.jit import edge, loop, row
-from emdref.kernels.lanes import columns_of, fill, greater, into_columns, lesser, load, store
+from emdref.kernels.jit import inline, loop, row
+from emdref.kernels.lanes import columns_of, fill, greater, into_columns, lesser, load, scratch, store
 from emdref.kernels.tiles import look
 
 _RELATIVE = 2.0**-57  # what errors of phi may change, relative to the value or to max |r|
@@ -23,20 +23,20 @@ _LEAST, _MOST = 2.0**-900, 2.0**900  # value and slopes between them: nothing un
 _LANES = 8
 
 
-@edge
+@inline
 def _more(h, l, xh, xl):
     """h + l plus xh + xl: what the high limb loses goes into the low one."""
     h, e = two_sum(h, xh)
     return h, l + (xl + e)
 
 
-@edge
+@inline
 def _start(zero):
     """Sums over edges: value, mean of r times N, sum of |slope|, smallest |phi| that may err, largest."""
     return zero, zero, zero, zero, zero, zero + math.inf, zero
 
 
-@edge
+@inline
 def _add_edge(sums, h, l, cost, below, rho, exempt):
     """Add the edge of a normal flow h + l, with that many bins below; `exempt` is inf if its flow is exact anyhow."""
     value_h, value_l, mean_h, mean_l, total, least, most = sums
@@ -47,7 +47,7 @@ def _add_edge(sums, h, l, cost, below, rho, exempt):
     return value_h, value_l, mean_h, mean_l, total + abs(sh), lesser(least, abs(h) + exempt), greater(most, abs(h))
 
 
-@row
+@inline
 def _mean(sums, share):
     """The mean of r, or 0 if share, which is N or 0, is 0."""
     h, l = sums[2], sums[3]
@@ -58,7 +58,7 @@ def _mean(sums, share):
     return q, ((h - p) - e + l) / share
 
 
-@edge
+@inline
 def _step(rh, rl, h, l, cost, rho):
     """r beyond an edge."""
     if cost == 0.0:
@@ -67,7 +67,7 @@ def _step(rh, rl, h, l, cost, rho):
     return _more(rh, rl, sh, sl)
 
 
-@edge
+@inline
 def _gradient(rh, rl, factor):
     if factor != 1.0:
         rh, rl = times2(rh, rl, factor, factor - factor)
@@ -115,7 +115,7 @@ def _deliver(i, rows, sums, rho, costs, nodes, factor, limit, out, value, unsafe
         doubt[i + w] = not within or glance.doubtful(looks, w, tolerance)
 
 
-@row
+@inline
 def _load_pair(p, p_at, p_step, q, q_at, q_step, rows, size, a, b):
     """Columns of p and of q in float64."""
     columns_of(p, p_at, p_step, rows, size, a)
@@ -170,17 +170,17 @@ def emd_chain2(
     edges, columns = bins - 1, min(bins, glance.COLUMNS)
     zero = fill(np.float64(0.0))
     digits = 53 if p.itemsize == 8 else 24
-    looks, glimpse = glance.new_sums(p), np.empty(64 // p.itemsize, p.dtype)
-    a, b = np.empty(_LANES * _LANES), np.empty(_LANES * _LANES)
-    t = np.empty(2 * _LANES * columns)
-    marks = np.empty(2 * _LANES * (bins // glance.COLUMNS + 1))  # phi before each block of columns
+    looks = glance.new_sums(p)
+    a, b = scratch(_LANES, np.float64), scratch(_LANES, np.float64)
+    t = scratch(2 * columns, np.float64)
+    marks = scratch(2 * (bins // glance.COLUMNS + 1), np.float64)  # phi before each block of columns
     for i in range(first, last, _LANES):
         rows, p_at, q_at = min(_LANES, last - i), i * p_step, i * q_step
         glance.clear(looks)
         flow, sums = (zero, zero), _start(zero)
         for start in range(0, bins, glance.COLUMNS):
             end, mark = min(start + glance.COLUMNS, bins), 2 * (start // glance.COLUMNS)
-            look(p, p_at, p_step, q, q_at, q_step, rows, start, end, glimpse, looks, True)
+            look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, True)
             store(marks, mark, flow[0])
             store(marks, mark + 1, flow[1])
             flow, sums = _forward(
@@ -238,7 +238,7 @@ def _up(parent, cost, below, exempt, rho, zero, t):
     return sums
 
 
-@row
+@inline
 def _below(v, parent, cost, rho, t, r):
     """r at a node from r at its parent."""
     u = 2 * parent[v]
@@ -278,10 +278,10 @@ def emd_tree2(
     bins, nodes = len(bin_node), len(parent)
     zero = fill(np.float64(0.0))
     digits = 53 if p.itemsize == 8 else 24
-    looks, glimpse = glance.new_sums(p), np.empty(64 // p.itemsize, p.dtype)
-    a, b = np.empty(_LANES * _LANES), np.empty(_LANES * _LANES)
-    t = np.empty(2 * _LANES * nodes)
-    r = np.empty(2 * _LANES * nodes if len(grad) > 0 else 0)
+    looks = glance.new_sums(p)
+    a, b = scratch(_LANES, np.float64), scratch(_LANES, np.float64)
+    t = scratch(2 * nodes, np.float64)
+    r = scratch(2 * nodes if len(grad) > 0 else 0, np.float64)
     for i in range(first, last, _LANES):
         rows, p_at, q_at = min(_LANES, last - i), i * p_step, i * q_step
         glance.clear(looks)
@@ -290,7 +290,7 @@ def emd_tree2(
             store(t, 2 * empty[k] + 1, zero)
         for start in range(0, bins, glance.COLUMNS):
             end = min(start + glance.COLUMNS, bins)
-            look(p, p_at, p_step, q, q_at, q_step, rows, start, end, glimpse, looks, True)
+            look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, True)
             _scatter(p, p_at, p_step, q, q_at, q_step, rows, start, end, bin_node, a, b, t)
         sums = _up(parent, cost, below, exempt, rho, zero, t)
         _deliver(
