@@ -329,27 +329,48 @@ def _blocks(rows: Batch) -> "Iterator[slice]":
 
 def _compensated(wanted: _Wanted, value, grad, gauge) -> bool:
     rows, space, normalize = wanted.rows, wanted.space, _normalizes(wanted, gauge)
-    doubt = unsafe = np.ones(len(rows.p), bool)
+    unsafe, looked = np.ones(len(rows.p), bool), False
     if not normalize and tiled.fits(space, wanted.rho):
-        doubt, unsafe = tiled.compensated(rows, space, *_options(wanted, value, grad, gauge))
-    if doubt.any():
-        wanted.verify()
-    exact = np.zeros(len(rows.p), bool)
+        closely = tiled.is_long(space)
+        doubt, unsafe = tiled.compensated(rows, space, closely, *_options(wanted, value, grad, gauge))
+        looked = bool(doubt.any())
+        if looked:
+            wanted.verify()
+        if not closely and unsafe.any():
+            unsafe[unsafe] = _closely(wanted, np.flatnonzero(unsafe), value, grad, gauge)
     again = np.flatnonzero(unsafe)
     if len(again):
-        exact[again] = _careful(wanted, again, normalize, value, grad, gauge)
-    for i in fallback.rows(exact):
+        unsafe[again] = _careful(wanted, again, normalize, value, grad, gauge)
+    for i in fallback.rows(unsafe):
         p, q = pairs.widened(rows.p[i]), pairs.widened(rows.q[i])
         number, line = fallback.emd(p, q, space, wanted.rho, normalize, gauges.name(gauge))
         _put(value, i, np.float64(number))
         _put(grad, i, np.array(line))
-    return bool(doubt.any()) or len(again) > 0
+    return looked or len(again) > 0
+
+
+def _closely(wanted: _Wanted, again, value, grad, gauge) -> NDArray[np.bool_]:
+    """Rows by number, by the same kernel at its closest; returns which of them are still unsafe."""
+    some = _rows(wanted.rows, again)
+    numbers = None if value is None else np.empty(len(again), value.dtype)
+    lines = None if grad is None else np.empty(some.p.shape, grad.dtype)
+    options = _options(wanted._replace(rows=some), numbers, lines, gauge)
+    _, unsafe = tiled.compensated(some, wanted.space, True, *options)
+    _put(value, again, numbers)
+    _put(grad, again, lines)
+    return unsafe
+
+
+def _rows(rows: Batch, numbers: Any, dtype: Any = None) -> Batch:
+    """Some of the rows, one behind the other."""
+    p, q = (inputs.frozen(np.ascontiguousarray(x[numbers], dtype)) for x in (rows.p, rows.q))
+    return Batch(p, q, (len(p),))
 
 
 def _careful(wanted: _Wanted, again, normalize, value, grad, gauge) -> NDArray[np.bool_]:
     """Rows by number, by the kernel that looks closer; returns which of them must be done again exactly."""
     rows, space = wanted.rows, wanted.space
-    p, q = (inputs.frozen(np.ascontiguousarray(x[again], np.float64)) for x in (rows.p, rows.q))
+    p, q, *_ = _rows(rows, again, np.float64)
     layout = space._layout
     numbers, unsafe = np.zeros(len(p)), np.zeros(len(p), bool)
     lines = np.zeros(p.shape if grad is not None else (0, space.n_bins))

@@ -16,6 +16,8 @@ from emdref.spaces import Chain, Space
 Array = NDArray[Any]
 _SMALLEST, _LARGEST = 2.0**-400, 2.0**400  # costs with which no product of emdref.kernels.tiles2 leaves the range
 
+_LONG = 2**12  # bins and nodes; the bound grows with their square
+
 
 def native(
     rows: Batch, space: Space, normalize: bool, rho: float, centred: bool, factor: float, tolerance: float,
@@ -41,14 +43,18 @@ def native(
 
 
 def compensated(
-    rows: Batch, space: Space, rho: float, centred: bool, factor: float, tolerance: float, value: Array, grad: Array
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """The same in two limbs, see `fits`; returns which rows to look at again, and which two limbs did not settle."""
+    rows: Batch, space: Space, closely: bool, rho: float, centred: bool, factor: float, tolerance: float,
+    value: Array, grad: Array,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:  # fmt: skip
+    """The same in two limbs, see `fits`; returns which rows to look at again, and which were not settled.
+
+    More rows are if the kernel adds up `closely` what their flows lose, which takes longer.
+    """
     bins = space.n_bins
     doubt, unsafe = np.empty(len(rows.p), bool), np.empty(len(rows.p), bool)
     results = *_flat(rows.p), *_flat(rows.q), value, grad.reshape(-1), doubt, unsafe
     limit = float(np.finfo(rows.p.dtype).max)
-    numbers = rho, float(centred * bins), float(factor), _total(space), limit, tolerance
+    numbers = rho, float(centred * bins), float(factor), _total(space), limit, closely, tolerance
     if isinstance(space, Chain):
         _deal(tiles2.emd_chain2, rows, space, *results, bins, *_gaps(space), *numbers)
     else:
@@ -62,6 +68,11 @@ def fits(space: Space, rho: float) -> bool:
     """Whether the tile kernel in two limbs can be used."""
     least, most = space._cost_range
     return rho in (1, 2, 3, 4) and least >= _SMALLEST and most <= _LARGEST
+
+
+def is_long(space: Space) -> bool:
+    """Whether what flows lose must be added up from the start, since a bound of it would be too wide."""
+    return space.n_bins + space.n_nodes > _LONG
 
 
 def costs(space: Space, normalize: bool) -> Array:

@@ -1,8 +1,8 @@
 """Exact EMD of a tile in two limbs for rho in {1, 2, 3, 4}: emdref.kernels.twolimb, as many rows as there are lanes.
 
-What two limbs of a flow cannot hold is bounded from a row's largest total and smallest entry: for most rows it is 0.
-Nothing is scaled.  A row in which that bound could matter, or which leaves a wide range, is reported as unsafe and done
-again by emdref.kernels.twolimb, which looks closer; so nearly all rows are settled here.
+What two limbs of a flow cannot hold is bounded from a row's largest total and smallest entry, which for most rows gives
+0, or else added up.  Nothing is scaled.  A row in which it could matter, or which leaves a wide range, is reported as
+unsafe and done again by emdref.kernels.twolimb, which looks closer; so nearly all rows are settled here.
 
 Sums of slopes and of the value are kept as a high limb, exact but for what goes into the low one, and plain low limbs.
 """
@@ -28,6 +28,18 @@ def _more(h, l, xh, xl):
     """h + l plus xh + xl: what the high limb loses goes into the low one."""
     h, e = two_sum(h, xh)
     return h, l + (xl + e)
+
+
+@inline
+def _lifted(h, l, lost, xh, xl, closely):
+    """The same for flows, where what the low limb loses is added up if asked."""
+    if not closely:
+        h, l = _more(h, l, xh, xl)
+        return h, l, lost
+    h, e = two_sum(h, xh)
+    l, a = two_sum(l, xl)
+    l, b = two_sum(l, e)
+    return h, l, lost + (abs(a) + abs(b))
 
 
 @inline
@@ -75,15 +87,14 @@ def _gradient(rh, rl, factor):
 
 
 @row
-def _lost(looks, w, digits, entries):
-    """Bound of what the low limbs of a row's flows have lost.
+def _most_lost(looks, w, digits, entries):
+    """Bound of what the low limbs of a row's flows can have lost.
 
     All entries are multiples of the last digit of the smallest one > 0.  A flow is at most the larger total, T, so the
     low limb is at most `entries` 2**-53 T; while that has no more than 53 digits nothing is lost, and else each of two
     sums an entry and a node loses 2**-53 of it.
     """
-    top = max(looks[0, w], looks[2, w])
-    low = entries * top * 2.0**-52
+    low = entries * max(looks[0, w], looks[2, w]) * 2.0**-52
     return 0.0 if low < looks[5, w] * 2.0 ** (53 - digits) else 4.0 * entries * low * 2.0**-53
 
 
@@ -101,16 +112,19 @@ def _unsafe(value, lost, total, least, most, rho, costs, edges):
 
 
 @row
-def _deliver(i, rows, sums, rho, costs, nodes, factor, limit, out, value, unsafe, looks, digits, tolerance, doubt):
+def _deliver(
+    i, rows, sums, lost, closely, rho, costs, nodes, factor, limit, out, value, unsafe, looks, digits, tolerance, doubt
+):
     """Write the values of a tile's rows, which to do again, and which to look at again: see emdref.kernels.tiles."""
     store(out, 0, sums[0] + sums[1])
     store(out, 1, sums[4])
     store(out, 2, sums[5])
     store(out, 3, sums[6])
+    store(out, 4, lost)
     for w in range(rows):
         value[i + w] = out[w]
-        lost = _lost(looks, w, digits, float(nodes))
-        unsafe[i + w] = _unsafe(out[w], lost, out[8 + w], out[16 + w], out[24 + w], rho, costs, float(nodes))
+        most = 1.01 * out[32 + w] if closely else _most_lost(looks, w, digits, float(nodes))
+        unsafe[i + w] = _unsafe(out[w], most, out[8 + w], out[16 + w], out[24 + w], rho, costs, float(nodes))
         within = out[w] <= limit and 2.0 * factor * out[8 + w] <= limit
         doubt[i + w] = not within or glance.doubtful(looks, w, tolerance)
 
@@ -126,21 +140,23 @@ def _load_pair(p, p_at, p_step, q, q_at, q_step, rows, size, a, b):
 
 
 @row
-def _forward(p, p_at, p_step, q, q_at, q_step, rows, first, last, edges, gaps, gap_step, rho, flow, sums, a, b, t):
-    """Normal phi after each of the bins from first to last, Eq. (6), into t; `flow` is phi before them."""
-    h, l = flow
+def _forward(
+    p, p_at, p_step, q, q_at, q_step, rows, first, last, edges, gaps, gap_step, rho, closely, flow, sums, a, b, t
+):
+    """Normal phi after each of the bins from first to last, Eq. (6), into t; `flow` is phi before them and its loss."""
+    h, l, lost = flow
     for k in range(first, last, _LANES):
         size = min(_LANES, last - k)
         _load_pair(p, p_at + k, p_step, q, q_at + k, q_step, rows, size, a, b)
         for j in range(size):
-            h, l = _more(h, l, *two_sum(load(a, j), -load(b, j)))
+            h, l, lost = _lifted(h, l, lost, *two_sum(load(a, j), -load(b, j)), closely)
             xh, xl = two_sum(h, l)
             store(t, 2 * (k - first + j), xh)
             store(t, 2 * (k - first + j) + 1, xl)
             cost = gaps[(k + j) * gap_step] if k + j < edges else 0.0
             if cost > 0.0:
                 sums = _add_edge(sums, xh, xl, cost, float(k + j + 1), rho, 0.0)
-    return (h, l), sums
+    return (h, l, lost), sums
 
 
 @row
@@ -163,10 +179,13 @@ def _backward(t, first, last, edges, gaps, gap_step, rho, factor, r, rows, block
 @loop
 def emd_chain2(
     first, last, p, p_step, q, q_step, value, grad, doubt, unsafe, bins, gaps, gap_step, rho, share, factor, costs,
-    limit, tolerance,
+    limit, closely, tolerance,
 ):  # fmt: skip
-    """emdref.kernels.tiles.emd_chain in two limbs; `share` is N or 0, `costs` the sum of the gaps, `limit` the
-    largest number of the results' dtype."""
+    """emdref.kernels.tiles.emd_chain in two limbs.
+
+    `share` is N or 0, `costs` the sum of the gaps, `limit` the largest number of the results' dtype; `closely` adds up
+    what flows lose instead of bounding it beforehand.
+    """
     edges, columns = bins - 1, min(bins, glance.COLUMNS)
     zero = fill(np.float64(0.0))
     digits = 53 if p.itemsize == 8 else 24
@@ -177,16 +196,20 @@ def emd_chain2(
     for i in range(first, last, _LANES):
         rows, p_at, q_at = min(_LANES, last - i), i * p_step, i * q_step
         glance.clear(looks)
-        flow, sums = (zero, zero), _start(zero)
+        flow, sums = (zero, zero, zero), _start(zero)
         for start in range(0, bins, glance.COLUMNS):
             end, mark = min(start + glance.COLUMNS, bins), 2 * (start // glance.COLUMNS)
             look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, True)
             store(marks, mark, flow[0])
             store(marks, mark + 1, flow[1])
             flow, sums = _forward(
-                p, p_at, p_step, q, q_at, q_step, rows, start, end, edges, gaps, gap_step, rho, flow, sums, a, b, t
-            )
-        _deliver(i, rows, sums, rho, costs, 2 * bins, factor, limit, a, value, unsafe, looks, digits, tolerance, doubt)
+                p, p_at, p_step, q, q_at, q_step, rows, start, end, edges, gaps, gap_step, rho, closely, flow, sums,
+                a, b, t,
+            )  # fmt: skip
+        _deliver(
+            i, rows, sums, flow[2], closely, rho, costs, 2 * bins, factor, limit, a, value, unsafe, looks, digits,
+            tolerance, doubt,
+        )  # fmt: skip
         if len(grad) == 0:
             continue
         oh, ol = _mean(sums, share)
@@ -195,10 +218,11 @@ def emd_chain2(
         while start >= 0:
             if end < bins:  # else t holds them still
                 mark = 2 * (start // glance.COLUMNS)
-                flow = load(marks, mark), load(marks, mark + 1)
+                flow = load(marks, mark), load(marks, mark + 1), zero
                 _forward(
-                    p, p_at, p_step, q, q_at, q_step, rows, start, end, edges, gaps, gap_step, rho, flow, sums, a, b, t
-                )
+                    p, p_at, p_step, q, q_at, q_step, rows, start, end, edges, gaps, gap_step, rho, closely, flow, sums,
+                    a, b, t,
+                )  # fmt: skip
             r = _backward(t, start, end, edges, gaps, gap_step, rho, factor, r, rows, a, grad, i * bins, bins)
             end = start
             start -= glance.COLUMNS
@@ -221,13 +245,13 @@ def _scatter(p, p_at, p_step, q, q_at, q_step, rows, first, last, bin_node, a, b
 
 
 @row
-def _up(parent, cost, below, exempt, rho, zero, t):
-    """Normal flows in place, Eq. (14); returns the sums over edges."""
-    sums = _start(zero)
+def _up(parent, cost, below, exempt, rho, closely, zero, t):
+    """Normal flows in place, Eq. (14); returns their loss and the sums over edges."""
+    lost, sums = zero, _start(zero)
     for v in range(len(parent) - 1, 0, -1):
         u = 2 * parent[v]
         h, l = load(t, 2 * v), load(t, 2 * v + 1)
-        uh, ul = _more(load(t, u), load(t, u + 1), h, l)
+        uh, ul, lost = _lifted(load(t, u), load(t, u + 1), lost, h, l, closely)
         store(t, u, uh)
         store(t, u + 1, ul)
         if cost[v] > 0.0:
@@ -235,7 +259,7 @@ def _up(parent, cost, below, exempt, rho, zero, t):
             store(t, 2 * v, h)
             store(t, 2 * v + 1, l)
             sums = _add_edge(sums, h, l, cost[v], below[v], rho, exempt[v])
-    return sums
+    return lost, sums
 
 
 @inline
@@ -269,12 +293,12 @@ def _gather(parent, cost, rho, factor, bin_node, t, r, rows, block, grad, at):
 @loop
 def emd_tree2(
     first, last, p, p_step, q, q_step, value, grad, doubt, unsafe, parent, cost, below, exempt, bin_node, empty, inner,
-    rho,
-    share, factor, costs, limit, tolerance,
+    rho, share, factor, costs, limit, closely, tolerance,
 ):  # fmt: skip
-    """emdref.kernels.tiles.emd_tree in two limbs; `below` counts bins, `exempt` is inf for leaves and
-    else 0, the other arguments are as there and as in
-    `emd_chain2`."""
+    """emdref.kernels.tiles.emd_tree in two limbs.
+
+    `below` counts bins, `exempt` is inf for leaves and else 0, the other arguments are as there and in `emd_chain2`.
+    """
     bins, nodes = len(bin_node), len(parent)
     zero = fill(np.float64(0.0))
     digits = 53 if p.itemsize == 8 else 24
@@ -292,10 +316,11 @@ def emd_tree2(
             end = min(start + glance.COLUMNS, bins)
             look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, True)
             _scatter(p, p_at, p_step, q, q_at, q_step, rows, start, end, bin_node, a, b, t)
-        sums = _up(parent, cost, below, exempt, rho, zero, t)
+        lost, sums = _up(parent, cost, below, exempt, rho, closely, zero, t)
         _deliver(
-            i, rows, sums, rho, costs, bins + nodes, factor, limit, a, value, unsafe, looks, digits, tolerance, doubt
-        )
+            i, rows, sums, lost, closely, rho, costs, bins + nodes, factor, limit, a, value, unsafe, looks, digits,
+            tolerance, doubt,
+        )  # fmt: skip
         if len(grad) > 0:
             oh, ol = _mean(sums, share)
             store(r, 0, zero - oh)
