@@ -1,0 +1,207 @@
+"""Sinkhorn's iteration on a tree, v = q / (K u) and u = p / (K v), a tile of rows for many iterations at a time.
+
+What a product gives a leaf is divided and sent up the tree again at once, so that an iteration reads and writes each
+bin twice, and a tile stays in the processor's cache.  Rows retire one by one when their columns' defect reaches a
+tolerance; a retired row's lane goes on, but nothing more is taken from it.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from emdref.kernels import entropic
+from emdref.kernels.jit import loop, row
+from emdref.kernels.semirings import LINEAR, SCALED
+
+
+class State(NamedTuple):
+    """Where all rows stand; (N, rows) but for p and q."""
+
+    p: Any  # (rows, N), plain numbers
+    q: Any
+    u: Any
+    v: Any
+    ktu: Any  # K u
+    exact: Any  # K u as the semiring's elements, (N, parts, rows)
+
+
+class Marks(NamedTuple):
+    """What is remembered of each row."""
+
+    n_iter: Any
+    reached: Any  # the tolerance
+    vanished: Any  # a mass was divided by 0
+    at: Any  # the first iteration that gave a u or v that is 0 where there is mass, infinite or NaN, or 0
+    bin: Any  # and the first bin, v's before u's
+
+
+def _alternation(ring):
+    """Compile the iteration for one semiring."""
+    go = entropic.traversals(ring)
+    load, store, plus, times = ring.load, ring.store, ring.plus, ring.times
+
+    @row
+    def quotient(p, d, bad, i):
+        """p / d; bad is left at 1 for one that is not sound in spite of its mass, at 2 where a mass is divided by 0."""
+        z, number, empty = ring.over(p, d), type(bad[i]), ring.vanished(p)
+        worse = number(0) if empty | ring.sound(z) else (number(2) if ring.vanished(d) else number(1))
+        bad[i] = worse if worse > bad[i] else bad[i]
+        return z
+
+    @row
+    def divide(x, p, bad):
+        """x = p / x."""
+        for i in range(x.shape[1]):
+            store(x, i, quotient(load(p, i), load(x, i), bad, i))
+
+    @row
+    def relay(x, p, k0, b, a, r, s, bad):
+        """x = p / (k0 (b x + a r)) at a leaf, and s + a x above it."""
+        for i in range(x.shape[1]):
+            d = times(k0, plus(times(b, load(x, i)), times(a, load(r, i))))
+            z = quotient(load(p, i), d, bad, i)
+            store(x, i, z)
+            store(s, i, plus(load(s, i), times(a, z)))
+
+    @row
+    def begin(x, p, tree, s, bad):
+        """x = p / x, and s what `inward` makes of it."""
+        for j in range(len(x)):
+            divide(x[j], p[j], bad)
+        go.inward(x, tree, s)
+
+    @row
+    def advance(x, p, tree, s, r, bad):
+        """x = p / (k0 K x), and s likewise."""
+        leaves, k0 = len(tree.leaf_parent), load(tree.k0[0], 0)
+        go.turn(tree, s, r)
+        for v in range(len(s)):
+            go.clear(s[v])
+        for j in range(len(tree.own)):
+            go.scale(x[leaves + j], k0, r[tree.own[j]])
+            divide(x[leaves + j], p[leaves + j], bad)
+            go.copy(s[tree.own[j]], x[leaves + j])
+        for j in range(leaves):
+            u = tree.leaf_parent[j]
+            relay(x[j], p[j], k0, load(tree.leaf_b[j], 0), load(tree.leaf_a[j], 0), r[u], s[u], bad)
+
+    @row
+    def earliest(x, p, order, i):
+        """The first bin of a lane that is not sound in spite of its mass."""
+        least = len(order)
+        for j in range(len(order)):
+            if not ring.vanished(load(p[j], i)) and not ring.sound(load(x[j], i)):
+                least = min(least, order[j])
+        return least
+
+    @row
+    def note(it, columns, live, bad, x, p, order, marks):
+        """Remember the rows that `bad` names, and clear it."""
+        for i in range(len(columns)):
+            if live[i] and bad[i] > 0:
+                c = columns[i]
+                marks.vanished[c] |= bad[i] > 1
+                if marks.at[c] == 0:
+                    marks.at[c], marks.bin[c] = it, earliest(x, p, order, i)
+            bad[i] = 0
+
+    @row
+    def defects(v, ktu, q, d):
+        """l1 distance of each column marginal from q."""
+        d[:] = 0
+        for j in range(len(q)):
+            for i in range(len(d)):
+                d[i] += abs(ring.plain(times(load(v[j], i), load(ktu[j], i))) - ring.plain(load(q[j], i)))
+
+    @row
+    def fetch(columns, state, order, p, q, y, fresh):
+        for j in range(len(order)):
+            k = order[j]
+            for i in range(len(columns)):
+                c = columns[i]
+                store(p[j], i, ring.measured(state.p[c, k]))
+                store(q[j], i, ring.measured(state.q[c, k]))
+                store(y[j], i, ring.entered(state.ktu[k, c]) if fresh else load(state.exact[k], c))
+
+    @row
+    def deposit(columns, chosen, state, order, u, v, y):
+        """What the chosen lanes have reached."""
+        for j in range(len(order)):
+            k = order[j]
+            for i in range(len(columns)):
+                if chosen[i]:
+                    c, ktu = columns[i], load(y[j], i)
+                    state.u[k, c], state.v[k, c] = ring.left(load(u[j], i)), ring.left(load(v[j], i))
+                    state.ktu[k, c] = ring.left(ktu)
+                    store(state.exact[k], c, ktu)
+
+    @row
+    def retire(columns, live, chosen, d, tol, marks):
+        """Choose the living lanes that reach their tolerance; whether there are any."""
+        for i in range(len(columns)):
+            c = columns[i]
+            chosen[i] = live[i] and d[i] <= tol[c]
+            if chosen[i]:
+                live[i], marks.reached[c] = False, True
+        return chosen.any()
+
+    @row
+    def iterate(columns, state, marks, tol, done, until, tree, t, s, r):
+        """Iterations after `done` up to `until` of the rows `columns`, to tolerances if there are any."""
+        p, q, x, y, v = t[0], t[1], t[2], t[3], t[4]
+        d, bad = np.zeros(len(columns), p.dtype), np.zeros(len(columns), p.dtype)
+        live, chosen = np.ones(len(columns), np.bool_), np.zeros(len(columns), np.bool_)
+        fetch(columns, state, tree.order, p, q, y, done == 0)
+        for it in range(done + 1, until + 1):
+            if it == done + 1 or len(tol):
+                x[:] = y
+                begin(x, q, tree, s, bad)
+            else:
+                advance(x, q, tree, s, r, bad)
+            note(it, columns, live, bad, x, q, tree.order, marks)
+            if it == until or len(tol):
+                v[:] = x
+            advance(x, p, tree, s, r, bad)
+            note(it, columns, live, bad, x, p, tree.order, marks)
+            for i in range(len(columns)):
+                if live[i]:
+                    marks.n_iter[columns[i]] = it
+            if it == until or len(tol):
+                go.turn(tree, s, r)
+                go.outward(x, y, tree, r)
+            if len(tol):
+                defects(v, y, q, d)
+                if retire(columns, live, chosen, d, tol, marks):
+                    deposit(columns, chosen, state, tree.order, x, v, y)
+                    if not live.any():
+                        break
+        deposit(columns, live, state, tree.order, x, v, y)
+
+    @row
+    def tiles(first, last, rows, state, marks, tol, done, until, tree):
+        bins, nodes, lanes = len(tree.order), len(tree.parent), entropic.width(last - first)
+        t = np.empty((5, bins, ring.parts, lanes), state.u.dtype)
+        g = np.empty((2, nodes, ring.parts, lanes), state.u.dtype)
+        for start in range(first, last, lanes):
+            columns = rows[start : min(start + lanes, last)]
+            if len(columns) < lanes:
+                t = np.empty((5, bins, ring.parts, len(columns)), state.u.dtype)
+                g = np.empty((2, nodes, ring.parts, len(columns)), state.u.dtype)
+            iterate(columns, state, marks, tol, done, until, tree, t, g[0], g[1])
+
+    return tiles
+
+
+_linear_tiles, _log_tiles = _alternation(LINEAR), _alternation(SCALED)
+
+
+@loop
+def linear_alternation(first, last, rows, state, marks, tol, done, until, tree):
+    """The rows of these indices from iteration `done` to `until`, or to their tolerances; () for none."""
+    _linear_tiles(first, last, rows, state, marks, tol, done, until, tree)
+
+
+@loop
+def log_alternation(first, last, rows, state, marks, tol, done, until, tree):
+    """The same with u, v and K u logarithms, and factors scaled."""
+    _log_tiles(first, last, rows, state, marks, tol, done, until, tree)
