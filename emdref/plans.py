@@ -311,13 +311,13 @@ class SpaceLinear:
 
     @staticmethod
     def _factors(x: Array) -> Array:
-        """x as the kernels take factors, (nodes, parts, 1)."""
-        return x[:, None, None]
+        """x as the kernels take factors, (nodes, parts)."""
+        return x[:, None]
 
     @staticmethod
     def exact(ktu: Array) -> Array:
-        """Room for K u as the kernels' elements, (N, parts, rows)."""
-        return ktu[:, None]
+        """Room for K u as the kernels' elements, (N, parts * rows)."""
+        return ktu
 
     def times(self, v: Array) -> Array:
         return self._mapped(self._product, v, self.twigs)
@@ -359,13 +359,13 @@ class SpaceLog(SpaceLinear):
 
     @staticmethod
     def _factors(x: Array) -> Array:
-        out = np.empty((len(x), 2, 1), x.dtype)
+        out = np.empty((len(x), 2), x.dtype)
         entropic.scaled(x, out)
         return out
 
     @staticmethod
     def exact(ktu: Array) -> Array:
-        return np.empty((len(ktu), 2, ktu.shape[1]), ktu.dtype)
+        return np.empty((len(ktu), 2 * ktu.shape[1]), ktu.dtype)
 
 
 def twigs(parent: Array, bin_node: Array, k0: Array, a: Array, b: Array) -> entropic.Twigs:

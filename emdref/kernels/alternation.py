@@ -22,7 +22,7 @@ class State(NamedTuple):
     u: Any
     v: Any
     ktu: Any  # K u
-    exact: Any  # K u as the semiring's elements, (N, parts, rows)
+    exact: Any  # K u as the semiring's elements, (N, parts * rows)
 
 
 class Marks(NamedTuple):
@@ -38,7 +38,7 @@ class Marks(NamedTuple):
 def _alternation(ring):
     """Compile the iteration for one semiring."""
     go = entropic.traversals(ring)
-    load, store, plus, times = ring.load, ring.store, ring.plus, ring.times
+    load, store, factor, plus, times = ring.load, ring.store, ring.factor, ring.plus, ring.times
 
     @row
     def quotient(p, d, bad, i):
@@ -51,17 +51,19 @@ def _alternation(ring):
     @row
     def divide(x, p, bad):
         """x = p / x."""
-        for i in range(x.shape[1]):
-            store(x, i, quotient(load(p, i), load(x, i), bad, i))
+        n = ring.lanes(x)
+        for i in range(n):
+            store(x, i, n, quotient(load(p, i, n), load(x, i, n), bad, i))
 
     @row
     def relay(x, p, k0, b, a, r, s, bad):
         """x = p / (k0 (b x + a r)) at a leaf, and s + a x above it."""
-        for i in range(x.shape[1]):
-            d = times(k0, plus(times(b, load(x, i)), times(a, load(r, i))))
-            z = quotient(load(p, i), d, bad, i)
-            store(x, i, z)
-            store(s, i, plus(load(s, i), times(a, z)))
+        n = ring.lanes(x)
+        for i in range(n):
+            d = times(k0, plus(times(b, load(x, i, n)), times(a, load(r, i, n))))
+            z = quotient(load(p, i, n), d, bad, i)
+            store(x, i, n, z)
+            store(s, i, n, plus(load(s, i, n), times(a, z)))
 
     @row
     def begin(x, p, tree, s, bad):
@@ -73,7 +75,7 @@ def _alternation(ring):
     @row
     def advance(x, p, tree, s, r, bad):
         """x = p / (k0 K x), and s likewise."""
-        leaves, k0 = len(tree.leaf_parent), load(tree.k0[0], 0)
+        leaves, k0 = len(tree.leaf_parent), factor(tree.k0, 0)
         go.turn(tree, s, r)
         for v in range(len(s)):
             go.clear(s[v])
@@ -83,26 +85,27 @@ def _alternation(ring):
             go.copy(s[tree.own[j]], x[leaves + j])
         for j in range(leaves):
             u = tree.leaf_parent[j]
-            relay(x[j], p[j], k0, load(tree.leaf_b[j], 0), load(tree.leaf_a[j], 0), r[u], s[u], bad)
+            relay(x[j], p[j], k0, factor(tree.leaf_b, j), factor(tree.leaf_a, j), r[u], s[u], bad)
 
     @row
-    def earliest(x, p, order, i):
-        """The first bin of a lane that is not sound in spite of its mass."""
+    def earliest(x, p, order, i, n):
+        """The first bin of lane i that is not sound in spite of its mass."""
         least = len(order)
         for j in range(len(order)):
-            if not ring.vanished(load(p[j], i)) and not ring.sound(load(x[j], i)):
+            if not ring.vanished(load(p[j], i, n)) and not ring.sound(load(x[j], i, n)):
                 least = min(least, order[j])
         return least
 
     @row
     def note(it, columns, live, bad, x, p, order, marks):
         """Remember the rows that `bad` names, and clear it."""
-        for i in range(len(columns)):
+        n = len(columns)
+        for i in range(n):
             if live[i] and bad[i] > 0:
                 c = columns[i]
                 marks.vanished[c] |= bad[i] > 1
                 if marks.at[c] == 0:
-                    marks.at[c], marks.bin[c] = it, earliest(x, p, order, i)
+                    marks.at[c], marks.bin[c] = it, earliest(x, p, order, i, n)
             bad[i] = 0
 
     @row
@@ -110,30 +113,37 @@ def _alternation(ring):
         """l1 distance of each column marginal from q."""
         d[:] = 0
         for j in range(len(q)):
-            for i in range(len(d)):
-                d[i] += abs(ring.plain(times(load(v[j], i), load(ktu[j], i))) - ring.plain(load(q[j], i)))
+            differ(v[j], ktu[j], q[j], d)
 
     @row
-    def fetch(columns, state, order, p, q, y, fresh):
+    def differ(v, ktu, q, d):
+        n = len(d)
+        for i in range(n):
+            d[i] += abs(ring.plain(times(load(v, i, n), load(ktu, i, n))) - ring.plain(load(q, i, n)))
+
+    @row
+    def fetch(columns, state, order, q, p, y, fresh):
+        n, every = len(columns), state.u.shape[1]
         for j in range(len(order)):
             k = order[j]
-            for i in range(len(columns)):
+            for i in range(n):
                 c = columns[i]
-                store(p[j], i, ring.measured(state.p[c, k]))
-                store(q[j], i, ring.measured(state.q[c, k]))
-                store(y[j], i, ring.entered(state.ktu[k, c]) if fresh else load(state.exact[k], c))
+                store(q[j], i, n, ring.measured(state.q[c, k]))
+                store(p[j], i, n, ring.measured(state.p[c, k]))
+                store(y[j], i, n, ring.entered(state.ktu[k, c]) if fresh else load(state.exact[k], c, every))
 
     @row
     def deposit(columns, chosen, state, order, u, v, y):
         """What the chosen lanes have reached."""
+        n, every = len(columns), state.u.shape[1]
         for j in range(len(order)):
             k = order[j]
-            for i in range(len(columns)):
+            for i in range(n):
                 if chosen[i]:
-                    c, ktu = columns[i], load(y[j], i)
-                    state.u[k, c], state.v[k, c] = ring.left(load(u[j], i)), ring.left(load(v[j], i))
+                    c, ktu = columns[i], load(y[j], i, n)
+                    state.u[k, c], state.v[k, c] = ring.left(load(u[j], i, n)), ring.left(load(v[j], i, n))
                     state.ktu[k, c] = ring.left(ktu)
-                    store(state.exact[k], c, ktu)
+                    store(state.exact[k], c, every, ktu)
 
     @row
     def retire(columns, live, chosen, d, tol, marks):
@@ -146,47 +156,51 @@ def _alternation(ring):
         return chosen.any()
 
     @row
+    def count(it, columns, live, marks):
+        for i in range(len(columns)):
+            if live[i]:
+                marks.n_iter[columns[i]] = it
+
+    @row
     def iterate(columns, state, marks, tol, done, until, tree, t, s, r):
         """Iterations after `done` up to `until` of the rows `columns`, to tolerances if there are any."""
-        p, q, x, y, v = t[0], t[1], t[2], t[3], t[4]
-        d, bad = np.zeros(len(columns), p.dtype), np.zeros(len(columns), p.dtype)
+        x, y, v, settles = t[2], t[3], t[4], len(tol) > 0
+        d, bad = np.zeros(len(columns), x.dtype), np.zeros(len(columns), x.dtype)
         live, chosen = np.ones(len(columns), np.bool_), np.zeros(len(columns), np.bool_)
-        fetch(columns, state, tree.order, p, q, y, done == 0)
-        for it in range(done + 1, until + 1):
-            if it == done + 1 or len(tol):
+        fetch(columns, state, tree.order, t[0], t[1], y, done == 0)
+        for half in range(2 * done, 2 * until):
+            it, side = half // 2 + 1, half % 2
+            given, last = t[side], settles or it == until
+            if side == 0 and (half == 2 * done or settles):
                 x[:] = y
-                begin(x, q, tree, s, bad)
+                begin(x, given, tree, s, bad)
             else:
-                advance(x, q, tree, s, r, bad)
-            note(it, columns, live, bad, x, q, tree.order, marks)
-            if it == until or len(tol):
+                advance(x, given, tree, s, r, bad)
+            note(it, columns, live, bad, x, given, tree.order, marks)
+            if side == 0 and last:
                 v[:] = x
-            advance(x, p, tree, s, r, bad)
-            note(it, columns, live, bad, x, p, tree.order, marks)
-            for i in range(len(columns)):
-                if live[i]:
-                    marks.n_iter[columns[i]] = it
-            if it == until or len(tol):
+            elif last:
                 go.turn(tree, s, r)
                 go.outward(x, y, tree, r)
-            if len(tol):
-                defects(v, y, q, d)
-                if retire(columns, live, chosen, d, tol, marks):
-                    deposit(columns, chosen, state, tree.order, x, v, y)
-                    if not live.any():
-                        break
+                count(it, columns, live, marks)
+                if settles:
+                    defects(v, y, t[0], d)
+                    if retire(columns, live, chosen, d, tol, marks):
+                        deposit(columns, chosen, state, tree.order, x, v, y)
+                        if not live.any():
+                            break
         deposit(columns, live, state, tree.order, x, v, y)
 
     @row
     def tiles(first, last, rows, state, marks, tol, done, until, tree):
         bins, nodes, lanes = len(tree.order), len(tree.parent), entropic.width(last - first)
-        t = np.empty((5, bins, ring.parts, lanes), state.u.dtype)
-        g = np.empty((2, nodes, ring.parts, lanes), state.u.dtype)
+        t = np.empty((5, bins, ring.parts * lanes), state.u.dtype)
+        g = np.empty((2, nodes, ring.parts * lanes), state.u.dtype)
         for start in range(first, last, lanes):
             columns = rows[start : min(start + lanes, last)]
             if len(columns) < lanes:
-                t = np.empty((5, bins, ring.parts, len(columns)), state.u.dtype)
-                g = np.empty((2, nodes, ring.parts, len(columns)), state.u.dtype)
+                t = np.empty((5, bins, ring.parts * len(columns)), state.u.dtype)
+                g = np.empty((2, nodes, ring.parts * len(columns)), state.u.dtype)
             iterate(columns, state, marks, tol, done, until, tree, t, g[0], g[1])
 
     return tiles

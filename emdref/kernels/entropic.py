@@ -24,7 +24,7 @@ _TILE = 32  # rows of moments and costs, which keep five or six arrays of all no
 class Twigs(NamedTuple):
     """A tree for products: leaves apart from inner nodes, since all that a leaf knows is its own bin.
 
-    Factors are (nodes, parts, 1).  Bins are worked on in the order `order`: those at leaves, by node, then those at
+    Factors are (nodes, parts).  Bins are worked on in the order `order`: those at leaves, by node, then those at
     inner nodes `own`.  Nodes without a bin or a child are inner, with no mass.
     """
 
@@ -57,52 +57,60 @@ class Traversals(NamedTuple):
 
 def traversals(ring):
     """What a tree does with a tile of rows over a semiring."""
-    load, store, null, plus, times = ring.load, ring.store, ring.null, ring.plus, ring.times
+    load, store, factor, null, plus, times = ring.load, ring.store, ring.factor, ring.null, ring.plus, ring.times
 
     @row
     def clear(target):
-        for i in range(target.shape[1]):
-            store(target, i, null(target[0, i]))
+        n = ring.lanes(target)
+        for i in range(n):
+            store(target, i, n, null(target[i]))
 
     @row
     def copy(target, source):
-        for i in range(target.shape[1]):
-            store(target, i, load(source, i))
+        n = ring.lanes(target)
+        for i in range(n):
+            store(target, i, n, load(source, i, n))
 
     @row
     def increase(target, a, source):  # target + a source
-        for i in range(target.shape[1]):
-            store(target, i, plus(load(target, i), times(a, load(source, i))))
+        n = ring.lanes(target)
+        for i in range(n):
+            store(target, i, n, plus(load(target, i, n), times(a, load(source, i, n))))
 
     @row
     def blend(target, b, s, a, r):  # b s + a r
-        for i in range(target.shape[1]):
-            store(target, i, plus(times(b, load(s, i)), times(a, load(r, i))))
+        n = ring.lanes(target)
+        for i in range(n):
+            store(target, i, n, plus(times(b, load(s, i, n)), times(a, load(r, i, n))))
 
     @row
     def reach(target, k0, b, s, a, r):  # k0 (b s + a r)
-        for i in range(target.shape[1]):
-            store(target, i, times(k0, plus(times(b, load(s, i)), times(a, load(r, i)))))
+        n = ring.lanes(target)
+        for i in range(n):
+            store(target, i, n, times(k0, plus(times(b, load(s, i, n)), times(a, load(r, i, n)))))
 
     @row
     def scale(target, k0, source):
-        for i in range(target.shape[1]):
-            store(target, i, times(k0, load(source, i)))
+        n = ring.lanes(target)
+        for i in range(n):
+            store(target, i, n, times(k0, load(source, i, n)))
 
     @row
     def enter(target, source):
-        for i in range(target.shape[1]):
-            store(target, i, ring.entered(source[i]))
+        n = ring.lanes(target)
+        for i in range(n):
+            store(target, i, n, ring.entered(source[i]))
 
     @row
     def leave(target, source):
-        for i in range(len(target)):
-            target[i] = ring.left(load(source, i))
+        n = len(target)
+        for i in range(n):
+            target[i] = ring.left(load(source, i, n))
 
     @row
     def up(a, parent, s):
         for v in range(len(s) - 1, 0, -1):
-            increase(s[parent[v]], load(a[v], 0), s[v])
+            increase(s[parent[v]], factor(a, v), s[v])
 
     @row
     def inward(x, tree, s):
@@ -113,7 +121,7 @@ def traversals(ring):
         for j in range(len(tree.own)):
             copy(s[tree.own[j]], x[leaves + j])
         for j in range(leaves):
-            increase(s[tree.leaf_parent[j]], load(tree.leaf_a[j], 0), x[j])
+            increase(s[tree.leaf_parent[j]], factor(tree.leaf_a, j), x[j])
 
     @row
     def turn(tree, s, r):
@@ -121,14 +129,14 @@ def traversals(ring):
         up(tree.a, tree.parent, s)
         copy(r[0], s[0])
         for v in range(1, len(s)):
-            blend(r[v], load(tree.b[v], 0), s[v], load(tree.a[v], 0), r[tree.parent[v]])
+            blend(r[v], factor(tree.b, v), s[v], factor(tree.a, v), r[tree.parent[v]])
 
     @row
     def outward(x, y, tree, r):
         """y = k0 K x; y may be x."""
-        leaves, k0 = len(tree.leaf_parent), load(tree.k0[0], 0)
+        leaves, k0 = len(tree.leaf_parent), factor(tree.k0, 0)
         for j in range(leaves):
-            reach(y[j], k0, load(tree.leaf_b[j], 0), x[j], load(tree.leaf_a[j], 0), r[tree.leaf_parent[j]])
+            reach(y[j], k0, factor(tree.leaf_b, j), x[j], factor(tree.leaf_a, j), r[tree.leaf_parent[j]])
         for j in range(len(tree.own)):
             scale(y[leaves + j], k0, r[tree.own[j]])
 
@@ -145,16 +153,16 @@ def width(rows):
 def _kernels(ring):
     """Compile what the loops below map over tiles."""
     go = traversals(ring)
-    load, store, plus, times = ring.load, ring.store, ring.plus, ring.times
+    load, store, factor, plus, times = ring.load, ring.store, ring.factor, ring.plus, ring.times
 
     @row
     def product(first, last, x, y, tree):
         bins, nodes, lanes = len(tree.order), len(tree.parent), width(last - first)
-        t = np.empty((bins + 2 * nodes, ring.parts, lanes), x.dtype)
+        t = np.empty((bins + 2 * nodes, ring.parts * lanes), x.dtype)
         for start in range(first, last, lanes):
             if last - start < lanes:
-                t = np.empty((bins + 2 * nodes, ring.parts, last - start), x.dtype)
-            stop = start + t.shape[2]
+                t = np.empty((bins + 2 * nodes, ring.parts * (last - start)), x.dtype)
+            stop = min(start + lanes, last)
             z, s, r = t[:bins], t[bins : bins + nodes], t[bins + nodes :]
             for j in range(bins):
                 go.enter(z[j], x[tree.order[j], start:stop])
@@ -169,31 +177,32 @@ def _kernels(ring):
         for v in range(len(s)):
             go.clear(s[v])
         for k in range(len(bin_node)):
-            go.enter(s[bin_node[k]], x[k, start : start + s.shape[2]])
+            go.enter(s[bin_node[k]], x[k, start : start + ring.lanes(s[0])])
 
     @row
     def beside(s, a, parent, o):
         """o[c] = sum of a s over c's siblings, by prefix and suffix sums."""
-        nodes, _, lanes = s.shape
+        nodes = len(s)
         go.clear(o[0])
         for c in range(1, nodes):
             if c == 1 or parent[c] != parent[c - 1]:
                 go.clear(o[c])
             else:
                 go.copy(o[c], o[c - 1])
-                go.increase(o[c], load(a[c - 1], 0), s[c - 1])
-        run = np.empty((ring.parts, lanes), s.dtype)
+                go.increase(o[c], factor(a, c - 1), s[c - 1])
+        run = np.empty(s.shape[1], s.dtype)
         for c in range(nodes - 1, 0, -1):
             if c == nodes - 1 or parent[c + 1] != parent[c]:
                 go.clear(run)
             else:
-                go.increase(run, load(a[c + 1], 0), s[c + 1])
+                go.increase(run, factor(a, c + 1), s[c + 1])
             add(o[c], run)
 
     @row
     def add(target, source):
-        for i in range(target.shape[1]):
-            store(target, i, plus(load(target, i), load(source, i)))
+        n = ring.lanes(target)
+        for i in range(n):
+            store(target, i, n, plus(load(target, i, n), load(source, i, n)))
 
     @row
     def outside(own, s, a, parent, o):
@@ -202,7 +211,7 @@ def _kernels(ring):
         for c in range(1, len(s)):
             u = parent[c]
             add(o[c], own[u])
-            go.increase(o[c], load(a[u], 0), o[u])
+            go.increase(o[c], factor(a, u), o[u])
 
     @row
     def lift(s, a, w, parent, below, above):
@@ -211,8 +220,8 @@ def _kernels(ring):
             go.clear(below[v])
         for v in range(len(s) - 1, 0, -1):
             go.copy(above[v], below[v])
-            go.increase(above[v], load(w[v], 0), s[v])
-            go.increase(below[parent[v]], load(a[v], 0), above[v])
+            go.increase(above[v], factor(w, v), s[v])
+            go.increase(below[parent[v]], factor(a, v), above[v])
 
     @row
     def moments(x, y, start, k0, a, w, parent, bin_node, t):
@@ -225,19 +234,20 @@ def _kernels(ring):
         lift(s, a, w, parent, below, above)
         beside(above, a, parent, far)
         for c in range(1, len(s)):
-            go.increase(far[c], load(w[c], 0), o[c])
-            go.increase(far[c], load(a[parent[c]], 0), far[parent[c]])
+            go.increase(far[c], factor(w, c), o[c])
+            go.increase(far[c], factor(a, parent[c]), far[parent[c]])
         for k in range(len(bin_node)):
             v = bin_node[k]
-            go.increase(below[v], load(a[v], 0), far[v])
-            go.scale(below[v], load(k0[0], 0), below[v])
-            go.leave(y[k, start : start + s.shape[2]], below[v])
+            go.increase(below[v], factor(a, v), far[v])
+            go.scale(below[v], factor(k0, 0), below[v])
+            go.leave(y[k, start : start + ring.lanes(s[0])], below[v])
 
     @row
     def crossing(value, cost, k, su, ov, sv, ou):
         """value + cost k (su ov + sv ou), k first, so that no product exceeds the mass by more than entries of T do."""
-        for i in range(len(value)):
-            there, back = times(times(k, load(su, i)), load(ov, i)), times(times(k, load(sv, i)), load(ou, i))
+        n = len(value)
+        for i in range(n):
+            there, back = times(times(k, load(su, i, n)), load(ov, i, n)), times(times(k, load(sv, i, n)), load(ou, i, n))
             value[i] += cost * ring.plain(plus(there, back))
 
     @row
@@ -249,10 +259,10 @@ def _kernels(ring):
             scatter(x, start, bin_node, s)
             go.up(a, parent, s)
             outside(own, s, a, parent, o)
-        here = value[start : start + su.shape[2]]
+        here = value[start : start + ring.lanes(su[0])]
         here[:] = 0
         for c in range(1, len(su)):
-            crossing(here, cost[c], times(load(k0[0], 0), load(a[c], 0)), su[c], ov[c], sv[c], ou[c])
+            crossing(here, cost[c], times(factor(k0, 0), factor(a, c)), su[c], ov[c], sv[c], ou[c])
 
     return product, moments, transport
 
@@ -275,9 +285,9 @@ def log_product(first, last, x, y, tree):
 
 @loop
 def linear_moments(first, last, x, y, k0, a, w, parent, bin_node):
-    """y[:, first:last] = (k0 K o M) x[:, first:last], see `moments`; factors are (nodes, parts, 1)."""
+    """y[:, first:last] = (k0 K o M) x[:, first:last], see `moments`; factors are (nodes, parts)."""
     for start in range(first, last, _TILE):
-        t = np.empty((6, len(parent), 1, min(_TILE, last - start)), x.dtype)
+        t = np.empty((6, len(parent), min(_TILE, last - start)), x.dtype)
         _linear_moments(x, y, start, k0, a, w, parent, bin_node, t)
 
 
@@ -285,7 +295,7 @@ def linear_moments(first, last, x, y, k0, a, w, parent, bin_node):
 def log_moments(first, last, x, y, k0, a, w, parent, bin_node):
     """The same with x and y logarithms, and factors scaled, edge costs w included."""
     for start in range(first, last, _TILE):
-        t = np.empty((6, len(parent), 2, min(_TILE, last - start)), x.dtype)
+        t = np.empty((6, len(parent), 2 * min(_TILE, last - start)), x.dtype)
         _log_moments(x, y, start, k0, a, w, parent, bin_node, t)
 
 
@@ -293,7 +303,7 @@ def log_moments(first, last, x, y, k0, a, w, parent, bin_node):
 def linear_cost(first, last, u, v, value, k0, a, cost, parent, bin_node):
     """value[first:last] = <T, M>, see `transport`."""
     for start in range(first, last, _TILE):
-        t = np.empty((5, len(parent), 1, min(_TILE, last - start)), u.dtype)
+        t = np.empty((5, len(parent), min(_TILE, last - start)), u.dtype)
         _linear_transport(u, v, value, start, k0, a, cost, parent, bin_node, t)
 
 
@@ -301,12 +311,12 @@ def linear_cost(first, last, u, v, value, k0, a, cost, parent, bin_node):
 def log_cost(first, last, u, v, value, k0, a, cost, parent, bin_node):
     """The same with u and v logarithms, and factors scaled."""
     for start in range(first, last, _TILE):
-        t = np.empty((5, len(parent), 2, min(_TILE, last - start)), u.dtype)
+        t = np.empty((5, len(parent), 2 * min(_TILE, last - start)), u.dtype)
         _log_transport(u, v, value, start, k0, a, cost, parent, bin_node, t)
 
 
 @loop
 def scaled(x, y):
-    """y, (len(x), 2, 1), from logarithms."""
+    """y, (len(x), 2), from logarithms."""
     for k in range(len(x)):
-        SCALED.store(y[k], 0, SCALED.entered(x[k]))
+        SCALED.store(y[k], 0, 1, SCALED.entered(x[k]))

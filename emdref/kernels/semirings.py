@@ -5,7 +5,8 @@ A scaled number is a pair (m, e) of floats of one dtype, m 2^(64 e) with e an in
 exponential.  A power of two changes no digit of m.  Where one number's e is larger by 2 the other is less than 2^-64
 of it and leaves no trace in their sum.  Nothing is negative.
 
-Arrays are (nodes, parts, lanes), a lane being a histogram, so that both kinds are worked on in strides of one.
+An array's row holds the elements of one node, a lane a histogram: all mantissas, then all exponents, so that both
+kinds are worked on in strides of one.
 """
 
 import math
@@ -24,8 +25,10 @@ class Semiring(NamedTuple):
     """The operations, on elements as `load` gives them."""
 
     parts: int  # floats an element
-    load: Any  # an element of a node's (parts, lanes)
+    lanes: Any  # how many elements a node's row has
+    load: Any  # one of them
     store: Any
+    factor: Any  # an element of an array (nodes, parts)
     entered: Any  # from what the caller's arrays hold
     left: Any  # to that
     measured: Any  # from a plain number
@@ -42,13 +45,23 @@ class Semiring(NamedTuple):
 
 
 @row
-def _load1(x, i):
-    return x[0, i]
+def _lanes1(x):
+    return len(x)
 
 
 @row
-def _store1(x, i, value):
-    x[0, i] = value
+def _load1(x, i, lanes):
+    return x[i]
+
+
+@row
+def _store1(x, i, lanes, value):
+    x[i] = value
+
+
+@row
+def _factor1(a, v):
+    return a[v, 0]
 
 
 @row
@@ -91,14 +104,24 @@ def _sound1(x):
 
 
 @row
-def _load2(x, i):
-    return x[0, i], x[1, i]
+def _lanes2(x):
+    return len(x) // 2
 
 
 @row
-def _store2(x, i, value):
-    x[0, i] = value[0]
-    x[1, i] = value[1]
+def _load2(x, i, lanes):
+    return x[i], x[i + lanes]
+
+
+@row
+def _store2(x, i, lanes, value):
+    x[i] = value[0]
+    x[i + lanes] = value[1]
+
+
+@row
+def _factor2(a, v):
+    return a[v, 0], a[v, 1]
 
 
 @row
@@ -199,8 +222,8 @@ def _sound2(x):
 
 
 LINEAR = Semiring(
-    1, _load1, _store1, _itself, _itself, _itself, _itself, _null1, _plus1, _times1, _over1, _vanished1, _sound1
+    1, _lanes1, _load1, _store1, _factor1, _itself, _itself, _itself, _itself, _null1, _plus1, _times1, _over1, _vanished1, _sound1
 )
 SCALED = Semiring(
-    2, _load2, _store2, _entered2, _left2, _measured2, _plain2, _null2, _plus2, _times2, _over2, _vanished2, _sound2
+    2, _lanes2, _load2, _store2, _factor2, _entered2, _left2, _measured2, _plain2, _null2, _plus2, _times2, _over2, _vanished2, _sound2
 )
