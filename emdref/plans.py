@@ -360,7 +360,7 @@ class SpaceLog(SpaceLinear):
     @staticmethod
     def _factors(x: Array) -> Array:
         out = np.empty((len(x), 2), x.dtype)
-        entropic.scaled(x, out)
+        entropic.log_factors(x, out)
         return out
 
     @staticmethod

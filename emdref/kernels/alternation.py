@@ -35,9 +35,8 @@ class Marks(NamedTuple):
     bin: Any  # and the first bin, v's before u's
 
 
-def _alternation(ring):
+def _alternation(ring, go):
     """Compile the iteration for one semiring."""
-    go = entropic.traversals(ring)
     load, store, factor, plus, times = ring.load, ring.store, ring.factor, ring.plus, ring.times
 
     @row
@@ -66,9 +65,10 @@ def _alternation(ring):
             store(s, i, n, plus(load(s, i, n), times(a, z)))
 
     @row
-    def begin(x, p, tree, s, bad):
-        """x = p / x, and s what `inward` makes of it."""
+    def begin(x, p, d, tree, s, bad):
+        """x = p / d, and s what `inward` makes of it."""
         for j in range(len(x)):
+            go.copy(x[j], d[j])
             divide(x[j], p[j], bad)
         go.inward(x, tree, s)
 
@@ -111,7 +111,8 @@ def _alternation(ring):
     @row
     def defects(v, ktu, q, d):
         """l1 distance of each column marginal from q."""
-        d[:] = 0
+        for i in range(len(d)):
+            d[i] = 0
         for j in range(len(q)):
             differ(v[j], ktu[j], q[j], d)
 
@@ -147,13 +148,15 @@ def _alternation(ring):
 
     @row
     def retire(columns, live, chosen, d, tol, marks):
-        """Choose the living lanes that reach their tolerance; whether there are any."""
+        """Choose the living lanes that reach their tolerance; how many they are."""
+        chosen_ones = 0
         for i in range(len(columns)):
             c = columns[i]
             chosen[i] = live[i] and d[i] <= tol[c]
             if chosen[i]:
                 live[i], marks.reached[c] = False, True
-        return chosen.any()
+                chosen_ones += 1
+        return chosen_ones
 
     @row
     def count(it, columns, live, marks):
@@ -165,30 +168,35 @@ def _alternation(ring):
     def iterate(columns, state, marks, tol, done, until, tree, t, s, r):
         """Iterations after `done` up to `until` of the rows `columns`, to tolerances if there are any."""
         x, y, v, settles = t[2], t[3], t[4], len(tol) > 0
-        d, bad = np.zeros(len(columns), x.dtype), np.zeros(len(columns), x.dtype)
-        live, chosen = np.ones(len(columns), np.bool_), np.zeros(len(columns), np.bool_)
+        d, bad = np.empty(len(columns), x.dtype), np.empty(len(columns), x.dtype)
+        live, chosen = np.empty(len(columns), np.bool_), np.empty(len(columns), np.bool_)
+        for i in range(len(columns)):
+            d[i], bad[i], live[i] = 0, 0, True
+        left = len(columns)
         fetch(columns, state, tree.order, t[0], t[1], y, done == 0)
         for half in range(2 * done, 2 * until):
             it, side = half // 2 + 1, half % 2
             given, last = t[side], settles or it == until
             if side == 0 and (half == 2 * done or settles):
-                x[:] = y
-                begin(x, given, tree, s, bad)
+                begin(x, given, y, tree, s, bad)
             else:
                 advance(x, given, tree, s, r, bad)
             note(it, columns, live, bad, x, given, tree.order, marks)
             if side == 0 and last:
-                v[:] = x
+                for j in range(len(v)):
+                    go.copy(v[j], x[j])
             elif last:
                 go.turn(tree, s, r)
                 go.outward(x, y, tree, r)
                 count(it, columns, live, marks)
                 if settles:
                     defects(v, y, t[0], d)
-                    if retire(columns, live, chosen, d, tol, marks):
+                    done_now = retire(columns, live, chosen, d, tol, marks)
+                    if done_now:
                         deposit(columns, chosen, state, tree.order, x, v, y)
-                        if not live.any():
-                            break
+                    left -= done_now
+            if left == 0:
+                break
         deposit(columns, live, state, tree.order, x, v, y)
 
     @row
@@ -206,7 +214,7 @@ def _alternation(ring):
     return tiles
 
 
-_linear_tiles, _log_tiles = _alternation(LINEAR), _alternation(SCALED)
+_linear_tiles, _log_tiles = _alternation(LINEAR, entropic.linear), _alternation(SCALED, entropic.scaled)
 
 
 @loop

@@ -150,9 +150,11 @@ def width(rows):
     return rows if tiles <= 1 else ((rows + tiles - 1) // tiles + 7) // 8 * 8
 
 
-def _kernels(ring):
+linear, scaled = traversals(LINEAR), traversals(SCALED)
+
+
+def _kernels(ring, go):
     """Compile what the loops below map over tiles."""
-    go = traversals(ring)
     load, store, factor, plus, times = ring.load, ring.store, ring.factor, ring.plus, ring.times
 
     @row
@@ -260,15 +262,16 @@ def _kernels(ring):
             go.up(a, parent, s)
             outside(own, s, a, parent, o)
         here = value[start : start + ring.lanes(su[0])]
-        here[:] = 0
+        for i in range(len(here)):
+            here[i] = 0
         for c in range(1, len(su)):
             crossing(here, cost[c], times(factor(k0, 0), factor(a, c)), su[c], ov[c], sv[c], ou[c])
 
     return product, moments, transport
 
 
-_linear_product, _linear_moments, _linear_transport = _kernels(LINEAR)
-_log_product, _log_moments, _log_transport = _kernels(SCALED)
+_linear_product, _linear_moments, _linear_transport = _kernels(LINEAR, linear)
+_log_product, _log_moments, _log_transport = _kernels(SCALED, scaled)
 
 
 @loop
@@ -316,7 +319,7 @@ def log_cost(first, last, u, v, value, k0, a, cost, parent, bin_node):
 
 
 @loop
-def scaled(x, y):
+def log_factors(x, y):
     """y, (len(x), 2), from logarithms."""
     for k in range(len(x)):
         SCALED.store(y[k], 0, 1, SCALED.entered(x[k]))
