@@ -123,8 +123,11 @@ def _alternation(ring, go):
             d[i] += abs(ring.plain(times(load(v, i, n), load(ktu, i, n))) - ring.plain(load(q, i, n)))
 
     @row
-    def fetch(columns, state, order, q, p, y, fresh):
-        n, every = len(columns), state.u.shape[1]
+    def fetch(columns, state, order, t, flags, live, fresh):
+        """Fill a tile; `fresh` before the first iteration."""
+        n, every, q, p, y = len(columns), state.u.shape[1], t[0], t[1], t[3]
+        for i in range(n):
+            flags[i], live[i] = 0, True
         for j in range(len(order)):
             k = order[j]
             for i in range(n):
@@ -134,9 +137,9 @@ def _alternation(ring, go):
                 store(y[j], i, n, ring.entered(state.ktu[k, c]) if fresh else load(state.exact[k], c, every))
 
     @row
-    def deposit(columns, chosen, state, order, u, v, y):
+    def deposit(columns, chosen, state, order, t):
         """What the chosen lanes have reached."""
-        n, every = len(columns), state.u.shape[1]
+        n, every, u, y, v = len(columns), state.u.shape[1], t[2], t[3], t[4]
         for j in range(len(order)):
             k = order[j]
             for i in range(n):
@@ -147,83 +150,83 @@ def _alternation(ring, go):
                     store(state.exact[k], c, every, ktu)
 
     @row
-    def retire(columns, live, chosen, d, tol, marks):
-        """Choose the living lanes that reach their tolerance; how many they are."""
-        chosen_ones = 0
+    def retire(it, until, columns, live, chosen, d, tol, marks):
+        """Choose the living lanes that reach their tolerance, all of them after `until`; whether there are any."""
+        some = False
         for i in range(len(columns)):
             c = columns[i]
-            chosen[i] = live[i] and d[i] <= tol[c]
+            within = len(tol) > 0 and d[i] <= tol[c]
+            chosen[i] = live[i] and (within or it == until)
             if chosen[i]:
-                live[i], marks.reached[c] = False, True
-                chosen_ones += 1
-        return chosen_ones
+                live[i], marks.reached[c], marks.n_iter[c], some = False, within, it, True
+        return some
 
     @row
-    def count(it, columns, live, marks):
-        for i in range(len(columns)):
-            if live[i]:
-                marks.n_iter[columns[i]] = it
-
-    @row
-    def iterate(columns, state, marks, tol, done, until, tree, t, s, r):
-        """Iterations after `done` up to `until` of the rows `columns`, to tolerances if there are any."""
-        x, y, v, settles = t[2], t[3], t[4], len(tol) > 0
-        d, bad = np.empty(len(columns), x.dtype), np.empty(len(columns), x.dtype)
-        live, chosen = np.empty(len(columns), np.bool_), np.empty(len(columns), np.bool_)
-        for i in range(len(columns)):
-            d[i], bad[i], live[i] = 0, 0, True
-        left = len(columns)
-        fetch(columns, state, tree.order, t[0], t[1], y, done == 0)
+    def iterate(columns, marks, tol, done, until, tree, t, g, d, flags, live, chosen):
+        """Iterations after `done` to the next that rows end with, see `retire`; up to which."""
+        x, y, v, s, r, settles = t[2], t[3], t[4], g[0], g[1], len(tol) > 0
         for half in range(2 * done, 2 * until):
             it, side = half // 2 + 1, half % 2
             given, last = t[side], settles or it == until
             if side == 0 and (half == 2 * done or settles):
-                begin(x, given, y, tree, s, bad)
+                begin(x, given, y, tree, s, flags)
             else:
-                advance(x, given, tree, s, r, bad)
-            note(it, columns, live, bad, x, given, tree.order, marks)
+                advance(x, given, tree, s, r, flags)
+            note(it, columns, live, flags, x, given, tree.order, marks)
             if side == 0 and last:
                 for j in range(len(v)):
                     go.copy(v[j], x[j])
             elif last:
                 go.turn(tree, s, r)
                 go.outward(x, y, tree, r)
-                count(it, columns, live, marks)
                 if settles:
                     defects(v, y, t[0], d)
-                    done_now = retire(columns, live, chosen, d, tol, marks)
-                    if done_now:
-                        deposit(columns, chosen, state, tree.order, x, v, y)
-                    left -= done_now
-            if left == 0:
-                break
-        deposit(columns, live, state, tree.order, x, v, y)
+                if retire(it, until, columns, live, chosen, d, tol, marks):
+                    return it
+        return until
 
-    @row
-    def tiles(first, last, rows, state, marks, tol, done, until, tree):
-        bins, nodes, lanes = len(tree.order), len(tree.parent), entropic.width(last - first)
-        t = np.empty((5, bins, ring.parts * lanes), state.u.dtype)
-        g = np.empty((2, nodes, ring.parts * lanes), state.u.dtype)
-        for start in range(first, last, lanes):
-            columns = rows[start : min(start + lanes, last)]
-            if len(columns) < lanes:
-                t = np.empty((5, bins, ring.parts * len(columns)), state.u.dtype)
-                g = np.empty((2, nodes, ring.parts * len(columns)), state.u.dtype)
-            iterate(columns, state, marks, tol, done, until, tree, t, g[0], g[1])
-
-    return tiles
+    return fetch, iterate, deposit
 
 
-_linear_tiles, _log_tiles = _alternation(LINEAR, entropic.linear), _alternation(SCALED, entropic.scaled)
+_linear_fetch, _linear_iterate, _linear_deposit = _alternation(LINEAR, entropic.linear)
+_log_fetch, _log_iterate, _log_deposit = _alternation(SCALED, entropic.scaled)
+
+
+@row
+def room(lanes, parts, tree, like):
+    """Memory for a tile: q, p, v or u in turn, K u and v by bin; two sums by inner node; and two things by lane twice."""
+    t = np.empty((5, len(tree.order), parts * lanes), like.dtype)
+    g = np.empty((2, len(tree.parent), parts * lanes), like.dtype)
+    return t, g, np.empty((2, lanes), like.dtype), np.empty((2, lanes), np.bool_)
 
 
 @loop
 def linear_alternation(first, last, rows, state, marks, tol, done, until, tree):
-    """The rows of these indices from iteration `done` to `until`, or to their tolerances; () for none."""
-    _linear_tiles(first, last, rows, state, marks, tol, done, until, tree)
+    """The rows of these indices from iteration `done` to `until`, or to their tolerances if there are any."""
+    lanes = entropic.width(last - first)
+    t, g, d, chosen = room(lanes, 1, tree, state.u)
+    for start in range(first, last, lanes):
+        if last - start < lanes:
+            t, g, d, chosen = room(last - start, 1, tree, state.u)
+        columns = rows[start : start + d.shape[1]]
+        _linear_fetch(columns, state, tree.order, t, d[1], chosen[1], done == 0)
+        it = done
+        while it < until and chosen[1].any():
+            it = _linear_iterate(columns, marks, tol, it, until, tree, t, g, d[0], d[1], chosen[1], chosen[0])
+            _linear_deposit(columns, chosen[0], state, tree.order, t)
 
 
 @loop
 def log_alternation(first, last, rows, state, marks, tol, done, until, tree):
     """The same with u, v and K u logarithms, and factors scaled."""
-    _log_tiles(first, last, rows, state, marks, tol, done, until, tree)
+    lanes = entropic.width(last - first)
+    t, g, d, chosen = room(lanes, 2, tree, state.u)
+    for start in range(first, last, lanes):
+        if last - start < lanes:
+            t, g, d, chosen = room(last - start, 2, tree, state.u)
+        columns = rows[start : start + d.shape[1]]
+        _log_fetch(columns, state, tree.order, t, d[1], chosen[1], done == 0)
+        it = done
+        while it < until and chosen[1].any():
+            it = _log_iterate(columns, marks, tol, it, until, tree, t, g, d[0], d[1], chosen[1], chosen[0])
+            _log_deposit(columns, chosen[0], state, tree.order, t)

@@ -158,21 +158,17 @@ def _kernels(ring, go):
     load, store, factor, plus, times = ring.load, ring.store, ring.factor, ring.plus, ring.times
 
     @row
-    def product(first, last, x, y, tree):
-        bins, nodes, lanes = len(tree.order), len(tree.parent), width(last - first)
-        t = np.empty((bins + 2 * nodes, ring.parts * lanes), x.dtype)
-        for start in range(first, last, lanes):
-            if last - start < lanes:
-                t = np.empty((bins + 2 * nodes, ring.parts * (last - start)), x.dtype)
-            stop = min(start + lanes, last)
-            z, s, r = t[:bins], t[bins : bins + nodes], t[bins + nodes :]
-            for j in range(bins):
-                go.enter(z[j], x[tree.order[j], start:stop])
-            go.inward(z, tree, s)
-            go.turn(tree, s, r)
-            go.outward(z, z, tree, r)
-            for j in range(bins):
-                go.leave(y[tree.order[j], start:stop], z[j])
+    def product(x, y, start, tree, t):
+        """y = k0 K x for a tile of rows."""
+        bins, nodes, stop = len(tree.order), len(tree.parent), start + ring.lanes(t[0])
+        z, s, r = t[:bins], t[bins : bins + nodes], t[bins + nodes :]
+        for j in range(bins):
+            go.enter(z[j], x[tree.order[j], start:stop])
+        go.inward(z, tree, s)
+        go.turn(tree, s, r)
+        go.outward(z, z, tree, r)
+        for j in range(bins):
+            go.leave(y[tree.order[j], start:stop], z[j])
 
     @row
     def scatter(x, start, bin_node, s):
@@ -277,13 +273,25 @@ _log_product, _log_moments, _log_transport = _kernels(SCALED, scaled)
 @loop
 def linear_product(first, last, x, y, tree):
     """y[:, first:last] = k0 K x[:, first:last]."""
-    _linear_product(first, last, x, y, tree)
+    lanes = width(last - first)
+    size = len(tree.order) + 2 * len(tree.parent)
+    t = np.empty((size, lanes), x.dtype)
+    for start in range(first, last, lanes):
+        if last - start < lanes:
+            t = np.empty((size, last - start), x.dtype)
+        _linear_product(x, y, start, tree, t)
 
 
 @loop
 def log_product(first, last, x, y, tree):
     """The same with x and y logarithms, and factors scaled."""
-    _log_product(first, last, x, y, tree)
+    lanes = width(last - first)
+    size = len(tree.order) + 2 * len(tree.parent)
+    t = np.empty((size, 2 * lanes), x.dtype)
+    for start in range(first, last, lanes):
+        if last - start < lanes:
+            t = np.empty((size, 2 * (last - start)), x.dtype)
+        _log_product(x, y, start, tree, t)
 
 
 @loop
