@@ -181,9 +181,9 @@ class _Run:
     ) -> None:
         self.rows, self.plan, self.domain = rows, plan, plan.domain
         self.switches, self.lam, self.tol = switches, lam, tol
-        self.p, self.q = (np.ascontiguousarray(self.domain.enter(x.T)) for x in (rows.p, rows.q))
+        self.p, self.q = (np.array(self.domain.enter(x.T), order="C") for x in (rows.p, rows.q))
         size = len(rows.p)
-        self._longest = max(1, _BLOCK // rows.p.size)
+        self._longest = max(1, _BLOCK // max(1, rows.p.size))
         self.active = np.arange(size)  # rows still iterating
         self.n_iter = np.zeros(size, int)
         self.watch = Watch(self.domain, rows.p.T, rows.q.T)
@@ -192,12 +192,12 @@ class _Run:
         self.tape = self._tape() if unrolled else None
 
     def start(self, log_u: NDArray[Any]) -> None:
-        self.u = np.ascontiguousarray(self.domain.from_log(log_u.T))
+        self.u = np.array(self.domain.from_log(log_u.T), order="C")
         self.v = np.zeros_like(self.u)
         self.ktu = self.plan.transposed(self.u)
         if self._by_blocks:
             exact = self.plan.exact(self.ktu)
-            self.state = State(self.rows.p, self.rows.q, self.u, self.v, self.ktu, exact)
+            self.state = State(self.p, self.q, self.u, self.v, self.ktu, exact)
             self.marks = Marks(self.n_iter, self.reached, self.watch.vanished, self.watch.at, self.watch.bin)
 
     def go(self, max_iter: int, stops: tuple[int, ...]) -> dict[int, SinkhornResult]:

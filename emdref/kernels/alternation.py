@@ -15,9 +15,9 @@ from emdref.kernels.semirings import LINEAR, SCALED
 
 
 class State(NamedTuple):
-    """Where all rows stand; (N, rows) but for p and q."""
+    """Where all rows stand, (N, rows)."""
 
-    p: Any  # (rows, N), plain numbers
+    p: Any
     q: Any
     u: Any
     v: Any
@@ -132,8 +132,8 @@ def _alternation(ring, go):
             k = order[j]
             for i in range(n):
                 c = columns[i]
-                store(q[j], i, n, ring.measured(state.q[c, k]))
-                store(p[j], i, n, ring.measured(state.p[c, k]))
+                store(q[j], i, n, ring.entered(state.q[k, c]))
+                store(p[j], i, n, ring.entered(state.p[k, c]))
                 store(y[j], i, n, ring.entered(state.ktu[k, c]) if fresh else load(state.exact[k], c, every))
 
     @row

@@ -147,7 +147,7 @@ def traversals(ring):
 def width(rows):
     """Lanes of a tile: as many in one as in another, and in eights if there is more than one."""
     tiles = (rows + _LANES - 1) // _LANES
-    return rows if tiles <= 1 else ((rows + tiles - 1) // tiles + 7) // 8 * 8
+    return max(rows, 1) if tiles <= 1 else ((rows + tiles - 1) // tiles + 7) // 8 * 8
 
 
 linear, scaled = traversals(LINEAR), traversals(SCALED)

@@ -31,7 +31,6 @@ class Semiring(NamedTuple):
     factor: Any  # an element of an array (nodes, parts)
     entered: Any  # from what the caller's arrays hold
     left: Any  # to that
-    measured: Any  # from a plain number
     plain: Any  # to a plain number
     null: Any  # 0 in the dtype of a float
     plus: Any
@@ -161,19 +160,6 @@ def _left2(x):
 
 
 @row
-def _measured2(x):
-    number = type(x)
-    m, e = x, number(0)
-    if m == number(0):
-        return m, number(-math.inf)
-    while number(_HIGH) < m < number(math.inf):
-        m, e = _lowered(m, e)
-    while m < number(_LOW):
-        m, e = _raised(m, e)
-    return m, e
-
-
-@row
 def _plain2(x):
     m, e = x
     number = type(m)
@@ -222,8 +208,8 @@ def _sound2(x):
 
 
 LINEAR = Semiring(
-    1, _lanes1, _load1, _store1, _factor1, _itself, _itself, _itself, _itself, _null1, _plus1, _times1, _over1, _vanished1, _sound1
+    1, _lanes1, _load1, _store1, _factor1, _itself, _itself, _itself, _null1, _plus1, _times1, _over1, _vanished1, _sound1
 )
 SCALED = Semiring(
-    2, _lanes2, _load2, _store2, _factor2, _entered2, _left2, _measured2, _plain2, _null2, _plus2, _times2, _over2, _vanished2, _sound2
+    2, _lanes2, _load2, _store2, _factor2, _entered2, _left2, _plain2, _null2, _plus2, _times2, _over2, _vanished2, _sound2
 )
