@@ -40,6 +40,8 @@ MODULES = {  # which tests of the plain kernels a module's mutants must face
     "kernels/cpu.py": "native twolimb hessian loops",
     "kernels/layers.py": "layers",
     "kernels/entropic.py": "entropic",
+    "kernels/semirings.py": "semirings entropic",
+    "kernels/alternation.py": "alternation",
     "exact.py": "exact",
     "formulas.py": "exact",
     "certificate.py": "certificate",
