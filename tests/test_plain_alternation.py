@@ -1,4 +1,4 @@
-"""Sinkhorn's iteration along a tree as plain Python, many iterations a call, against a matrix and one step at a time."""
+"""Sinkhorn's iterations along a tree as plain Python, many in a call, against a matrix and against one at a time."""
 
 import itertools
 
@@ -9,7 +9,9 @@ import plain
 
 emdref = plain.original()
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*encountered in:RuntimeWarning", "ignore:.*rows failed:RuntimeWarning", "ignore:.*did not reach tol:RuntimeWarning"
+    "ignore:.*encountered in:RuntimeWarning",
+    "ignore:.*rows failed:RuntimeWarning",
+    "ignore:.*did not reach tol:RuntimeWarning",
 )
 each_domain = pytest.mark.parametrize("domain", ["linear", "log"])
 FIELDS = ["value", "objective", "log_u", "log_v", "n_iter", "marginal_error", "status", "failed_at", "failed_bin"]
@@ -56,7 +58,7 @@ def test_blocks_are_the_iteration(shape, domain, monkeypatch):
 
 @pytest.mark.parametrize("lam", [200.0, 800.0, 3000.0])
 def test_failures_are_remembered_as_step_by_step(lam, monkeypatch):
-    """Masses divided by 0, scalings lost and infinite, each with its iteration and bin; rows that do not fail beside."""
+    """Masses divided by 0, scalings lost and infinite, with iteration and bin, beside rows that do not fail."""
     space = emdref.Tree(*plain.SHAPES["tree"])
     p, q = pairs(5, 12)
     p[3], q[3] = np.eye(5)[[0, 4]]

@@ -75,7 +75,9 @@ def test_logarithms_enter_and_leave(scale, dtype):
         m, e = ring().entered(x)
         assert normal((m, e), dtype)
         log = Decimal(float(m)).ln() + 64 * Decimal(2).ln() * int(e)
-        assert abs(float(log - Decimal(float(x)))) <= eps * (2 + min(abs(x), 24))  # the mantissa's logarithm is rounded, at most 22.2
+        assert abs(float(log - Decimal(float(x)))) <= eps * (
+            2 + min(abs(x), 24)
+        )  # the mantissa's logarithm is rounded, at most 22.2
         assert abs(ring().left((m, e)) - x) <= max(2 * eps, eps * abs(x))
 
 

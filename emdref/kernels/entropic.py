@@ -245,7 +245,10 @@ def _kernels(ring, go):
         """value + cost k (su ov + sv ou), k first, so that no product exceeds the mass by more than entries of T do."""
         n = len(value)
         for i in range(n):
-            there, back = times(times(k, load(su, i, n)), load(ov, i, n)), times(times(k, load(sv, i, n)), load(ou, i, n))
+            there, back = (
+                times(times(k, load(su, i, n)), load(ov, i, n)),
+                times(times(k, load(sv, i, n)), load(ou, i, n)),
+            )
             value[i] += cost * ring.plain(plus(there, back))
 
     @row

@@ -208,8 +208,34 @@ def _sound2(x):
 
 
 LINEAR = Semiring(
-    1, _lanes1, _load1, _store1, _factor1, _itself, _itself, _itself, _null1, _plus1, _times1, _over1, _vanished1, _sound1
+    1,
+    _lanes1,
+    _load1,
+    _store1,
+    _factor1,
+    _itself,
+    _itself,
+    _itself,
+    _null1,
+    _plus1,
+    _times1,
+    _over1,
+    _vanished1,
+    _sound1,
 )
 SCALED = Semiring(
-    2, _lanes2, _load2, _store2, _factor2, _entered2, _left2, _plain2, _null2, _plus2, _times2, _over2, _vanished2, _sound2
+    2,
+    _lanes2,
+    _load2,
+    _store2,
+    _factor2,
+    _entered2,
+    _left2,
+    _plain2,
+    _null2,
+    _plus2,
+    _times2,
+    _over2,
+    _vanished2,
+    _sound2,
 )
