@@ -194,7 +194,7 @@ _log_fetch, _log_iterate, _log_deposit = _alternation(SCALED, entropic.scaled)
 
 @row
 def room(lanes, parts, tree, like):
-    """Memory for a tile: q, p, v and u in turn, K u and v by bin; sums by inner node; and by lane, as `iterate` says."""
+    """Memory for a tile: q, p, v and u in turn, K u and v by bin; sums by inner node; two things by lane twice."""
     t = np.empty((5, len(tree.order), parts * lanes), like.dtype)
     g = np.empty((2, len(tree.parent), parts * lanes), like.dtype)
     return t, g, np.empty((2, lanes), like.dtype), np.empty((2, lanes), np.bool_)
