@@ -215,6 +215,8 @@ class _Run:
     @property
     def _by_blocks(self) -> bool:
         """Whether many iterations are done in one call."""
+        if self.tape is not None and self.domain is plans.Log:
+            return False  # walked backwards by products that give logarithms: rounded in the run as they are there
         return self.relaxation is None and isinstance(self.plan, plans.SpaceLinear)
 
     def _block(self, done: int, until: int) -> int:
