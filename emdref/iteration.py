@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from emdref import entropic_inputs, formats, plans
 from emdref.failures import FAILED, Watch
 from emdref.inputs import Batch
+from emdref.kernels.alternation import Marks, State
 from emdref.relaxation import LARGEST, Relaxation
 from emdref.spaces import Space
 from emdref.unrolled import Tape, Unrolled
 
 Status = Literal["nan", "overflow", "underflow", "converged", "iteration_limit"]
 _LOSS = 1e-3  # marginal error, relative to the total, above which lost entries of K count as a failure
+_BLOCK = 2**26  # bins and iterations in one call: so that it lasts about a second and can be interrupted
 
 
 @dataclass(frozen=True)
@@ -179,8 +181,9 @@ class _Run:
     ) -> None:
         self.rows, self.plan, self.domain = rows, plan, plan.domain
         self.switches, self.lam, self.tol = switches, lam, tol
-        self.p, self.q = (np.ascontiguousarray(self.domain.enter(x.T)) for x in (rows.p, rows.q))
+        self.p, self.q = (np.array(self.domain.enter(x.T), order="C") for x in (rows.p, rows.q))
         size = len(rows.p)
+        self._longest = max(1, _BLOCK // max(1, rows.p.size))
         self.active = np.arange(size)  # rows still iterating
         self.n_iter = np.zeros(size, int)
         self.watch = Watch(self.domain, rows.p.T, rows.q.T)
@@ -189,14 +192,18 @@ class _Run:
         self.tape = self._tape() if unrolled else None
 
     def start(self, log_u: NDArray[Any]) -> None:
-        self.u = np.ascontiguousarray(self.domain.from_log(log_u.T))
+        self.u = np.array(self.domain.from_log(log_u.T), order="C")
         self.v = np.zeros_like(self.u)
         self.ktu = self.plan.transposed(self.u)
+        if self._by_blocks:
+            exact = self.plan.exact(self.ktu)
+            self.state = State(self.p, self.q, self.u, self.v, self.ktu, exact)
+            self.marks = Marks(self.n_iter, self.reached, self.watch.vanished, self.watch.at, self.watch.bin)
 
     def go(self, max_iter: int, stops: tuple[int, ...]) -> dict[int, SinkhornResult]:
-        results, wanted = {}, (*stops, max_iter)
-        for it in range(1, max_iter + 1):
-            self._step(it)
+        results, wanted, it = {}, (*stops, max_iter), 0
+        while it < max_iter:
+            it = self._block(it, min(k for k in wanted if k > it))
             settled = len(self.active) == 0
             if settled or it in wanted:
                 present = self._evaluate()
@@ -204,6 +211,30 @@ class _Run:
             if settled:
                 break
         return results
+
+    @property
+    def _by_blocks(self) -> bool:
+        """Whether many iterations are done in one call."""
+        if self.tape is not None and self.domain is plans.Log:
+            return False  # walked backwards by products that give logarithms: rounded in the run as they are there
+        return self.relaxation is None and isinstance(self.plan, plans.SpaceLinear)
+
+    def _block(self, done: int, until: int) -> int:
+        """The iterations after `done`, up to `until` at most; up to which."""
+        if not self._by_blocks:
+            self._step(done + 1)
+            return done + 1
+        until = min(until, done + self._longest)
+        if self.tape is not None:
+            until = min(until, self.tape.next(done))
+        active = self.active
+        tol = np.empty(0, self.u.dtype) if self.tol is None else self.tol
+        self.plan.alternate(active, self.state, self.marks, tol, done, until)
+        if self.tape is not None:
+            there = active[self.n_iter[active] == until]
+            self.tape.record(until, there, self.v[:, there])
+        self.active = active[~self.reached[active]]
+        return until
 
     def _step(self, it: int) -> None:
         """One iteration of the rows that still run."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emdref.formats import Format
-from emdref.kernels import entropic
+from emdref.kernels import alternation, entropic
 from emdref.kernels.threads import over_columns
 from emdref.spaces import Space
 
@@ -292,7 +292,7 @@ class SpaceLinear:
 
     domain = Linear
     _product, _cost = staticmethod(entropic.linear_product), staticmethod(entropic.linear_cost)
-    _moments = staticmethod(entropic.linear_moments)
+    _moments, _alternation = staticmethod(entropic.linear_moments), staticmethod(alternation.linear_alternation)
 
     def __init__(self, space: Space, dtype: Any, lam: Any, shift: int) -> None:
         layout = space._layout
@@ -300,33 +300,54 @@ class SpaceLinear:
         self.edge = layout.cost.astype(dtype)
         log_a = -lam * self.edge
         log_a[0] = -np.inf  # the root has no edge
-        self.zero, self.k0, self.a = (self.domain.from_log(x) for x in (dtype(-np.inf), dtype(-shift), log_a))
-        self.b = self.domain.enter(-np.expm1(log_a + log_a))  # 1 - a^2
+        b = self.domain.enter(-np.expm1(log_a + log_a))  # 1 - a^2
+        k0 = self.domain.from_log(np.array([-shift], dtype))
+        self.k0, self.a, b, self.w = map(
+            self._factors, (k0, self.domain.from_log(log_a), b, self.domain.enter(self.edge))
+        )
+        self.twigs = twigs(*self.shape, self.k0, self.a, b)
         farthest = self.domain is Linear and np.exp(dtype(-float(lam) * space.diameter - shift)) == 0
         self.lost = 2.0 / space.n_bins**2 if farthest else 0.0  # at least that pair, there and back
 
+    @staticmethod
+    def _factors(x: Array) -> Array:
+        """x as the kernels take factors, (nodes, parts)."""
+        return x[:, None]
+
+    @staticmethod
+    def exact(ktu: Array) -> Array:
+        """Room for K u as the kernels' elements, (N, parts * rows)."""
+        return ktu
+
     def times(self, v: Array) -> Array:
-        return self._mapped(self._product, v, self.a, self.b)
+        return self._mapped(self._product, v, self.twigs)
 
     def moments(self, v: Array) -> Array:
-        return self._mapped(self._moments, v, self.a, self.domain.enter(self.edge))
+        return self._mapped(self._moments, v, self.k0, self.a, self.w, *self.shape)
 
     transposed, moments_transposed = times, moments  # K and M are symmetric
 
     def cost(self, u: Array, v: Array) -> Array:
         value = np.empty(u.shape[1], u.dtype)
         u, v = np.ascontiguousarray(u), np.ascontiguousarray(v)
-        self._deal(self._cost, u, v, value, self.zero, self.k0, self.a, self.edge, *self.shape)
+        self._deal(self._cost, u.shape[1], u, v, value, self.k0, self.a, self.edge, *self.shape)
         return value
 
-    def _mapped(self, kernel: Any, x: Array, *factors: Array) -> Array:
+    def alternate(
+        self, rows: Array, state: alternation.State, marks: alternation.Marks, tol: Array, done: int, until: int
+    ) -> None:
+        """Iterations of these rows after `done` up to `until`, see emdref.kernels.alternation."""
+        args = rows, state, marks, tol, done, until, self.twigs
+        self._deal(self._alternation, len(rows), *args, repeats=until - done)
+
+    def _mapped(self, kernel: Any, x: Array, *factors: Any) -> Array:
         x = np.ascontiguousarray(x)
         out = np.empty_like(x)
-        self._deal(kernel, x, out, self.zero, self.k0, *factors, *self.shape)
+        self._deal(kernel, x.shape[1], x, out, *factors)
         return out
 
-    def _deal(self, kernel: Any, x: Array, *args: Any) -> None:
-        over_columns(kernel, x.shape[1], (x, *args), work=2 * len(self.edge))
+    def _deal(self, kernel: Any, rows: int, *args: Any, repeats: int = 1) -> None:
+        over_columns(kernel, rows, args, work=2 * len(self.edge) * repeats)
 
 
 class SpaceLog(SpaceLinear):
@@ -334,4 +355,31 @@ class SpaceLog(SpaceLinear):
 
     domain = Log
     _product, _cost = staticmethod(entropic.log_product), staticmethod(entropic.log_cost)
-    _moments = staticmethod(entropic.log_moments)
+    _moments, _alternation = staticmethod(entropic.log_moments), staticmethod(alternation.log_alternation)
+
+    @staticmethod
+    def _factors(x: Array) -> Array:
+        out = np.empty((len(x), 2), x.dtype)
+        entropic.log_factors(x, out)
+        return out
+
+    @staticmethod
+    def exact(ktu: Array) -> Array:
+        return np.empty((len(ktu), 2 * ktu.shape[1]), ktu.dtype)
+
+
+def twigs(parent: Array, bin_node: Array, k0: Array, a: Array, b: Array) -> entropic.Twigs:
+    """A tree with its bins' nodes as products take it; see `Twigs`."""
+    inner = np.zeros(len(parent), bool)
+    inner[parent[1:]] = True
+    tip = ~inner[bin_node] & (bin_node > 0)  # by bin: at a leaf that is not the root
+    leaf = bin_node[tip]
+    inner = np.ones(len(parent), bool)
+    inner[leaf] = False
+    place = np.cumsum(inner) - 1
+    order = np.lexsort((bin_node, ~tip))
+    leaf, own = np.split(bin_node[order], [len(leaf)])
+    above = np.maximum(parent[inner], 0)  # the root's own is not read
+    return entropic.Twigs(
+        k0, a[inner], b[inner], place[above], a[leaf], b[leaf], place[parent[leaf]], place[own], order
+    )  # fmt: skip

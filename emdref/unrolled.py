@@ -43,6 +43,10 @@ class Tape:
         self.kept: dict[int, tuple[Array, Array]] = {}
         self.stride = 1
 
+    def next(self, done: int) -> int:
+        """The first iteration after `done` that is to be kept."""
+        return done + 1 + -done % self.stride
+
     def record(self, it: int, active: Array, v: Array) -> None:
         """v of the rows that still run, in iteration `it`."""
         if (it - 1) % self.stride == 0:

@@ -42,6 +42,8 @@ MODULES = {  # which tests of the plain kernels a module's mutants must face
     "kernels/entropic.py": "entropic",
     "kernels/digits.py": "plan",
     "kernels/matching.py": "plan",
+    "kernels/semirings.py": "semirings entropic",
+    "kernels/alternation.py": "alternation",
     "exact.py": "exact",
     "formulas.py": "exact",
     "certificate.py": "certificate",
