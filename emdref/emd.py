@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import fallback, gauges, inputs, pairs
+from emdref import fallback, gauges, inputs, pairs, sparse
 from emdref.gauges import Gauge
 from emdref.inputs import Accuracy, Batch, Mass
 from emdref.kernels import cpu
@@ -71,6 +71,8 @@ def emd(
     >>> emdref.emd([0.5, 0.5, 0.0], [0.0, 0.5, 0.5], emdref.Chain(3))
     np.float64(1.0)
     """
+    if sparse.is_sparse(p) or sparse.is_sparse(q):
+        return sparse.emd(p, q, space, rho, mass, accuracy, device, _evaluate)
     rows = pairs.checked(p, q, space, mass, accuracy, device)
     value, _ = _evaluate(rows, space, inputs.exponent(rho), mass, accuracy, None)
     pairs.warn_beyond(rows, value=value)

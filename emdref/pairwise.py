@@ -224,7 +224,7 @@ def _kind(rho: float, accuracy: str) -> int | None:
     """Which loops compute it, None if none do."""
     if accuracy == "native":
         return allpairs.PLAIN
-    return {1: allpairs.FIRST, 2: allpairs.SECOND, 3: allpairs.ANY, 4: allpairs.ANY}.get(rho)
+    return {1: allpairs.FIRST, 2: allpairs.SECOND, 3: allpairs.THIRD, 4: allpairs.FOURTH}.get(rho)
 
 
 def _scales(rows: _Rows, normalize: bool, kind: int) -> tuple[Any, Any, int] | None:

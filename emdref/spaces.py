@@ -103,6 +103,11 @@ class Space:
         lost = outlines.depths(self._outline.up, self._outline.cost, h, l)
         return _frozen(h), _frozen(l), lost
 
+    @cached_property
+    def _least_cost(self) -> float:
+        """The least cost above 0, inf if there is none."""
+        return float(np.min(self._layout.cost, initial=np.inf, where=self._layout.cost > 0))
+
     def _edges_between(self, least: int, most: int) -> NDArray[np.bool_]:
         """By position, which edges have from `least` to `most` bins below."""
         return (self._bins_below >= least) & (self._bins_below <= most)

@@ -18,7 +18,7 @@ from emdref.kernels.floats import add2, div2, mul2, quick_two_sum, two_prod, two
 from emdref.kernels.jit import loop, row
 
 CHUNK = 256
-PLAIN, FIRST, SECOND, ANY = 0, 1, 2, 3  # float64 arithmetic; slices for rho = 1, for rho = 2; two limbs for any rho
+PLAIN, FIRST, SECOND, THIRD, FOURTH = 0, 1, 2, 3, 4  # float64 arithmetic; slices for rho = 1, 2; two limbs for 3, 4
 _GRID_22 = 1.5 * 2.0**30  # adding and subtracting these rounds |x| <= 1 to multiples of 2**-22 and of 2**-44
 _GRID_44 = 1.5 * 2.0**8
 _U2 = 2.0**-106
@@ -80,7 +80,8 @@ def _cut_2(h, l, fh, fl, wh, wl, loss, a, b, c, bound):
 
 
 @row
-def _cut_any(h, l, fh, fl, w, rho, loss, a, b, bound):
+def _cut_none(h, l, fh, fl, w, rho, loss, a, b, bound):
+    """No slices: the two limbs."""
     for r in range(len(h)):
         a[r], b[r] = mul2(h[r], l[r], fh[r], fl[r])
         bound[r] += loss * (w * power(a[r], rho))
@@ -97,7 +98,7 @@ def _cut(kind, c, h, l, fh, fl, wh, wl, loss, rho, slices, bound):
     elif kind == SECOND:
         _cut_2(h, l, fh, fl, wh, wl, loss, slices[0, c, :k], slices[1, c, :k], slices[2, c, :k], bound)
     else:
-        _cut_any(h, l, fh, fl, wh, rho, loss, slices[0, c, :k], slices[1, c, :k], bound)
+        _cut_none(h, l, fh, fl, wh, rho, loss, slices[0, c, :k], slices[1, c, :k], bound)
 
 
 @row
@@ -145,11 +146,19 @@ def _meet_2(x, y, z, a, b, c, top, mid, low):
 
 
 @row
-def _meet_any(x, y, a, b, w, rho, h, l):
+def _meet_3(x, y, a, b, w, h, l):
     for j in range(len(h)):
         d, e = add2(x, y, -a[j], -b[j])
-        s = math.copysign(1.0, d)
-        ph, pl = power2(s * d, s * e, rho)
+        s = math.copysign(w, d)
+        ph, pl = power2(d, e, 3.0)
+        h[j], l[j] = add2(h[j], l[j], *mul2(ph, pl, s, 0.0))
+
+
+@row
+def _meet_4(x, y, a, b, w, h, l):
+    for j in range(len(h)):
+        d, e = add2(x, y, -a[j], -b[j])
+        ph, pl = power2(d, e, 4.0)
         h[j], l[j] = add2(h[j], l[j], *mul2(ph, pl, w, 0.0))
 
 
@@ -181,8 +190,10 @@ def _meet(kind, i, j, k, size, a, b, chosen, rho, partial, h, l):
         elif kind == SECOND:
             x, y, z = a[0, c, i], a[1, c, i], a[2, c, i]
             _meet_2(x, y, z, b[0, c, j:k], b[1, c, j:k], b[2, c, j:k], top, mid, low)
+        elif kind == THIRD:
+            _meet_3(a[0, c, i], a[1, c, i], b[0, c, j:k], b[1, c, j:k], chosen[c], h, l)
         else:
-            _meet_any(a[0, c, i], a[1, c, i], b[0, c, j:k], b[1, c, j:k], chosen[c], rho, h, l)
+            _meet_4(a[0, c, i], a[1, c, i], b[0, c, j:k], b[1, c, j:k], chosen[c], h, l)
     if kind == FIRST:
         _fold_1(top, low, h, l)
     elif kind == SECOND:
