@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import fallback, gauges, inputs, pairs, sparse
+from emdref import fallback, gauges, induced, inputs, pairs, sparse
 from emdref.gauges import Gauge
 from emdref.inputs import Accuracy, Batch, Mass
 from emdref.kernels import cpu
@@ -72,7 +72,7 @@ def emd(
     np.float64(1.0)
     """
     if sparse.is_sparse(p) or sparse.is_sparse(q):
-        return sparse.emd(p, q, space, rho, mass, accuracy, device, _evaluate)
+        return induced.emd(p, q, space, rho, mass, accuracy, device, _evaluate)
     rows = pairs.checked(p, q, space, mass, accuracy, device)
     value, _ = _evaluate(rows, space, inputs.exponent(rho), mass, accuracy, None)
     pairs.warn_beyond(rows, value=value)

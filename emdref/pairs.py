@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref import gauges, inputs
+from emdref import gauges, inputs, sparse
 from emdref.inputs import Accuracy, Batch, Mass
 from emdref.spaces import Space
 
@@ -23,6 +23,7 @@ def checked(
     inputs.option(accuracy, "accuracy", Accuracy)
     if not isinstance(space, Space):
         raise TypeError(f"space must be a Chain or a Tree, not {type(space).__name__}")
+    p, q, v = sparse.dense(p, "p"), sparse.dense(q, "q"), sparse.dense(v, "v")  # as the results are
     rows = inputs.batch(p, q, space.n_bins, v)
     if mass == "raise":
         inputs.check_masses(rows, WAY_OUT)

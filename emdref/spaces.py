@@ -29,7 +29,7 @@ class Outline(NamedTuple):
     cost: NDArray[np.float64]  # cost of the edge to the parent; 0 at the root
     place: NDArray[np.int64]  # of each bin's node
     level: NDArray[np.int64]  # light edges between a node and the root
-    head: NDArray[np.int64]  # the topmost node of a node's path of largest children
+    path: NDArray[np.int64]  # (V, 2): the topmost node of a node's path of largest children, and that node's parent
     order: NDArray[np.int64]  # the position in Layout of the node at each place
 
 
@@ -93,15 +93,18 @@ class Space:
         order = np.empty(size, np.int64)
         order[label] = np.arange(size)
         place = label[self._layout.bin_node]
-        outline = Outline(label[parent[order]], self._layout.cost[order], place, level[order], label[head[order]], order)
+        up = label[parent[order]]
+        top = label[head[order]]
+        path = np.stack([top, up[top]], axis=1)
+        outline = Outline(up, self._layout.cost[order], place, level[order], path, order)
         return Outline(*map(_frozen, outline))
 
     @cached_property
-    def _depths(self) -> "tuple[NDArray[np.float64], NDArray[np.float64], float]":
-        """Distance from the root by place in the outline, in two limbs, and a bound on their error."""
-        h, l = np.empty(self.n_nodes), np.empty(self.n_nodes)
-        lost = outlines.depths(self._outline.up, self._outline.cost, h, l)
-        return _frozen(h), _frozen(l), lost
+    def _depths(self) -> "tuple[NDArray[np.float64], float]":
+        """The limbs of the distance from the root by place in the outline, and a bound on their error."""
+        depth = np.empty((self.n_nodes, 2))
+        lost = outlines.depths(self._outline.up, self._outline.cost, depth)
+        return _frozen(depth), lost
 
     @cached_property
     def _least_cost(self) -> float:

@@ -44,15 +44,15 @@ def _merge(xp, xm, yp, ym, fx, fy, place, h, l, mass):
 
 
 @row
-def run_cost(v, u, depth_h, depth_l):
+def run_cost(v, u, depth):
     """Sum of the costs from node v up to its ancestor u."""
-    return add2(depth_h[v], depth_l[v], -depth_h[u], -depth_l[u])
+    return add2(depth[v, 0], depth[v, 1], -depth[u, 0], -depth[u, 1])
 
 
 @row
-def _pay(top, u, stack, h, l, mass, depth_h, depth_l, rho, sums):
+def _pay(top, u, stack, h, l, mass, depth, rho, sums):
     """Carry the flow at the top of the stack up to node u: value, what errors of flows and of costs may change."""
-    ch, cl = run_cost(stack[top], u, depth_h, depth_l)
+    ch, cl = run_cost(stack[top], u, depth)
     s = math.copysign(1.0, h[top])
     if h[top] != 0.0:
         ph, pl = power2(s * h[top], s * l[top], rho)
@@ -62,32 +62,32 @@ def _pay(top, u, stack, h, l, mass, depth_h, depth_l, rho, sums):
 
 
 @row
-def _close(w, top, stack, h, l, mass, depth_h, depth_l, rho, sums):
+def _close(w, top, stack, h, l, mass, depth, rho, sums):
     """Finish all that lies below node w, an ancestor of the top; returns the new top, which is w."""
     while top > 0 and stack[top - 1] >= w:
         u = top - 1
-        _pay(top, stack[u], stack, h, l, mass, depth_h, depth_l, rho, sums)
+        _pay(top, stack[u], stack, h, l, mass, depth, rho, sums)
         h[u], l[u] = add2(h[u], l[u], h[top], l[top])
         mass[u] += mass[top]
         top = u
     if stack[top] != w:
-        _pay(top, w, stack, h, l, mass, depth_h, depth_l, rho, sums)
+        _pay(top, w, stack, h, l, mass, depth, rho, sums)
         stack[top] = w
     return top
 
 
 @row
-def _walk(n, normalize, place, h, l, mass, up, head, depth_h, depth_l, rho, sums):
+def _walk(n, normalize, place, h, l, mass, path, depth, rho, sums):
     """Value and error terms of n tips; the stack of open nodes overwrites the tips already taken."""
     sums[:] = 0.0
     top = 0
     for t in range(1, n):
-        w = meeting(place[top], place[t], up, head)
-        top = _close(w, top, place, h, l, mass, depth_h, depth_l, rho, sums)
+        w = meeting(place[top], place[t], path)
+        top = _close(w, top, place, h, l, mass, depth, rho, sums)
         top += 1
         place[top], h[top], l[top], mass[top] = place[t], h[t], l[t], mass[t]
     root = place[0] if normalize else 0  # normalised, nothing flows above the last meeting
-    _close(min(root, place[top]), top, place, h, l, mass, depth_h, depth_l, rho, sums)
+    _close(min(root, place[top]), top, place, h, l, mass, depth, rho, sums)
 
 
 @row
@@ -113,7 +113,7 @@ def emd_sparse(out, i, j, x, y, tree, rho, normalize, proven):
     A side is (start, place, mass, factors) as in a CSR matrix with ascending places; for factors see
     emdref.kernels.allpairs.
     """
-    up, head, depth_h, depth_l, depth_err = tree
+    path, depth, depth_err = tree
     size = _longest(x[0], i) + _longest(y[0], j)
     place = np.empty(size, np.int64)
     h, l, mass, sums = np.empty(size), np.empty(size), np.empty(size), np.empty(4)
@@ -124,8 +124,8 @@ def emd_sparse(out, i, j, x, y, tree, rho, normalize, proven):
         if same:
             out[k] = 0.0
             continue
-        _walk(n, normalize, place, h, l, mass, up, head, depth_h, depth_l, rho, sums)
-        out[k] = _settled(n, len(up), normalize, depth_err, rho, sums) if proven else sums[0]
+        _walk(n, normalize, place, h, l, mass, path, depth, rho, sums)
+        out[k] = _settled(n, len(path), normalize, depth_err, rho, sums) if proven else sums[0]
 
 
 @loop

@@ -35,27 +35,27 @@ def depth_first(parent, label, level, head):
 
 
 @loop
-def depths(up, cost, h, l):
-    """Distance of each node from the root as h + l, and a bound on what two limbs lost of any of them."""
+def depths(up, cost, depth):
+    """The limbs of each node's distance from the root, and a bound on what they lost of any of them."""
     worst = 0.0
     err = np.zeros(len(up))
-    h[0], l[0] = 0.0, 0.0
+    depth[0] = 0.0
     for v in range(1, len(up)):
         u = up[v]
-        s, e = two_sum(h[u], cost[v])
-        t, lost = two_sum(l[u], e)
-        h[v], l[v] = two_sum(s, t)
+        s, e = two_sum(depth[u, 0], cost[v])
+        t, lost = two_sum(depth[u, 1], e)
+        depth[v, 0], depth[v, 1] = two_sum(s, t)
         err[v] = err[u] + abs(lost)
         worst = max(worst, err[v])
     return worst
 
 
 @row
-def meeting(u, v, up, head):
-    """The lowest common ancestor of two nodes, by places in the order."""
-    while head[u] != head[v]:
-        if head[u] > head[v]:  # then that path hangs below the other one or beside it
-            u = up[head[u]]
+def meeting(u, v, path):
+    """The lowest common ancestor of two nodes, by places in the order; path[v] = (top of v's path, that node's parent)."""
+    while path[u, 0] != path[v, 0]:
+        if path[u, 0] > path[v, 0]:  # then that path hangs below the other one or beside it
+            u = path[u, 1]
         else:
-            v = up[head[v]]
+            v = path[v, 1]
     return min(u, v)
