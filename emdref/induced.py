@@ -55,7 +55,7 @@ def _check_masses(x: Rows, y: Rows, i: Any, j: Any, lead: tuple[int, ...], n_bin
     a, b = x.totals()[i], y.totals()[j]
     tolerance, note = inputs.mass_tolerance(x.dtype, n_bins), ""
     if np.isinf(a).any() or np.isinf(b).any():
-        a, b = (s._replace(mass=np.ldexp(s.mass, -64)).totals()[k] for s, k in ((x, i), (y, j)))
+        a, b = x.totals(-64)[i], y.totals(-64)[j]
         note = "these are 2**-64 of totals, which overflow; "
     off = np.flatnonzero(~(np.abs(a - b) <= tolerance * np.maximum(a, b)))
     if len(off):
@@ -70,7 +70,7 @@ class Side(NamedTuple):
     """Rows, and for each a power of two that multiplies its masses and the limbs of a factor: 1, or 1 / its total."""
 
     rows: Rows
-    factors: "NDArray[np.float64]"
+    factors: NDArray[np.float64]
     in_range: bool
 
 
@@ -88,13 +88,18 @@ def prepared(rows: Rows, mass: str) -> Side:
     return Side(rows, inputs.frozen(factors), in_range)
 
 
+def in_range(space: Space) -> bool:
+    """True where costs, and sums of them, are far from the ends of float64's range."""
+    return space._least_cost > 2.0**-_RANGE and space._depths[0][:, 0].max() < 2.0**_RANGE
+
+
 def computed(
     x: Side, y: Side, i: Any, j: Any, space: Space, rho: float, mass: str, accuracy: str, densely: Callable[..., Any]
 ) -> NDArray[Any]:
     """EMD^rho of the rows i of x and j of y."""
     depth, lost = space._depths
     value = np.full(len(i), np.nan)
-    if x.in_range and y.in_range and 2.0**-_RANGE < space._least_cost and depth[:, 0].max() < 2.0**_RANGE:
+    if x.in_range and y.in_range and in_range(space):
         outline = space._outline
         tree = (outline.path, depth, lost)
         sides = [(*s.rows[:3], s.factors) for s in (x, y)]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emdref import inputs
-from emdref.inputs import Accuracy, Batch, Mass
+from emdref.inputs import Accuracy, Mass
 from emdref.spaces import Space
 
 
@@ -38,10 +38,24 @@ class Rows(NamedTuple):
     def __len__(self) -> int:
         return len(self.start) - 1
 
-    def totals(self) -> NDArray[np.float64]:
-        """Of each row, inf beyond float64."""
-        with np.errstate(over="ignore"):
-            return np.add.reduceat(self.mass, self.start[:-1], dtype=np.float64) if len(self) else np.empty(0)
+    def totals(self, exponent: int = 0) -> NDArray[np.float64]:
+        """Of each row, times 2**exponent; inf beyond float64."""
+        if not len(self):
+            return np.empty(0)
+        with np.errstate(over="ignore", under="ignore"):
+            return np.add.reduceat(np.ldexp(self.mass, exponent), self.start[:-1], dtype=np.float64)
+
+    def between(self, first: int, last: int) -> Rows:
+        """Some of the rows."""
+        a, b = self.start[first], self.start[last]
+        return Rows(self.start[first : last + 1] - a, self.place[a:b], self.mass[a:b], (last - first, *self.shape[1:]))
+
+    def on(self, places: NDArray[np.int64]) -> NDArray[Any]:
+        """As an array with a column for each of some ascending places, which must include those of the rows."""
+        out = np.zeros((len(self), len(places)), self.dtype)
+        row = np.repeat(np.arange(len(self)), np.diff(self.start))
+        out[row, np.searchsorted(places, self.place)] = self.mass
+        return inputs.frozen(out)
 
     def dense(self, index: NDArray[np.int64], space: Space) -> NDArray[Any]:
         """Rows of these indices as an array."""
@@ -112,7 +126,7 @@ def _entries(x: Any, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64], N
         raise ValueError(f"{name} has shape {x.shape}: sparse histograms are the rows of a 2-D matrix")
     entries = x.tocoo()
     row, column, data = entries.row.astype(np.int64), entries.col.astype(np.int64), inputs.histogram(entries.data, name)
-    if len(column) and not (0 <= column.min() and column.max() < x.shape[1]):
+    if len(column) and not (column.min() >= 0 and column.max() < x.shape[1]):
         raise ValueError(f"{name} has an entry in column {column.max()}, which its shape {x.shape} does not have")
     _check_single(row, column, data, name)
     return row, column, data, x.shape

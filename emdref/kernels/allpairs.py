@@ -111,7 +111,7 @@ def _fill(v, kind, x, i, k, f, up, level, column, weight, loss, rho, h, l, slice
         if weight[0, v] > 0.0:
             fh, fl, wh, wl = f[1, i : i + k], f[2, i : i + k], weight[0, v], weight[1, v]
             _cut(kind, size, h[s, :k], l[s, :k], fh, fl, wh, wl, loss[v], rho, slices, bound[:k])
-            chosen[size] = wh
+            chosen[0, size], chosen[1, size] = wh, wl
             size += 1
         if level[up[v]] < s:  # the largest child's sums are its parent's already
             _add_sums(h[s, :k], l[s, :k], h[s - 1, :k], l[s - 1, :k])
@@ -146,20 +146,20 @@ def _meet_2(x, y, z, a, b, c, top, mid, low):
 
 
 @row
-def _meet_3(x, y, a, b, w, h, l):
+def _meet_3(x, y, a, b, wh, wl, h, l):
     for j in range(len(h)):
         d, e = add2(x, y, -a[j], -b[j])
-        s = math.copysign(w, d)
+        s = math.copysign(1.0, d)
         ph, pl = power2(d, e, 3.0)
-        h[j], l[j] = add2(h[j], l[j], *mul2(ph, pl, s, 0.0))
+        h[j], l[j] = add2(h[j], l[j], *mul2(s * ph, s * pl, wh, wl))
 
 
 @row
-def _meet_4(x, y, a, b, w, h, l):
+def _meet_4(x, y, a, b, wh, wl, h, l):
     for j in range(len(h)):
         d, e = add2(x, y, -a[j], -b[j])
         ph, pl = power2(d, e, 4.0)
-        h[j], l[j] = add2(h[j], l[j], *mul2(ph, pl, w, 0.0))
+        h[j], l[j] = add2(h[j], l[j], *mul2(ph, pl, wh, wl))
 
 
 @row
@@ -184,16 +184,16 @@ def _meet(kind, i, j, k, size, a, b, chosen, rho, partial, h, l):
     low[:] = 0.0
     for c in range(size):
         if kind == PLAIN:
-            _meet_plain(a[0, c, i], b[0, c, j:k], chosen[c], rho, h)
+            _meet_plain(a[0, c, i], b[0, c, j:k], chosen[0, c], rho, h)
         elif kind == FIRST:
             _meet_1(a[0, c, i], a[1, c, i], b[0, c, j:k], b[1, c, j:k], top, low)
         elif kind == SECOND:
             x, y, z = a[0, c, i], a[1, c, i], a[2, c, i]
             _meet_2(x, y, z, b[0, c, j:k], b[1, c, j:k], b[2, c, j:k], top, mid, low)
         elif kind == THIRD:
-            _meet_3(a[0, c, i], a[1, c, i], b[0, c, j:k], b[1, c, j:k], chosen[c], h, l)
+            _meet_3(a[0, c, i], a[1, c, i], b[0, c, j:k], b[1, c, j:k], chosen[0, c], chosen[1, c], h, l)
         else:
-            _meet_4(a[0, c, i], a[1, c, i], b[0, c, j:k], b[1, c, j:k], chosen[c], h, l)
+            _meet_4(a[0, c, i], a[1, c, i], b[0, c, j:k], b[1, c, j:k], chosen[0, c], chosen[1, c], h, l)
     if kind == FIRST:
         _fold_1(top, low, h, l)
     elif kind == SECOND:
@@ -231,9 +231,11 @@ def _put(kind, h, l, own, other, absolute, relative, exponent, out):
 
 
 @row
-def _task(i0, i1, j0, j1, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, ah, al, bh, bl, a, b, ends, h, l, partial):
+def _task(
+    i0, i1, j0, j1, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, ah, al, bh, bl, a, b, ends, h, l, partial
+):
     """The pairs of rows i0 to i1 of x with rows j0 to j1 of y."""
-    up, level, column, weight, loss = tree
+    up, level, column, weight, loss, nodes = tree
     chosen, a_bound, b_bound = ends
     h[:] = 0.0
     l[:] = 0.0
@@ -249,11 +251,21 @@ def _task(i0, i1, j0, j1, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, 
             j = max(0, i0 + i + 1 - j0) if mirror else 0
             k = max(j, j1 - j0)
             _meet(kind, i, j, k, size, a, b, chosen, rho, partial, h[i, j:k], l[i, j:k])
-    absolute, relative = slack(kind, chunks, len(up))
+    absolute, relative = slack(kind, chunks, nodes)
     for i in range(i1 - i0):
         j = max(0, i0 + i + 1 - j0) if mirror else 0
         k = max(j, j1 - j0)
-        _put(kind, h[i, j:k], l[i, j:k], a_bound[i], b_bound[j:k], absolute, relative, exponent, out[i0 + i, j0 + j : j0 + k])
+        _put(
+            kind,
+            h[i, j:k],
+            l[i, j:k],
+            a_bound[i],
+            b_bound[j:k],
+            absolute,
+            relative,
+            exponent,
+            out[i0 + i, j0 + j : j0 + k],
+        )
         if mirror:
             _copy(out[i0 + i, j0 + j : j0 + k], out[j0 + j : j0 + k, i0 + i])
 
@@ -272,12 +284,46 @@ def all_pairs(tasks, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, side)
     multiplies its sums.  With `mirror`, y is x, pairs with j <= i are left out and the others written twice.
     """
     levels = tree[1].max() + 1
-    ah, al, bh, bl = np.empty((levels, side)), np.empty((levels, side)), np.empty((levels, side)), np.empty((levels, side))
-    a, b, ends = np.empty((3, CHUNK, side)), np.empty((3, CHUNK, side)), (np.empty(CHUNK), np.empty(side), np.empty(side))
+    ah, al, bh, bl = (
+        np.empty((levels, side)),
+        np.empty((levels, side)),
+        np.empty((levels, side)),
+        np.empty((levels, side)),
+    )
+    a, b, ends = (
+        np.empty((3, CHUNK, side)),
+        np.empty((3, CHUNK, side)),
+        (np.empty((2, CHUNK)), np.empty(side), np.empty(side)),
+    )
     h, l, partial = np.empty((side, side)), np.empty((side, side)), np.empty((3, side))
     for t in range(len(tasks)):
         i0, i1, j0, j1 = tasks[t]
-        _task(i0, i1, j0, j1, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, ah, al, bh, bl, a, b, ends, h, l, partial)
+        _task(
+            i0,
+            i1,
+            j0,
+            j1,
+            out,
+            x,
+            y,
+            fx,
+            fy,
+            tree,
+            rho,
+            kind,
+            exponent,
+            mirror,
+            ah,
+            al,
+            bh,
+            bl,
+            a,
+            b,
+            ends,
+            h,
+            l,
+            partial,
+        )
 
 
 @loop
@@ -299,10 +345,11 @@ def reciprocals(h, l, rh, rl):
 
 
 @loop
-def roots(x, h, l):
-    """Square roots: the rounded root and the rest, by one step of Newton's."""
-    for i in range(len(x)):
-        h[i], l[i] = math.sqrt(x[i]), 0.0
-        if h[i] > 0.0:
-            p, e = two_prod(h[i], h[i])
-            h[i], l[i] = quick_two_sum(h[i], ((x[i] - p) - e) / (h[i] + h[i]))
+def roots(x, y):
+    """Square roots y of two-limb numbers x: the rounded root and the rest, by one step of Newton's."""
+    for i in range(x.shape[1]):
+        y[0, i], y[1, i] = math.sqrt(x[0, i]), 0.0
+        if y[0, i] > 0.0:
+            p, e = two_prod(y[0, i], y[0, i])
+            rest = ((x[0, i] - p) - e) + x[1, i]
+            y[0, i], y[1, i] = quick_two_sum(y[0, i], rest / (y[0, i] + y[0, i]))

@@ -137,3 +137,17 @@ def totals(start, mass, scale, h, l):
             h[i], e = two_sum(h[i], mass[k] * scale[i])
             l[i] += e
         h[i], l[i] = quick_two_sum(h[i], l[i])
+
+
+@loop
+def meetings(u, v, path, out):
+    """Lowest common ancestors of pairs of nodes."""
+    for k in range(len(out)):
+        out[k] = meeting(u[k], v[k], path)
+
+
+@loop
+def run_costs(v, u, depth, out):
+    """Limbs of the cost of the way up from v[k] to its ancestor u[k]."""
+    for k in range(len(v)):
+        out[0, k], out[1, k] = run_cost(v[k], u[k], depth)
