@@ -27,21 +27,24 @@ _SMALL = -960  # results below this power of two are left to others: they may be
 
 
 @row
-def _complete(v, x, first, scale, up, level, column, h, l):
+def _gather(v, stop, x, i, k, scale, column, masses):
+    """Scaled masses of rows i to i + k at the nodes from v down to stop: row by row, since so they lie in memory."""
+    for r in range(k):
+        for u in range(v, stop, -1):
+            if column[u] >= 0:
+                masses[v - u, r] = x[i + r, column[u]] * scale[i + r]
+
+
+@row
+def _complete(v, masses, up, column, h, l):
     """Sums of node v: its children have been added, its own bin has not."""
     if v + 1 == len(up) or up[v + 1] != v:  # a leaf opens a new running sum
         h[:] = 0.0
         l[:] = 0.0
-    k = column[v]
-    if k >= 0:
-        _add_bin(x, first, k, scale, h, l)
-
-
-@row
-def _add_bin(x, first, k, scale, h, l):
-    for r in range(len(h)):
-        h[r], e = two_sum(h[r], x[first + r, k] * scale[first + r])
-        l[r] += e
+    if column[v] >= 0:
+        for r in range(len(h)):
+            h[r], e = two_sum(h[r], masses[r])
+            l[r] += e
 
 
 @row
@@ -102,21 +105,22 @@ def _cut(kind, c, h, l, fh, fl, wh, wl, loss, rho, slices, bound):
 
 
 @row
-def _fill(v, kind, x, i, k, f, up, level, column, weight, loss, rho, h, l, slices, bound, chosen):
-    """Slices of rows i to i + k at the next nodes on which anything costs; returns where it stopped, and how many."""
+def _fill(v, stop, kind, x, i, k, f, tree, rho, h, l, masses, slices, bound, chosen):
+    """Slices of rows i to i + k at the nodes from v down to stop on which anything costs; returns how many these are."""
+    up, level, column, weight, loss, _ = tree
+    _gather(v, stop, x, i, k, f[0], column, masses)
     size = 0
-    while v > 0 and size < CHUNK:
-        s = level[v]
-        _complete(v, x, i, f[0], up, level, column, h[s, :k], l[s, :k])
-        if weight[0, v] > 0.0:
-            fh, fl, wh, wl = f[1, i : i + k], f[2, i : i + k], weight[0, v], weight[1, v]
-            _cut(kind, size, h[s, :k], l[s, :k], fh, fl, wh, wl, loss[v], rho, slices, bound[:k])
+    for u in range(v, stop, -1):
+        s = level[u]
+        _complete(u, masses[v - u, :k], up, column, h[s, :k], l[s, :k])
+        wh, wl = weight[0, u], weight[1, u]
+        if wh > 0.0:
+            _cut(kind, size, h[s, :k], l[s, :k], f[1, i : i + k], f[2, i : i + k], wh, wl, loss[u], rho, slices, bound[:k])
             chosen[0, size], chosen[1, size] = wh, wl
             size += 1
-        if level[up[v]] < s:  # the largest child's sums are its parent's already
+        if level[up[u]] < s:  # the largest child's sums are its parent's already
             _add_sums(h[s, :k], l[s, :k], h[s - 1, :k], l[s - 1, :k])
-        v -= 1
-    return v, size
+    return size
 
 
 @row
@@ -231,43 +235,32 @@ def _put(kind, h, l, own, other, absolute, relative, exponent, out):
 
 
 @row
-def _task(
-    i0, i1, j0, j1, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, ah, al, bh, bl, a, b, ends, h, l, partial
-):
+def _task(task, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, sums, a, b, masses, ends, h, l, partial):
     """The pairs of rows i0 to i1 of x with rows j0 to j1 of y."""
-    up, level, column, weight, loss, nodes = tree
+    i0, i1, j0, j1 = task
+    ah, al, bh, bl = sums
     chosen, a_bound, b_bound = ends
     h[:] = 0.0
     l[:] = 0.0
     a_bound[:] = 0.0
     b_bound[:] = 0.0
-    v, chunks = len(up) - 1, 0
-    while v > 0:
-        u = v
-        v, size = _fill(u, kind, x, i0, i1 - i0, fx, up, level, column, weight, loss, rho, ah, al, a, a_bound, chosen)
-        v, size = _fill(u, kind, y, j0, j1 - j0, fy, up, level, column, weight, loss, rho, bh, bl, b, b_bound, chosen)
-        chunks += 1
+    last = len(tree[0]) - 1
+    for v in range(last, 0, -CHUNK):
+        stop = max(0, v - CHUNK)
+        _fill(v, stop, kind, x, i0, i1 - i0, fx, tree, rho, ah, al, masses, a, a_bound, chosen)
+        size = _fill(v, stop, kind, y, j0, j1 - j0, fy, tree, rho, bh, bl, masses, b, b_bound, chosen)
         for i in range(i1 - i0):
             j = max(0, i0 + i + 1 - j0) if mirror else 0
             k = max(j, j1 - j0)
             _meet(kind, i, j, k, size, a, b, chosen, rho, partial, h[i, j:k], l[i, j:k])
-    absolute, relative = slack(kind, chunks, nodes)
+    absolute, relative = slack(kind, (last + CHUNK - 1) // CHUNK, tree[5])
     for i in range(i1 - i0):
         j = max(0, i0 + i + 1 - j0) if mirror else 0
         k = max(j, j1 - j0)
-        _put(
-            kind,
-            h[i, j:k],
-            l[i, j:k],
-            a_bound[i],
-            b_bound[j:k],
-            absolute,
-            relative,
-            exponent,
-            out[i0 + i, j0 + j : j0 + k],
-        )
+        line = out[i0 + i, j0 + j : j0 + k]
+        _put(kind, h[i, j:k], l[i, j:k], a_bound[i], b_bound[j:k], absolute, relative, exponent, line)
         if mirror:
-            _copy(out[i0 + i, j0 + j : j0 + k], out[j0 + j : j0 + k, i0 + i])
+            _copy(line, out[j0 + j : j0 + k, i0 + i])
 
 
 @row
@@ -284,46 +277,13 @@ def all_pairs(tasks, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, side)
     multiplies its sums.  With `mirror`, y is x, pairs with j <= i are left out and the others written twice.
     """
     levels = tree[1].max() + 1
-    ah, al, bh, bl = (
-        np.empty((levels, side)),
-        np.empty((levels, side)),
-        np.empty((levels, side)),
-        np.empty((levels, side)),
-    )
-    a, b, ends = (
-        np.empty((3, CHUNK, side)),
-        np.empty((3, CHUNK, side)),
-        (np.empty((2, CHUNK)), np.empty(side), np.empty(side)),
-    )
+    sums = (np.empty((levels, side)), np.empty((levels, side)), np.empty((levels, side)), np.empty((levels, side)))
+    a, b, masses = np.empty((3, CHUNK, side)), np.empty((3, CHUNK, side)), np.empty((CHUNK, side))
+    ends = (np.empty((2, CHUNK)), np.empty(side), np.empty(side))
     h, l, partial = np.empty((side, side)), np.empty((side, side)), np.empty((3, side))
     for t in range(len(tasks)):
-        i0, i1, j0, j1 = tasks[t]
-        _task(
-            i0,
-            i1,
-            j0,
-            j1,
-            out,
-            x,
-            y,
-            fx,
-            fy,
-            tree,
-            rho,
-            kind,
-            exponent,
-            mirror,
-            ah,
-            al,
-            bh,
-            bl,
-            a,
-            b,
-            ends,
-            h,
-            l,
-            partial,
-        )
+        task = (tasks[t, 0], tasks[t, 1], tasks[t, 2], tasks[t, 3])
+        _task(task, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, sums, a, b, masses, ends, h, l, partial)
 
 
 @loop
