@@ -61,10 +61,10 @@ def pairwise(
 
     Parameters
     ----------
-    X : (n, N) array, float32 or float64 (integers below 2**53 count as float64)
+    X : (n, N) array or scipy.sparse matrix, float32 or float64 (integers below 2**53 count as float64)
         Histograms, a row each, >= 0.
     space : Chain or Tree
-    Y : (m, N) array of X's dtype, optional
+    Y : (m, N) array or sparse matrix of X's dtype, optional
         Without it, X is compared with itself: pairs i < j are computed and mirrored, and the diagonal is exactly 0, as
         nothing flows between equal histograms.
     rho : float
@@ -72,8 +72,8 @@ def pairwise(
     mass : {"raise", "normalize", "ignore"}
         As in `emd`; ``raise`` compares every total with every other.
     accuracy : {"compensated", "native"}
-        ``compensated``: entry i, j is the float that ``emd(X[i], Y[j], space, rho)`` returns, bit for bit (i < j if X is
-        compared with itself).  Sums and differences are taken in two limbs; the few pairs whose rounding these leave
+        ``compensated``: entry i, j is the float that ``emd(X[i], Y[j], space, rho)`` returns, bit for bit (i < j if X
+        is compared with itself).  Sums and differences are taken in two limbs; the few pairs whose rounding these leave
         open go through `emd`.  ``native``: plain float64 arithmetic whatever the dtype, sums rounded before they are
         subtracted, the result rounded to the dtype.  That is not what `emd` does in ``native``, which subtracts first
         and sums in the inputs' dtype: here errors are a few float64 eps of the *masses* below an edge, also where the
@@ -97,8 +97,12 @@ def pairwise(
 
     Notes
     -----
-    Beyond the result and the checks of the input, about 4 MB of scratch memory a thread, whatever the number of rows
-    and of nodes.  Blocks are dealt to threads; no entry depends on their number.
+    Beyond the result and the checks of the input, about 6 MB of scratch memory a thread, whatever the number of rows,
+    and O(V) for the space.  Blocks are dealt to threads; no entry depends on their number.
+
+    If X or Y is sparse, a block of rows is computed on the subtree that its bins span, or pair by pair as in `emd`,
+    whichever is estimated to be less work; that takes up to 64 MB, unless a row has more than 8000 bins.  For a rho
+    other than 1, 2, 3 and 4, entries then may differ from those of dense rows by an ulp or two.
 
     Examples
     --------
@@ -176,7 +180,7 @@ def _totals(x: NDArray[Any], exponent: int = 0) -> NDArray[np.float64]:
 
 def _check_masses(arrays: dict[str, Any], sums: Callable[..., NDArray[np.float64]] = _totals) -> None:
     """Raise where any two totals differ by more than rounding explains: then the extreme ones do."""
-    first, last = list(arrays)[0], list(arrays)[-1]
+    first, *_, last = [*arrays, *arrays]
     totals, note = {name: sums(x) for name, x in arrays.items()}, ""
     if any(np.isinf(s).any() for s in totals.values()):
         totals, note = (

@@ -23,7 +23,7 @@ class Layout(NamedTuple):
 
 
 class Outline(NamedTuple):
-    """A space in depth-first order from the root, the child with the largest subtree last; see emdref.kernels.outline."""
+    """A space in depth-first order, the child with the largest subtree last; see emdref.kernels.outline."""
 
     up: NDArray[np.int64]  # place of the parent, smaller than the node's own; 0 at the root
     cost: NDArray[np.float64]  # cost of the edge to the parent; 0 at the root

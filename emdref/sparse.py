@@ -139,5 +139,6 @@ def _check_single(row: Any, column: Any, data: Any, name: str) -> None:
     if len(again):
         a, b = order[again[0]], order[again[0] + 1]
         raise ValueError(
-            f"{name}[{row[a]}, {column[a]}] is there twice, as {data[a]} and {data[b]}: call {name}.sum_duplicates() first"
+            f"{name}[{row[a]}, {column[a]}] is there twice, as {data[a]} and {data[b]}: "
+            f"call {name}.sum_duplicates() first"
         )

@@ -115,7 +115,20 @@ def _fill(v, stop, kind, x, i, k, f, tree, rho, h, l, masses, slices, bound, cho
         _complete(u, masses[v - u, :k], up, column, h[s, :k], l[s, :k])
         wh, wl = weight[0, u], weight[1, u]
         if wh > 0.0:
-            _cut(kind, size, h[s, :k], l[s, :k], f[1, i : i + k], f[2, i : i + k], wh, wl, loss[u], rho, slices, bound[:k])
+            _cut(
+                kind,
+                size,
+                h[s, :k],
+                l[s, :k],
+                f[1, i : i + k],
+                f[2, i : i + k],
+                wh,
+                wl,
+                loss[u],
+                rho,
+                slices,
+                bound[:k],
+            )
             chosen[0, size], chosen[1, size] = wh, wl
             size += 1
         if level[up[u]] < s:  # the largest child's sums are its parent's already
@@ -245,10 +258,14 @@ def _task(task, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, sums, a, b
     a_bound[:] = 0.0
     b_bound[:] = 0.0
     last = len(tree[0]) - 1
+    own = mirror and i0 == j0
+    if own:
+        b, b_bound = a, a_bound
     for v in range(last, 0, -CHUNK):
         stop = max(0, v - CHUNK)
-        _fill(v, stop, kind, x, i0, i1 - i0, fx, tree, rho, ah, al, masses, a, a_bound, chosen)
-        size = _fill(v, stop, kind, y, j0, j1 - j0, fy, tree, rho, bh, bl, masses, b, b_bound, chosen)
+        size = _fill(v, stop, kind, x, i0, i1 - i0, fx, tree, rho, ah, al, masses, a, a_bound, chosen)
+        if not own:
+            _fill(v, stop, kind, y, j0, j1 - j0, fy, tree, rho, bh, bl, masses, b, b_bound, chosen)
         for i in range(i1 - i0):
             j = max(0, i0 + i + 1 - j0) if mirror else 0
             k = max(j, j1 - j0)

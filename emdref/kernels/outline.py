@@ -52,7 +52,7 @@ def depths(up, cost, depth):
 
 @row
 def meeting(u, v, path):
-    """The lowest common ancestor of two nodes, by places in the order; path[v] = (top of v's path, that node's parent)."""
+    """The lowest common ancestor of two places in the order; path[v] = (top of v's path, that node's parent)."""
     while path[u, 0] != path[v, 0]:
         if path[u, 0] > path[v, 0]:  # then that path hangs below the other one or beside it
             u = path[u, 1]
