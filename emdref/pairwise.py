@@ -17,7 +17,8 @@ from emdref.induced import Side
 from emdref.inputs import Accuracy, Batch, Mass
 from emdref.kernels import allpairs, metric, outline
 from emdref.kernels import induced as spans
-from emdref.kernels.threads import over_rows, processors
+from emdref.kernels.threads import _thread_count as thread_count
+from emdref.kernels.threads import over_rows
 from emdref.spaces import Space
 from emdref.sparse import Rows
 
@@ -223,7 +224,7 @@ def _deal(rows: _Rows, out: Any, frame: _Frame, scales: Any, rho: float, kind: i
     tree, top = _tree(frame, rho, kind)
     exponent = 0 if kind == allpairs.PLAIN else top + int(rho) * shift
     n, m = len(rows.x), len(rows.y)
-    side = _side(n, m)
+    side = _side(n, m, len(frame.up))
     tasks = _tasks(n, m, rows.mirror, side)
     shared = (out, rows.x, rows.y, fx, fy, tree, rho, kind, exponent, rows.mirror, side)
     for group in np.array_split(tasks, min(len(tasks), 100)) if done else [tasks]:
@@ -315,9 +316,10 @@ def _tree(frame: _Frame, rho: float, kind: int) -> tuple[tuple[Any, ...], int]:
     return (frame.up, frame.level, *map(inputs.frozen, (frame.column, weight, loss)), frame.nodes), top
 
 
-def _side(n: int, m: int) -> int:
+def _side(n: int, m: int, nodes: int) -> int:
     """Rows of a block: many share more work, few give every thread its part."""
-    return max(1, min(_SIDE, math.ceil(max(n, m) / math.isqrt(4 * processors() + 1))))
+    count = thread_count(max(n, m), n * m * nodes)
+    return max(1, min(_SIDE, math.ceil(max(n, m) / math.isqrt(4 * count + 1)) if count > 1 else max(n, m)))
 
 
 def _tasks(n: int, m: int, mirror: bool, side: int) -> NDArray[np.int64]:

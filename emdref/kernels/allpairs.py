@@ -106,7 +106,7 @@ def _cut(kind, c, h, l, fh, fl, wh, wl, loss, rho, slices, bound):
 
 @row
 def _fill(v, stop, kind, x, i, k, f, tree, rho, h, l, masses, slices, bound, chosen):
-    """Slices of rows i to i + k at the nodes from v down to stop on which anything costs; returns how many these are."""
+    """Slices of rows i to i + k at the nodes from v down to stop on which anything costs; returns their number."""
     up, level, column, weight, loss, _ = tree
     _gather(v, stop, x, i, k, f[0], column, masses)
     size = 0
@@ -180,6 +180,12 @@ def _meet_4(x, y, a, b, wh, wl, h, l):
 
 
 @row
+def _fold_plain(top, h):
+    for j in range(len(h)):
+        h[j] += top[j]
+
+
+@row
 def _fold_1(top, low, h, l):
     for j in range(len(h)):
         h[j], l[j] = add2(h[j], l[j], top[j], low[j])
@@ -201,7 +207,7 @@ def _meet(kind, i, j, k, size, a, b, chosen, rho, partial, h, l):
     low[:] = 0.0
     for c in range(size):
         if kind == PLAIN:
-            _meet_plain(a[0, c, i], b[0, c, j:k], chosen[0, c], rho, h)
+            _meet_plain(a[0, c, i], b[0, c, j:k], chosen[0, c], rho, top)
         elif kind == FIRST:
             _meet_1(a[0, c, i], a[1, c, i], b[0, c, j:k], b[1, c, j:k], top, low)
         elif kind == SECOND:
@@ -211,7 +217,9 @@ def _meet(kind, i, j, k, size, a, b, chosen, rho, partial, h, l):
             _meet_3(a[0, c, i], a[1, c, i], b[0, c, j:k], b[1, c, j:k], chosen[0, c], chosen[1, c], h, l)
         else:
             _meet_4(a[0, c, i], a[1, c, i], b[0, c, j:k], b[1, c, j:k], chosen[0, c], chosen[1, c], h, l)
-    if kind == FIRST:
+    if kind == PLAIN:
+        _fold_plain(top, h)
+    elif kind == FIRST:
         _fold_1(top, low, h, l)
     elif kind == SECOND:
         _fold_2(top, mid, low, h, l)
