@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numba import float64
+from test_float32_code import compiled, needs_jit
 
 import cases
 import emdref
 from analysis.fresh import growth_bytes
 from emdref import exact
 from emdref.kernels import allpairs, threads
-from test_float32_code import compiled, needs_jit
 
 RHOS = [1, 2, 3, 4, 2.5]
 SPACES = {
@@ -91,7 +91,7 @@ def test_roundings_that_two_limbs_leave_open_are_settled_exactly():
     """Values at, and 2**-120 beside, the midpoint of two floats."""
     space, tiny, half = emdref.Chain(5), 2.0**-120, 2.0**-53
     p = np.array([1.0, half, 0, 0, 0])
-    X = np.array([p, p + [0, 0, tiny, 0, 0], [1, 0, 0, half, tiny], [0, 0, 0, 0, 1]])
+    X = np.array([p, p + np.array([0, 0, tiny, 0, 0]), [1, 0, 0, half, tiny], [0, 0, 0, 0, 1]])
     D = emdref.pairwise(X, space, mass="ignore")
     assert_mirrored(D, X, space, 1, mass="ignore")
     for i, j in np.ndindex(4, 4):
