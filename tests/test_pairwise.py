@@ -98,6 +98,20 @@ def test_roundings_that_two_limbs_leave_open_are_settled_exactly():
         assert D[i, j] == float(exact.emd(X[i], X[j], space))
 
 
+@pytest.mark.parametrize("rho", [1, 2, 3, 4])
+@pytest.mark.parametrize("small", [2.0**-30, 2.0**-46, 2.0**-49])
+def test_small_flows_beside_large_ones_count_with_their_sign(small, rho):
+    """Below a slice, at its edge, in the next: up and down in turn, next to a flow of 1/16."""
+    p = np.full(12, 1 / 8)
+    q = p + small * np.array([1, -2, 2, -2, 3, -4, 2, 0, 0, 0, 0, 0])
+    X = np.array([p, q, q, p])
+    X[2:, 10:] += [1 / 16, -1 / 16]
+    for space in (emdref.Chain(12), emdref.Chain(gaps=np.linspace(1, 2, 11))):
+        D = emdref.pairwise(X, space, rho=rho)
+        assert_mirrored(D, X, space, rho)
+        assert D[0, 2] == float(exact.emd(X[0], X[2], space, rho))
+
+
 def test_ordinary_rows_need_no_second_look():
     """Not one of 2,016 pairs in 64 goes through emd by itself, for each exponent that has a loop of its own."""
     space = emdref.wordnet_tree()
