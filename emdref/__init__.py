@@ -11,6 +11,7 @@ from emdref.check import check
 from emdref.emd import emd, emd_grad, emd_value_and_grad, flow
 from emdref.hessian import emd_hess, emd_hvp
 from emdref.iteration import SinkhornResult
+from emdref.pairwise import pairwise
 from emdref.plan import plan
 from emdref.report import Report
 from emdref.sinkhorn import sinkhorn
@@ -39,6 +40,7 @@ __all__ = [
     "flow",
     "losses",
     "normalize",
+    "pairwise",
     "plan",
     "sinkhorn",
     "wordnet_tree",

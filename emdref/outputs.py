@@ -33,6 +33,15 @@ class Target:
         return self._out
 
 
+def filled(out: Any, result: Any) -> Any:
+    """A result that exists, or the caller's own array with it."""
+    if out is None:
+        return result
+    _check(out, "out", np.shape(result), result.dtype)
+    out[...] = result
+    return out
+
+
 def both(out: Any) -> tuple[Any, Any]:
     """The two entries of an `out` for value and gradient, None for None."""
     if out is None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref import gauges, inputs
+from emdref import gauges, inputs, sparse
 from emdref.inputs import Accuracy, Batch, Mass
 from emdref.spaces import Space
 
@@ -20,6 +20,7 @@ def checked(
 ) -> Batch:
     """Valid pairs as rows, or an error that says why not."""
     _check_options(p, q, space, mass, accuracy, device, v)
+    p, q, v = sparse.dense(p, "p"), sparse.dense(q, "q"), sparse.dense(v, "v")  # as the results are
     rows = inputs.batch(p, q, space.n_bins, v)
     if mass == "raise":
         inputs.check_masses(rows, WAY_OUT)
@@ -33,6 +34,7 @@ class Unseen:
 
     def __init__(self, p: Any, q: Any, space: Any, mass: str, accuracy: str, device: Any) -> None:
         _check_options(p, q, space, mass, accuracy, device)
+        p, q = sparse.dense(p, "p"), sparse.dense(q, "q")  # as the results are
         self.rows, self._arrays = inputs.unseen_batch(p, q, space.n_bins)
         self._equal = mass == "raise"
         self.tolerance = inputs.mass_tolerance(self.rows.p.dtype, space.n_bins) if self._equal else math.inf

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from emdref import inputs
 from emdref.kernels import metric
+from emdref.kernels import outline as outlines
 
 
 class Layout(NamedTuple):
@@ -19,6 +20,17 @@ class Layout(NamedTuple):
     cost: NDArray[np.float64]  # cost of the edge to the parent; 0 at the root
     bin_node: NDArray[np.int64]  # position of each bin's node
     order: NDArray[np.int64]  # the caller's number of the node at each position
+
+
+class Outline(NamedTuple):
+    """A space in depth-first order, the child with the largest subtree last; see emdref.kernels.outline."""
+
+    up: NDArray[np.int64]  # place of the parent, smaller than the node's own; 0 at the root
+    cost: NDArray[np.float64]  # cost of the edge to the parent; 0 at the root
+    place: NDArray[np.int64]  # of each bin's node
+    level: NDArray[np.int64]  # light edges between a node and the root
+    path: NDArray[np.int64]  # (V, 2): the topmost node of a node's path of largest children, and that node's parent
+    order: NDArray[np.int64]  # the position in Layout of the node at each place
 
 
 class Space:
@@ -95,6 +107,28 @@ class Space:
         exempt = np.full(self.n_nodes, np.inf)
         exempt[self._inner] = 0.0
         return _frozen(exempt)
+
+    @cached_property
+    def _outline(self) -> Outline:
+        """The depth-first order, made when first needed."""
+        parent, size = self._layout.parent, self.n_nodes
+        label, level, head = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
+        outlines.depth_first(parent, label, level, head)
+        order = np.empty(size, np.int64)
+        order[label] = np.arange(size)
+        place = label[self._layout.bin_node]
+        up = label[parent[order]]
+        top = label[head[order]]
+        path = np.stack([top, up[top]], axis=1)
+        outline = Outline(up, self._layout.cost[order], place, level[order], path, order)
+        return Outline(*map(_frozen, outline))
+
+    @cached_property
+    def _depths(self) -> "tuple[NDArray[np.float64], float]":
+        """The limbs of the distance from the root by place in the outline, and a bound on their error."""
+        depth = np.empty((self.n_nodes, 2))
+        lost = outlines.depths(self._outline.up, self._outline.cost, depth)
+        return _frozen(depth), lost
 
     def _edges_between(self, least: int, most: int) -> NDArray[np.bool_]:
         """By position, which edges have from `least` to `most` bins below."""

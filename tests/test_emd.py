@@ -449,7 +449,7 @@ def test_a_row_does_not_depend_on_threads(name, accuracy, dtype, monkeypatch):
     p, q = cases.softmax(rng, (2, 70, space.n_bins), dtype, 4.0)
     monkeypatch.setattr(threads, "_SERIAL_WORK", 1)
     monkeypatch.setenv("EMDREF_NUM_THREADS", "3")
-    assert threads._thread_count(70, 1000) == 3
+    assert threads.thread_count(70, 1000) == 3
     three = everything(p, q, space, accuracy)
     with threads.at_most(1):
         np.testing.assert_array_equal(everything(p, q, space, accuracy), three)

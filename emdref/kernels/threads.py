@@ -29,7 +29,8 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _thread_count(rows: int, work: int) -> int:
+def thread_count(rows: int, work: int) -> int:
+    """How many threads so much work on so many rows gets."""
     wanted = _limit.get() or _from_environment() or processors()
     return max(1, min(wanted, rows, work // _SERIAL_WORK + 1))
 
@@ -46,7 +47,7 @@ def _from_environment() -> int:
 def over_rows(kernel, batched, shared=(), *, work=0):
     """Call ``kernel(*batched, *shared)`` with the batched arrays cut into blocks of rows, a block per thread."""
     rows = len(batched[0])
-    count = _thread_count(rows, rows * work)
+    count = thread_count(rows, rows * work)
     if count == 1:
         return kernel(*batched, *shared)
     with ThreadPoolExecutor(count) as pool:
@@ -56,7 +57,7 @@ def over_rows(kernel, batched, shared=(), *, work=0):
 
 def over_columns(kernel, columns, args, *, work=0):
     """Call ``kernel(first, last, *args)`` for blocks of columns, a block per thread."""
-    count = _thread_count(columns, columns * work)
+    count = thread_count(columns, columns * work)
     if count == 1:
         return kernel(0, columns, *args)
     with ThreadPoolExecutor(count) as pool:
