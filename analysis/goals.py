@@ -160,7 +160,8 @@ def _startup(table: pd.DataFrame) -> Iterator[Goal]:
 
 
 def claims_of(table: pd.DataFrame) -> list[Claim]:
-    """One claim a target, all dtypes together."""
+    """One claim a target that was measured, all dtypes together."""
+    table = table[table.holds != "not measured"]
     return [_claim(*key, rows) for key, rows in table.groupby(["what", "against", "unit"], sort=False)]
 
 
@@ -201,9 +202,8 @@ def main(readme: Path = Path("README.md"), source: Path = Path("figures/speed_ta
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     table = pd.read_csv(source, keep_default_na=False, na_values=[""])
-    readme.write_text(
-        before + BEGIN + markdown(table.fillna({"dtype": ""})) + END + after, encoding="utf-8", newline="\n"
-    )
+    text = before + BEGIN + markdown(table.fillna({"dtype": ""})) + END + after
+    readme.write_text(text, encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Time and memory of EMD^2 value and gradient against the size, the depth and the batch, each in a process of its own."""
+"""Time and memory of EMD^2 with its gradient against size, depth and batch, each in a process of its own."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """How long a program waits for emdref: whole processes, from the interpreter's start to its end, in turn.
 
-What emdref adds is told by differences of programs within a turn: its import over that of NumPy and Numba, and its first
-call, machine code read from the disk, over the first call of a bare cached kernel.
+What emdref adds is told by differences of programs within a turn: its import over that of NumPy and Numba, and its
+first call, machine code read from the disk, over the first call of a bare cached kernel.
 """
 
 from __future__ import annotations

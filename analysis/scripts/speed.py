@@ -1,10 +1,10 @@
 """Time of EMD, EMD^2 with its gradient and Sinkhorn beside other people's code, one thread, and the targets for it.
 
 Each problem is timed in one process, all implementations in turn on the same inputs, after each has agreed with emdref
-within a tolerance that follows from eps and the size; medians and quartiles of the measurements, and of the ratios within
-a turn.  Gradients of emdref are centred (gauge zero_sum) and its inputs are checked, as users call it; the others' are
-not.  The limit is what NumPy takes to subtract arrays of that size into an array that is there.  Peers that are not
-installed, disagree or take too long are rows that say so.  Start-up is that of whole processes.
+within a tolerance that follows from eps and the size; medians and quartiles of the measurements, and of the ratios
+within a turn.  Gradients of emdref are centred (gauge zero_sum) and its inputs are checked, as users call it; the
+others' are not.  The limit is what NumPy takes to subtract arrays of that size into an array that is there.  Peers that
+are not installed, disagree or take too long are rows that say so.  Start-up is that of whole processes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Time and memory of EMD^2 with its gradient against nodes, depth and batch, each measurement in a process of its own.
 
-Chains, paths, stars, balanced binary trees and copies of the WordNet tree under one root; float64, one thread.  Times are
-medians of the calls; memory is by how much the process grows at most during the call, and the most that the process held
-(with Python, the space and the batch).  A chain of 10^8 bins is computed in float32, a single pair.
+Chains, paths, stars, balanced binary trees and copies of the WordNet tree under one root; float64, one thread.  Times
+are medians of the calls; memory is by how much the process grows at most during the call, and the most that the process
+held (with Python, the space and the batch).  A chain of 10^8 bins is computed in float32, a single pair.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def _linear(rows: pd.DataFrame) -> Claim:
     listed = "; ".join(f"{space}, {_way(name)} {_numbers(some)}" for (space, name), some in each.items())
     return Claim(
         SOURCE, "time is linear in the nodes V, whatever the depth",
-        f"nanoseconds a node and pair from {rows.nodes.min():,} to {rows.nodes.max():,} nodes: {listed}; the time grows "
-        f"with powers {found.min():.2f} to {found.max():.2f} of V (the largest leave the caches)",
+        f"nanoseconds a node and pair from {rows.nodes.min():,} to {rows.nodes.max():,} nodes: {listed}; the time "
+        f"grows with powers {found.min():.2f} to {found.max():.2f} of V (the largest leave the caches)",
         bool(found.max() <= 1.15),
     )  # fmt: skip
 
@@ -106,8 +106,8 @@ def _memory(rows: pd.DataFrame) -> list[Claim]:
     return [
         Claim(
             SOURCE, "a tree of 10^6 nodes with batch 16 takes less than 2 GB",
-            f"the process held at most {largest.peak.max() / 1e9:.2f} GB at {largest.nodes.max():,} nodes; the call's own "
-            f"bytes a node and pair (a float64 has 8): {listed}", bool(largest.peak.max() < 2e9),
+            f"the process held at most {largest.peak.max() / 1e9:.2f} GB at {largest.nodes.max():,} nodes; the call's "
+            f"own bytes a node and pair (a float64 has 8): {listed}", bool(largest.peak.max() < 2e9),
         )
     ]  # fmt: skip
 
@@ -147,8 +147,8 @@ def _streams(table: pd.DataFrame) -> list[Claim]:
             parts.append(f"{row.task}: {row.note}")
         else:
             parts.append(
-                f"{row.task} {row.seconds:.2f} s ({1e9 * row.seconds / LONG:.2g} ns a bin, p and q alone have 8 bytes a "
-                f"bin), the call's own memory {row.bytes / LONG:.1f} bytes a bin, the process at most "
+                f"{row.task} {row.seconds:.2f} s ({1e9 * row.seconds / LONG:.2g} ns a bin; p and q alone have 8 "
+                f"bytes a bin), the call's own memory {row.bytes / LONG:.1f} bytes a bin, the process at most "
                 f"{row.peak / 1e9:.1f} GB"
             )
     done = rows.dropna(subset=["seconds"])
