@@ -17,55 +17,66 @@ from analysis.speed import free_bytes, histograms, one_thread
 
 FUNCTION = f"{__name__}:compute"
 SPACES = ("chain", "path", "star", "balanced", "WordNet")
+VALUE, BOTH = "EMD^2 value", "EMD^2 value and gradient"
+LONG = 1.0  # seconds: a call that is measured once
 ARRAYS = 16  # of the batch's or the space's size in float64 that one measurement may hold at once
 
 
 def compute(**parameters: Any) -> Rows:
-    """One row, measured in a process of its own."""
-    return [fresh.call(f"{__name__}:measure", **parameters)]
+    """Rows of one space and batch, measured in a process of its own."""
+    return fresh.call(f"{__name__}:measure", **parameters)
 
 
-def measure(space: str, nodes: int, rows: int, dtype: str, accuracy: str, seed: int, gradient: bool = True) -> dict:
-    """Seconds and bytes of a call, and the most bytes that the whole process has held."""
-    task = "EMD^2 value and gradient" if gradient else "EMD^2 value"
-    row = {"part": "growth", "space": space, "rows": rows, "dtype": dtype, "task": task}
-    row |= {"implementation": f"emdref {accuracy}", "kind": "emdref"}
+def measure(space: str, nodes: int, rows: int, dtype: str, ways: list[list[str]], seed: int) -> Rows:
+    """Seconds and bytes of a call, and the most bytes that the whole process has held, for each (task, accuracy)."""
+    row = {"part": "growth", "space": space, "nodes": nodes, "rows": rows, "dtype": dtype, "kind": "emdref"}
+    found = [row | {"task": task, "implementation": f"emdref {accuracy}"} for task, accuracy in ways]
     there, needed = free_bytes(), _needed(nodes, rows, dtype)
     if there is not None and needed > there:
         note = f"skipped: needs about {needed / 1e9:.1f} GB, {there / 1e9:.1f} GB are free"
-        return row | {"nodes": nodes, "note": note}
-    function = emdref.emd_value_and_grad if gradient else emdref.emd
-    _compile(function, space, dtype, accuracy)
-    where = tree_of(space, nodes) if space != "chain" else emdref.Chain(nodes)
+        return [each | {"note": note} for each in found]
+    for task, accuracy in ways:
+        _compile(space, dtype, task, accuracy)
+    where = _space(space, nodes)
     rng = np.random.default_rng(seed)
     p, q = (histograms(rng, rows, where.n_bins, dtype) for _ in "pq")
+    size = {"bins": where.n_bins, "nodes": where.n_nodes, "depth": depth(where)}
     with one_thread():
-        found = _measured(lambda: function(p, q, where, 2, accuracy=accuracy))
-    return row | {"bins": where.n_bins, "nodes": where.n_nodes, "depth": depth(where)} | found
+        times = [_measured(_call(task, accuracy, p, q, where)) for task, accuracy in ways]
+    return [each | size | time for each, time in zip(found, times, strict=True)]
+
+
+def _space(name: str, nodes: int) -> emdref.Chain | emdref.Tree:
+    return emdref.Chain(nodes) if name == "chain" else tree_of(name, nodes)
+
+
+def _call(task: str, accuracy: str, p: Any, q: Any, where: Any) -> Callable[[], Any]:
+    function = emdref.emd_value_and_grad if task == BOTH else emdref.emd
+    return lambda: function(p, q, where, 2, accuracy=accuracy)
 
 
 def _needed(nodes: int, rows: int, dtype: str) -> float:
     return ARRAYS * nodes * (8 + rows * np.dtype(dtype).itemsize / 2)
 
 
-def _compile(function: Callable, space: str, dtype: str, accuracy: str) -> None:
+def _compile(space: str, dtype: str, task: str, accuracy: str) -> None:
     """The kernels, for both the few rows and the many that they may treat apart."""
-    where = emdref.Chain(3) if space == "chain" else tree_of(space, 3)
+    where = _space(space, 3)
     for rows in (1, 64):
         p = np.full((rows, where.n_bins), 1 / where.n_bins, dtype)
-        function(p, p, where, 2, accuracy=accuracy)
+        _call(task, accuracy, p, p, where)()
 
 
 def _measured(run: Callable[[], Any]) -> dict[str, Any]:
+    times: list[float] = []
     peak = peak_bytes()
-    size = fresh.growth_bytes(run)
-    first = spent(run)
-    more = int(np.clip(0.5 / first, 2, 20))
-    times = spread([first, *(spent(run) for _ in range(more))])
-    return {
-        "seconds": times.middle, "low": times.low, "high": times.high, "repeats": 1 + more, "bytes": size,
-        "peak": max(peak, peak_bytes()),
-    }  # fmt: skip
+    size = fresh.growth_bytes(lambda: times.append(spent(run)))
+    if times[0] < LONG:
+        first = spent(run)
+        times = [first, *(spent(run) for _ in range(int(np.clip(0.3 / first, 2, 20))))]
+    middle, low, high = spread(times)
+    peak = max(peak, peak_bytes())
+    return {"seconds": middle, "low": low, "high": high, "repeats": len(times), "bytes": size, "peak": peak}
 
 
 def peak_bytes() -> int:

@@ -23,6 +23,7 @@ SIZES = (1000, 10_000, 100_000, 1_000_000)
 BATCHES = (1, 4, 64, 256, 1024)
 LONG = 100_000_000  # bins of the chain that streams
 OWN = ("native", "compensated")
+WAYS = [[growth.BOTH, accuracy] for accuracy in OWN]
 LOOKS = dict(
     zip(
         growth.SPACES,
@@ -34,33 +35,27 @@ LOOKS = dict(
 
 def cells(options: Options) -> list[Cell]:
     """Against nodes, against the batch, and the long chain."""
-    return sizes(options) + ([] if options.toy else [*_batches(options), *_long(options)])
+    return sizes(options) + ([] if options.toy else [*_batches(options), _long(options)])
 
 
 def sizes(options: Options) -> list[Cell]:
     """Over nodes, batch 16."""
     nodes, spaces = (SIZES[:2], growth.SPACES[-1:]) if options.toy else (SIZES, growth.SPACES)
-    every = grid(space=spaces, nodes=nodes, rows=[ROWS], dtype=["float64"], accuracy=OWN, seed=[options.seed])
-    return [_cell(one) for one in every]
+    return [_cell(options, **one) for one in grid(space=spaces, nodes=nodes, rows=[ROWS])]
 
 
 def _batches(options: Options) -> list[Cell]:
-    every = grid(
-        space=("chain", "WordNet"), nodes=[NODES], rows=BATCHES, dtype=["float64"], accuracy=OWN, seed=[options.seed]
-    )
-    return [_cell(one) for one in every]
+    return [_cell(options, **one) for one in grid(space=("chain", "WordNet"), nodes=[NODES], rows=BATCHES)]
 
 
-def _long(options: Options) -> list[Cell]:
-    every = grid(
-        space=["chain"], nodes=[LONG], rows=[1], dtype=["float32"], accuracy=OWN[:1], seed=[options.seed],
-        gradient=[False, True],
-    )  # fmt: skip
-    return [_cell(one) for one in every]
+def _long(options: Options) -> Cell:
+    ways = [[growth.VALUE, OWN[0]], [growth.BOTH, OWN[0]]]
+    return _cell(options, space="chain", nodes=LONG, rows=1, dtype="float32", ways=ways)
 
 
-def _cell(parameters: dict[str, Any]) -> Cell:
-    return Cell(growth.FUNCTION, parameters, 1.5 + parameters["nodes"] * parameters["rows"] / 1e7, alone=True)
+def _cell(options: Options, nodes: int, rows: int, dtype: str = "float64", ways: Any = WAYS, **own: Any) -> Cell:
+    own |= {"nodes": nodes, "rows": rows, "dtype": dtype, "ways": ways, "seed": options.seed}
+    return Cell(growth.FUNCTION, own, 2 + nodes * rows / 5e6, alone=True)
 
 
 def check(table: pd.DataFrame) -> None:
