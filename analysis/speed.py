@@ -23,15 +23,16 @@ from analysis.scaling import space_of
 
 FUNCTION = f"{__name__}:compute"
 OWN, NATIVE, COMPENSATED = "emdref", "emdref native", "emdref compensated"
-LONG = 0.6  # seconds: who needs more for a batch is not timed on it
+LONG, OWN_LONG = 0.6, 3.0  # seconds: who needs more for a batch is not timed on it
 TRIED = 32  # rows of the first call, by which time and memory of the others are judged
 ARRAYS = 12  # of the batch's size that a contest may hold at once
 FAILURES = (ImportError, ArithmeticError, AssertionError, MemoryError, RuntimeError, TypeError, ValueError)
+_ARRAYS = {VALUE: 2, BOTH: 3}  # of the batch's size that must be read or written
 FRESH, REUSED = "np.subtract, fresh output", "np.subtract, out="
 
 
 class Problem(NamedTuple):
-    """A batch of pairs on a space."""
+    """A batch of pairs on a space; `traffic` of its rows are the bytes that must be read and written at least."""
 
     kind: str
     space: Space
@@ -44,7 +45,7 @@ class Problem(NamedTuple):
         rows, bins = self.p.shape
         return {
             "part": "contest", "space": self.kind, "bins": bins, "nodes": self.space.n_nodes, "rows": rows,
-            "dtype": self.p.dtype.name, "task": self.task,
+            "dtype": self.p.dtype.name, "task": self.task, "traffic": _ARRAYS[self.task] * self.p.nbytes,
         } | found  # fmt: skip
 
 
@@ -147,6 +148,8 @@ def told(row: dict[str, Any], times: dict[str, Any], batch: int, against: str) -
         return row
     found = found * (batch / row["timed_rows"])
     row = row | dict(zip(("seconds", "low", "high"), spread(found), strict=True)) | {"repeats": len(found)}
+    if "traffic" in row:
+        row["gb_per_s"] = row["traffic"] / row["seconds"] / 1e9
     if against in times:
         row |= dict(zip(("ratio", "ratio_low", "ratio_high"), spread(found / times[against]), strict=True))
     return row
@@ -189,7 +192,7 @@ def _tried(row: dict[str, Any], problem: Problem, peer: Peer, prepared: Prepared
         return row | {"note": f"disagrees: {disagreement:.3g} times the tolerance away, not timed"}, None
     each = spent(lambda: prepared.call(*few)) / len(truth.at)
     count = len(problem.p)
-    if each * count > LONG:
+    if each * count > (OWN_LONG if row["kind"] == OWN else LONG):
         if not peer.by_pair or each > LONG:
             return row | {"note": f"skipped: about {each * count:.2g} s a call"}, None
         count = max(1, int(LONG / 5 / each))
@@ -265,7 +268,7 @@ def _limits(problem: Problem) -> list[Entry]:
     }
     return [
         (
-            problem.row(implementation=name, kind="limit", timed_rows=len(p), bytes=count * p.nbytes),
+            problem.row(implementation=name, kind="limit", timed_rows=len(p), traffic=count * p.nbytes),
             stopwatch(call),
         )
         for name, (count, call) in calls.items()

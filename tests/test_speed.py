@@ -16,7 +16,19 @@ from analysis.speed import FRESH, NATIVE, Problem
 
 ROOT = Path(__file__).parents[1]
 PLACE = {"part", "space", "bins", "nodes", "rows", "dtype", "task", "implementation", "kind"}
-TIMED = PLACE | {"version", "seconds", "low", "high", "repeats", "ratio", "ratio_low", "ratio_high", "timed_rows"}
+TIMED = PLACE | {
+    "version",
+    "seconds",
+    "low",
+    "high",
+    "repeats",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
+    "timed_rows",
+    "traffic",
+    "gb_per_s",
+}
 
 
 def problem(task=BOTH, rows=40, bins=30, dtype="float64", kind="chain"):
@@ -149,7 +161,8 @@ def test_who_is_too_large_or_too_slow_is_a_row():
 
 
 def test_a_problem_beyond_the_memory_is_a_row(monkeypatch):
-    monkeypatch.setattr(speed, "free_bytes", lambda: 1000)
+    for module in (speed, growth):
+        monkeypatch.setattr(module, "free_bytes", lambda: 1000)
     (row,) = speed.measure("chain", [[10, 16]], "float64", BOTH, 0.0, 0)
     assert row["note"].startswith("skipped: needs about 0.0 GB")
     found = growth.measure("chain", 1000, 16, "float64", [[growth.BOTH, "native"]], 0)

@@ -3,8 +3,8 @@
 Each problem is timed in one process, all implementations in turn on the same inputs, after each has agreed with emdref
 within a tolerance that follows from eps and the size; medians and quartiles of the measurements, and of the ratios
 within a turn.  Gradients of emdref are centred (gauge zero_sum) and its inputs are checked, as users call it; the
-others' are not.  The limit is what NumPy takes to subtract arrays of that size into an array that is there.  Peers that
-are not installed, disagree or take too long are rows that say so.  Start-up is that of whole processes.
+others' are not.  The limit is what NumPy takes to subtract arrays of that size into an array that is there (for values
+alone: to read both in a dot product).  Peers that are not installed, disagree or take too long are rows that say so.  Start-up is that of whole processes.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from analysis.goals import SOURCE, claims_of, goals
 from analysis.rivals import BOTH, PEERS, VALUE
 from analysis.script import Claim, Options, must
 from analysis.scripts import speed_growth
-from analysis.speed import COMPENSATED, NATIVE, REUSED
+from analysis.speed import COMPENSATED, NATIVE
 
 DTYPES = ("float32", "float64")
 PNG = True
 BATCH, BINS = 16, 1000  # of the sweeps over the other
 SIZES = (10, 100, 1000, 10_000, 100_000, 1_000_000)
 BATCHES = (1, 512, 8192, 65_536)
+FEWER = [[100, BATCH], [BINS, BATCH], [10_000, BATCH], [BINS, 512], [BINS, 8192]]  # of the last sheet
 TOY = {"chain": [[10, BATCH], [BINS, 64]], "tree": [[BINS, 64]]}
 SHEETS = ((VALUE, "float64"), (BOTH, "float32"), (BOTH, "float64"))
 LOOKS = {
@@ -44,9 +45,9 @@ LOOKS = {
     "OTT univariate": (style.GREY, "*--"),
     "POT emd2": (style.BLACK, "p-."),
     "scikit-bio weighted_unifrac": (style.PURPLE, "h--"),
-    REUSED: (style.GREY, "-"),
+    **dict.fromkeys(LIMITS.values(), (style.GREY, "-")),
 }
-LIMIT = "memory: np.subtract, out="
+LIMITS = {BOTH: "np.subtract, out=", VALUE: "np.vdot"}  # the memory's bandwidth
 
 
 def cells(options: Options) -> list[Cell]:
@@ -57,7 +58,7 @@ def cells(options: Options) -> list[Cell]:
 def _contests(options: Options) -> Iterator[Cell]:
     every = [[bins, BATCH] for bins in SIZES] + [[BINS, rows] for rows in BATCHES]
     for kind, (task, dtype) in ((kind, sheet) for kind in TOY for sheet in (SHEETS[2:] if options.toy else SHEETS)):
-        sizes = TOY[kind] if options.toy else every
+        sizes = TOY[kind] if options.toy else FEWER if (task, dtype) == SHEETS[2] else every
         seconds = 0.1 if options.toy else 0.5
         own = {"kind": kind, "sizes": sizes, "dtype": dtype, "task": task, "seconds": seconds, "seed": options.seed}
         yield Cell(speed.FUNCTION, own, 3.0 * len(sizes), alone=True)
@@ -141,7 +142,8 @@ def _sheet(table: pd.DataFrame, task: str, dtype: str):
     handles: dict[str, Any] = {}
     for row, space in zip(axes, ("chain", "tree"), strict=True):
         for axis, (column, fixed, value) in zip(row, (("bins", "rows", BATCH), ("rows", "bins", BINS)), strict=True):
-            _curves(axis, part[(part.space == space) & (part[fixed] == value)], column)
+            shown = (part.kind != "limit") | (part.implementation == LIMITS[task])
+            _curves(axis, part[shown & (part.space == space) & (part[fixed] == value)], column)
             axis.set(xscale="log", yscale="log")
             axis.set_title(f"{space}, {fixed.replace('rows', 'batch')} {value}", loc="left")
             handles |= dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
@@ -158,6 +160,6 @@ def _curves(axis: Any, part: pd.DataFrame, column: str) -> None:
         rows = part[part.implementation == name].sort_values(column)
         if rows.empty:
             continue
-        label, width = (LIMIT, 2.5) if name == REUSED else (name, 1.1)
+        label, width = (f"limit: {name}", 2.5) if name in LIMITS.values() else (name, 1.1)
         axis.plot(rows[column], rows.ratio, line, color=colour, markersize=3.5, linewidth=width, label=label)
         axis.vlines(rows[column], rows.ratio_low, rows.ratio_high, color=colour, linewidth=0.7)
