@@ -4,7 +4,8 @@ Each problem is timed in one process, all implementations in turn on the same in
 within a tolerance that follows from eps and the size; medians and quartiles of the measurements, and of the ratios
 within a turn.  Gradients of emdref are centred (gauge zero_sum) and its inputs are checked, as users call it; the
 others' are not.  The limit is what NumPy takes to subtract arrays of that size into an array that is there (for values
-alone: to read both in a dot product).  Peers that are not installed, disagree or take too long are rows that say so.  Start-up is that of whole processes.
+alone: to read both in a dot product).  Peers that are not installed, disagree or take too long are rows that say so.
+Start-up is that of whole processes.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ BATCHES = (1, 512, 8192, 65_536)
 FEWER = [[100, BATCH], [BINS, BATCH], [10_000, BATCH], [BINS, 512], [BINS, 8192]]  # of the last sheet
 TOY = {"chain": [[10, BATCH], [BINS, 64]], "tree": [[BINS, 64]]}
 SHEETS = ((VALUE, "float64"), (BOTH, "float32"), (BOTH, "float64"))
+LIMITS = {BOTH: "np.subtract, out=", VALUE: "np.vdot"}  # the memory's bandwidth
 LOOKS = {
     NATIVE: (style.BLUE, "o-"),
     COMPENSATED: (style.SKY, "s-"),
@@ -47,7 +49,6 @@ LOOKS = {
     "scikit-bio weighted_unifrac": (style.PURPLE, "h--"),
     **dict.fromkeys(LIMITS.values(), (style.GREY, "-")),
 }
-LIMITS = {BOTH: "np.subtract, out=", VALUE: "np.vdot"}  # the memory's bandwidth
 
 
 def cells(options: Options) -> list[Cell]:
