@@ -86,7 +86,7 @@ def _way(name: str) -> str:
 
 
 def _numbers(values: Any) -> str:
-    return ", ".join(f"{x:.2g}" for x in values)
+    return ", ".join(f"{float(f'{x:.2g}'):g}" for x in values)
 
 
 def _memory(rows: pd.DataFrame) -> list[Claim]:
@@ -168,7 +168,10 @@ def draw(table: pd.DataFrame):
             axes[0, column].plot(some[x], 1e9 * some.seconds / unit, label=f"{space}, {_way(name)}", **line)
             axes[1, column].plot(some[x], some.bytes / unit, **line)
     for axis in axes.flat:
-        axis.set(xscale="log", yscale="log")
+        axis.set(xscale="log")
+    axes[0, 0].set_yscale("log")
+    axes[0, 0].yaxis.set_major_formatter("{x:g}")
+    axes[1, 0].set_ylim(0, None)
     axes[0, 0].set_ylabel("time / (node · pair) (ns)")
     axes[1, 0].set_ylabel("memory of the call\n/ (node · pair) (bytes)")
     axes[1, 0].set_xlabel("nodes V")
