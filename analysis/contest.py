@@ -50,13 +50,13 @@ class Truth:
         """The value's, relative to the value, at the worst of the rows."""
         return float(np.max(self.tolerances(first)[0] / np.maximum(self.value, np.finfo(float).tiny)))
 
-    def disagreement(self, value: Any, grad: Any | None, first: bool) -> float:
-        """The largest error over its tolerance: above 1 the implementations disagree; NaN counts as infinite."""
-        for_value, for_grad = self.tolerances(first)
-        errors = [_over(np.asarray(value, float) - self.value, for_value)]
+    def disagreement(self, value: Any, grad: Any | None, first: bool, part: Any = slice(None)) -> float:
+        """The largest error over its tolerance at some of the rows: above 1 they disagree; NaN counts as infinite."""
+        for_value, for_grad = (x[part] for x in self.tolerances(first))
+        errors = [_over(np.asarray(value, float) - self.value[part], for_value)]
         if grad is not None:
             grad = np.asarray(grad, float)
-            errors.append(_over(grad - grad.mean(axis=1, keepdims=True) - self.grad, for_grad[:, None]))
+            errors.append(_over(grad - grad.mean(axis=1, keepdims=True) - self.grad[part], for_grad[:, None]))
         return max(errors)
 
 
@@ -92,8 +92,7 @@ def spent(call: Callable[[], Any]) -> float:
 
 
 def stopwatch(call: Callable[[], Any]) -> Stopwatch:
-    """Measures that call, repeated if it is short; the first two calls are not counted."""
-    call()
+    """Measures that call, repeated if it is short; the first one is not counted."""
     count = int(np.clip(np.ceil(LEAST / max(spent(call), 1e-9)), 1, 10_000))
 
     def measure() -> float:

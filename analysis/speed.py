@@ -184,21 +184,38 @@ def failure(error: BaseException) -> str:
 
 
 def _tried(row: dict[str, Any], problem: Problem, peer: Peer, prepared: Prepared, truth: Truth) -> Entry:
-    """Few rows tell whether all may be computed; all that are computed must agree."""
-    few = prepared.enter(problem.p[truth.at], problem.q[truth.at])
-    disagreement = truth.disagreement(*prepared.leave(prepared.call(*few)), peer.first)
-    row = row | {"tolerance": truth.tolerance(peer.first), "disagreement": disagreement}
-    if not disagreement <= 1:
-        return row | {"note": f"disagrees: {disagreement:.3g} times the tolerance away, not timed"}, None
-    each = spent(lambda: prepared.call(*few)) / len(truth.at)
-    count = len(problem.p)
+    """Few rows tell whether all may be computed; both the few and what is timed must agree."""
+    count, each = len(problem.p), 0.0
+    for few in (1, len(truth.at)) if peer.by_pair else (len(truth.at),):
+        if few * each > LONG:
+            break
+        args = prepared.enter(problem.p[truth.at[:few]], problem.q[truth.at[:few]])
+        row = _judged(row, prepared.call(*args), np.arange(few), prepared, peer, truth)
+        if "note" in row:
+            return row, None
+        each = spent(lambda args=args: prepared.call(*args)) / few
     if each * count > (OWN_LONG if row["kind"] == OWN else LONG):
         if not peer.by_pair or each > LONG:
             return row | {"note": f"skipped: about {each * count:.2g} s a call"}, None
         count = max(1, int(LONG / 5 / each))
-        row["note"] = f"timed on {count} of the rows"
     args = prepared.enter(problem.p[:count], problem.q[:count])
-    return row | {"timed_rows": count}, stopwatch(lambda: prepared.call(*args))
+    row = _judged(row, prepared.call(*args), truth.at, prepared, peer, truth)
+    if "note" in row:
+        return row, None
+    told = {"note": f"timed on {count} of the rows"} if count < len(problem.p) else {}
+    return row | {"timed_rows": count} | told, stopwatch(lambda: prepared.call(*args))
+
+
+def _judged(row: dict[str, Any], answer: Any, at: Any, prepared: Prepared, peer: Peer, truth: Truth) -> dict[str, Any]:
+    """With the worst disagreement so far; `at` says where in the answer the rows of the truth stand, if there."""
+    value, grad = prepared.leave(answer)
+    there = np.flatnonzero(at < len(value))
+    found = truth.disagreement(value[at[there]], None if grad is None else grad[at[there]], peer.first, there)
+    row = row | {
+        "tolerance": truth.tolerance(peer.first),
+        "disagreement": max(found, row.get("disagreement", 0.0)),
+    }
+    return row if found <= 1 else row | {"note": f"disagrees: {found:.3g} times the tolerance away, not timed"}
 
 
 # --- emdref itself ----------------------------------------------------------------------------------------------------

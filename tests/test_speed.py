@@ -120,6 +120,14 @@ def test_a_batch_is_judged_by_rows_from_all_of_it():
     assert len(seen[0]) == speed.TRIED
 
 
+def test_what_is_timed_is_judged_too():
+    def wrong_if_many(p, q):
+        value, grad = cumsum(p, q)
+        return value * (1 + (len(p) > speed.TRIED)), grad
+
+    assert row_of(wrong_if_many)["note"].startswith("disagrees")
+
+
 def missing(space, dtype, task):
     raise ImportError("No module named 'somebody'")
 
