@@ -13,6 +13,7 @@ import emdref
 
 LEAST = 5e-4  # seconds: shorter calls are repeated until one measurement takes so long
 ROUNDS = (5, 41)
+SLOW, FEWER = 2.0, 3  # seconds of a round beyond which so few are enough
 Stopwatch = Callable[[], float]  # one measurement, in seconds a call
 
 
@@ -91,6 +92,13 @@ def spent(call: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
+def worked(call: Callable[[], Any]) -> float:
+    """Seconds of the processor for one call, whatever else the machine does."""
+    start = time.process_time()
+    call()
+    return time.process_time() - start
+
+
 def stopwatch(call: Callable[[], Any]) -> Stopwatch:
     """Measures that call, repeated if it is short; the first one is not counted."""
     count = int(np.clip(np.ceil(LEAST / max(spent(call), 1e-9)), 1, 10_000))
@@ -110,7 +118,9 @@ def race(
     """Measurements of each, taken in turn (A B C A B C ...) so that a drift of the machine hits all alike."""
     start = time.perf_counter()
     found = {name: [measure()] for name, measure in stopwatches.items()}
-    count = int(np.clip(seconds / max(time.perf_counter() - start, 1e-9), *rounds))
+    first = time.perf_counter() - start
+    least = min(rounds[0], FEWER) if first > SLOW else rounds[0]
+    count = int(np.clip(seconds / max(first, 1e-9), least, rounds[1]))
     for _ in range(count - 1):
         for name, measure in stopwatches.items():
             found[name].append(measure())

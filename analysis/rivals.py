@@ -182,11 +182,14 @@ def _ott(chain: emdref.Chain, dtype: Any, task: str) -> Prepared:
     from ott.geometry import costs, pointcloud
     from ott.solvers import linear
 
+    def one(bins: Any, p: Any, q: Any) -> Any:
+        cloud = pointcloud.PointCloud(bins, bins, cost_fn=costs.PNormP(1.0))
+        return linear.solve_univariate(cloud, p, q).ot_costs[0]
+
     bins = jax.numpy.asarray(_positions(chain), dtype)[:, None]
-    cloud = pointcloud.PointCloud(bins, bins, cost_fn=costs.PNormP(1.0))
-    solve = jax.jit(jax.vmap(lambda a, b: linear.solve_univariate(cloud, a, b).ot_costs[0]))
+    solve = jax.jit(jax.vmap(one, in_axes=(None, 0, 0)))
     return Prepared(
-        lambda p, q: solve(p, q).block_until_ready(),
+        lambda p, q: solve(bins, p, q).block_until_ready(),
         lambda *rows: tuple(map(jax.numpy.asarray, rows)),
         lambda answer: (np.asarray(answer), None),
     )

@@ -17,7 +17,7 @@ import numpy as np
 import emdref
 from analysis import fresh, peers
 from analysis.cells import Rows
-from analysis.contest import Stopwatch, Truth, race, spent, spread, stopwatch
+from analysis.contest import Stopwatch, Truth, race, spread, stopwatch, worked
 from analysis.rivals import BOTH, PEERS, RHO, VALUE, Peer, Prepared, Space
 from analysis.scaling import space_of
 
@@ -193,7 +193,7 @@ def _tried(row: dict[str, Any], problem: Problem, peer: Peer, prepared: Prepared
         row = _judged(row, prepared.call(*args), np.arange(few), prepared, peer, truth)
         if "note" in row:
             return row, None
-        each = spent(lambda args=args: prepared.call(*args)) / few
+        each = worked(lambda args=args: prepared.call(*args)) / few
     if each * count > (OWN_LONG if row["kind"] == OWN else LONG):
         if not peer.by_pair or each > LONG:
             return row | {"note": f"skipped: about {each * count:.2g} s a call"}, None

@@ -10,7 +10,7 @@ import numpy as np
 import emdref
 from analysis import fresh
 from analysis.cells import Rows
-from analysis.contest import Stopwatch, race, spent, stopwatch
+from analysis.contest import Stopwatch, race, spent, stopwatch, worked
 from analysis.rivals import Peer, Prepared, load_jax
 from analysis.speed import FAILURES, LONG, OWN, entry, failure, histograms, one_thread, told
 
@@ -91,7 +91,7 @@ def _tried(row: Any, prepared: Prepared, pair: Any, peer: Peer, truth: Truth) ->
         return row | {"note": f"disagrees: {row['disagreement']:.3g} times the tolerance away, not timed"}, None
     if row["task"] == ITERATION:
         return row | {"timed_rows": count}, _slope(prepared.call, *prepared.enter(*pair))
-    each = spent(lambda: prepared.call(CAP, *args)) / len(pair[0][:few])
+    each = worked(lambda: prepared.call(CAP, *args)) / len(pair[0][:few])
     if each * count > LONG and row["kind"] != OWN:
         count = max(1, int(LONG / 5 / each))
         row["note"] = f"timed on {count} of the rows"

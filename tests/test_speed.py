@@ -157,15 +157,15 @@ def test_who_is_too_large_or_too_slow_is_a_row():
     assert row_of(cumsum, most=29, why="it is old")["note"] == "skipped: more than 29 bins, it is old"
 
     def slow(p, q):
-        end = contest.time.perf_counter() + 0.02 * len(p)
-        while contest.time.perf_counter() < end:
+        end = contest.time.process_time() + 0.02 * len(p)
+        while contest.time.process_time() < end:
             pass
         return cumsum(p, q)
 
     assert row_of(slow)["note"].startswith("skipped: about 0.8 s a call")
     row = row_of(slow, by_pair=True)
     assert 1 <= row["timed_rows"] <= 6 and row["note"] == f"timed on {row['timed_rows']} of the rows"
-    np.testing.assert_allclose(row["seconds"], 0.02 * 40, rtol=0.3)
+    assert row["seconds"] > 0.9 * 0.02 * 40
 
 
 def test_a_problem_beyond_the_memory_is_a_row(monkeypatch):

@@ -27,11 +27,14 @@ from analysis.speed import COMPENSATED, NATIVE
 DTYPES = ("float32", "float64")
 PNG = True
 BATCH, BINS = 16, 1000  # of the sweeps over the other
-SIZES = (10, 100, 1000, 10_000, 100_000, 1_000_000)
-BATCHES = (1, 512, 8192, 65_536)
-FEWER = [[100, BATCH], [BINS, BATCH], [10_000, BATCH], [BINS, 512], [BINS, 8192]]  # of the last sheet
+BY_SIZE = [[bins, BATCH] for bins in (10, 100, 1000, 10_000, 100_000, 1_000_000)]
+BY_BATCH = [[BINS, rows] for rows in (1, 512, 8192, 65_536)]
+SHEETS = {
+    (VALUE, "float64"): [*BY_SIZE, *BY_BATCH[:-1]],
+    (BOTH, "float32"): [*BY_SIZE, *BY_BATCH],
+    (BOTH, "float64"): [*BY_SIZE[1:4], *BY_BATCH[1:3]],
+}
 TOY = {"chain": [[10, BATCH], [BINS, 64]], "tree": [[BINS, 64]]}
-SHEETS = ((VALUE, "float64"), (BOTH, "float32"), (BOTH, "float64"))
 LIMITS = {BOTH: "np.subtract, out=", VALUE: "np.vdot"}  # the memory's bandwidth
 LOOKS = {
     NATIVE: (style.BLUE, "o-"),
@@ -57,12 +60,13 @@ def cells(options: Options) -> list[Cell]:
 
 
 def _contests(options: Options) -> Iterator[Cell]:
-    every = [[bins, BATCH] for bins in SIZES] + [[BINS, rows] for rows in BATCHES]
-    for kind, (task, dtype) in ((kind, sheet) for kind in TOY for sheet in (SHEETS[2:] if options.toy else SHEETS)):
-        sizes = TOY[kind] if options.toy else FEWER if (task, dtype) == SHEETS[2] else every
+    for kind, (task, dtype) in ((kind, sheet) for kind in TOY for sheet in SHEETS):
+        if options.toy and (task, dtype) != (BOTH, "float64"):
+            continue
+        sizes = TOY[kind] if options.toy else SHEETS[task, dtype]
         seconds = 0.1 if options.toy else 0.5
         own = {"kind": kind, "sizes": sizes, "dtype": dtype, "task": task, "seconds": seconds, "seed": options.seed}
-        yield Cell(speed.FUNCTION, own, 3.0 * len(sizes), alone=True)
+        yield Cell(speed.FUNCTION, own, sum(2 + bins * rows / 5e6 for bins, rows in sizes), alone=True)
 
 
 def _sinkhorn(options: Options) -> Iterator[Cell]:
