@@ -40,7 +40,7 @@ class Peer(NamedTuple):
     first: bool = True  # subtracts before it sums
     most: float = np.inf  # bins
     why: str = ""  # not more
-    by_pair: bool = False  # a loop in Python over the rows: fewer of them tell the time of all
+    by_pair: bool = False  # a loop in Python over the rows
 
 
 def _arrays(push: Callable, pull: Callable, cost: Any, task: str) -> Prepared:

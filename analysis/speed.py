@@ -23,7 +23,7 @@ from analysis.scaling import space_of
 
 FUNCTION = f"{__name__}:compute"
 OWN, NATIVE, COMPENSATED = "emdref", "emdref native", "emdref compensated"
-LONG, OWN_LONG = 0.6, 3.0  # seconds: who needs more for a batch is not timed on it
+LONG, OWN_LONG = 0.6, 3.0  # seconds: who needs more for a batch is timed on a part of it; emdref is not timed
 TRIED = 32  # rows of the first call, by which time and memory of the others are judged
 ARRAYS = 12  # of the batch's size that a contest may hold at once
 FAILURES = (ImportError, ArithmeticError, AssertionError, MemoryError, RuntimeError, TypeError, ValueError)
@@ -130,7 +130,8 @@ def contest(problem: Problem, rivals: tuple[Peer, ...], seconds: float) -> Rows:
     count = min(len(problem.p), TRIED, max(1, 2**21 // problem.space.n_nodes))
     at = np.unique(np.linspace(0, len(problem.p) - 1, count).astype(np.int64))
     truth = Truth(problem.p, problem.q, problem.space, RHO[problem.task], at)
-    entries = [_admit(problem, peer, truth) for peer in (*own(), *rivals) if _takes_part(peer, problem)]
+    with one_thread():
+        entries = [_admit(problem, peer, truth) for peer in (*own(), *rivals) if _takes_part(peer, problem)]
     limits = _limits(problem)
     with one_thread():  # now that every package is loaded
         times = race({row["implementation"]: watch for row, watch in [*entries, *limits] if watch}, seconds)
@@ -195,9 +196,9 @@ def _tried(row: dict[str, Any], problem: Problem, peer: Peer, prepared: Prepared
             return row, None
         each = worked(lambda args=args: prepared.call(*args)) / few
     if each * count > (OWN_LONG if row["kind"] == OWN else LONG):
-        if not peer.by_pair or each > LONG:
+        if each > LONG or row["kind"] == OWN:
             return row | {"note": f"skipped: about {each * count:.2g} s a call"}, None
-        count = max(1, int(LONG / 5 / each))
+        count = max(1, int(LONG / 3 / each))
     args = prepared.enter(problem.p[:count], problem.q[:count])
     row = _judged(row, prepared.call(*args), truth.at, prepared, peer, truth)
     if "note" in row:

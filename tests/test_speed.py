@@ -162,10 +162,16 @@ def test_who_is_too_large_or_too_slow_is_a_row():
             pass
         return cumsum(p, q)
 
-    assert row_of(slow)["note"].startswith("skipped: about 0.8 s a call")
-    row = row_of(slow, by_pair=True)
-    assert 1 <= row["timed_rows"] <= 6 and row["note"] == f"timed on {row['timed_rows']} of the rows"
-    assert row["seconds"] > 0.9 * 0.02 * 40
+    for by_pair in (True, False):
+        row = row_of(slow, by_pair=by_pair)
+        assert 1 <= row["timed_rows"] <= 10 and row["note"] == f"timed on {row['timed_rows']} of the rows"
+        assert row["seconds"] > 0.9 * 0.02 * 40
+
+    def slower(p, q):
+        value, grad = slow(np.repeat(p, 40, axis=0), np.repeat(q, 40, axis=0))
+        return value[::40], grad[::40]
+
+    assert row_of(slower, problem(rows=1))["note"].startswith("skipped: about 0.8")
 
 
 def test_a_problem_beyond_the_memory_is_a_row(monkeypatch):

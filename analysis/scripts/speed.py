@@ -4,8 +4,8 @@ Each problem is timed in one process, all implementations in turn on the same in
 within a tolerance that follows from eps and the size; medians and quartiles of the measurements, and of the ratios
 within a turn.  Gradients of emdref are centred (gauge zero_sum) and its inputs are checked, as users call it; the
 others' are not.  The limit is what NumPy takes to subtract arrays of that size into an array that is there (for values
-alone: to read both in a dot product).  Peers that are not installed, disagree or take too long are rows that say so.
-Start-up is that of whole processes.
+alone: to read both in a dot product).  Peers that are not installed or disagree are rows that say so; those
+that are slow are timed on a part of the batch, and their rows say so.  Start-up is that of whole processes.
 """
 
 from __future__ import annotations
@@ -150,7 +150,8 @@ def _sheet(table: pd.DataFrame, task: str, dtype: str):
             shown = (part.kind != "limit") | (part.implementation == LIMITS[task])
             _curves(axis, part[shown & (part.space == space) & (part[fixed] == value)], column)
             axis.set(xscale="log", yscale="log")
-            axis.set_title(f"{space}, {fixed.replace('rows', 'batch')} {value}", loc="left")
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.set_title(f"{space}, " + (f"batch {value}" if fixed == "rows" else f"{value} bins"), loc="left")
             handles |= dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
         row[0].set_ylabel("time / time of emdref native")
     axes[1, 0].set_xlabel("bins N")
