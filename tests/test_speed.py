@@ -184,6 +184,7 @@ def test_a_problem_beyond_the_memory_is_a_row(monkeypatch):
     assert found[0]["note"].startswith("skipped: needs about") and "seconds" not in found[0]
 
 
+@pytest.mark.filterwarnings("ignore:JAXopt is no longer maintained:DeprecationWarning")  # OTT imports it
 @pytest.mark.parametrize("task", [VALUE, BOTH])
 @pytest.mark.parametrize("kind", ["chain", "tree"])
 def test_everybody_installed_agrees(kind, task):
