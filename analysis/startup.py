@@ -47,10 +47,14 @@ PROGRAMS = {
 
 
 def compute(repeats: int, cold: int) -> Rows:
-    """Rows of the programs and their differences; each program in `repeats` turns, and `cold` calls without a cache."""
+    """Rows of the programs and their differences; each program in `repeats` turns, and `cold` calls without a cache.
+
+    With cold = 0, of the imports alone.
+    """
+    programs = PROGRAMS if cold else dict(list(PROGRAMS.items())[:2])
     with tempfile.TemporaryDirectory() as folder:
-        files = {name: Path(folder, f"program{i}.py") for i, name in enumerate(PROGRAMS)}
-        for name, source in PROGRAMS.items():
+        files = {name: Path(folder, f"program{i}.py") for i, name in enumerate(programs)}
+        for name, source in programs.items():
             files[name].write_text(source)
         *_, call = files.values()
         empty = [spent(lambda i=i: _run(call, Path(folder, f"cold{i}"))) for i in range(cold)]
@@ -70,12 +74,11 @@ def _run(program: Path, caches: Path) -> None:
 
 
 def _rows(times: dict[str, Any], empty: list[float]) -> Rows:
-    base, imported, bare, called = times.values()
-    found = times | {
-        IMPORT: imported - base,
-        WARM: (called - imported) - (bare - base),
-        COLD: np.array(empty),
-    }
+    base, imported, *calls = times.values()
+    found = times | {IMPORT: imported - base}
+    if calls:
+        bare, called = calls
+        found |= {WARM: (called - imported) - (bare - base), COLD: np.array(empty)}
     return [
         {"part": "start-up", "task": name, "implementation": "emdref" if name in (IMPORT, WARM, COLD) else name}
         | dict(zip(("seconds", "low", "high"), spread(samples), strict=True))

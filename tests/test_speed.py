@@ -355,6 +355,9 @@ def test_startup_is_told_by_differences_within_a_turn():
     rows = startup._rows({name: np.array(x) for name, x in times.items()}, [7.0])
     found = {row["task"]: row["seconds"] for row in rows}
     np.testing.assert_allclose([found[k] for k in (startup.IMPORT, startup.WARM, startup.COLD)], [0.3, 0.2, 7.0])
+    rows = startup.compute(repeats=1, cold=0)
+    assert [row["task"] for row in rows] == [*list(startup.PROGRAMS)[:2], startup.IMPORT]
+    assert rows[0]["seconds"] > 0.05
 
 
 @pytest.mark.parametrize(("name", "deep"), [("path", 62), ("star", 1), ("balanced", 5)])

@@ -79,7 +79,7 @@ def _sinkhorn(options: Options) -> Iterator[Cell]:
 
 
 def _startup(options: Options) -> Cell:
-    own = {"repeats": 1, "cold": 1} if options.toy else {"repeats": 5, "cold": 2}
+    own = {"repeats": 1, "cold": 0} if options.toy else {"repeats": 5, "cold": 2}
     return Cell(startup.FUNCTION, own, 8.0 * sum(own.values()), alone=True)
 
 
