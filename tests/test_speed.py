@@ -317,6 +317,14 @@ def test_targets_that_are_missed_are_told():
     assert (absent[absent.against == "scipy.sparse incidence"].holds == "not measured").all()
 
 
+def test_margins_say_how_far_a_target_is_met():
+    table = goals.goals(measured(**{"dense incidence, BLAS": 20.0, "emdref compensated": 4.0}))
+    found = goals.margins(table).found
+    assert set(found[table.against == "dense incidence, BLAS"]) == {0.5}
+    assert set(found[table.what.str.endswith("chain, 8192 × 1000, compensated")]) == {0.5}
+    np.testing.assert_allclose(found[table.what == "import emdref"], 3)
+
+
 def test_the_readme_has_the_table_of_the_figure():
     table = pd.read_csv(ROOT / "figures" / "speed_targets.csv", keep_default_na=False, na_values=[""])
     text = (ROOT / "README.md").read_text(encoding="utf-8")

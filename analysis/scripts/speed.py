@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis import peers, speed, speed_sinkhorn, startup, style
 from analysis.cells import Cell
-from analysis.goals import SOURCE, claims_of, goals
+from analysis.goals import SHEET, SOURCE, claims_of, goals, margins
 from analysis.rivals import BOTH, PEERS, VALUE
 from analysis.script import Claim, Options, must
 from analysis.scripts import speed_growth
@@ -123,16 +124,17 @@ def _absent(table: pd.DataFrame) -> list[Claim]:
     if gone.empty:
         return []
     listed = "; ".join(f"{name}: {note}" for name, note in gone.items())
-    return [Claim(SOURCE, "every peer is timed", listed, False)]
+    return [Claim(SOURCE, "every peer is timed", listed, False, SHEET)]
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------
 
 
 def draw(table: pd.DataFrame):
-    """Time over that of the native kernel, against size and batch, a sheet for either task."""
+    """Time over that of the native kernel against size and batch, a sheet for either task; and the targets."""
     kinds = {"": (BOTH, "float32"), "_value": (VALUE, "float64")}
-    return {end: _sheet(table, *kinds[end]) for end in kinds if _part(table, *kinds[end]).size or not end}
+    sheets = {end: _sheet(table, *kinds[end]) for end in kinds if _part(table, *kinds[end]).size or not end}
+    return sheets | {SHEET: _margins(goals(table))}
 
 
 def _part(table: pd.DataFrame, task: str, dtype: str) -> pd.DataFrame:
@@ -169,3 +171,23 @@ def _curves(axis: Any, part: pd.DataFrame, column: str) -> None:
         label, width = (f"limit: {name}", 2.5) if name in LIMITS.values() else (name, 1.1)
         axis.plot(rows[column], rows.ratio, line, color=colour, markersize=3.5, linewidth=width, label=label)
         axis.vlines(rows[column], rows.ratio_low, rows.ratio_high, color=colour, linewidth=0.7)
+
+
+def _margins(table: pd.DataFrame):
+    """How far each target is met or missed."""
+    fig, axis = style.figure(style.PAGE, 3.9, 1, 1)
+    names = table.what + "\n" + ("beside " + table.against).where(table.against != "-", "") + ", " + table.target
+    names = names.str.replace("\n, ", "\n") + " " + table.unit
+    places = {name: -i for i, name in enumerate(dict.fromkeys(names))}
+    found = margins(table)
+    for dtype, colour, marker, shift in (("float32", style.ORANGE, "s", 0.15), ("float64", style.BLUE, "o", -0.15)):
+        shown = (table["dtype"] == dtype) | ((table["dtype"] == "") & (dtype == "float64"))
+        y = np.array([places[name] for name in names[shown]]) + shift
+        axis.plot(found.found[shown], y, marker, color=colour, markersize=3.5, label=dtype)
+        axis.hlines(y, found.low[shown], found.high[shown], color=colour, linewidth=0.7)
+    axis.axvline(1, color=style.BLACK, linewidth=0.8)
+    axis.set(xscale="log", xlabel="times better than the target (left of 1: missed)")
+    axis.set_yticks(list(places.values()), list(places), fontsize=4.5)
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.legend(loc="lower right", fontsize=6)
+    return fig
