@@ -177,7 +177,7 @@ def _margins(table: pd.DataFrame):
     """How far each target is met or missed."""
     fig, axis = style.figure(style.PAGE, 3.9, 1, 1)
     names = table.what + "\n" + ("beside " + table.against).where(table.against != "-", "") + ", " + table.target
-    names = names.str.replace("\n, ", "\n") + " " + table.unit
+    names = names.str.replace("\n, ", "\n").str.replace("EMD² value and gradient", "EMD²") + " " + table.unit
     places = {name: -i for i, name in enumerate(dict.fromkeys(names))}
     found = margins(table)
     for dtype, colour, marker, shift in (("float32", style.ORANGE, "s", 0.15), ("float64", style.BLUE, "o", -0.15)):
