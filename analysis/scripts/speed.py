@@ -176,6 +176,7 @@ def _curves(axis: Any, part: pd.DataFrame, column: str) -> None:
 def _margins(table: pd.DataFrame):
     """How far each target is met or missed."""
     fig, axis = style.figure(style.PAGE, 3.9, 1, 1)
+    fig.figure.get_layout_engine().set(w_pad=0.12)  # small letters are wider in print than the layout thinks
     names = table.what + "\n" + ("beside " + table.against).where(table.against != "-", "") + ", " + table.target
     names = names.str.replace("\n, ", "\n").str.replace("EMD² value and gradient", "EMD²") + " " + table.unit
     places = {name: -i for i, name in enumerate(dict.fromkeys(names))}
