@@ -17,7 +17,9 @@ from typing import Any
 
 Rows = list[dict[str, Any]]
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("numpy", "numba", "scipy", "pandas", "POT", "scikit-bio", "torch")  # another version, another result
+PACKAGES = (  # another version, another result
+    "numpy", "numba", "scipy", "pandas", "POT", "scikit-bio", "torch", "geomloss", "jax", "ott-jax", "threadpoolctl",
+)  # fmt: skip
 # modules that call, store, choose or draw numbers, and make none: figures may be polished without computing again
 NUMBERLESS = ("__init__", "__main__", "axes", "script", "store", "sweep", "workers", "selection", "rescue", "style")
 

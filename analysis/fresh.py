@@ -22,7 +22,7 @@ def call(function: str, **parameters: Any) -> Any:
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{function} failed in its own process: {done.stderr.strip().splitlines()[-1]}")
-    return json.loads(done.stdout)
+    return json.loads(done.stdout.splitlines()[-1])  # packages may greet on import
 
 
 def growth_bytes(run: Callable[[], Any]) -> int | None:

@@ -65,7 +65,7 @@ class Script(Protocol):
     __doc__: str
     DTYPES: tuple[str, ...]
     # optional: PNG, whether bitmaps are written as well; reduce(table), what is kept of the rows; tables(table), what
-    # else is written as CSV, by the ends of the names
+    # else is written as CSV, by the ends of the names; record(), what else belongs into the record
 
     def cells(self, options: Options) -> list[Cell]:
         """The work, cut into cells whose rows are put together in this order."""
@@ -269,6 +269,7 @@ def _record(name: str, script: Script, options: Options) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {p: version(p) for p in ("numpy", "numba", "scipy", "pandas", "matplotlib")},
         "emdref": emdref.__version__,
+        **getattr(script, "record", dict)(),
     }
 
 

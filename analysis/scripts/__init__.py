@@ -10,6 +10,8 @@ NAMES = (
     "sinkhorn_limits",
     "sinkhorn_acceleration",
     "sinkhorn_scaling",
+    "speed",
+    "speed_growth",
 )
 SWEEP = "sweep"  # not a figure: any grid that the command line names
 ON_ANY_SPACE = ("figure3_stability", "sinkhorn_limits", SWEEP)

@@ -11,14 +11,13 @@ import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import partial
-from io import StringIO
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 import emdref
-from analysis import style
+from analysis import peers, style
 from analysis.cells import Cell, Rows, grid
 from analysis.script import Claim, Options, must
 from emdref import casebook, exact
@@ -89,8 +88,8 @@ def _functions(p: Any, q: Any, space: Any, family: str) -> Iterator[tuple[str, l
         return [(accuracy, call(accuracy=accuracy)) for accuracy in OWN]
 
     with np.errstate(all="ignore"):
-        peers = [(peer, f(p, q)) for peer, f in _peers(space).items() if f]
-        yield "value", [exact.emd(p, q, space)], None, own("emd") + peers
+        others = [(peer, f(p, q)) for peer, f in _peers(space).items() if f]
+        yield "value", [exact.emd(p, q, space)], None, own("emd") + others
         yield "flow", exact.flow(p, q, space), None, own("flow")
         for rho in (1, 2) if family != "near_overflow" else (1,):  # its squares leave the range
             right, raw = (exact.grad(p, q, space, rho, gauge=gauge) for gauge in ("zero_sum", "raw"))
@@ -114,69 +113,41 @@ def _wrong_signs(got: Any, right: list[Fraction]) -> int:
 def _peers(space: Any) -> dict[str, Callable | None]:
     """Other programs' value on this space; None for one that is not installed."""
     if isinstance(space, emdref.Chain):
-        return {"NumPy, p - q first": _first, "NumPy, sums apart": _apart, "SciPy": _scipy, "POT": _pot()}
-    return {"scikit-bio": _skbio(space)}
+        return {
+            "NumPy, p - q first": peers.cumsum_of_difference,
+            "NumPy, sums apart": peers.difference_of_cumsums,
+            "SciPy": _scipy,
+            "POT": _installed(_pot),
+        }
+    return {"scikit-bio": _installed(_skbio, space)}
 
 
-def _first(p: Any, q: Any) -> Any:
-    return np.abs(np.cumsum(p - q)[:-1]).sum()
-
-
-def _apart(p: Any, q: Any) -> Any:
-    return np.abs(np.cumsum(p) - np.cumsum(q)).sum()
+def _installed(make: Callable, *args: Any) -> Callable | None:
+    try:
+        return make(*args)
+    except ImportError:
+        return None
 
 
 def _scipy(p: Any, q: Any) -> float:
     """Times the total: SciPy normalises; its float64 result is taken as it is."""
-    from scipy.stats import wasserstein_distance
-
-    bins = np.arange(len(p))
-    return wasserstein_distance(bins, bins, p, q) * p.sum(dtype=np.float64)
+    return peers.scipy_distance(np.arange(len(p)))(p, q) * p.sum(dtype=np.float64)
 
 
-def _pot() -> Callable | None:
-    try:
-        import ot
-    except ImportError:
-        return None
+def _pot() -> Callable:
+    import ot  # noqa: F401  # now, not at the first pair
 
     def emd2_1d(p: Any, q: Any) -> float:
         bins = np.arange(len(p), dtype=p.dtype)
-        try:
-            return ot.emd2_1d(bins, bins, p, q, metric="euclidean")
-        except AssertionError:  # it refuses totals that differ by rounding if they are large
-            return math.nan
+        return peers.refusal_is_nan(peers.pot("emd2_1d", bins, metric="euclidean"))(p, q)
 
     return emd2_1d
 
 
-def _skbio(tree: emdref.Tree) -> Callable | None:
+def _skbio(tree: emdref.Tree) -> Callable:
     """Weighted UniFrac of counts: whole numbers, since it cuts fractions off."""
-    try:
-        import skbio
-        from skbio.diversity.beta import weighted_unifrac
-    except ImportError:
-        return None
-    reference, names = _as_skbio(tree, skbio), [str(v) for v in tree.bins]
-
-    def unifrac(p: Any, q: Any) -> float:
-        top = max(p.max(), q.max())
-        counts = [np.floor(x.astype(np.float64) / top * 2**52).astype(np.int64) for x in (p, q)]
-        return weighted_unifrac(*counts, taxa=names, tree=reference, validate=False) * p.sum(dtype=np.float64)
-
-    return unifrac
-
-
-def _as_skbio(tree: emdref.Tree, skbio: Any) -> Any:
-    children: dict[int, list[int]] = {}
-    for v, u in enumerate(tree.parent.tolist()):
-        children.setdefault(u, []).append(v)
-
-    def text(v: int) -> str:
-        inside = ",".join(f"{text(c)}:{float(tree.cost[c])!r}" for c in children.get(v, []))
-        return f"({inside})" if inside else str(v)
-
-    return skbio.TreeNode.read(StringIO(text(children[-1][0]) + ";"), format="newick")
+    distance = peers.unifrac(peers.newick_of(tree), [str(v) for v in tree.bins], validate=False)
+    return lambda p, q: distance(*peers.as_counts(p, q)) * p.sum(dtype=np.float64)
 
 
 # --- what is found ----------------------------------------------------------------------------------------------------

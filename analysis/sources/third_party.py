@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import emdref
+from analysis import peers
 
 CHAIN = emdref.Chain(50)
 NEWICK = "((a:1,b:2):0.5,(c:1,(d:0.25,e:0.5):0.75):1);"
@@ -50,62 +50,30 @@ COLUMNS = (
 
 def candidates() -> Iterator[tuple[str, str, float, Any, Callable]]:
     """(name, package, rho, space, factory of the function)."""
-    yield "`scipy.stats.wasserstein_distance`", "scipy", 1, CHAIN, _scipy
+    bins = np.arange(CHAIN.n_bins)
+    yield "`scipy.stats.wasserstein_distance`", "scipy", 1, CHAIN, lambda: peers.scipy_distance(bins)
     yield "`ot.emd2_1d(metric='euclidean')`", "POT", 1, CHAIN, lambda: _pot("emd2_1d", metric="euclidean")
     yield "`ot.wasserstein_1d(p=1)`", "POT", 1, CHAIN, lambda: _pot("wasserstein_1d", p=1)
     yield "`ot.wasserstein_1d(p=2)`", "POT", 2, CHAIN, lambda: _pot("wasserstein_1d", p=2)
     yield "`ot.wasserstein_1d(p=1)`, torch autograd", "torch", 1, CHAIN, lambda: _pot_torch("wasserstein_1d", p=1)
     yield "`ot.emd2_1d`, torch autograd", "torch", 1, CHAIN, lambda: _pot_torch("emd2_1d", metric="euclidean")
-    yield "NIMA-style loss, r = 2, torch autograd", "torch", 2, CHAIN, _nima
+    yield "NIMA-style loss, r = 2, torch autograd", "torch", 2, CHAIN, peers.nima
     tree = emdref.Tree.from_newick(NEWICK)
-    yield "`skbio` weighted UniFrac, p and q as they are", "scikit-bio", 1, tree, lambda: _unifrac(1)
-    yield "`skbio` weighted UniFrac, of counts p 2^40", "scikit-bio", 1, tree, lambda: _unifrac(2**40)
-
-
-def _scipy() -> Callable:
-    from scipy.stats import wasserstein_distance
-
-    bins = np.arange(CHAIN.n_bins)
-    return lambda p, q: wasserstein_distance(bins, bins, p, q)
+    yield "`skbio` weighted UniFrac, p and q as they are", "scikit-bio", 1, tree, lambda: peers.unifrac(NEWICK, "abcde")
+    yield "`skbio` weighted UniFrac, of counts p 2^40", "scikit-bio", 1, tree, lambda: _of_counts(2**40)
 
 
 def _pot(name: str, **options: Any) -> Callable:
-    import ot
-
-    bins = np.arange(CHAIN.n_bins, dtype=float)
-    return lambda p, q: getattr(ot, name)(bins, bins, p, q, **options)
+    return peers.pot(name, np.arange(CHAIN.n_bins, dtype=float), **options)
 
 
 def _pot_torch(name: str, **options: Any) -> Callable:
-    import ot
-    import torch
-
-    bins = torch.arange(CHAIN.n_bins, dtype=torch.float64)
-    return lambda p, q: getattr(ot, name)(bins, bins, p.requires_grad_(True), q, **options)
+    return peers.pot_torch(name, CHAIN.n_bins, **options)
 
 
-def _nima() -> Callable:
-    """Talebi and Milanfar (2018): the r-th root of the mean of |CDF difference|^r."""
-    import torch
-
-    def loss(p: Any, q: Any) -> Any:
-        difference = torch.cumsum(q, dim=1) - torch.cumsum(p.requires_grad_(True), dim=1)
-        return torch.sqrt(torch.mean(torch.abs(difference) ** 2, dim=1)).mean()
-
-    return loss
-
-
-def _unifrac(scale: int) -> Callable:
-    import skbio
-    from skbio.diversity.beta import weighted_unifrac
-
-    tree = skbio.TreeNode.read(StringIO(NEWICK), format="newick")
-
-    def distance(p: Any, q: Any) -> float:
-        counts = [x if scale == 1 else np.round(x * scale).astype(np.int64) for x in (p, q)]
-        return weighted_unifrac(*counts, taxa=list("abcde"), tree=tree)
-
-    return distance
+def _of_counts(scale: int) -> Callable:
+    distance = peers.unifrac(NEWICK, "abcde")
+    return lambda p, q: distance(*(np.round(x * scale).astype(np.int64) for x in (p, q)))
 
 
 def row(name: str, package: str, rho: float, space: Any, make: Callable) -> str:
