@@ -17,7 +17,7 @@ from emdref.pairs import Device
 from emdref.spaces import Chain, Space
 
 _BLOCK = 2**20  # entries of p that are normalised at a time
-_CAREFUL = 10  # how much longer a row takes that is looked at more closely
+_CAREFUL = 70  # nanoseconds a node takes that is looked at more closely
 
 
 def emd(

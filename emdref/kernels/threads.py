@@ -1,16 +1,18 @@
 """Dealing rows or columns to CPU threads in contiguous blocks.
 
 The threads are Python's own: the kernels release the GIL, and unlike Numba's thread pool these may be used from any
-number of callers at once.
+number of callers at once.  They stay, for starting a thread takes longer than most calls.
 """
 
 import contextlib
 import contextvars
+import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
-_SERIAL_WORK = 200_000  # row elements below which starting threads costs more than it saves
+_SERIAL_WORK = 300_000  # nanoseconds, about, below which to give work away costs more than it saves
+_MOST_THREADS = 1024
 _limit = contextvars.ContextVar("emdref_threads", default=0)
 
 
@@ -47,22 +49,34 @@ def _from_environment() -> int:
 def over_rows(kernel, batched, shared=(), *, work=0):
     """Call ``kernel(*batched, *shared)`` with the batched arrays cut into blocks of rows, a block per thread."""
     rows = len(batched[0])
-    count = thread_count(rows, rows * work)
-    if count == 1:
-        return kernel(*batched, *shared)
-    with ThreadPoolExecutor(count) as pool:
-        list(pool.map(lambda ab: kernel(*(x[ab[0] : ab[1]] for x in batched), *shared), _blocks(rows, count)))
-    return None
+    _deal(rows, work, lambda a, b: kernel(*(x[a:b] for x in batched), *shared))
 
 
 def over_columns(kernel, columns, args, *, work=0):
     """Call ``kernel(first, last, *args)`` for blocks of columns, a block per thread."""
-    count = thread_count(columns, columns * work)
-    if count == 1:
-        return kernel(0, columns, *args)
-    with ThreadPoolExecutor(count) as pool:
-        list(pool.map(lambda ab: kernel(*ab, *args), _blocks(columns, count)))
-    return None
+    _deal(columns, work, lambda a, b: kernel(a, b, *args))
+
+
+def _deal(size, work, call):
+    """call(first, last) for blocks, the last of them in the caller's own thread."""
+    count = thread_count(size, size * work)
+    *others, (first, last) = _blocks(size, count)
+    waiting = [_workers().submit(call, a, b) for a, b in others]
+    try:
+        call(first, last)
+    finally:
+        for future in waiting:
+            future.result()
+
+
+@functools.cache
+def _workers():
+    """Threads that wait for work, as many as were ever needed at once; they are started one by one."""
+    return ThreadPoolExecutor(_MOST_THREADS, "emdref")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_workers.cache_clear)  # threads do not survive a fork
 
 
 def _blocks(size, count):
