@@ -234,14 +234,14 @@ def flow(
     work = space.n_nodes
     if accuracy == "native":
         phi = np.empty((len(rows.p), work), rows.p.dtype)
-        over_rows(cpu.flow_native, (rows.p, rows.q, phi), (layout.parent, layout.bin_node, normalize), work=work)
+        over_rows(cpu.flow_native, (rows.p, rows.q, phi), (layout.parent, layout.bin_node, normalize), work=4 * work)
     else:
         phi = np.empty((len(rows.p), work))
         p64, q64 = pairs.as_float64(rows)
         unsafe, most = np.zeros(len(phi), bool), space.n_bins - normalize  # bins below an edge on which anything flows
         weight = space._edges_between(0, most).astype(np.float64)
         shared = (layout.parent, weight, layout.bin_node, normalize)
-        over_rows(cpu.flow_twolimb, (p64, q64, phi, unsafe), shared, work=work)
+        over_rows(cpu.flow_twolimb, (p64, q64, phi, unsafe), shared, work=30 * work)
         for i in fallback.rows(unsafe):
             phi[i, position[edges]] = fallback.flow(p64[i], q64[i], space, normalize)
         phi = pairs.narrowed(phi, rows.p.dtype)

@@ -137,14 +137,14 @@ def _second(native, twolimb, rows: Batch, space: Space, rho, mass, accuracy, gau
         cost, rho = pairs.narrowed(cost, dtype), pairs.native_exponent(rho, dtype, curvature=True)
         batched = (rows.p, rows.q, *direction, out, infinite)
         shared = (layout.parent, cost, layout.bin_node, rho, normalize, gauge)
-        over_rows(native, batched, shared, work=out[:1].size + space.n_nodes)
+        over_rows(native, batched, shared, work=4 * (out[:1].size + space.n_nodes))
         _refuse_infinite(rows, space, layout.order[infinite], infinite > 0, rho)
         return out
     p, q = pairs.as_float64(rows)
     unsafe = np.zeros(len(p), bool)
     batched = (p, q, *map(pairs.widened, direction), out, unsafe, infinite)
     shared = (layout.parent, cost, layout.bin_node, rho, normalize, gauge)
-    over_rows(twolimb, batched, shared, work=out[:1].size + space.n_nodes)
+    over_rows(twolimb, batched, shared, work=30 * (out[:1].size + space.n_nodes))
     again = fallback.rows(unsafe | (fallback.beyond(out) & (infinite == 0)))
     edges, name = layout.order[infinite], gauges.name(gauge)
     if 1 < rho < 2:

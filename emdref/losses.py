@@ -181,7 +181,7 @@ def _rows(p: Any, q: Any) -> Batch:
 
 def _computed(loop: Any, p: NDArray[Any], q: NDArray[Any], options: tuple) -> "tuple[NDArray[Any], NDArray[Any]]":
     value, grad = np.empty(len(p)), np.empty(p.shape)
-    over_rows(loop, (pairs.widened(p), pairs.widened(q), value, grad), options, work=2 * p.shape[1])
+    over_rows(loop, (pairs.widened(p), pairs.widened(q), value, grad), options, work=20 * p.shape[1])
     return value, grad
 
 

@@ -48,7 +48,7 @@ class Layer:
     def __call__(self, x: ArrayLike) -> NDArray[Any]:
         array, rows = self._rows(x)
         out = np.empty(rows.shape)
-        over_rows(layers.forward, (pairs.widened(rows), out), (self._kind,), work=2 * rows.shape[1])
+        over_rows(layers.forward, (pairs.widened(rows), out), (self._kind,), work=20 * rows.shape[1])
         return pairs.narrowed(out, array.dtype).reshape(array.shape)
 
     def vjp(self, x: ArrayLike, g: ArrayLike) -> NDArray[Any]:
@@ -79,7 +79,7 @@ class Layer:
         inputs.check_finite(direction, "g")
         both = [pairs.widened(inputs.rows_of(a, shape)) for a in (array, direction)]
         out = np.empty(both[0].shape)
-        over_rows(layers.backward, (*both, out), (self._kind,), work=4 * n_bins)
+        over_rows(layers.backward, (*both, out), (self._kind,), work=40 * n_bins)
         result = pairs.narrowed(out, array.dtype).reshape(shape)
         rows = inputs.Batch(*both, shape[:-1])
         pairs.warn_beyond(rows, advice="scale g down", gradient=result.reshape(both[0].shape))
