@@ -34,6 +34,7 @@ class Unseen:
     def __init__(self, p: Any, q: Any, space: Any, mass: str, accuracy: str, device: Any) -> None:
         _check_options(p, q, space, mass, accuracy, device)
         self.rows, self._arrays = inputs.unseen_batch(p, q, space.n_bins)
+        self.given = tuple(self._arrays.values())
         self._equal = mass == "raise"
         self.tolerance = inputs.mass_tolerance(self.rows.p.dtype, space.n_bins) if self._equal else math.inf
 
