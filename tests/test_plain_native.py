@@ -13,6 +13,7 @@ import plain
 emdref = plain.original()
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
 
+
 def batch(space, dtype=np.float64):
     return *plain.pairs(space.n_bins, dtype), space._layout
 
