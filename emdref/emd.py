@@ -96,7 +96,7 @@ def emd(
     if sparse.is_sparse(p) or sparse.is_sparse(q):
         return outputs.filled(out, induced.emd(p, q, space, rho, mass, accuracy, device, values))
     job = _Job(p, q, space, rho, mass, accuracy, device)
-    value = Target(job.rows, out, "out")
+    value = Target(job.rows, job.given, out, "out")
     job.run(value.rows, None, None)
     return value.given()
 
@@ -156,7 +156,7 @@ def emd_grad(
     """
     code = gauges.code(gauge)
     job = _Job(p, q, space, rho, mass, accuracy, device, code)
-    grad = Target(job.rows, out, "out", space.n_bins)
+    grad = Target(job.rows, job.given, out, "out", space.n_bins)
     job.run(None, grad.rows, code)
     return grad.given()
 
@@ -191,8 +191,8 @@ def emd_value_and_grad(
     """
     code, (to_value, to_grad) = gauges.code(gauge), outputs.both(out)
     job = _Job(p, q, space, rho, mass, accuracy, device, code)
-    value = Target(job.rows, to_value, "out[0]")
-    grad = Target(job.rows, to_grad, "out[1]", space.n_bins)
+    value = Target(job.rows, job.given, to_value, "out[0]")
+    grad = Target(job.rows, job.given, to_grad, "out[1]", space.n_bins)
     job.run(value.rows, grad.rows, code)
     return value.given(), grad.given()
 
@@ -275,9 +275,9 @@ class _Job:
         self._late = mass != "normalize" and gauge != gauges.NORMALIZED and isinstance(space, Space)
         if self._late:
             unseen = pairs.Unseen(p, q, space, mass, accuracy, device)
-            self.rows, tolerance, verify = unseen.rows, unseen.tolerance, unseen.verify
+            self.rows, self.given, tolerance, verify = unseen.rows, unseen.given, unseen.tolerance, unseen.verify
         else:
-            self.rows = pairs.checked(p, q, space, mass, accuracy, device, gauge=gauge)
+            self.rows, self.given = pairs.checked(p, q, space, mass, accuracy, device, gauge=gauge), ()
             tolerance, verify = math.inf, lambda: None
         self._wanted = _Wanted(self.rows, space, rho, mass, accuracy, tolerance, verify)
 

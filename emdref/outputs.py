@@ -15,12 +15,12 @@ Array = NDArray[Any]
 class Target:
     """Where one result of a batch goes, an entry or a line of entries a row."""
 
-    def __init__(self, rows: Batch, out: Any, name: str, *line: int) -> None:
+    def __init__(self, rows: Batch, given: tuple[Array, ...], out: Any, name: str, *line: int) -> None:
         shape, dtype = (*rows.shape, *line), rows.p.dtype
         if out is not None:
             _check(out, name, shape, dtype)
         self._out, self._batch = out, rows
-        direct = out is not None and out.flags.c_contiguous and out.flags.aligned and not _overlaps(out, rows)
+        direct = out is not None and out.flags.c_contiguous and out.flags.aligned and not _overlaps(out, rows, given)
         full = (len(rows.p), *line)
         self.rows: Array = out.reshape(full) if direct else np.empty(full, dtype)
 
@@ -62,5 +62,6 @@ def _check(out: Any, name: str, shape: tuple[int, ...], dtype: Any) -> None:
         raise ValueError(f"{name} is read-only: give an array that can be written to")
 
 
-def _overlaps(out: Array, rows: Batch) -> bool:
-    return any(np.may_share_memory(out, x) for x in (rows.p, rows.q))
+def _overlaps(out: Array, rows: Batch, given: tuple[Array, ...]) -> bool:
+    """True where writing results would change what is yet to be read, or to be looked at again."""
+    return any(np.may_share_memory(out, x) for x in (rows.p, rows.q, *given))

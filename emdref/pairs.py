@@ -36,6 +36,7 @@ class Unseen:
         _check_options(p, q, space, mass, accuracy, device)
         p, q = sparse.dense(p, "p"), sparse.dense(q, "q")  # as the results are
         self.rows, self._arrays = inputs.unseen_batch(p, q, space.n_bins)
+        self.given = tuple(self._arrays.values())
         self._equal = mass == "raise"
         self.tolerance = inputs.mass_tolerance(self.rows.p.dtype, space.n_bins) if self._equal else math.inf
 

@@ -18,6 +18,7 @@ import test_plain_hessian
 import test_plain_layers
 import test_plain_native
 import test_plain_plan
+import test_plain_tiles
 import test_plain_twolimb
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
@@ -37,16 +38,53 @@ class Mutant:
 
 
 NATIVE, TWOLIMB, HESSIAN, EXACT = test_plain_native, test_plain_twolimb, test_plain_hessian, test_plain_exact
+TILES = test_plain_tiles
 
 FLIPPED_SIGNS = [
     Mutant(
         "native slope",
         "kernels/edges.py",
-        "return math.copysign(one, phi)",
-        "return -math.copysign(one, phi)",
-        NATIVE,
-        "test_value_and_gradient",
+        "    if rho == 1:\n        return sgn(phi)",
+        "    if rho == 1:\n        return -sgn(phi)",
+        TILES,
+        "test_native_value_and_gradient",
         (1,),
+    ),
+    Mutant(
+        "slope in two limbs",
+        "kernels/edges.py",
+        "return abs(ph), pl * sgn(h), w * sgn(h), l - l",
+        "return abs(ph), pl * sgn(h), w * sgn(-h), l - l",
+        TILES,
+        "test_value_and_gradient",
+        (1, float),
+    ),
+    Mutant(
+        "sign of a cube's second limb",
+        "kernels/edges.py",
+        "times2(qh, ql, abs(h), l * sign)",
+        "times2(qh, ql, abs(h), l)",
+        TILES,
+        "test_an_edge_in_two_limbs",
+        (3,),
+    ),
+    Mutant(
+        "q is added",
+        "kernels/tiles2.py",
+        "h, l = _more(h, l, *two_sum(load(a, j), -load(b, j)))",
+        "h, l = _more(h, l, *two_sum(load(a, j), load(b, j)))",
+        TILES,
+        "test_value_and_gradient",
+        (2, float),
+    ),
+    Mutant(
+        "the mean is added",
+        "kernels/tiles.py",
+        "        r = zero - sums[1] if share > 0 else zero\n        start",
+        "        r = zero + sums[1] if share > 0 else zero\n        start",
+        TILES,
+        "test_native_value_and_gradient",
+        (2,),
     ),
     Mutant(
         "two-limb slope",
@@ -92,8 +130,70 @@ OFF_BY_ONE = [
         "for v in range(len(t) - 1, 0, -1):",
         "for v in range(len(t) - 1, 2, -1):",
         NATIVE,
-        "test_value_and_gradient",
+        "test_flow",
+    ),
+    Mutant(
+        "a tile's lift stops a node early",
+        "kernels/tiles.py",
+        "for v in range(len(parent) - 1, 0, -1):",
+        "for v in range(len(parent) - 1, 1, -1):",
+        TILES,
+        "test_native_value_and_gradient",
         (2,),
+    ),
+    Mutant(
+        "a two-limb tile's lift forgets the last node",
+        "kernels/tiles2.py",
+        "for v in range(len(parent) - 1, 0, -1):",
+        "for v in range(len(parent) - 2, 0, -1):",
+        TILES,
+        "test_value_and_gradient",
+        (2, float),
+    ),
+    Mutant(
+        "the way back starts a bin early",
+        "kernels/tiles2.py",
+        "for j in range(size - 1, -1, -1):",
+        "for j in range(size - 2, -1, -1):",
+        TILES,
+        "test_value_and_gradient",
+        (2, float),
+    ),
+    Mutant(
+        "one inner node is left out on the way down",
+        "kernels/tiles.py",
+        "for i in range(1, len(inner)):",
+        "for i in range(2, len(inner)):",
+        TILES,
+        "test_native_value_and_gradient",
+        (2,),
+    ),
+    Mutant(
+        "phi after the block, not before",
+        "kernels/tiles.py",
+        "phi = load(marks, start // glance.COLUMNS)",
+        "phi = load(marks, start // glance.COLUMNS + 1)",
+        TILES,
+        "test_blocks_of_columns_change_nothing",
+        ("native", pytest.MonkeyPatch),
+    ),
+    Mutant(
+        "the last entry is not looked at",
+        "kernels/glance.py",
+        "    for k in range(whole, n):\n        x, y = ",
+        "    for k in range(whole, n - 1):\n        x, y = ",
+        TILES,
+        "test_the_first_look_finds_what_is_wrong_wherever_it_is",
+        (np.float64, pytest.MonkeyPatch),
+    ),
+    Mutant(
+        "the last row of a tile is left out",
+        "kernels/lanes.py",
+        "    for j in range(columns):\n        for w in range(rows):\n            x[at",
+        "    for j in range(columns):\n        for w in range(rows - 1):\n            x[at",
+        TILES,
+        "test_rows_into_lanes_and_back",
+        ("f8", "f8"),
     ),
     Mutant(
         "the last node is not lifted",
@@ -117,7 +217,7 @@ OFF_BY_ONE = [
         "for v in range(1, len(phi)):",
         "for v in range(2, len(phi)):",
         NATIVE,
-        "test_value_and_gradient",
+        "test_slopes_down_from_the_root",
         (1,),
     ),
     Mutant(
@@ -141,8 +241,8 @@ OFF_BY_ONE = [
     Mutant(
         "the exponent of a power",
         "kernels/edges.py",
-        "power(phi, rho - one), phi)",
-        "power(phi, rho), phi)",
+        "return rho * power(phi, rho - one) * sgn(phi)",
+        "return rho * power(phi, rho) * sgn(phi)",
         test_plain_floats,
         "test_power_slope_and_bend",
         (float,),
@@ -188,11 +288,64 @@ DROPPED_COMPENSATION = [
     Mutant(
         "a product without its error",
         "kernels/floats.py",
-        "return quick_two_sum(p, e + (ah * bl + al * bh))",
-        "return quick_two_sum(p, ah * bl + al * bh)",
+        "return p, e + (ah * bl + al * bh)",
+        "return p, ah * bl + al * bh",
         HESSIAN,
         "test_hessian_and_product",
         (3, 2),
+    ),
+    Mutant(
+        "a tile's sums drop what the high limb loses",
+        "kernels/tiles2.py",
+        "    return h, l + (xl + e)",
+        "    return h, l + xl",
+        TILES,
+        "test_every_sign_is_right",
+        (0,),
+    ),
+    Mutant(
+        "a tile never looks closer",
+        "kernels/tiles2.py",
+        "return 0.0 if low <",
+        "return 0.0 if low >= 0.0 or low <",
+        TILES,
+        "test_every_sign_is_right",
+        (0,),
+    ),
+    Mutant(
+        "the bound of lost bits is an entry's, not the row's",
+        "kernels/tiles2.py",
+        "4.0 * entries * low * 2.0**-53",
+        "low * 2.0**-110",
+        TILES,
+        "test_the_bound_of_lost_bits_is_one",
+        (np.float64,),
+    ),
+    Mutant(
+        "float32 entries are taken for longer ones",
+        "kernels/tiles2.py",
+        "2.0 ** (53 - digits)",
+        "2.0 ** (106 - digits)",
+        TILES,
+        "test_every_sign_is_right",
+        (0,),
+    ),
+    Mutant(
+        "a kink amid lost bits is believed",
+        "kernels/tiles2.py",
+        "least > 2.0 * lost and ",
+        "",
+        TILES,
+        "test_every_sign_is_right",
+        (0,),
+    ),
+    Mutant(
+        "the mean in one limb",
+        "kernels/tiles2.py",
+        "return q, ((h - p) - e + l) / share",
+        "return q, l / share",
+        TILES,
+        "test_the_mean_and_the_factor_have_two_limbs",
     ),
     Mutant(
         "the fallback is never taken",
@@ -225,6 +378,14 @@ CUMULATIVE_SUMS = [
         "test_subtraction_comes_first",
     ),
     Mutant(
+        "a tile's cumsum(p) - cumsum(q)",
+        "kernels/tiles.py",
+        "            phi = phi + load(block, j)\n",
+        "            s = load(block, j)\n            phi = (phi + (s + 1)) - 1\n",
+        TILES,
+        "test_native_subtraction_comes_first",
+    ),
+    Mutant(
         "p is summed before q is subtracted, in one limb",
         "kernels/twolimb.py",
         "        _accumulate(bin_node[k], p[k], h, l, err)\n        _accumulate(bin_node[k], -q[k], h, l, err)",
@@ -237,21 +398,57 @@ CUMULATIVE_SUMS = [
 WRONG_GAUGES = [
     Mutant(
         "raw for zero_sum",
+        "emd.py",
+        "centred = gauge in (gauges.ZERO_SUM, gauges.SCALED)",
+        "centred = gauge == gauges.SCALED",
+        TILES,
+        "test_native_value_and_gradient",
+        (2,),
+    ),
+    Mutant(
+        "raw for zero_sum, on the way of rows that are looked at more closely",
         "kernels/cpu.py",
-        "        elif gauge != _RAW:\n            offset = native.mean_at_bins(r, bin_node, n)",
-        "        elif gauge == _RAW:\n            offset = native.mean_at_bins(r, bin_node, n)",
-        NATIVE,
+        "    elif gauge != _RAW:\n        oh, ol = twolimb.mean_at_bins(rh, rl, bin_node)",
+        "    elif gauge == _RAW:\n        oh, ol = twolimb.mean_at_bins(rh, rl, bin_node)",
+        TWOLIMB,
         "test_value_and_gradient",
         (2,),
     ),
     Mutant(
         "zero_sum for scaled",
+        "emd.py",
+        "bins if gauge == gauges.SCALED else 1",
+        "1",
+        TILES,
+        "test_value_and_gradient",
+        (1, float),
+    ),
+    Mutant(
+        "zero_sum for scaled, in second derivatives",
         "kernels/cpu.py",
         "    if gauge == _SCALED:\n        return n\n",
         "",
         NATIVE,
+        "test_hessian_and_product",
+        (3, 2),
+    ),
+    Mutant(
+        "normalized without its mean",
+        "emd.py",
+        "line[:] = (line - (shares.p * line).sum(axis=1, keepdims=True)) / mass",
+        "line[:] = line / mass",
+        TILES,
+        "test_native_value_and_gradient",
+        (2,),
+    ),
+    Mutant(
+        "a tile's mean over one bin too few",
+        "kernels/tiles2.py",
+        "sums = _add_edge(sums, xh, xl, cost, float(k + j + 1), rho)",
+        "sums = _add_edge(sums, xh, xl, cost, float(k + j), rho)",
+        TILES,
         "test_value_and_gradient",
-        (1,),
+        (2, float),
     ),
     Mutant(
         "two-limb scaled, N once for a Hessian",
@@ -327,8 +524,9 @@ MUTANTS = [*FLIPPED_SIGNS, *OFF_BY_ONE, *DROPPED_COMPENSATION, *CUMULATIVE_SUMS,
 def holds(mutant, library, monkeypatch):
     """Whether the check passes on a copy of the package."""
     monkeypatch.setattr(mutant.module, "emdref", library)
+    arguments = [monkeypatch if x is pytest.MonkeyPatch else x for x in mutant.arguments]
     try:
-        getattr(mutant.module, mutant.check)(*mutant.arguments)
+        getattr(mutant.module, mutant.check)(*arguments)
     except AssertionError:
         return False
     return True

@@ -41,13 +41,14 @@ def test_quick_two_sum_is_exact_for_ordered_terms():
             assert s == a + b and total(s, e) == total(a, b)
 
 
-def test_split_halves_the_significand():
-    for a in FLOATS + MANY:
-        halves = emdref.kernels.floats.split(a)
-        assert total(*halves) == Fraction(a)
-        for half in map(Fraction, halves):
-            odd = abs(half.numerator)
-            assert (odd // (odd & -odd or 1)).bit_length() <= 26
+def test_the_error_of_a_product_is_exact_whatever_the_order():
+    """As scalars and as lanes; Dekker's halves have 26 bits, so that no product of two of them rounds."""
+    error = emdref.kernels.lanes.product_error
+    for a, b in [*PAIRS, *itertools.pairwise(MANY)]:
+        exact = Fraction(a) * Fraction(b) - Fraction(a * b)
+        assert Fraction(float(error(a, b, a * b))) == Fraction(float(error(b, a, b * a))) == exact
+    a, b = np.array(MANY[:8]), np.array(MANY[8:16])
+    assert error(a, b, a * b).tolist() == [error(x, y, x * y) for x, y in zip(a, b, strict=True)]
 
 
 def test_two_prod_is_exact():

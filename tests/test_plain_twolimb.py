@@ -591,3 +591,12 @@ def test_ordinary_rows_need_no_fallback():
         for gauge, rho in itertools.product(plain.GAUGES, plain.RHOS):
             emdref.emd_value_and_grad(p, q, emdref.Chain(gaps=plain.GAPS), rho, gauge=gauge, mass="ignore")
     assert count.exact == 0 and count.rows > 0
+
+
+def test_a_flow_far_below_the_largest_keeps_its_slope():
+    """At rho = 1, though it is 0 in units of the largest flow."""
+    p, q = [2.0**-1000, 2.0**500, 0.0], [0.0, 0.0, 2.0**500]
+    grad = emdref.emd_grad(p, q, emdref.Chain(3), gauge="raw", mass="ignore")
+    assert grad.tolist() == [2, 1, 0]
+    p, q = [2.0**-1000, 0.0, 2.0**500], [0.0, 2.0**500, 2.0**-1000]
+    assert emdref.emd_grad(p, q, emdref.Chain(3), gauge="raw", mass="ignore").tolist() == [0, -1, 0]

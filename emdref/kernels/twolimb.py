@@ -202,7 +202,10 @@ def in_units(xh, xl, shift, uh, ul, rho):
 
 @row
 def _edge(xh, xl, w, rho):
-    """Limbs of w x**rho and of w rho x**(rho-1), for x > 0."""
+    """Limbs of w x**rho and of w rho x**(rho-1), for x > 0, which scaling may have made 0."""
+    if rho == 1.0:
+        th, tl = two_prod(w, xh)
+        return th, tl + w * xl, w, 0.0
     if is_small_integer(rho):
         return edge2(xh, xl, w, rho)
     sh, sl = mul2(*power2(xh, xl, rho - 1.0), *two_prod(w, rho))

@@ -30,8 +30,12 @@ KEY = ("module", "function", "before", "after")
 LEAST = 95.0  # per cent
 
 MODULES = {  # which tests of the plain kernels a module's mutants must face
+    "kernels/lanes.py": "tiles floats",
     "kernels/floats.py": "floats twolimb",
-    "kernels/edges.py": "floats native",
+    "kernels/edges.py": "floats tiles",
+    "kernels/glance.py": "tiles",
+    "kernels/tiles.py": "tiles",
+    "kernels/tiles2.py": "tiles",
     "kernels/native.py": "native",
     "kernels/hessian.py": "native",
     "kernels/metric.py": "native",
