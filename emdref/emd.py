@@ -1,6 +1,5 @@
 """Exact Earth Mover's Distance on chains and trees: value, gradient, flow."""
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from emdref.pairs import Device
 from emdref.spaces import Chain, Space
 
 _BLOCK = 2**20  # entries of p that are normalised at a time
+_SEEN = -1.0  # a tolerance that says that the rows are valid
 _CAREFUL = 70  # nanoseconds a node takes that is looked at more closely
 
 
@@ -256,14 +256,14 @@ def value_and_grad(
 ) -> "tuple[NDArray[Any], NDArray[Any]]":
     """Both for valid rows, in the rows' dtype, without a warning."""
     value, grad = np.empty(len(rows.p), rows.p.dtype), np.empty(rows.p.shape, rows.p.dtype)
-    _both(_Wanted(rows, space, rho, mass, accuracy, math.inf, lambda: None), value, grad, gauge)
+    _both(_Wanted(rows, space, rho, mass, accuracy, _SEEN, lambda: None), value, grad, gauge)
     return value, grad
 
 
 def values(rows: Batch, space: Space, rho: float, mass: str, accuracy: str) -> NDArray[Any]:
     """The values alone."""
     value = np.empty(len(rows.p), rows.p.dtype)
-    _both(_Wanted(rows, space, rho, mass, accuracy, math.inf, lambda: None), value, None, None)
+    _both(_Wanted(rows, space, rho, mass, accuracy, _SEEN, lambda: None), value, None, None)
     return value
 
 
@@ -278,7 +278,7 @@ class _Job:
             self.rows, self.given, tolerance, verify = unseen.rows, unseen.given, unseen.tolerance, unseen.verify
         else:
             self.rows, self.given = pairs.checked(p, q, space, mass, accuracy, device, gauge=gauge), ()
-            tolerance, verify = math.inf, lambda: None
+            tolerance, verify = _SEEN, lambda: None
         self._wanted = _Wanted(self.rows, space, rho, mass, accuracy, tolerance, verify)
 
     def run(self, value, grad, gauge):
@@ -294,7 +294,7 @@ class _Wanted(NamedTuple):
     rho: float
     mass: str
     accuracy: str
-    tolerance: float  # of totals, for the kernel's first look
+    tolerance: float  # of totals, for the kernel's first look; negative if the rows have been looked at
     verify: "Callable[[], None]"  # what to do if that finds something
 
 

@@ -28,7 +28,7 @@ def _deliver(i, rows, sums, factor, block, value, looks, tolerance, doubt):
     for w in range(rows):
         value[i + w] = block[w]
         finite = block[w] < math.inf and block[n + w] < math.inf
-        doubt[i + w] = not finite or glance.doubtful(looks, w, tolerance)
+        doubt[i + w] = not finite or (tolerance >= 0.0 and glance.doubtful(looks, w, tolerance))
 
 
 @inline
@@ -83,7 +83,8 @@ def emd_chain(
 ):
     """Value, and gradient unless grad is empty, of rows first to last; whether they must be looked at again.
 
-    `share` is 1/N, or 0 for a gradient that is not centred.  Rows of p and q start p_step and q_step apart.
+    `share` is 1/N, or 0 for a gradient that is not centred.  Rows of p and q start p_step and q_step apart, and are not
+    looked at if the tolerance is negative.
     """
     n, edges = width(p), bins - 1
     zero = fill(p.dtype.type(0))
@@ -96,7 +97,8 @@ def emd_chain(
         phi, sums = zero, (zero, zero, zero)
         for start in range(0, bins, glance.COLUMNS):
             end = min(start + glance.COLUMNS, bins)
-            look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, False)
+            if tolerance >= 0.0:
+                look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, False)
             store(marks, start // glance.COLUMNS, phi)
             phi, sums = _forward(
                 p, p_at, p_step, q, q_at, q_step, rows, start, end, edges, gaps, gap_step, share, rho, phi, sums, block,
@@ -192,7 +194,8 @@ def emd_tree(
             store(t, empty[k], zero)
         for start in range(0, bins, glance.COLUMNS):
             end = min(start + glance.COLUMNS, bins)
-            look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, False)
+            if tolerance >= 0.0:
+                look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, False)
             _scatter(p, p_at, p_step, q, q_at, q_step, rows, start, end, bin_node, block, t)
         sums = _up(parent, cost, weight, rho, zero, t)
         _deliver(i, rows, sums, factor, block, value, looks, tolerance, doubt)

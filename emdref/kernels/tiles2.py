@@ -126,7 +126,7 @@ def _deliver(
         most = 1.01 * out[32 + w] if closely else _most_lost(looks, w, digits, float(nodes))
         unsafe[i + w] = _unsafe(out[w], most, out[8 + w], out[16 + w], out[24 + w], rho, costs, float(nodes))
         within = out[w] <= limit and 2.0 * factor * out[8 + w] <= limit
-        doubt[i + w] = not within or glance.doubtful(looks, w, tolerance)
+        doubt[i + w] = not within or (tolerance >= 0.0 and glance.doubtful(looks, w, tolerance))
 
 
 @inline
