@@ -351,7 +351,9 @@ def _blocks(rows: Batch) -> "Iterator[slice]":
 def _compensated(wanted: _Wanted, value, grad, gauge) -> bool:
     rows, space, normalize = wanted.rows, wanted.space, _normalizes(wanted, gauge)
     unsafe, looked = np.ones(len(rows.p), bool), False
-    if not normalize and tiled.fits(space, wanted.rho):
+    if normalize or not tiled.fits(space, wanted.rho):
+        wanted.verify()
+    else:
         closely = tiled.is_long(space)
         doubt, unsafe = tiled.compensated(rows, space, closely, *_options(wanted, value, grad, gauge))
         looked = bool(doubt.any())
