@@ -64,6 +64,23 @@ def test_q_is_checked_like_p_under_every_mass_policy(call, mass):
         call(GOOD, [0.0, 0, 0], CHAIN, mass=mass)
 
 
+@pytest.mark.parametrize("function", [emdref.emd, emdref.emd_grad, emdref.emd_value_and_grad])
+@pytest.mark.parametrize("accuracy", ["native", "compensated"])
+@pytest.mark.parametrize("rho", [1, 2, 4, 1.5, 7.25])
+@pytest.mark.parametrize("gap", [1.0, 1e-200])
+def test_whatever_kernel_computes_it_the_input_is_looked_at(function, accuracy, rho, gap):
+    """Powers and costs choose the kernel."""
+    space = emdref.Chain(gaps=[gap, 1.0])
+    for bad, message in (
+        ([0.5, np.nan, 0.5], "p[1] = nan: "),
+        ([0.5, -0.5, 1.0], "p[1] = -0.5: "),
+        ([0.0, 0.0, 0.0], "p[:] is all zeros"),
+        ([0.5, 0.5, 0.5], "p has total 1.5 and q 1, +0.5 apart"),
+    ):
+        with refuses(ValueError, message):
+            function(np.array(bad), np.array([0.5, 0.25, 0.25]), space, rho, accuracy=accuracy)
+
+
 @each_call
 def test_leading_axes_that_do_not_fit(call):
     with refuses(ValueError, "p (4, 3) and q (2, 3) cannot be broadcast together"):
