@@ -1,4 +1,4 @@
-"""Pairs of rows that are hard to sum: wide ranges, exact cancellation amid lost bits, totals far apart, the range's ends.
+"""Pairs of rows that are hard to sum: wide ranges, cancellation amid lost bits, totals far apart, the range's ends.
 
 Imports nothing of emdref, so that tests of compiled and of plain kernels share it.
 """

@@ -3,10 +3,10 @@
 import itertools
 import types
 
+import hostile
 import numpy as np
 import pytest
 
-import hostile
 import oracles
 import plain
 
