@@ -421,6 +421,9 @@ def test_results_may_replace_what_was_given(dtype, accuracy):
         expected = emdref.emd_value_and_grad(x, y, space, 2, accuracy=accuracy)
         value, grad = emdref.emd_value_and_grad(p, q, space, 2, accuracy=accuracy, out=(p[:, 0], q))
         assert same([value.copy(), grad], expected)
+        table = np.empty((n, n + 1), dtype)  # value and gradient side by side
+        emdref.emd_value_and_grad(x, y, space, 2, accuracy=accuracy, out=(table[:, 0], table[:, 1:]))
+        assert same([table[:, 0].copy(), table[:, 1:].copy()], expected)
 
 
 @pytest.mark.parametrize(
@@ -445,6 +448,8 @@ def test_an_array_that_does_not_fit_is_named(out, error, message):
     line = np.empty((3, 2))
     with pytest.raises(ValueError, match=r"out\[1\] has shape \(3, 2, 1\), the result \(3, 2\)"):
         emdref.emd_value_and_grad(p, q, space, out=(None, line[..., None]))
+    with pytest.raises(ValueError, match=r"out\[0\] and out\[1\] share memory"):
+        emdref.emd_value_and_grad(p, q, space, out=(line[:, 1], line))
     for bad in ([None, line], (line,), line):
         with pytest.raises(TypeError, match=r"out must be a pair \(value, gradient\)"):
             emdref.emd_value_and_grad(p, q, space, out=bad)
