@@ -48,6 +48,9 @@ def both(out: Any) -> tuple[Any, Any]:
         return None, None
     if not isinstance(out, tuple) or len(out) != 2:
         raise TypeError("out must be a pair (value, gradient) of arrays, either of which may be None")
+    arrays = [x for x in out if isinstance(x, np.ndarray)]
+    if len(arrays) == 2 and np.shares_memory(*arrays):
+        raise ValueError("out[0] and out[1] share memory: give each result an array of its own")
     return out
 
 

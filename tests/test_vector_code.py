@@ -1,0 +1,67 @@
+"""Tiles are computed in the widest registers that the machine has: proven in the compiled code."""
+
+import platform
+import re
+
+import llvmlite.binding
+import numba
+import pytest
+from numba import float32, float64
+from tile_code import tile_code
+
+KERNELS = ["emd_chain", "emd_tree", "emd_chain2", "emd_tree2"]
+PACKED = re.compile(r"\bv(add|mul)p[sd]\s[^\n]*%[yz]mm")
+SCALAR = re.compile(r"\bv(add|mul)s[sd]\s")
+pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled with NUMBA_DISABLE_JIT")
+
+
+def has_wide_registers():
+    wide = platform.machine().lower() in ("x86_64", "amd64")
+    return wide and llvmlite.binding.get_host_cpu_features().get("avx", False)
+
+
+needs_avx = pytest.mark.skipif(
+    not has_wide_registers(), reason="the names of instructions are those of x86-64 with AVX"
+)
+
+
+def lanes(kernel, real):
+    """What a vector of 64 bytes is called; two limbs are float64 whatever the rows are."""
+    return "<16 x float>" if real is float32 and not kernel.endswith("2") else "<8 x double>"
+
+
+def loops(assembly):
+    """The text of each loop: from a label to a jump back to it."""
+    places = {m.group(1): m.start() for m in re.finditer(r"^(\.L\w+):", assembly, re.M)}
+    for jump in re.finditer(r"^\s+j\w+\s+(\.L\w+)", assembly, re.M):
+        start = places.get(jump.group(1), jump.start())
+        if start < jump.start():
+            yield assembly[start : jump.start()]
+
+
+@pytest.mark.parametrize("real", [float32, float64], ids=str)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_arithmetic_is_packed(kernel, real):
+    code = tile_code(kernel, real)[0]
+    for operation in ("fadd", "fsub", "fmul"):
+        assert f"{operation} {lanes(kernel, real)}" in code
+
+
+@needs_avx
+@pytest.mark.parametrize("real", [float32, float64], ids=str)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_loops_over_edges_use_wide_registers(kernel, real):
+    """There is no loop of scalar products beside them, and the first look adds up in wide registers as well."""
+    blind, seeing = (tile_code(kernel, real, blind)[1] for blind in (True, False))
+    hot = [loop for loop in loops(blind) if len(PACKED.findall(loop)) > 20]
+    assert hot
+    assert all(len(PACKED.findall(loop)) > 3 * len(SCALAR.findall(loop)) for loop in hot)
+    assert len(PACKED.findall(seeing)) > len(PACKED.findall(blind))
+
+
+@needs_avx
+def test_the_search_tells_wide_registers_from_scalars():
+    from tile_code import compiled
+
+    code = compiled(lambda x, y: x[0] * y + x[1], (float64[::1], float64))[1]
+    assert SCALAR.search(code) and not PACKED.search(code)
