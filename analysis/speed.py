@@ -259,7 +259,7 @@ def _unchecked(accuracy: str) -> Callable[..., Prepared]:
     """The same kernel on rows that were validated before: what checking costs is the difference."""
 
     def make(space: Space, dtype: Any, task: str) -> Prepared:
-        functions, gauges, pairs = (import_module(f"emdref.{name}") for name in ("emd", "gauges", "pairs"))
+        functions, gauges, pairs = (import_module(f"emdref.{name}") for name in ("evaluation", "gauges", "pairs"))
         code = gauges.code("zero_sum")
 
         def enter(p: Any, q: Any) -> tuple[Any, ...]:

@@ -1,23 +1,19 @@
 """Exact Earth Mover's Distance on chains and trees: value, gradient, flow."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import fallback, gauges, induced, inputs, outputs, pairs, sparse, tiled
+from emdref import fallback, gauges, induced, inputs, outputs, pairs, sparse
+from emdref.evaluation import SEEN, Wanted, fill, values
 from emdref.gauges import Gauge
-from emdref.inputs import Accuracy, Batch, Mass
+from emdref.inputs import Accuracy, Mass
 from emdref.kernels import cpu
 from emdref.kernels.threads import over_rows
 from emdref.outputs import Target
 from emdref.pairs import Device
 from emdref.spaces import Chain, Space
-
-_BLOCK = 2**20  # entries of p that are normalised at a time
-_SEEN = -1.0  # a tolerance that says that the rows are valid
-_CAREFUL = 70  # nanoseconds a node takes that is looked at more closely
 
 
 def emd(
@@ -251,22 +247,6 @@ def flow(
     return rows.as_rows(result)
 
 
-def value_and_grad(
-    rows: Batch, space: Space, rho: float, mass: str, accuracy: str, gauge: int
-) -> "tuple[NDArray[Any], NDArray[Any]]":
-    """Both for valid rows, in the rows' dtype, without a warning."""
-    value, grad = np.empty(len(rows.p), rows.p.dtype), np.empty(rows.p.shape, rows.p.dtype)
-    _both(_Wanted(rows, space, rho, mass, accuracy, _SEEN, lambda: None), value, grad, gauge)
-    return value, grad
-
-
-def values(rows: Batch, space: Space, rho: float, mass: str, accuracy: str) -> NDArray[Any]:
-    """The values alone."""
-    value = np.empty(len(rows.p), rows.p.dtype)
-    _both(_Wanted(rows, space, rho, mass, accuracy, _SEEN, lambda: None), value, None, None)
-    return value
-
-
 class _Job:
     """One call of a public function: its rows, looked at before the kernel or by it, and its warning."""
 
@@ -278,135 +258,11 @@ class _Job:
             self.rows, self.given, tolerance, verify = unseen.rows, unseen.given, unseen.tolerance, unseen.verify
         else:
             self.rows, self.given = pairs.checked(p, q, space, mass, accuracy, device, gauge=gauge), ()
-            tolerance, verify = _SEEN, lambda: None
-        self._wanted = _Wanted(self.rows, space, rho, mass, accuracy, tolerance, verify)
+            tolerance, verify = SEEN, lambda: None
+        self._wanted = Wanted(self.rows, space, rho, mass, accuracy, tolerance, verify)
 
     def run(self, value, grad, gauge):
         """Fill what is not None, and warn of what is beyond the dtype."""
-        if _both(self._wanted, value, grad, gauge):
+        if fill(self._wanted, value, grad, gauge):
             results = {"value": value, "gradient": grad}
             pairs.warn_beyond(self.rows, 4, **{what: x for what, x in results.items() if x is not None})
-
-
-class _Wanted(NamedTuple):
-    rows: Batch
-    space: Space
-    rho: float
-    mass: str
-    accuracy: str
-    tolerance: float  # of totals, for the kernel's first look; negative if the rows have been looked at
-    verify: "Callable[[], None]"  # what to do if that finds something
-
-
-def _both(wanted: _Wanted, value: "NDArray[Any] | None", grad: "NDArray[Any] | None", gauge: "int | None") -> bool:
-    """Fill what is not None; True where a result may be beyond the dtype."""
-    fill = _native if wanted.accuracy == "native" else _compensated
-    apart = value is not None and gauge == gauges.NORMALIZED and wanted.mass != "normalize"
-    beyond = fill(wanted, None if apart else value, grad, gauge)
-    return fill(wanted, value, None, None) or beyond if apart else beyond
-
-
-def _normalizes(wanted: _Wanted, gauge: "int | None") -> bool:
-    return wanted.mass == "normalize" or gauge == gauges.NORMALIZED
-
-
-def _options(wanted: _Wanted, value, grad, gauge):
-    """What the tile kernels are told of any gauge but ``normalized``, of which they give r."""
-    rows, bins = wanted.rows, wanted.space.n_bins
-    value = np.empty(len(rows.p), rows.p.dtype) if value is None else value
-    grad = np.empty((0, bins), rows.p.dtype) if grad is None else grad
-    centred = gauge in (gauges.ZERO_SUM, gauges.SCALED)
-    return wanted.rho, centred, bins if gauge == gauges.SCALED else 1, wanted.tolerance, value, grad
-
-
-def _native(wanted: _Wanted, value, grad, gauge) -> bool:
-    if _normalizes(wanted, gauge):
-        return _native_normalized(wanted, value, grad, gauge)
-    doubt = tiled.native(wanted.rows, wanted.space, False, *_options(wanted, value, grad, gauge))
-    if not doubt.any():
-        return False
-    wanted.verify()
-    return True
-
-
-def _native_normalized(wanted: _Wanted, value, grad, gauge) -> bool:
-    """The same for rows divided by their totals, a block of rows at a time."""
-    rows, space = wanted.rows, wanted.space
-    for at in _blocks(rows):
-        p, q = rows.p[at], rows.q[at]
-        mass = p.sum(axis=1, keepdims=True)
-        shares = Batch(inputs.frozen(p / mass), inputs.frozen(q / q.sum(axis=1, keepdims=True)), (len(p),))
-        number, line = (None if x is None else x[at] for x in (value, grad))
-        tiled.native(shares, space, True, *_options(wanted._replace(rows=shares), number, line, gauge))
-        if gauge == gauges.NORMALIZED:
-            line[:] = (line - (shares.p * line).sum(axis=1, keepdims=True)) / mass
-    return True
-
-
-def _blocks(rows: Batch) -> "Iterator[slice]":
-    size = max(1, _BLOCK // rows.p.shape[1])
-    return (slice(at, at + size) for at in range(0, len(rows.p), size))
-
-
-def _compensated(wanted: _Wanted, value, grad, gauge) -> bool:
-    rows, space, normalize = wanted.rows, wanted.space, _normalizes(wanted, gauge)
-    unsafe, looked = np.ones(len(rows.p), bool), False
-    if normalize or not tiled.fits(space, wanted.rho):
-        wanted.verify()
-    else:
-        closely = tiled.is_long(space)
-        doubt, unsafe = tiled.compensated(rows, space, closely, *_options(wanted, value, grad, gauge))
-        looked = bool(doubt.any())
-        if looked:
-            wanted.verify()
-        if not closely and unsafe.any():
-            unsafe[unsafe] = _closely(wanted, np.flatnonzero(unsafe), value, grad, gauge)
-    again = np.flatnonzero(unsafe)
-    if len(again):
-        unsafe[again] = _careful(wanted, again, normalize, value, grad, gauge)
-    for i in fallback.rows(unsafe):
-        p, q = pairs.widened(rows.p[i]), pairs.widened(rows.q[i])
-        number, line = fallback.emd(p, q, space, wanted.rho, normalize, gauges.name(gauge))
-        _put(value, i, np.float64(number))
-        _put(grad, i, np.array(line))
-    return looked or len(again) > 0
-
-
-def _closely(wanted: _Wanted, again, value, grad, gauge) -> NDArray[np.bool_]:
-    """Rows by number, by the same kernel at its closest; returns which of them are still unsafe."""
-    some = _rows(wanted.rows, again)
-    numbers = None if value is None else np.empty(len(again), value.dtype)
-    lines = None if grad is None else np.empty(some.p.shape, grad.dtype)
-    options = _options(wanted._replace(rows=some), numbers, lines, gauge)
-    _, unsafe = tiled.compensated(some, wanted.space, True, *options)
-    _put(value, again, numbers)
-    _put(grad, again, lines)
-    return unsafe
-
-
-def _rows(rows: Batch, numbers: Any, dtype: Any = None) -> Batch:
-    """Some of the rows, one behind the other."""
-    p, q = (inputs.frozen(np.ascontiguousarray(x[numbers], dtype)) for x in (rows.p, rows.q))
-    return Batch(p, q, (len(p),))
-
-
-def _careful(wanted: _Wanted, again, normalize, value, grad, gauge) -> NDArray[np.bool_]:
-    """Rows by number, by the kernel that looks closer; returns which of them must be done again exactly."""
-    rows, space = wanted.rows, wanted.space
-    p, q, *_ = _rows(rows, again, np.float64)
-    layout = space._layout
-    numbers, unsafe = np.zeros(len(p)), np.zeros(len(p), bool)
-    lines = np.zeros(p.shape if grad is not None else (0, space.n_bins))
-    shared = (layout.parent, tiled.costs(space, normalize), layout.bin_node, wanted.rho, normalize, gauge or 0)
-    over_rows(cpu.emd_twolimb, (p, q, numbers, lines, unsafe), shared, work=_CAREFUL * space.n_nodes)
-    _put(value, again, numbers)
-    if grad is not None:
-        _put(grad, again, lines)
-        unsafe |= fallback.beyond(lines)
-    return unsafe
-
-
-def _put(result: "NDArray[Any] | None", at: Any, numbers: Any) -> None:
-    """Write results in the caller's dtype."""
-    if result is not None:
-        result[at] = pairs.narrowed(numbers, result.dtype)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emdref import gauges, inputs, pairs
-from emdref.emd import value_and_grad
+from emdref.evaluation import value_and_grad
 from emdref.gauges import Gauge
 from emdref.inputs import Accuracy, Batch, Mass
 from emdref.kernels import layers

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emdref import induced, inputs, sparse
-from emdref.emd import values
+from emdref.evaluation import values
 from emdref.induced import Side
 from emdref.inputs import Accuracy, Batch, Mass
 from emdref.kernels import allpairs, metric, outline

@@ -398,7 +398,7 @@ CUMULATIVE_SUMS = [
 WRONG_GAUGES = [
     Mutant(
         "raw for zero_sum",
-        "emd.py",
+        "evaluation.py",
         "centred = gauge in (gauges.ZERO_SUM, gauges.SCALED)",
         "centred = gauge == gauges.SCALED",
         TILES,
@@ -416,7 +416,7 @@ WRONG_GAUGES = [
     ),
     Mutant(
         "zero_sum for scaled",
-        "emd.py",
+        "evaluation.py",
         "bins if gauge == gauges.SCALED else 1",
         "1",
         TILES,
@@ -434,7 +434,7 @@ WRONG_GAUGES = [
     ),
     Mutant(
         "normalized without its mean",
-        "emd.py",
+        "evaluation.py",
         "line[:] = (line - (shares.p * line).sum(axis=1, keepdims=True)) / mass",
         "line[:] = line / mass",
         TILES,

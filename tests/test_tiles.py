@@ -15,7 +15,7 @@ import cases
 import emdref
 import plain
 from emdref import exact, inputs, pairs
-from emdref.emd import _careful
+from emdref.evaluation import careful
 from emdref.kernels import glance, lanes, threads
 from emdref.kernels.jit import row
 
@@ -45,9 +45,9 @@ def paths(monkeypatch):
 
     def counted(wanted, again, *rest):
         count[0] += len(again)
-        return _careful(wanted, again, *rest)
+        return careful(wanted, again, *rest)
 
-    monkeypatch.setattr(sys.modules["emdref.emd"], "_careful", counted)
+    monkeypatch.setattr(sys.modules["emdref.evaluation"], "careful", counted)
     return count
 
 
