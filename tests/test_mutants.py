@@ -71,8 +71,8 @@ FLIPPED_SIGNS = [
     Mutant(
         "q is added",
         "kernels/tiles2.py",
-        "h, l = _more(h, l, *two_sum(load(a, j), -load(b, j)))",
-        "h, l = _more(h, l, *two_sum(load(a, j), load(b, j)))",
+        "h, l, lost = _lifted(h, l, lost, *two_sum(load(a, j), -load(b, j)), closely)",
+        "h, l, lost = _lifted(h, l, lost, *two_sum(load(a, j), load(b, j)), closely)",
         TILES,
         "test_value_and_gradient",
         (2, float),
@@ -189,8 +189,8 @@ OFF_BY_ONE = [
     Mutant(
         "the last row of a tile is left out",
         "kernels/lanes.py",
-        "    for j in range(columns):\n        for w in range(rows):\n            x[at",
-        "    for j in range(columns):\n        for w in range(rows - 1):\n            x[at",
+        "    for w in range(rows):\n        for j in range(columns):\n            x[at",
+        "    for w in range(rows - 1):\n        for j in range(columns):\n            x[at",
         TILES,
         "test_rows_into_lanes_and_back",
         ("f8", "f8"),
@@ -444,8 +444,8 @@ WRONG_GAUGES = [
     Mutant(
         "a tile's mean over one bin too few",
         "kernels/tiles2.py",
-        "sums = _add_edge(sums, xh, xl, cost, float(k + j + 1), rho)",
-        "sums = _add_edge(sums, xh, xl, cost, float(k + j), rho)",
+        "sums = _add_edge(sums, xh, xl, cost, float(k + j + 1), rho, 0.0)",
+        "sums = _add_edge(sums, xh, xl, cost, float(k + j), rho, 0.0)",
         TILES,
         "test_value_and_gradient",
         (2, float),

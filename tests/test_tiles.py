@@ -229,7 +229,7 @@ def _all(x, y, z, out):
     lanes.store(out, 0, lanes.sgn(a))
     lanes.store(out, 1, lanes.lesser(a, b))
     lanes.store(out, 2, lanes.greater(a, b))
-    lanes.store(out, 3, lanes.least_positive(a, b))
+    lanes.store(out, 3, lanes.if_positive(a, b))
     lanes.store(out, 4, lanes.unless_above(a, b))
     lanes.store(out, 5, a * y[0] - (c + abs(a)) / b)
 
@@ -253,10 +253,24 @@ def test_compiled_lanes_do_what_plain_ones_mean(dtype):
         x, y, z = mixed.astype(dtype)
         out = np.zeros(6 * n, dtype)
         _all(x, y, z, out)
-        expected = [MEANING.sgn(x), MEANING.lesser(x, y), MEANING.greater(x, y), MEANING.least_positive(x, y)]
+        expected = [MEANING.sgn(x), MEANING.lesser(x, y), MEANING.greater(x, y), MEANING.if_positive(x, y)]
         expected += [MEANING.unless_above(x, y), x * y[0] - (z + abs(x)) / y]
         np.testing.assert_array_equal(out.reshape(6, n), np.array(expected, dtype))
         assert (np.signbit(out[:n]) == np.signbit(expected[0]))[~np.isnan(x)].all()
+
+
+@row
+def _folded(x, out):
+    out[0], out[1] = lanes.total(lanes.load_row(x, 0)), lanes.least(lanes.load_row(x, 0))
+
+
+@each_dtype
+def test_compiled_folds_do_what_plain_ones_mean(dtype):
+    rng, out = np.random.default_rng(0), np.zeros(2, dtype)
+    for _ in range(100):
+        x = rng.lognormal(0, 5, 64 // np.dtype(dtype).itemsize).astype(dtype)
+        _folded(x, out)
+        assert out.tolist() == [MEANING.total(x), MEANING.least(x)]
 
 
 def test_compiled_product_errors_are_exact():

@@ -20,7 +20,7 @@ def _blind():
     stub = types.ModuleType("blind")
     stub.COLUMNS = emdref.kernels.glance.COLUMNS
     stub.clear = jit.row(lambda sums: None)
-    stub.look = jit.row(lambda p, at, q, bt, n, w, block, sums, closer: None)
+    stub.look = jit.row(lambda p, at, q, bt, n, w, sums, closer: None)
     stub.doubtful = jit.row(lambda sums, w, tolerance: False)
     stub.new_sums = jit.row(lambda x: np.zeros((6, 8)))
     return stub
@@ -39,7 +39,7 @@ def kernels(name, blind):
     finally:
         emdref.kernels.glance = glance
     module.look = jit.row(
-        lambda p, p_at, p_step, q, q_at, q_step, rows, first, last, block, sums, closer: None,
+        lambda p, p_at, p_step, q, q_at, q_step, rows, first, last, sums, closer: None,
     )
     return module
 
@@ -61,8 +61,11 @@ def _signature(name, real):
     rows, numbers = _given(real), float64 if two_limbs else real
     batch = int64, int64, rows, int64, rows, int64, real[::1], real[::1], boolean[::1]
     costs, places = _given(numbers), _given(int64)
-    shape = (int64, costs, int64) if "chain" in name else (places, costs, costs, places, places, places)
-    return (*batch, boolean[::1], *shape, *[float64] * 6) if two_limbs else (*batch, *shape, *[real] * 3, float64)
+    tree = places, costs, costs, *[costs] * two_limbs, places, places, places
+    shape = (int64, costs, int64) if "chain" in name else tree
+    if two_limbs:
+        return *batch, boolean[::1], *shape, *[float64] * 5, boolean, float64
+    return *batch, *shape, *[real] * 3, float64
 
 
 @functools.cache
