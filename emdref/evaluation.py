@@ -87,7 +87,8 @@ def _native_normalized(wanted: Wanted, value, grad, gauge) -> bool:
         number, line = (None if x is None else x[at] for x in (value, grad))
         tiled.native(shares, space, True, *_options(wanted._replace(rows=shares), number, line, gauge))
         if gauge == gauges.NORMALIZED:
-            line[:] = (line - (shares.p * line).sum(axis=1, keepdims=True)) / mass
+            with np.errstate(all="ignore"):  # what is beyond the range is said once, of the result
+                line[:] = (line - (shares.p * line).sum(axis=1, keepdims=True)) / mass
     return True
 
 

@@ -363,20 +363,22 @@ def test_leading_axes_are_broadcast(dtype, accuracy):
 
 @each_accuracy
 @each_dtype
-def test_neither_batch_nor_place_nor_threads_count(dtype, accuracy, monkeypatch):
+@pytest.mark.parametrize(("mass", "gauge"), [("ignore", "scaled"), ("normalize", "normalized")])
+def test_neither_batch_nor_place_nor_threads_count(mass, gauge, dtype, accuracy, monkeypatch):
     monkeypatch.setattr(threads, "_SERIAL_WORK", 1)
     rng = np.random.default_rng(0)
     p, q = rng.random((2, 37, 50)).astype(dtype)
+    options = {"accuracy": accuracy, "mass": mass, "gauge": gauge}
     for space, rho in itertools.product(two_spaces(50), (1, 2, 2.5)):
-        singly = [both(*pq, space, rho, accuracy=accuracy) for pq in zip(p, q, strict=True)]
+        singly = [both(*pq, space, rho, **options) for pq in zip(p, q, strict=True)]
         alone = [np.stack(x) for x in zip(*singly, strict=True)]
         for count in (1, 2, 3):
             with threads.at_most(count):
-                assert same(both(p, q, space, rho, accuracy=accuracy), alone)
+                assert same(both(p, q, space, rho, **options), alone)
             monkeypatch.setenv("EMDREF_NUM_THREADS", str(count))
-            assert same(both(p, q, space, rho, accuracy=accuracy), alone)
+            assert same(both(p, q, space, rho, **options), alone)
         for part in (slice(3, 21), slice(None, None, -1)):
-            assert same(both(p[part], q[part], space, rho, accuracy=accuracy), [x[part] for x in alone])
+            assert same(both(p[part], q[part], space, rho, **options), [x[part] for x in alone])
 
 
 # --- out= -------------------------------------------------------------------------------------------------------------
@@ -467,6 +469,21 @@ def test_an_array_that_does_not_fit_is_named(out, error, message):
     for bad in ([None, line], (line,), line):
         with pytest.raises(TypeError, match=r"out must be a pair \(value, gradient\)"):
             emdref.emd_value_and_grad(p, q, space, out=bad)
+
+
+@pytest.mark.parametrize("mass", ["ignore", "normalize"])
+@each_accuracy
+@each_dtype
+def test_what_is_beyond_the_range_is_said_once(dtype, accuracy, mass):
+    """By emdref, at the caller, and not by NumPy."""
+    tiny = np.finfo(dtype).smallest_subnormal
+    p, q = np.array([tiny, 0], dtype), np.array([0, tiny], dtype)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        emdref.emd_grad(p, q, emdref.Chain(2), 2, gauge="normalized", mass=mass, accuracy=accuracy)
+        emdref.emd(p / tiny, q / tiny, emdref.Chain(gaps=[1e300]), 2, mass=mass, accuracy=accuracy)
+    assert [w.filename for w in caught] == [__file__] * (2 if dtype == np.float32 else 1)
+    assert all("beyond the range" in str(w.message) for w in caught)
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
