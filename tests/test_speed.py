@@ -208,7 +208,7 @@ def test_one_thread_leaves_others_alone():
     from emdref.kernels import threads
 
     with speed.one_thread():
-        assert threads._thread_count(1000, 10**9) == 1
+        assert threads.thread_count(1000, 10**9) == 1
     assert "1: " in speed.threads_told()
 
 
