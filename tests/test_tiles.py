@@ -472,6 +472,18 @@ def test_what_is_beyond_the_range_is_said_once(dtype, accuracy, mass):
     assert all("beyond the range" in str(w.message) for w in caught)
 
 
+@each_accuracy
+@each_dtype
+def test_a_gradient_beyond_the_range_is_noticed(dtype, accuracy):
+    """Though the value is not, and the row is not the first of its tile."""
+    p, q = np.array([[0, 1], [0.9, 0.1]], dtype), np.array([[0, 1], [0, 1]], dtype)
+    chain = emdref.Chain(gaps=[0.95 * float(np.finfo(dtype).max)])
+    for space in (chain, chain.to_tree()):
+        with pytest.warns(RuntimeWarning, match="1 entries of the gradient are beyond the range .* the first in row 1"):
+            value, grad = both(p, q, space, gauge="raw", accuracy=accuracy)
+        assert np.isfinite(value).all() and grad.tolist() == [[0, 0], [np.inf, 0]]
+
+
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 
