@@ -428,6 +428,16 @@ def test_results_may_replace_what_was_given(dtype, accuracy):
         assert same([table[:, 0].copy(), table[:, 1:].copy()], expected)
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+@pytest.mark.parametrize("kind", [np.matrix, np.ma.MaskedArray, np.recarray, np.memmap])
+def test_other_kinds_of_arrays_are_filled_too(kind, tmp_path):
+    """A matrix stays two-dimensional whatever its shape is said to be, and the kernels want rows end to end."""
+    p, q, space = np.array([[1.0, 0], [0, 1], [1, 1]]), np.array([[0.0, 1], [0, 1], [2, 0]]), emdref.Chain(2)
+    out = np.memmap(tmp_path / "out", float, "w+", shape=(3, 2)) if kind is np.memmap else np.zeros((3, 2)).view(kind)
+    assert emdref.emd_grad(p, q, space, out=out) is out
+    assert np.asarray(out).tolist() == [[0.5, -0.5], [0, 0], [-0.5, 0.5]]
+
+
 @pytest.mark.parametrize(
     ("out", "error", "message"),
     [
