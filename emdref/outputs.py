@@ -22,7 +22,7 @@ class Target:
         self._out, self._batch = out, rows
         direct = out is not None and out.flags.c_contiguous and out.flags.aligned and not _overlaps(out, rows, given)
         full = (len(rows.p), *line)
-        self.rows: Array = out.reshape(full) if direct else np.empty(full, dtype)
+        self.rows: Array = np.asarray(out).reshape(full) if direct else np.empty(full, dtype)
 
     def given(self) -> Any:
         """The result in the caller's shape, or the caller's own array, filled."""

@@ -205,6 +205,17 @@ def test_scratch_memory_is_not_read_before_it_is_written(accuracy, monkeypatch):
     assert asked and all(x.ctypes.data % 64 == 0 for x in asked)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_gradient_beyond_the_range_is_noticed(dtype):
+    """Though the value is not, and the row is not the first of its tile."""
+    p, q = np.array([[0, 1], [0.9, 0.1]], dtype), np.array([[0, 1], [0, 1]], dtype)
+    chain = emdref.Chain(gaps=[0.95 * float(np.finfo(dtype).max)])
+    for space in (chain, chain.to_tree()):
+        with pytest.warns(RuntimeWarning, match="1 entries of the gradient are beyond the range .* the first in row 1"):
+            value, grad = both(space, p, q, 2, "raw", accuracy="native")
+        assert np.isfinite(value).all() and grad.tolist() == [[0, 0], [np.inf, 0]]
+
+
 # --- what two limbs may lose ------------------------------------------------------------------------------------------
 
 

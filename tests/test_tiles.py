@@ -442,6 +442,16 @@ def test_results_may_replace_what_was_given(dtype, accuracy):
         assert same([table[:, 0].copy(), table[:, 1:].copy()], expected)
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+@pytest.mark.parametrize("kind", [np.matrix, np.ma.MaskedArray, np.recarray, np.memmap])
+def test_other_kinds_of_arrays_are_filled_too(kind, tmp_path):
+    """A matrix stays two-dimensional whatever its shape is said to be, and the kernels want rows end to end."""
+    p, q, space = np.array([[1.0, 0], [0, 1], [1, 1]]), np.array([[0.0, 1], [0, 1], [2, 0]]), emdref.Chain(2)
+    out = np.memmap(tmp_path / "out", float, "w+", shape=(3, 2)) if kind is np.memmap else np.zeros((3, 2)).view(kind)
+    assert emdref.emd_grad(p, q, space, out=out) is out
+    assert np.asarray(out).tolist() == [[0.5, -0.5], [0, 0], [-0.5, 0.5]]
+
+
 @pytest.mark.parametrize(
     ("out", "error", "message"),
     [
@@ -484,6 +494,18 @@ def test_what_is_beyond_the_range_is_said_once(dtype, accuracy, mass):
         emdref.emd(p / tiny, q / tiny, emdref.Chain(gaps=[1e300]), 2, mass=mass, accuracy=accuracy)
     assert [w.filename for w in caught] == [__file__] * (2 if dtype == np.float32 else 1)
     assert all("beyond the range" in str(w.message) for w in caught)
+
+
+@each_accuracy
+@each_dtype
+def test_a_gradient_beyond_the_range_is_noticed(dtype, accuracy):
+    """Though the value is not, and the row is not the first of its tile."""
+    p, q = np.array([[0, 1], [0.9, 0.1]], dtype), np.array([[0, 1], [0, 1]], dtype)
+    chain = emdref.Chain(gaps=[0.95 * float(np.finfo(dtype).max)])
+    for space in (chain, chain.to_tree()):
+        with pytest.warns(RuntimeWarning, match="1 entries of the gradient are beyond the range .* the first in row 1"):
+            value, grad = both(p, q, space, gauge="raw", accuracy=accuracy)
+        assert np.isfinite(value).all() and grad.tolist() == [[0, 0], [np.inf, 0]]
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
