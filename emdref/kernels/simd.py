@@ -259,6 +259,21 @@ def store(context, x, v, lanes):
     return types.void(x, types.int64, lanes), generate
 
 
+def _prefetcher(context, builder, array_type, array, write):
+    """Fetches the cache line of an entry into the second level; beyond the array's end, nothing happens."""
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    data = context.make_array(array_type)(context, builder, array).data
+
+    def fetch(at):
+        offset = builder.mul(at, ir.Constant(at.type, array_type.dtype.bitwidth // 8))
+        place = builder.bitcast(cgutils.pointer_add(builder, data, offset), byte)
+        builder.call(function, [place, *(ir.Constant(number, option) for option in (write, 2, 1))])
+
+    return fetch
+
+
 # --- rows into lanes and back -----------------------------------------------------------------------------------------
 
 
@@ -326,6 +341,14 @@ def _places(builder, at, step, last, count):
     return places
 
 
+def _fetch_ahead(context, builder, array_type, array, places, step):
+    """Fetch the same columns of the rows that come next, a square of them later."""
+    fetch = _prefetcher(context, builder, array_type, array, 0)
+    ahead = builder.mul(step, ir.Constant(step.type, len(places)))
+    for place in places:
+        fetch(builder.add(place, ahead))
+
+
 def _lane_places(kind, count):
     return [ir.Constant(kind, j * count) for j in range(count)]
 
@@ -348,8 +371,10 @@ def turn_difference(context, p, at, p_step, q, bt, q_step, last, out):
         read_p, _ = _vectors(context, builder, sig.args[0], p, count)
         read_q, _ = _vectors(context, builder, sig.args[3], q, count)
         _, write = _vectors(context, builder, sig.args[7], out, count)
-        places = zip(*(_places(builder, *x, last, count) for x in ((at, p_step), (bt, q_step))), strict=True)
-        rows = [builder.fsub(read_p(a), read_q(b)) for a, b in places]
+        places = [_places(builder, *x, last, count) for x in ((at, p_step), (bt, q_step))]
+        rows = [builder.fsub(read_p(a), read_q(b)) for a, b in zip(*places, strict=True)]
+        for i, array, step in ((0, p, p_step), (3, q, q_step)):
+            _fetch_ahead(context, builder, sig.args[i], array, places[i // 3], step)
         for place, lanes in zip(_lane_places(at.type, count), _turned(builder, rows), strict=True):
             write(place, lanes)
         return context.get_dummy_value()
@@ -366,7 +391,9 @@ def turn(context, x, at, step, last, out):
         x, at, step, last, out = args
         read, _ = _vectors(context, builder, sig.args[0], x, count)
         _, write = _vectors(context, builder, sig.args[4], out, count)
-        rows = [_converted(builder, read(a), sig.args[4].dtype) for a in _places(builder, at, step, last, count)]
+        places = _places(builder, at, step, last, count)
+        rows = [_converted(builder, read(a), sig.args[4].dtype) for a in places]
+        _fetch_ahead(context, builder, sig.args[0], x, places, step)
         for place, lanes in zip(_lane_places(at.type, count), _turned(builder, rows), strict=True):
             write(place, lanes)
         return context.get_dummy_value()

@@ -16,7 +16,8 @@ from emdref.kernels.lanes import difference, fill, into_columns, load, scratch, 
 def look(p, p_at, p_step, q, q_at, q_step, rows, first, last, sums, closer):
     """Look at columns first to last of a tile."""
     for w in range(rows):
-        glance.look(p, p_at + w * p_step + first, q, q_at + w * q_step + first, last - first, w, sums, closer)
+        a, b = p_at + w * p_step + first, q_at + w * q_step + first
+        glance.look(p, a, q, b, last - first, w, sums, closer)
 
 
 @row
