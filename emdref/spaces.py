@@ -94,12 +94,16 @@ class Space:
     @cached_property
     def _empty(self) -> NDArray[np.int64]:
         """Positions of the nodes without a bin."""
-        return _frozen(np.setdiff1d(np.arange(self.n_nodes), self._layout.bin_node))
+        empty = np.ones(self.n_nodes, bool)
+        empty[self._layout.bin_node] = False
+        return _frozen(np.flatnonzero(empty))
 
     @cached_property
     def _inner(self) -> NDArray[np.int64]:
         """Positions of the nodes with children, the root first; the root alone if there is no edge."""
-        return _frozen(np.unique(self._layout.parent))
+        inner = np.zeros(self.n_nodes, bool)
+        inner[self._layout.parent] = True
+        return _frozen(np.flatnonzero(inner))
 
     @cached_property
     def _exempt(self) -> NDArray[np.float64]:
