@@ -1,4 +1,4 @@
-"""A first look at rows while they come into the cache: what may be wrong with them is looked at again, slowly.
+"""A first look at rows while they are in the cache: what may be wrong with them is looked at again, slowly.
 
 A row passes if every entry is a number >= 0, if both totals are > 0, and if the totals agree within half the tolerance;
 the sums here err by less than the other half, so that no row that emdref.inputs would refuse can pass.
@@ -12,7 +12,7 @@ from emdref.kernels.floats import two_sum
 from emdref.kernels.jit import row
 from emdref.kernels.lanes import fill, if_positive, least, lesser, load_row, total, width
 
-COLUMNS = 1024  # looked at, and then used, at a time
+COLUMNS = 1024  # used, and then looked at, at a time
 
 
 @row

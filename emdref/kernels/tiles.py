@@ -98,13 +98,13 @@ def emd_chain(
         phi, sums = zero, (zero, zero, zero)
         for start in range(0, bins, glance.COLUMNS):
             end = min(start + glance.COLUMNS, bins)
-            if tolerance >= 0.0:
-                look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, False)
             store(marks, start // glance.COLUMNS, phi)
             phi, sums = _forward(
                 p, p_at, p_step, q, q_at, q_step, rows, start, end, edges, gaps, gap_step, share, rho, phi, sums, block,
                 t,
             )  # fmt: skip
+            if tolerance >= 0.0:  # now that the rows are in the cache
+                look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, False)
         _deliver(i, rows, sums, factor, block, value, looks, tolerance, doubt)
         if len(grad) == 0:
             continue
@@ -195,9 +195,9 @@ def emd_tree(
             store(t, empty[k], zero)
         for start in range(0, bins, glance.COLUMNS):
             end = min(start + glance.COLUMNS, bins)
-            if tolerance >= 0.0:
-                look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, False)
             _scatter(p, p_at, p_step, q, q_at, q_step, rows, start, end, bin_node, block, t)
+            if tolerance >= 0.0:  # now that the rows are in the cache
+                look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, False)
         sums = _up(parent, cost, weight, rho, zero, t)
         _deliver(i, rows, sums, factor, block, value, looks, tolerance, doubt)
         if len(grad) > 0:

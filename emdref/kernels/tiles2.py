@@ -199,13 +199,13 @@ def emd_chain2(
         flow, sums = (zero, zero, zero), _start(zero)
         for start in range(0, bins, glance.COLUMNS):
             end, mark = min(start + glance.COLUMNS, bins), 2 * (start // glance.COLUMNS)
-            look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, True)
             store(marks, mark, flow[0])
             store(marks, mark + 1, flow[1])
             flow, sums = _forward(
                 p, p_at, p_step, q, q_at, q_step, rows, start, end, edges, gaps, gap_step, rho, closely, flow, sums,
                 a, b, t,
             )  # fmt: skip
+            look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, True)
         _deliver(
             i, rows, sums, flow[2], closely, rho, costs, 2 * bins, factor, limit, a, value, unsafe, looks, digits,
             tolerance, doubt,
@@ -314,8 +314,8 @@ def emd_tree2(
             store(t, 2 * empty[k] + 1, zero)
         for start in range(0, bins, glance.COLUMNS):
             end = min(start + glance.COLUMNS, bins)
-            look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, True)
             _scatter(p, p_at, p_step, q, q_at, q_step, rows, start, end, bin_node, a, b, t)
+            look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, True)
         lost, sums = _up(parent, cost, below, exempt, rho, closely, zero, t)
         _deliver(
             i, rows, sums, lost, closely, rho, costs, bins + nodes, factor, limit, a, value, unsafe, looks, digits,
