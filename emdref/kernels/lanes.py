@@ -81,12 +81,6 @@ def sgn(x):
 
 
 @primitive
-def unless_above(x, bound):
-    """0 where x > bound, else (or for NaN) 1."""
-    return np.where(x > bound, np.zeros_like(x), np.ones_like(x))
-
-
-@primitive
 def product_error(a, b, p):
     """a b - p exactly, where p is the rounded float64 product (Dekker 1971), barring under- and overflow."""
     c, d = _SPLIT * a, _SPLIT * b

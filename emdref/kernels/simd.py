@@ -165,15 +165,10 @@ def _sgn(builder, x):
     return _chosen(builder, "==", x, _number(x, 0.0), x, _llvm(builder, "copysign", _number(x, 1.0), x))
 
 
-def _unless_above(builder, x, bound):
-    return _chosen(builder, ">", x, bound, _number(x, 0.0), _number(x, 1.0))
-
-
 if_positive = _elementwise(lambda builder, x, other: _chosen(builder, ">", x, _number(x, 0.0), x, other), 2)
 lesser = _elementwise(lambda builder, a, b: _chosen(builder, "<", a, b, a, b), 2)
 greater = _elementwise(lambda builder, a, b: _chosen(builder, ">", a, b, a, b), 2)
 sgn = _elementwise(_sgn, 1)
-unless_above = _elementwise(_unless_above, 2)
 product_error = _elementwise(lambda builder, a, b, p: _llvm(builder, "fma", a, b, builder.fneg(p)), 3)
 
 
@@ -259,21 +254,6 @@ def store(context, x, v, lanes):
     return types.void(x, types.int64, lanes), generate
 
 
-def _prefetcher(context, builder, array_type, array, write):
-    """Fetches the cache line of an entry into the second level; beyond the array's end, nothing happens."""
-    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-    data = context.make_array(array_type)(context, builder, array).data
-
-    def fetch(at):
-        offset = builder.mul(at, ir.Constant(at.type, array_type.dtype.bitwidth // 8))
-        place = builder.bitcast(cgutils.pointer_add(builder, data, offset), byte)
-        builder.call(function, [place, *(ir.Constant(number, option) for option in (write, 2, 1))])
-
-    return fetch
-
-
 # --- rows into lanes and back -----------------------------------------------------------------------------------------
 
 
@@ -342,15 +322,29 @@ def _places(builder, at, step, last, count):
 
 
 def _fetch_ahead(context, builder, array_type, array, places, step):
-    """Fetch the same columns of the rows that come next, a square of them later."""
-    fetch = _prefetcher(context, builder, array_type, array, 0)
+    """Fetch the same columns of the rows that come next, a square of them later, into the second-level cache.
+
+    Beyond the array's end nothing happens.
+    """
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    data = context.make_array(array_type)(context, builder, array).data
     ahead = builder.mul(step, ir.Constant(step.type, len(places)))
     for place in places:
-        fetch(builder.add(place, ahead))
+        offset = builder.mul(builder.add(place, ahead), ir.Constant(step.type, array_type.dtype.bitwidth // 8))
+        address = builder.bitcast(cgutils.pointer_add(builder, data, offset), byte)
+        builder.call(fetch, [address, *(ir.Constant(number, option) for option in (0, 2, 1))])
 
 
 def _lane_places(kind, count):
     return [ir.Constant(kind, j * count) for j in range(count)]
+
+
+def _write_turned(builder, write, kind, rows):
+    """Column j of the rows becomes lanes j."""
+    for place, lanes in zip(_lane_places(kind, len(rows)), _turned(builder, rows), strict=True):
+        write(place, lanes)
 
 
 def _converted(builder, value, dtype):
@@ -375,8 +369,7 @@ def turn_difference(context, p, at, p_step, q, bt, q_step, last, out):
         rows = [builder.fsub(read_p(a), read_q(b)) for a, b in zip(*places, strict=True)]
         for i, array, step in ((0, p, p_step), (3, q, q_step)):
             _fetch_ahead(context, builder, sig.args[i], array, places[i // 3], step)
-        for place, lanes in zip(_lane_places(at.type, count), _turned(builder, rows), strict=True):
-            write(place, lanes)
+        _write_turned(builder, write, at.type, rows)
         return context.get_dummy_value()
 
     i = types.int64
@@ -394,8 +387,7 @@ def turn(context, x, at, step, last, out):
         places = _places(builder, at, step, last, count)
         rows = [_converted(builder, read(a), sig.args[4].dtype) for a in places]
         _fetch_ahead(context, builder, sig.args[0], x, places, step)
-        for place, lanes in zip(_lane_places(at.type, count), _turned(builder, rows), strict=True):
-            write(place, lanes)
+        _write_turned(builder, write, at.type, rows)
         return context.get_dummy_value()
 
     return types.void(x, types.int64, types.int64, types.int64, out), generate
