@@ -10,7 +10,7 @@ import math
 
 from emdref.kernels.floats import mul2, times2, two_prod, two_sum
 from emdref.kernels.jit import inline, row
-from emdref.kernels.lanes import sgn
+from emdref.kernels.lanes import product, sgn
 
 
 @inline
@@ -51,7 +51,7 @@ def edge2(h, l, w, rho):
     phi = h + l and both results are unevaluated sums, the low limb a few ulp of the high one at most.
     """
     ph, pl = two_prod(w, h)
-    pl = pl + w * l
+    pl = pl + product(w, l)
     if rho == 1.0:
         return abs(ph), pl * sgn(h), w * sgn(h), l - l
     if rho == 2.0:
@@ -62,7 +62,7 @@ def edge2(h, l, w, rho):
         sign = sgn(h)
         th, tl = times2(qh, ql, abs(h), l * sign)
         sh, sl = two_prod(sign * 3.0, qh)
-        return th, tl, sh, sl + sign * 3.0 * ql
+        return th, tl, sh, sl + product(sign * 3.0, ql)
     rh, rl = times2(qh, ql, h, l)
     th, tl = times2(rh, rl, h, l)
     return th, tl, rh * 4.0, rl * 4.0
@@ -112,4 +112,4 @@ def power2(h, l, rho):
             return mul2(sh, sl, h, l)
         return mul2(sh, sl, sh, sl)
     y = h**rho
-    return two_sum(y, y * math.expm1(rho * (l / h)))
+    return two_sum(y, product(y, math.expm1(rho * (l / h))))

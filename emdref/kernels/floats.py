@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from emdref.kernels.jit import inline, row
-from emdref.kernels.lanes import product_error
+from emdref.kernels.lanes import product, product_error
 
 
 @row
@@ -36,7 +36,7 @@ def quick_two_sum(a, b):
 @inline
 def two_prod(a, b):
     """p + e == a * b exactly, p the rounded product, barring under- and overflow."""
-    p = a * b
+    p = product(a, b)
     return p, product_error(a, b, p)
 
 
@@ -44,7 +44,7 @@ def two_prod(a, b):
 def times2(ah, al, bh, bl):
     """(ah + al) * (bh + bl), not quite normal: the low limb may be a few ulp of the high one."""
     p, e = two_prod(ah, bh)
-    return p, e + (ah * bl + al * bh)
+    return p, e + (product(ah, bl) + product(al, bh))
 
 
 @inline

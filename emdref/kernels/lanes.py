@@ -81,6 +81,12 @@ def sgn(x):
 
 
 @primitive
+def product(a, b):
+    """a b, rounded by itself: a compiler for GPUs would else fuse it with a sum that it goes into."""
+    return a * b
+
+
+@primitive
 def product_error(a, b, p):
     """a b - p exactly, where p is the rounded float64 product (Dekker 1971), barring under- and overflow."""
     c, d = _SPLIT * a, _SPLIT * b

@@ -9,6 +9,7 @@ import operator
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.cpu import CPUContext
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
@@ -104,9 +105,13 @@ def _llvm(builder, name, value, *more):
     """Call one of LLVM's intrinsics that is overloaded on the type of its first argument."""
     real = "f64" if _scalar(value.type) == ir.DoubleType() else "f32"
     lanes = f"v{value.type.count}" if isinstance(value.type, ir.VectorType) else ""
-    kind = ir.FunctionType(value.type, [value.type] * (1 + len(more)))
-    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.{lanes}{real}")
-    return builder.call(function, [value, *more])
+    return _named(builder, f"llvm.{name}.{lanes}{real}", value, *more)
+
+
+def _named(builder, name, *values):
+    """Call the intrinsic of that name, whose arguments and result are of one type."""
+    kind = ir.FunctionType(values[0].type, [x.type for x in values])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), values)
 
 
 def _scalar(kind):
@@ -162,14 +167,32 @@ def _chosen(builder, comparison, a, b, yes, no):
 
 
 def _sgn(builder, x):
+    if not isinstance(x.type, ir.VectorType):
+        one = _chosen(builder, "<", x, _number(x, 0.0), _number(x, -1.0), _number(x, 1.0))
+        return _chosen(builder, "==", x, _number(x, 0.0), x, one)
     return _chosen(builder, "==", x, _number(x, 0.0), x, _llvm(builder, "copysign", _number(x, 1.0), x))
+
+
+def _minus(builder, x):
+    return builder.fsub(_number(x, -0.0), x)  # NVVM knows no fneg
+
+
+@intrinsic
+def product(context, a, b):
+    def generate(context, builder, sig, args):
+        values = _all_lanes(builder, sig, args)
+        if isinstance(context, CPUContext):
+            return builder.fmul(*values)
+        return _named(builder, f"llvm.nvvm.mul.rn.{'d' if a == types.float64 else 'f'}", *values)
+
+    return (_common((a, b)) or a)(a, b), generate
 
 
 if_positive = _elementwise(lambda builder, x, other: _chosen(builder, ">", x, _number(x, 0.0), x, other), 2)
 lesser = _elementwise(lambda builder, a, b: _chosen(builder, "<", a, b, a, b), 2)
 greater = _elementwise(lambda builder, a, b: _chosen(builder, ">", a, b, a, b), 2)
 sgn = _elementwise(_sgn, 1)
-product_error = _elementwise(lambda builder, a, b, p: _llvm(builder, "fma", a, b, builder.fneg(p)), 3)
+product_error = _elementwise(lambda builder, a, b, p: _llvm(builder, "fma", a, b, _minus(builder, p)), 3)
 
 
 def _folded(combine):

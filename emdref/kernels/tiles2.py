@@ -15,7 +15,7 @@ from emdref.kernels import glance
 from emdref.kernels.edges import edge2
 from emdref.kernels.floats import times2, two_prod, two_sum
 from emdref.kernels.jit import inline, loop, row
-from emdref.kernels.lanes import columns_of, fill, greater, into_columns, lesser, load, scratch, store
+from emdref.kernels.lanes import columns_of, fill, greater, into_columns, lesser, load, product, scratch, store
 from emdref.kernels.tiles import look
 
 _RELATIVE = 2.0**-57  # what errors of phi may change, relative to the value or to max |r|
@@ -55,7 +55,7 @@ def _add_edge(sums, h, l, cost, below, rho, exempt):
     th, tl, sh, sl = edge2(h, l, cost, rho)
     value_h, value_l = _more(value_h, value_l, th, tl)
     mh, ml = two_prod(below, sh)
-    mean_h, mean_l = _more(mean_h, mean_l, mh, ml + below * sl)
+    mean_h, mean_l = _more(mean_h, mean_l, mh, ml + product(below, sl))
     return value_h, value_l, mean_h, mean_l, total + abs(sh), lesser(least, abs(h) + exempt), greater(most, abs(h))
 
 

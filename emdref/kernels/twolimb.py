@@ -14,6 +14,7 @@ import math
 from emdref.kernels.edges import edge2, power2
 from emdref.kernels.floats import add2, div2, mul2, scale2, two_prod, two_sum
 from emdref.kernels.jit import row
+from emdref.kernels.lanes import product
 
 _RELATIVE = 2.0**-56  # what errors of phi may change, relative to the value or to max |r|
 _TINY = 2.0**-900  # a scaled value below this may have lost terms to underflow
@@ -205,7 +206,7 @@ def _edge(xh, xl, w, rho):
     """Limbs of w x**rho and of w rho x**(rho-1), for x > 0, which scaling may have made 0."""
     if rho == 1.0:
         th, tl = two_prod(w, xh)
-        return th, tl + w * xl, w, 0.0
+        return th, tl + product(w, xl), w, 0.0
     if is_small_integer(rho):
         return edge2(xh, xl, w, rho)
     sh, sl = mul2(*power2(xh, xl, rho - 1.0), *two_prod(w, rho))
