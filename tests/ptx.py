@@ -1,0 +1,162 @@
+"""PTX of kernels, compiled without a device, and what tests search in it.
+
+NVVM contracts a product and a sum into one fma; what it leaves as ``mul`` and ``add`` without a rounding mode the
+assembler may still contract.  So a kernel is contracted nowhere if NVVM finds as many fma with contraction forbidden,
+and if no product without a rounding mode goes into a sum without one.  A product by a power of two is exact, and may.
+
+libdevice's own exp, log and pow use approximate instructions by design, with errors that NVIDIA states: for a kernel
+that calls them the search goes through code in which they are calls, not the instructions that they consist of.
+"""
+
+import contextlib
+import functools
+import importlib.util
+import math
+import re
+import struct
+from collections import Counter
+from types import SimpleNamespace
+from typing import NamedTuple
+from unittest import mock
+
+import numba
+
+CAPABILITIES = (7, 5), (9, 0)
+PLAIN = {  # functions of libdevice that are an instruction or exact
+    *("fabs", "fabsf", "copysign", "copysignf", "ldexp", "ldexpf", "scalbn", "scalbnf", "frexp", "frexpf"),
+    *("isnand", "isnanf", "isinfd", "isinff", "finitef", "isfinited", "fmax", "fmaxf", "fmin", "fminf"),
+    *("sqrt", "sqrtf", "fma", "fmaf", "floor", "floorf", "ceil", "ceilf", "max", "min", "abs", "llmax", "llmin"),
+}
+
+
+@functools.cache
+def missing():
+    """Why nothing can be compiled to PTX here, or ""."""
+    if numba.config.ENABLE_CUDASIM or numba.config.DISABLE_JIT:
+        return "nothing is compiled with NUMBA_DISABLE_JIT or in the simulator"
+    if importlib.util.find_spec("numba_cuda") is None:
+        return "numba-cuda is not installed"
+    from numba.cuda.cudadrv import nvvm
+
+    return "" if nvvm.is_available() else "NVVM is not installed: pip install 'numba-cuda[cu13]'"
+
+
+def architecture(capability):
+    """What NVIDIA calls it."""
+    return "sm_{}{}".format(*capability)
+
+
+class Code(NamedTuple):
+    """PTX of one kernel for one processor."""
+
+    whole: str  # what is loaded
+    own: str  # the same, but functions of libdevice that approximate are calls
+    uncontracted: str  # own, with contraction forbidden
+    libdevice: frozenset  # names of the functions called
+
+
+# --- compiling --------------------------------------------------------------------------------------------------------
+
+
+class _Variants:
+    """In the place of NVVM's compiler: compiles each module for all processors, in all ways."""
+
+    def __init__(self, nvvm):
+        self.nvvm, self.compile, self.codes = nvvm, nvvm.compile_ir, {}
+
+    def __call__(self, modules, **options):
+        modules = [modules] if isinstance(modules, str) else modules
+        names = frozenset(re.findall(r'declare [^\n]*@"?__nv_(\w+)', "\n".join(modules)))
+        for major, minor in CAPABILITIES:
+            chosen = {**options, "arch": f"compute_{major}{minor}"}
+            whole = self._text(modules, chosen)
+            with self._bare() if names - PLAIN else contextlib.nullcontext():
+                own = self._text(modules, chosen) if names - PLAIN else whole
+                uncontracted = self._text(modules, {**chosen, "fma": False})
+            self.codes[major, minor] = Code(whole, own, uncontracted, names)
+        return whole.encode()
+
+    def _text(self, modules, options):
+        return self.compile(list(modules), **options).decode().strip("\0")
+
+    def _bare(self):
+        return mock.patch.object(self.nvvm.CompilationUnit, "lazy_add_module")
+
+
+@functools.cache
+def compiled(function, types):
+    """{(major, minor): Code} of a kernel, or of a plain function that could be one."""
+    from numba import cuda
+    from numba.cuda import dispatcher
+    from numba.cuda.cudadrv import nvvm
+
+    variants, nobody = _Variants(nvvm), SimpleNamespace(compute_capability=CAPABILITIES[-1])
+    with (
+        mock.patch.object(nvvm, "compile_ir", variants),
+        mock.patch.object(dispatcher, "get_current_device", return_value=nobody),
+    ):
+        cuda.compile_ptx(getattr(function, "py_func", function), types, cc=CAPABILITIES[-1])
+    return variants.codes
+
+
+# --- searching --------------------------------------------------------------------------------------------------------
+
+_INSTRUCTION = re.compile(r"^\s*(?:@!?%p\d+\s+)?([a-z][\w.:]*)\s+([^;{]*);", re.M)
+_APPROXIMATE = re.compile(r"\.(?:approx|full)\b")
+
+
+def instructions(ptx):
+    """(name, [operands]) one after the other."""
+    for name, operands in _INSTRUCTION.findall(ptx):
+        yield name, [x.strip() for x in operands.split(",")]
+
+
+def approximations(ptx):
+    """Names of the instructions that flush subnormals to zero, or are not correctly rounded."""
+    return {name for name, _ in instructions(ptx) if ".ftz" in name or _APPROXIMATE.search(name)}
+
+
+def double_arithmetic(ptx):
+    """Names of the instructions that compute, compare or convert in float64."""
+    moves = ("ld.", "st.", "mov.", "selp.")
+    return {name for name, _ in instructions(ptx) if ".f64" in name and not name.startswith(moves)}
+
+
+def local_bytes(ptx):
+    """Bytes of thread-local arrays, which live in global memory."""
+    return sum(int(n) for n in re.findall(r"\.local[^;\n]*\.b8[^;\n]*\[(\d+)\]", ptx))
+
+
+def _constant(operand):
+    """The number that an operand writes out, or None."""
+    if operand.startswith("0d"):
+        return struct.unpack(">d", bytes.fromhex(operand[2:]))[0]
+    return struct.unpack(">f", bytes.fromhex(operand[2:]))[0] if operand.startswith("0f") else None
+
+
+def _scales(operands):
+    """True where one factor is a power of two."""
+    return any(abs(math.frexp(x)[0]) == 0.5 for x in map(_constant, operands) if x is not None)
+
+
+def fused(ptx):
+    """How many fma of each kind there are, but for those in which contraction changes nothing."""
+    return Counter(name for name, x in instructions(ptx) if name.startswith("fma.") and not _scales(x[1:3]))
+
+
+def open_products(ptx):
+    """Sums, as text, that the assembler may contract with a product."""
+    code = list(instructions(ptx))
+    products = {x[0] for name, x in code if re.fullmatch(r"mul\.f(32|64)", name) and not _scales(x[1:])}
+    copies = [x for name, x in code if re.fullmatch(r"(mov|neg)\.f(32|64)", name)]
+    while more := {x[0] for x in copies if x[1] in products} - products:
+        products |= more
+    sums = [(name, x) for name, x in code if re.fullmatch(r"(add|sub)\.f(32|64)", name)]
+    return [f"{name} {', '.join(x)}" for name, x in sums if products & set(x[1:])]
+
+
+def contractions(code):
+    """What is contracted, or may be, in a Code."""
+    extra = fused(code.own)
+    extra.subtract(fused(code.uncontracted))
+    return [f"{n} {name} more than written" for name, n in extra.items() if n > 0] + open_products(code.own)
