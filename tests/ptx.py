@@ -3,6 +3,7 @@
 NVVM contracts a product and a sum into one fma; what it leaves as ``mul`` and ``add`` without a rounding mode the
 assembler may still contract.  So a kernel is contracted nowhere if NVVM finds as many fma with contraction forbidden,
 and if no product without a rounding mode goes into a sum without one.  A product by a power of two is exact, and may.
+The assembler at hand is asked as well: forbidding it to contract must not change one instruction of the machine code.
 
 libdevice's own exp, log and pow use approximate instructions by design, with errors that NVIDIA states: for a kernel
 that calls them the search goes through code in which they are calls, not the instructions that they consist of.
@@ -160,3 +161,75 @@ def contractions(code):
     extra = fused(code.own)
     extra.subtract(fused(code.uncontracted))
     return [f"{n} {name} more than written" for name, n in extra.items() if n > 0] + open_products(code.own)
+
+
+# --- machine code -----------------------------------------------------------------------------------------------------
+
+
+class Machine(NamedTuple):
+    """What an assembler makes of PTX."""
+
+    instructions: dict  # section -> bytes
+    registers: int  # a thread
+    spilled: int  # bytes that a thread stores for want of registers
+
+
+@functools.cache
+def no_assembler():
+    """Why PTX cannot be assembled here, or ""."""
+    try:
+        from cuda.bindings import nvjitlink
+
+        nvjitlink.version()
+    except Exception as error:  # no package, no library, or one of another kind
+        return f"nvJitLink cannot be used ({error})"
+    return ""
+
+
+def stand_ins(ptx):
+    """PTX of functions that do nothing, for those that are called but not there."""
+    head = "".join(re.findall(r"^\.(?:version|target|address_size) .*\n", ptx, re.M))
+    called = re.findall(r"^\.extern (\.func [^;]*);", ptx, re.M)
+    return head + "".join(f".visible {x}{{\n\tret;\n}}\n" for x in called)
+
+
+def assembled(ptx, capability, *options):
+    """PTX as machine code for a processor."""
+    from cuda.bindings import nvjitlink as linker
+
+    options = [f"-arch={architecture(capability)}", "-verbose", *options]
+    handle = linker.create(len(options), options)
+    for name, text in (("kernel", ptx), ("stand-ins", stand_ins(ptx))):
+        linker.add_data(handle, linker.InputType.PTX, text.encode(), len(text), name)
+    linker.complete(handle)
+    elf = bytearray(linker.get_linked_cubin_size(handle))
+    log = bytearray(linker.get_info_log_size(handle))
+    linker.get_linked_cubin(handle, elf)
+    linker.get_info_log(handle, log)
+    linker.destroy(handle)
+    return Machine(_code_sections(bytes(elf)), *_resources(log.decode()))
+
+
+def _resources(log):
+    registers = re.findall(r"Used (\d+) registers", log)
+    spills = re.findall(r"(\d+) bytes spill stores", log)
+    return max(map(int, registers)), max(map(int, spills))
+
+
+def _code_sections(elf):
+    """The machine code in a 64-bit ELF file, by section."""
+    table = struct.unpack_from("<Q", elf, 40)[0]
+    size, count, names = struct.unpack_from("<HHH", elf, 58)
+    headers = [struct.unpack_from("<IIQQQQ", elf, table + i * size) for i in range(count)]
+    start = headers[names][4]
+
+    def name(header):
+        return elf[start + header[0] : elf.index(b"\0", start + header[0])].decode()
+
+    return {name(x): elf[x[4] : x[4] + x[5]] for x in headers if name(x).startswith(".text")}
+
+
+def contracted_by_assembler(ptx, capability):
+    """True where forbidding contraction changes the machine code."""
+    free, bound = assembled(ptx, capability), assembled(ptx, capability, "-Xptxas=--fmad=false")
+    return free.instructions != bound.instructions

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.skipif(bool(ptx.missing()), reason=ptx.missing() or "-"
 
 KINDS = {"float32": float32, "float64": float64}
 CASES = [(name, dtype) for name, entry in KERNELS.items() for dtype in entry.dtypes]
+needs_assembler = pytest.mark.skipif(bool(ptx.no_assembler()), reason=ptx.no_assembler() or "-")
 each_kernel = pytest.mark.parametrize(("name", "dtype"), CASES)
 each_processor = pytest.mark.parametrize("cc", ptx.CAPABILITIES, ids=ptx.architecture)
 
@@ -54,6 +55,21 @@ def test_nothing_is_flushed_or_approximated(name, dtype, cc):
 def test_nothing_is_contracted_where_bits_count(name, dtype, cc):
     if KERNELS[name].exact:
         assert not ptx.contractions(code(name, dtype, cc))
+
+
+@needs_assembler
+@each_processor
+@each_kernel
+def test_nothing_is_contracted_on_the_way_to_machine_code(name, dtype, cc):
+    if KERNELS[name].exact:
+        assert not ptx.contracted_by_assembler(code(name, dtype, cc).own, cc)
+
+
+@needs_assembler
+@each_processor
+@each_kernel
+def test_threads_have_registers_enough(name, dtype, cc):
+    assert ptx.assembled(code(name, dtype, cc).whole, cc).spilled == 0
 
 
 @each_processor
@@ -103,6 +119,14 @@ def test_what_the_assembler_may_contract_is_found():
     text = found(two_products, float64[::1], float64).own
     assert not ptx.fused(text)
     assert len(ptx.open_products(text)) == 1
+
+
+@needs_assembler
+@pytest.mark.parametrize("cc", ptx.CAPABILITIES, ids=ptx.architecture)
+def test_contraction_by_the_assembler_is_found(cc):
+    codes = [ptx.compiled(f, (float64[::1], float64))[cc] for f in (two_products, apart, powers)]
+    assert [ptx.contracted_by_assembler(x.own, cc) for x in codes] == [True, False, False]
+    assert ptx.contracted_by_assembler(codes[2].whole, cc)
 
 
 def apart(x, a):
@@ -205,7 +229,9 @@ def test_two_limbs_are_contracted_nowhere(name):
         for i in range(len(y)):
             out[i] = y[i]
 
-    assert not ptx.contractions(found(kernel, float64[::1], float64[::1]))
+    for cc, code in ptx.compiled(kernel, (float64[::1], float64[::1])).items():
+        assert not ptx.contractions(code)
+        assert ptx.no_assembler() or not ptx.contracted_by_assembler(code.own, cc)
 
 
 PRIMITIVES = {  # what the instructions between load and store are, in any order
