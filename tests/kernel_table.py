@@ -4,6 +4,7 @@ A kernel that is not in the table fails a test that names it: see test_ptx.py.
 """
 
 import ast
+import gc
 import importlib
 import importlib.util
 import pkgutil
@@ -39,26 +40,37 @@ def modules():
     return sorted(x.name for x in pkgutil.iter_modules([str(FOLDER)]))
 
 
-def kernels():
-    """{"module.name": kernel} of all that stand at the top of a module."""
+def compiled_kernels():
+    """All kernels that exist once the modules are imported, wherever they are kept."""
     from numba.cuda.dispatcher import CUDADispatcher
 
+    imported = [importlib.import_module(f"{PACKAGE}.{name}").__name__ for name in modules()]
+    every = (x for x in gc.get_objects() if isinstance(x, CUDADispatcher) and not x.targetoptions.get("device"))
+    return [x for x in every if x.py_func.__module__ in imported]
+
+
+def kernels():
+    """{"module.name": kernel} of all that a module holds by a name of its own."""
     found = {}
     for name in modules():
         module = importlib.import_module(f"{PACKAGE}.{name}")
-        for key, value in vars(module).items():
-            own = isinstance(value, CUDADispatcher) and value.py_func.__module__ == module.__name__
-            if own and not value.targetoptions.get("device"):
-                found[f"{name}.{key}"] = value
+        own = {id(x) for x in compiled_kernels() if x.py_func.__module__ == module.__name__}
+        found |= {f"{name}.{key}": value for key, value in vars(module).items() if id(value) in own}
     return found
 
 
-def hidden(source):
-    """Lines on which `kernel` is used otherwise than as the decorator of a function at the top of a module."""
-    tree = ast.parse(source)
-    plain = {d for f in tree.body if isinstance(f, ast.FunctionDef) for d in f.decorator_list}
-    names = (x for x in ast.walk(tree) if isinstance(x, ast.Name) and x.id == "kernel" and isinstance(x.ctx, ast.Load))
-    return sorted(x.lineno for x in names if x not in plain)
+def kernel_lines(source):
+    """{line: name} of the functions that a module makes kernels of; a kernel made in another way is an error."""
+    tree, found, decorators = ast.parse(source), {}, set()
+    for function in (x for x in ast.walk(tree) if isinstance(x, ast.FunctionDef)):
+        for decorator in function.decorator_list:
+            if "kernel" in {x.id for x in ast.walk(decorator) if isinstance(x, ast.Name)}:
+                decorators |= set(ast.walk(decorator))
+                found[function.decorator_list[0].lineno] = function.name
+    for x in ast.walk(tree):
+        if isinstance(x, ast.Name) and x.id == "kernel" and isinstance(x.ctx, ast.Load) and x not in decorators:
+            raise AssertionError(f"line {x.lineno}: a kernel is made without a decorator, where no test finds it")
+    return found
 
 
 KERNELS: dict[str, Entry] = {}

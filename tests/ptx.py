@@ -9,7 +9,6 @@ libdevice's own exp, log and pow use approximate instructions by design, with er
 that calls them the search goes through code in which they are calls, not the instructions that they consist of.
 """
 
-import contextlib
 import functools
 import importlib.util
 import math
@@ -47,41 +46,46 @@ def architecture(capability):
     return "sm_{}{}".format(*capability)
 
 
-class Code(NamedTuple):
-    """PTX of one kernel for one processor."""
-
-    whole: str  # what is loaded
-    own: str  # the same, but functions of libdevice that approximate are calls
-    uncontracted: str  # own, with contraction forbidden
-    libdevice: frozenset  # names of the functions called
-
-
 # --- compiling --------------------------------------------------------------------------------------------------------
 
 
-class _Variants:
-    """In the place of NVVM's compiler: compiles each module for all processors, in all ways."""
+class Code:
+    """PTX of one kernel for one processor, in three ways, each made when it is asked for."""
 
-    def __init__(self, nvvm):
-        self.nvvm, self.compile, self.codes = nvvm, nvvm.compile_ir, {}
+    def __init__(self, modules, options, capability):
+        self._modules = modules
+        self._options = {**options, "arch": architecture(capability).replace("sm", "compute")}
 
-    def __call__(self, modules, **options):
-        modules = [modules] if isinstance(modules, str) else modules
-        names = frozenset(re.findall(r'declare [^\n]*@"?__nv_(\w+)', "\n".join(modules)))
-        for major, minor in CAPABILITIES:
-            chosen = {**options, "arch": f"compute_{major}{minor}"}
-            whole = self._text(modules, chosen)
-            with self._bare() if names - PLAIN else contextlib.nullcontext():
-                own = self._text(modules, chosen) if names - PLAIN else whole
-                uncontracted = self._text(modules, {**chosen, "fma": False})
-            self.codes[major, minor] = Code(whole, own, uncontracted, names)
-        return whole.encode()
+    @functools.cached_property
+    def libdevice(self):
+        """Names of the functions of libdevice that are called."""
+        return set(re.findall(r'declare [^\n]*@"?__nv_(\w+)', "\n".join(self._modules)))
 
-    def _text(self, modules, options):
-        return self.compile(list(modules), **options).decode().strip("\0")
+    @functools.cached_property
+    def whole(self):
+        """What is loaded."""
+        return self._text(True)
 
-    def _bare(self):
-        return mock.patch.object(self.nvvm.CompilationUnit, "lazy_add_module")
+    @functools.cached_property
+    def own(self):
+        """The same, but functions of libdevice that approximate are calls."""
+        return self._text(False) if self.libdevice - PLAIN else self.whole
+
+    @functools.cached_property
+    def uncontracted(self):
+        """Own code with contraction forbidden."""
+        return self._text(not self.libdevice - PLAIN, fma=False)
+
+    def _text(self, with_libdevice, **more):
+        from numba.cuda.cudadrv import nvvm
+
+        unit = nvvm.CompilationUnit({**self._options, **more})
+        for module in self._modules:
+            unit.add_module(nvvm.llvm_replace(module).encode())
+        unit.verify()
+        if with_libdevice:
+            unit.lazy_add_module(nvvm.LibDevice().get())
+        return unit.compile().decode().strip("\0")
 
 
 @functools.cache
@@ -91,13 +95,15 @@ def compiled(function, types):
     from numba.cuda import dispatcher
     from numba.cuda.cudadrv import nvvm
 
-    variants, nobody = _Variants(nvvm), SimpleNamespace(compute_capability=CAPABILITIES[-1])
+    nobody = SimpleNamespace(compute_capability=CAPABILITIES[-1])
     with (
-        mock.patch.object(nvvm, "compile_ir", variants),
+        mock.patch.object(nvvm, "compile_ir", return_value=b"") as compiler,
         mock.patch.object(dispatcher, "get_current_device", return_value=nobody),
     ):
         cuda.compile_ptx(getattr(function, "py_func", function), types, cc=CAPABILITIES[-1])
-    return variants.codes
+    (modules,), options = compiler.call_args
+    options.pop("fastmath")
+    return {cc: Code(modules, options, cc) for cc in CAPABILITIES}
 
 
 # --- searching --------------------------------------------------------------------------------------------------------
