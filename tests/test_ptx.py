@@ -13,15 +13,14 @@ from kernel_table import KERNELS
 
 pytestmark = pytest.mark.skipif(bool(ptx.missing()), reason=ptx.missing() or "-")
 
-KINDS = {"float32": float32, "float64": float64}
 CASES = [(name, dtype) for name, entry in KERNELS.items() for dtype in entry.dtypes]
 needs_assembler = pytest.mark.skipif(bool(ptx.no_assembler()), reason=ptx.no_assembler() or "-")
-each_kernel = pytest.mark.parametrize(("name", "dtype"), CASES)
+each_kernel = pytest.mark.parametrize(("name", "dtype"), CASES, ids=str)
 each_processor = pytest.mark.parametrize("cc", ptx.CAPABILITIES, ids=ptx.architecture)
 
 
 def code(name, dtype, cc):
-    return ptx.compiled(kernel_table.kernels()[name], KERNELS[name].types(KINDS[dtype]))[cc]
+    return ptx.compiled(kernel_table.kernels()[name], KERNELS[name].types(dtype))[cc]
 
 
 # --- every kernel -----------------------------------------------------------------------------------------------------
@@ -72,9 +71,9 @@ def test_machine_code(name, dtype):
 
 
 @each_processor
-@pytest.mark.parametrize("name", [x for x, entry in KERNELS.items() if not entry.double])
+@pytest.mark.parametrize("name", [x for x, e in KERNELS.items() if not e.double and float32 in e.dtypes])
 def test_float32_kernels_hold_no_float64_arithmetic(name, cc):
-    assert not ptx.double_arithmetic(code(name, "float32", cc).own)
+    assert not ptx.double_arithmetic(code(name, float32, cc).own)
 
 
 @each_processor
