@@ -151,15 +151,32 @@ def fused(ptx):
     return Counter(name for name, x in instructions(ptx) if name.startswith("fma.") and not _scales(x[1:3]))
 
 
+_PRODUCT, _COPY, _SUM = (re.compile(rf"(?:{names})\.f(?:32|64)") for names in ("mul", "mov|neg", "add|sub"))
+_END_OF_BLOCK = re.compile(r"^\$\w+:|^\s*(?:@!?%p\d+\s+)?bra\b[^;]*;", re.M)
+
+
+def _opens(name, operands, products):
+    """True for a product that has no rounding mode and is not exact, and for a copy of one."""
+    if _COPY.fullmatch(name):
+        return operands[1] in products
+    return bool(_PRODUCT.fullmatch(name)) and not _scales(operands[1:])
+
+
 def open_products(ptx):
-    """Sums, as text, that the assembler may contract with a product."""
+    """Sums, as text, that the assembler may contract with a product: of the same block, or written in one place."""
     code = list(instructions(ptx))
-    products = {x[0] for name, x in code if re.fullmatch(r"mul\.f(32|64)", name) and not _scales(x[1:])}
-    copies = [x for name, x in code if re.fullmatch(r"(mov|neg)\.f(32|64)", name)]
-    while more := {x[0] for x in copies if x[1] in products} - products:
-        products |= more
-    sums = [(name, x) for name, x in code if re.fullmatch(r"(add|sub)\.f(32|64)", name)]
-    return [f"{name} {', '.join(x)}" for name, x in sums if products & set(x[1:])]
+    written, everywhere, size = Counter(x[0] for _, x in code), set(), -1
+    while size < len(everywhere):
+        size = len(everywhere)
+        everywhere |= {x[0] for name, x in code if written[x[0]] == 1 and _opens(name, x, everywhere)}
+    found = []
+    for block in _END_OF_BLOCK.split(ptx):
+        here = set(everywhere)
+        for name, x in instructions(block):
+            if _SUM.fullmatch(name) and here & set(x[1:]):
+                found.append(f"{name} {', '.join(x)}")
+            (here.add if _opens(name, x, here) else here.discard)(x[0])
+    return found
 
 
 def contractions(code):
