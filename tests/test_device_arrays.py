@@ -101,7 +101,7 @@ LAYOUTS = {
     "every other bin": lambda x: np.repeat(x, 2, -1)[..., ::2],
     "middle bins": lambda x: np.concatenate([x, x], -1)[..., 2:6] if x.shape[-1] == 4 else x,
     "turned": lambda x: x.swapaxes(0, 1),
-    "columns first": np.asfortranarray,
+    "columns first": lambda x: x.T.copy().T,
     "repeated": lambda x: np.broadcast_to(x[:, :1], x.shape),
     "one for all": lambda x: np.broadcast_to(x[0, 0], x.shape),
     "more axes": lambda x: x[None],
