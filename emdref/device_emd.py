@@ -454,10 +454,10 @@ def _second(job: Job, gauge: int, result: Any, compute: Any) -> None:
     if native:
         cost, rho = pairs.narrowed(cost, dtype), pairs.native_exponent(rho, dtype, curvature=True)
     cost = call.constant(space, f"relevant costs {cost.dtype} {gauge == gauges.RAW}", lambda: cost)
-    infinite, unsafe = call.full(n, 0, np.int64), call.full(n, False, np.bool_)
+    infinite, unsafe, beyond = call.full(n, 0, np.int64), *(call.full(n, False, np.bool_) for _ in range(2))
     parent, bin_node = device_layout.nodes(call, space)
-    compute(job, result, infinite, unsafe, (parent, cost, bin_node, rho, job.normalizes(gauge), gauge))
-    open_rows = (call.to_host(infinite) > 0) | call.to_host(unsafe)
+    compute(job, result, infinite, unsafe, beyond, (parent, cost, bin_node, rho, job.normalizes(gauge), gauge))
+    open_rows = (call.to_host(infinite) > 0) | call.to_host(unsafe) | call.to_host(beyond)
     fallback.rows(np.zeros(0 if native else int(n - open_rows.sum()), bool))
     if open_rows.any():
         _second_again(job, np.flatnonzero(open_rows), gauge, result)
@@ -472,7 +472,7 @@ def _second_again(job: Job, numbers: Array, gauge: int, result: Any) -> None:
     job.call.scatter_rows(result, numbers, computed.reshape(len(numbers), -1))
 
 
-def _products(job: Job, result: Any, infinite: Any, unsafe: Any, shared: tuple[Any, ...]) -> None:
+def _products(job: Job, result: Any, infinite: Any, unsafe: Any, beyond: Any, shared: tuple[Any, ...]) -> None:
     call, sides, threads = job.call, job.sides, min(TUNING.threads, 128)
     native = job.accuracy == "native"
     for first, last, t in _chunks(job, 8 if native else 21, sides.dtype if native else np.float64):
@@ -484,7 +484,7 @@ def _products(job: Job, result: Any, infinite: Any, unsafe: Any, shared: tuple[A
             call.launch(rows.hvp_two_limbs, blocks, threads, 0, *head, unsafe, infinite, *shared, t)
 
 
-def _matrices(job: Job, result: Any, infinite: Any, unsafe: Any, shared: tuple[Any, ...]) -> None:
+def _matrices(job: Job, result: Any, infinite: Any, unsafe: Any, beyond: Any, shared: tuple[Any, ...]) -> None:
     call, sides, threads, n = job.call, job.sides, min(TUNING.threads, 128), job.space.n_bins
     native = job.accuracy == "native"
     real = sides.dtype if native else np.dtype(np.float64)
@@ -501,5 +501,5 @@ def _matrices(job: Job, result: Any, infinite: Any, unsafe: Any, shared: tuple[A
             call.launch(rows.lines_native, -(-workers // threads), threads, 0, first, last, size, *tail)
         else:
             call.launch(rows.border_two_limbs, blocks, threads, 0, *head, unsafe, infinite, factors, *shared, t)
-            tail = result.flat, unsafe, infinite, factors, parent, bin_node, above, t
+            tail = result.flat, unsafe, beyond, infinite, factors, parent, bin_node, above, t
             call.launch(rows.lines_two_limbs, -(-workers // threads), threads, 0, first, last, size, *tail)

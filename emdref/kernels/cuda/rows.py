@@ -172,8 +172,8 @@ def border_two_limbs(
 
 
 @kernel
-def lines_two_limbs(first, rows, chunk, out, unsafe, infinite, factors, parent, bin_node, above, t):
-    """emdref.kernels.hessian2.line, a thread a line; a row with a number that is not finite is unsafe."""
+def lines_two_limbs(first, rows, chunk, out, unsafe, beyond, infinite, factors, parent, bin_node, above, t):
+    """emdref.kernels.hessian2.line, a thread a line; `beyond` tells rows with a number that is not finite."""
     thread, bins, threads = cuda.grid(1), len(bin_node), above.shape[1]
     for item in range(thread, chunk * bins, threads):
         j, k = item // bins, item % bins
@@ -187,7 +187,7 @@ def lines_two_limbs(first, rows, chunk, out, unsafe, infinite, factors, parent, 
             )  # fmt: skip
             for x in line:
                 if not abs(x) < math.inf:
-                    unsafe[i] = True
+                    beyond[i] = True
 
 
 @kernel
