@@ -49,7 +49,7 @@ def walks(arith):
     @row
     def total(x, at, step, size):
         """The sum of so many entries of scratch, `step` apart."""
-        phi, lost = arith.null(arith.load(x, at, step)), x.dtype.type(0)
+        phi, lost = arith.null(x.dtype.type(0)), x.dtype.type(0)
         for j in range(size):
             phi, lost = arith.plus(phi, arith.load(x, at + j * arith.PARTS * step, step), lost, False)
         return phi
@@ -57,7 +57,7 @@ def walks(arith):
     @row
     def onward(x, count, at, step):
         """Each of so many flows becomes the sum of those before it."""
-        phi, lost = arith.null(arith.load(x, at, step)), x.dtype.type(0)
+        phi, lost = arith.null(x.dtype.type(0)), x.dtype.type(0)
         for s in range(count):
             here = arith.load(x, at + s * arith.PARTS * step, step)
             arith.store(x, at + s * arith.PARTS * step, step, phi)
@@ -113,7 +113,7 @@ def _steps(arith):
         s, i = item // room.rows, item % room.rows
         if s < gaps.segments - 1:
             at, bt = (room.first + i) * p_step, (room.first + i) * q_step
-            phi, lost = arith.null(arith.load(room.carry, item, room.rows)), room.carry.dtype.type(0)
+            phi, lost = arith.null(room.carry.dtype.type(0)), room.carry.dtype.type(0)
             for k in range(s * gaps.length, (s + 1) * gaps.length):
                 phi, lost = arith.plus(phi, arith.enter(p[at + k], q[bt + k]), lost, False)
             arith.store(room.carry, s * arith.PARTS * room.rows + i, room.rows, phi)
@@ -149,7 +149,7 @@ def _steps(arith):
             at, bt = (room.first + i) * p_step, (room.first + i) * q_step
             zero = room.flows.dtype.type(0)
             record, lost = first_look.blank(p.dtype.type(0)), zero
-            phi = arith.null(arith.load(room.flows, item, rows))
+            phi = arith.null(zero)
             if s > 0:
                 phi = arith.load(room.carry, s * arith.PARTS * rows + i, rows)
             sums, slopes = arith.begin(arith.null(phi)), arith.null(phi)
@@ -184,7 +184,7 @@ def _steps(arith):
         t = cuda.shared.array(0, room.sums.dtype)
         size = arith.SIZE + arith.PARTS + first_look.SIZE + 1
         at, zero = member * size * lanes + lane, room.sums.dtype.type(0)
-        begin = arith.null(arith.load(t, lane, lanes))
+        begin = arith.null(zero)
         record, sums = first_look.blank(zero), arith.begin(begin)
         if i < room.rows:
             arith.store_sums(

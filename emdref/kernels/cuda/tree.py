@@ -71,8 +71,7 @@ def _kernel(arith, in_shared):
     @row
     def clear(shape, lane, group, groups, step, t):
         for k in range(group, len(shape.empty), groups):
-            at = shape.empty[k] * arith.PARTS * step + lane
-            arith.store(t, at, step, arith.null(arith.load(t, at, step)))
+            arith.store(t, shape.empty[k] * arith.PARTS * step + lane, step, arith.null(t.dtype.type(0)))
 
     @row
     def seen(mates, lane, step, record, aux):
@@ -101,7 +100,7 @@ def _kernel(arith, in_shared):
         nodes, size = len(shape.parent), arith.PARTS * step
         for b in range(group, (nodes + sums2.EDGES - 1) // sums2.EDGES, groups):
             first = b * sums2.EDGES
-            sums = arith.begin(arith.load(t, lane, step))
+            sums = arith.begin(arith.null(t.dtype.type(0)))
             for v in range(min(first + sums2.EDGES, nodes) - 1, max(first, 1) - 1, -1):
                 if shape.cost[v] > 0:
                     phi = arith.settled(arith.load(t, v * size + lane, step))
@@ -173,7 +172,7 @@ def _kernel(arith, in_shared):
         lost = up(shape, lane, group, groups, step, closely, scratch.dtype.type(0), t)
         edges(shape, lane, group, groups, step, rho, t, aux)
         cuda.syncthreads()
-        sums = arith.begin(arith.null(arith.load(t, lane, step)))
+        sums = arith.begin(arith.null(scratch.dtype.type(0)))
         if group == 0:
             sums = joined(shape, lane, step, sums, aux)
             arith.store(t, lane, step, arith.minus(arith.mean(sums, share)))
