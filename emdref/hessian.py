@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import fallback, gauges, inputs, pairs
+from emdref import devices, fallback, gauges, inputs, pairs
+from emdref.devices import Device
 from emdref.gauges import Gauge
 from emdref.inputs import Accuracy, Batch, Mass
 from emdref.kernels import cpu
 from emdref.kernels.threads import over_rows
-from emdref.pairs import Device
 from emdref.spaces import Space
 
 
@@ -60,7 +60,7 @@ def emd_hess(
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError, ValueError, RuntimeError
         As `emdref.emd_grad`, and for 1 < rho < 2 where phi_e = 0, naming the row and the edge.
 
     Examples
@@ -72,7 +72,10 @@ def emd_hess(
            [0., 0., 0.]])
     """
     code, rho = gauges.code(gauge), inputs.exponent(rho)
-    rows = pairs.checked(p, q, space, mass, accuracy, device, gauge=code)
+    place = devices.find(device, p=p, q=q)
+    if place:
+        return _on_gpu(place, p, q, None, space, rho, mass, accuracy, code)
+    rows = pairs.checked(p, q, space, mass, accuracy, gauge=code)
     hess = _second(cpu.hess_native, cpu.hess_twolimb, rows, space, rho, mass, accuracy, code)
     pairs.warn_beyond(rows, Hessian=hess)
     return rows.as_rows(hess)
@@ -108,7 +111,7 @@ def emd_hvp(
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError, ValueError, RuntimeError
         As `emd_hess`, and for a v of another dtype, a wrong shape, NaN or inf.
 
     Examples
@@ -120,10 +123,19 @@ def emd_hvp(
     code, rho = gauges.code(gauge), inputs.exponent(rho)
     if v is None:
         raise TypeError("v is None: give the vector that the Hessian is multiplied with")
-    rows = pairs.checked(p, q, space, mass, accuracy, device, v, code)
+    place = devices.find(device, p=p, q=q, v=v)
+    if place:
+        return _on_gpu(place, p, q, v, space, rho, mass, accuracy, code)
+    rows = pairs.checked(p, q, space, mass, accuracy, v, code)
     product = _second(cpu.hvp_native, cpu.hvp_twolimb, rows, space, rho, mass, accuracy, code)
     pairs.warn_beyond(rows, product=product)
     return rows.as_rows(product)
+
+
+def _on_gpu(*args):
+    from emdref import device_calls
+
+    return device_calls.second(*args)
 
 
 def _second(native, twolimb, rows: Batch, space: Space, rho, mass, accuracy, gauge) -> NDArray[Any]:
