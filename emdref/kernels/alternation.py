@@ -37,12 +37,13 @@ class Marks(NamedTuple):
 
 def fault(ring):
     """What is wrong with a quotient, over a semiring."""
+    vanished, sound = ring.vanished, ring.sound
 
     @row
     def severity(p, d, z, like):
         """0 for a sound z = p / d or no mass p, 2 where a mass is divided by 0, else 1, in the dtype of `like`."""
         number = type(like)
-        return number(0) if ring.vanished(p) | ring.sound(z) else (number(2) if ring.vanished(d) else number(1))
+        return number(0) if vanished(p) | sound(z) else (number(2) if vanished(d) else number(1))
 
     return severity
 

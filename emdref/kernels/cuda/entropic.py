@@ -61,14 +61,9 @@ def report(marks, rows, row, key, divided):
 
 
 @device
-def in_shared(scratch):
-    return cuda.shared.array(0, scratch.dtype)
-
-
-@device
-def in_global(scratch):
-    size = len(scratch) // cuda.gridDim.x
-    return scratch[cuda.blockIdx.x * size :]
+def start(scratch):
+    """Where a block's part of scratch memory begins."""
+    return cuda.blockIdx.x * (len(scratch) // cuda.gridDim.x)
 
 
 def _passes(rise, sink):
@@ -300,8 +295,8 @@ def _transport(ring, go, up, crosses):
     return transport
 
 
-def _launched(ring, go, severity, crosses, memory):
-    """Compile what is launched, with a block's memory where `memory` says."""
+def _launched(ring, go, severity, crosses, here):
+    """Compile what is launched; a block's memory is shared memory if `here`, else a part of scratch."""
     up, turn = _passes(go.rise, go.sink)
     multiply = _product(ring, go, turn)
     iterate = _alternation(ring, go, turn, severity)
@@ -310,7 +305,8 @@ def _launched(ring, go, severity, crosses, memory):
     @launchable
     def product(index, factors, levels, nodes, leaves, bins, lanes, rows, scratch, x, y):
         """y = k0 K x, (rows, N)."""
-        tree, me, t = tree_of(index, factors, levels, nodes, leaves, bins), crew(lanes), memory(scratch)
+        tree, me = tree_of(index, factors, levels, nodes, leaves, bins), crew(lanes)
+        t = cuda.shared.array(0, scratch.dtype) if here else scratch[start(scratch) :]
         first = cuda.blockIdx.x * lanes
         while first < rows:
             row = first + me.lane
@@ -341,7 +337,8 @@ def _launched(ring, go, severity, crosses, memory):
         until,
     ):
         """Iterations of the rows that have not reached their tolerances, see `iterate`."""
-        tree, me, t = tree_of(index, factors, levels, nodes, leaves, bins), crew(lanes), memory(scratch)
+        tree, me = tree_of(index, factors, levels, nodes, leaves, bins), crew(lanes)
+        t = cuda.shared.array(0, scratch.dtype) if here else scratch[start(scratch) :]
         state, first = State(p, q, u, v, ktu, exact), cuda.blockIdx.x * lanes
         while first < rows:
             row = min(first + me.lane, rows - 1)
@@ -354,7 +351,8 @@ def _launched(ring, go, severity, crosses, memory):
     @launchable
     def cost(index, factors, levels, nodes, leaves, bins, lanes, rows, scratch, w, u, v, value):
         """value = <T, M>, an entry a row."""
-        tree, me, t = tree_of(index, factors, levels, nodes, leaves, bins), crew(lanes), memory(scratch)
+        tree, me = tree_of(index, factors, levels, nodes, leaves, bins), crew(lanes)
+        t = cuda.shared.array(0, scratch.dtype) if here else scratch[start(scratch) :]
         first = cuda.blockIdx.x * lanes
         while first < rows:
             row = first + me.lane
@@ -368,10 +366,7 @@ def _launched(ring, go, severity, crosses, memory):
 def _compiled(ring, severity, crosses):
     """By whether a block's memory is shared memory."""
     go = steps(ring)
-    return {
-        True: _launched(ring, go, severity, crosses, in_shared),
-        False: _launched(ring, go, severity, crosses, in_global),
-    }
+    return {here: _launched(ring, go, severity, crosses, here) for here in (True, False)}
 
 
 LINEAR_KERNELS = _compiled(LINEAR, alternation.linear_fault, entropic.linear_exchange)
