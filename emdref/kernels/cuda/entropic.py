@@ -17,6 +17,7 @@ from emdref.kernels import alternation, entropic
 from emdref.kernels.alternation import State
 from emdref.kernels.cuda.branches import Crew, device, steps, tree_of
 from emdref.kernels.cuda.target import SIMULATED, cuda, kernel
+from emdref.kernels.lanes import product as rounded
 from emdref.kernels.semirings import LINEAR, SCALED
 
 CHUNKS = 64  # parts of a sum over bins or nodes, added up one by one: the same for any number of threads
@@ -284,7 +285,7 @@ def _transport(ring, go, up, crosses):
                 if w > 0:
                     i, k = w * me.lanes + me.lane, times(factor(tree, 0), factor(tree, 1 + w))
                     there = crosses(k, load(su, i, plane), load(ov, i, plane), load(sv, i, plane), load(ou, i, plane))
-                    total += cost[w] * there
+                    total += rounded(cost[w], there)
                 w += CHUNKS
             part[c * me.lanes + me.lane] = total
             c += me.groups
