@@ -96,6 +96,27 @@ def refused(log_u, found):
 
 
 @kernel
+def totals(p, bins, rows, out):
+    """Each row's total."""
+    part = cuda.shared.array(0, p.dtype)
+    row = cuda.blockIdx.x
+    while row < rows:
+        c = cuda.threadIdx.x
+        while c < CHUNKS:
+            total, j = type(p[0])(0), c
+            while j < bins:
+                total += p[row * bins + j]
+                j += CHUNKS
+            part[c] = total
+            c += cuda.blockDim.x
+        added(part, 1)
+        if cuda.threadIdx.x == 0:
+            out[row] = part[0]
+        cuda.syncthreads()
+        row += cuda.gridDim.x
+
+
+@kernel
 def kept(p, bins, rows, count):
     """How many bins of each row have mass."""
     for row in range(cuda.grid(1), rows, cuda.gridsize(1)):
@@ -118,11 +139,13 @@ def _kernels(domain, severity):
             out[i] = into(p[i])
 
     @kernel
-    def start(log_u, row_step, bin_step, p, bins, drops, u):
-        """u from its logarithm, without the bins that have no mass if `drops`."""
+    def start(given, row_step, bin_step, by_log, p, bins, drops, u):
+        """u as given, or from its logarithm, without the bins that have no mass if `drops`."""
         for i in range(cuda.grid(1), u.shape[0], cuda.gridsize(1)):
-            x = log_u[i // bins * row_step + i % bins * bin_step]
-            u[i] = into(p[i]) if drops and p[i] == type(x)(0) else from_log(x)
+            x = given[i // bins * row_step + i % bins * bin_step]
+            if by_log:
+                x = from_log(x)
+            u[i] = into(p[i]) if drops and p[i] == type(x)(0) else x
 
     @kernel
     def divide(given, d, x, bins, rows, marks, half):
