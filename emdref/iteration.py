@@ -198,7 +198,7 @@ def _initial(init: Any, rows: Batch, switches: Variant) -> NDArray[Any]:
         kept = (rows.p > 0).sum(axis=1) if switches.drops_empty else np.full(shape[0], shape[1])
         log_u = np.broadcast_to(first_scalings(switches, kept, dtype)[:, None], shape)
     else:
-        log_u = entropic_inputs.potentials(init, rows)
+        log_u = entropic_inputs.potentials(init, rows.shape, shape[1], dtype)
     return np.where(rows.p == 0, dtype.type(-np.inf), log_u) if switches.drops_empty else log_u
 
 

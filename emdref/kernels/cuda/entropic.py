@@ -207,9 +207,9 @@ def _alternation(ring, go, turn, severity):
             j += me.groups
 
     @device
-    def iterate(tree, me, row, rows, live, state, marks, tol, done, until, t):
+    def iterate(tree, me, row, rows, live, state, marks, tol, settles, done, until, t):
         """The iterations of a block's rows after `done`, to their tolerances if there are any, up to `until`."""
-        width, inner, settles = parts * tree.bins * me.lanes, parts * tree.nodes * me.lanes, len(tol) > 0
+        width, inner = parts * tree.bins * me.lanes, parts * tree.nodes * me.lanes
         x, p, q, y, v = t, t[width:], t[2 * width :], t[3 * width :], t[4 * width :]
         s, r, part = t[5 * width :], t[5 * width + inner :], t[5 * width + 2 * inner :]
         fetch(tree, me, row, state, y, p, q, done == 0)
@@ -334,6 +334,7 @@ def _launched(ring, go, severity, crosses, here):
         exact,
         marks,
         tol,
+        settles,
         done,
         until,
     ):
@@ -345,7 +346,7 @@ def _launched(ring, go, severity, crosses, here):
             row = min(first + me.lane, rows - 1)
             live = first + me.lane < rows and marks[REACHED * rows + row] == 0
             if cuda.syncthreads_or(1 if live else 0):
-                iterate(tree, me, row, rows, live, state, marks, tol, done, until, t)
+                iterate(tree, me, row, rows, live, state, marks, tol, settles > 0, done, until, t)
             cuda.syncthreads()
             first += cuda.gridDim.x * lanes
 
