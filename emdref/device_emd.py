@@ -104,7 +104,7 @@ def _fill(job: Job, value: Any, grad: Any, gauge: int | None) -> bool:
 def _check(job: Job) -> None:
     """Refuse bad rows, as the CPU does."""
     call, sides, n = job.call, job.sides, job.space.n_bins
-    doubt, threads = call.empty(sides.rows, np.bool_), TUNING.threads // 4
+    doubt, threads = call.empty(sides.rows, np.bool_), TUNING.threads // 2
     half = sides.dtype.type(0.5 * job.tolerance)
     shared = threads * first_look.SIZE * sides.dtype.itemsize
     call.launch(rows.look, sides.rows, threads, shared, *_places(sides), n, half, doubt)
@@ -135,7 +135,7 @@ def _native(job: Job, value: Any, grad: Any, gauge: int | None) -> bool:
 def _native_normalized(job: Job, value: Any, grad: Any, gauge: int | None) -> bool:
     """The same for rows divided by their totals."""
     call, sides, n = job.call, job.sides, job.space.n_bins
-    threads = TUNING.threads // 4
+    threads = TUNING.threads // 2
     shared = threads * sides.dtype.itemsize
     parts = []
     for x, step in ((sides.p, sides.p_step), (sides.q, sides.q_step)):
@@ -269,7 +269,7 @@ def _tree(job, sides, numbers, normalize, value, grad, flows, doubt, unsafe):
     shape = device_layout.tree_shape(call, space, sides.dtype, job.accuracy, normalize)
     real = sides.dtype if job.accuracy == "native" else np.dtype(np.float64)
     extra = device_layout.tree_extra(space.n_nodes, arith)
-    cut = device_layout.cut(sides.rows, space.n_nodes * arith.PARTS, extra, real.itemsize)
+    cut = device_layout.cut(sides.rows, space.n_nodes * arith.PARTS, extra, real.itemsize, arith.PARTS * TUNING.threads)
     place = device_layout.places(call, space) if len(flows) else call.empty(0, np.int64)
     near, far = _TREES[job.accuracy]
     blocks = -(-sides.rows // cut.lanes)
@@ -290,7 +290,9 @@ def _chain(job, sides, numbers, value, grad, flows, doubt, unsafe):
     shape = device_layout.gaps(call, space, sides.dtype, job.accuracy)
     if job.accuracy == "native" and not len(flows):
         size = sides.dtype.itemsize
-        cut = device_layout.cut(sides.rows, shape.bins, shape.segments * (plain.SIZE + plain.PARTS), size)
+        cut = device_layout.cut(
+            sides.rows, shape.bins, shape.segments * (plain.SIZE + plain.PARTS), size, TUNING.threads
+        )
         if cut.shared:
             launch = tree.Launch(0, sides.rows, cut.lanes, cut.stride, min(TUNING.mates, cut.threads))
             call.launch(

@@ -19,7 +19,7 @@ Array = NDArray[Any]
 class Tuning(NamedTuple):
     """Sizes of launches; results do not depend on them but where it says so."""
 
-    threads: int  # a block
+    threads: int  # a block; twice as many in two limbs, of whose rows fewer fit a multiprocessor
     mates: int  # neighbours that read a row together
     lanes: int  # rows a block, at most
     members: int  # threads that scan a long row; in plain arithmetic its last digits depend on them
@@ -27,7 +27,8 @@ class Tuning(NamedTuple):
     scratch: int  # bytes at most, if rows can be done in parts
 
 
-TUNING = Tuning(8, 4, 4, 3, chain.COLUMNS, 2**20) if SIMULATED else Tuning(512, 32, 32, 256, chain.COLUMNS, 2**28)
+# three blocks of 72 registers a thread fit a multiprocessor of 65536
+TUNING = Tuning(8, 4, 4, 3, chain.COLUMNS, 2**20) if SIMULATED else Tuning(256, 32, 8, 256, chain.COLUMNS, 2**28)
 
 
 class Cut(NamedTuple):
@@ -45,12 +46,12 @@ def arithmetic(accuracy: str) -> Any:
     return plain if accuracy == "native" else two_limbs
 
 
-def cut(rows: int, numbers: int, extra: int, itemsize: int) -> Cut:
+def cut(rows: int, numbers: int, extra: int, itemsize: int, threads: int) -> Cut:
     """For so many numbers a row in scratch, and `extra` more of which there are as many as threads at least."""
     device = limits()
     width = _power_of_two(-(-rows // device.processors))
-    tried = [x for x in (32, 16, 8, 4, 2, 1) if x <= min(width, TUNING.lanes)]
-    cuts = [_cut(lanes, numbers, extra, itemsize) for lanes in tried]
+    tried = [x for x in (8, 4, 2, 1) if x <= min(width, TUNING.lanes)]
+    cuts = [_cut(lanes, numbers, extra, itemsize, threads) for lanes in tried]
     for share, least in ((2, 8), (1, 1)):  # two blocks at a time, if they are not too narrow
         for one in cuts:
             if one.lanes >= least and one.shared <= device.shared // share:
@@ -59,9 +60,8 @@ def cut(rows: int, numbers: int, extra: int, itemsize: int) -> Cut:
     return Cut(one.lanes, one.lanes, one.threads, 0, one.shared // one.stride * one.lanes // itemsize)
 
 
-def _cut(lanes: int, numbers: int, extra: int, itemsize: int) -> Cut:
+def _cut(lanes: int, numbers: int, extra: int, itemsize: int, threads: int) -> Cut:
     stride = lanes + 1 if lanes > 1 else 1  # odd, so that neither rows nor nodes fall on the same banks
-    threads = max(lanes, TUNING.threads)
     size = numbers + max(extra, first_look.SIZE * TUNING.mates, threads // lanes)
     return Cut(lanes, stride, threads, size * stride * itemsize, 0)
 

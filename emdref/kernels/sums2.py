@@ -10,7 +10,7 @@ They are formed in one order whatever the machine, so that all come to the same 
 
 import math
 
-from emdref.kernels.edges import edge2
+from emdref.kernels.edges import edge2, power
 from emdref.kernels.floats import times2, two_prod, two_sum
 from emdref.kernels.jit import inline, row
 from emdref.kernels.lanes import greater, lesser, product
@@ -109,7 +109,7 @@ def unsafe(value, lost, total, least, most, rho, costs, edges):
     """True where the flows' errors or the range could be seen in a row's value or gradient."""
     if lost > 0.0:
         steepest = total / edges  # some |r| is at least half of it
-        bend = rho * (rho - 1.0) * most ** max(rho - 2.0, 0.0) * costs  # how r can change
+        bend = rho * (rho - 1.0) * power(most, max(rho - 2.0, 0.0)) * costs  # how r can change
         if not (least > 2.0 * lost and 2.0 * lost * total <= _RELATIVE * value and lost * bend <= _RELATIVE * steepest):
             return True
     if most == 0.0 and value == 0.0:

@@ -154,8 +154,12 @@ def _steps(arith):
                 phi = arith.load(room.carry, s * arith.PARTS * rows + i, rows)
             sums, slopes = arith.begin(arith.null(phi)), arith.null(phi)
             first, items = s * gaps.length, gaps.segments * rows
-            for k in range(first, min(first + gaps.length, gaps.bins)):
-                a, b = p[at + k], q[bt + k]
+            last = min(first + gaps.length, gaps.bins)
+            next_a, next_b = p[at + first], q[bt + first]
+            for k in range(first, last):
+                a, b = next_a, next_b
+                if k + 1 < last:  # under way while this bin is worked on
+                    next_a, next_b = p[at + k + 1], q[bt + k + 1]
                 record = first_look.note(record, a, b)
                 phi, lost = arith.plus(phi, arith.enter(a, b), lost, closely)
                 x = arith.settled(phi)

@@ -7,9 +7,15 @@ side by side.
 from emdref.kernels.cuda import first_look, plain
 from emdref.kernels.cuda.chain import walks
 from emdref.kernels.cuda.target import cuda, kernel
-from emdref.kernels.jit import row
+from emdref.kernels.jit import inline, row
 
 _total, _onward, _backward, _joined, _seen, _beyond, _add_edge = walks(plain)
+
+
+@inline
+def _put(t, at, a, b, record):
+    t[at] = a - b
+    return first_look.note(record, a, b)
 
 
 @row
@@ -19,11 +25,19 @@ def _enter(p, p_step, q, q_step, bins, launch, block, t, aux):
     team, mate, teams = cuda.threadIdx.x // mates, cuda.threadIdx.x % mates, cuda.blockDim.x // mates
     for lane in range(team, launch.lanes, teams):
         i = min(block + lane, launch.rows - 1)
-        record = first_look.blank(p.dtype.type(0))
-        for k in range(mate, bins, mates):
-            a, b = p[i * p_step + k], q[i * q_step + k]
-            record = first_look.note(record, a, b)
-            t[k * step + lane] = a - b
+        record, at, bt = first_look.blank(p.dtype.type(0)), i * p_step, i * q_step
+        k = mate
+        while k + 3 * mates < bins:  # eight numbers under way at a time
+            a, b, c, d = p[at + k], p[at + k + mates], p[at + k + 2 * mates], p[at + k + 3 * mates]
+            e, f, g, h = q[bt + k], q[bt + k + mates], q[bt + k + 2 * mates], q[bt + k + 3 * mates]
+            record = _put(t, k * step + lane, a, e, record)
+            record = _put(t, (k + mates) * step + lane, b, f, record)
+            record = _put(t, (k + 2 * mates) * step + lane, c, g, record)
+            record = _put(t, (k + 3 * mates) * step + lane, d, h, record)
+            k += 4 * mates
+        while k < bins:
+            record = _put(t, k * step + lane, p[at + k], q[bt + k], record)
+            k += mates
         first_look.put(aux, mate * first_look.SIZE * step + lane, step, record)
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from emdref.kernels import sums2
 from emdref.kernels.cuda import first_look, plain, two_limbs
 from emdref.kernels.cuda.target import cuda, kernel
-from emdref.kernels.jit import row
+from emdref.kernels.jit import inline, row
 
 
 class Shape(NamedTuple):
@@ -41,18 +41,31 @@ class Launch(NamedTuple):
 def _kernel(arith, in_shared):
     """Compile the kernel for one arithmetic, with scratch in shared or in global memory."""
 
+    @inline
+    def put(shape, k, a, b, lane, step, t, record):
+        arith.store(t, shape.bin_node[k] * arith.PARTS * step + lane, step, arith.enter(a, b))
+        return first_look.note(record, a, b)
+
     @row
     def enter(p, p_step, q, q_step, shape, launch, block, t, aux):
         """p - q at the bins' nodes, and each thread's record of what it read."""
-        mates, step = launch.mates, launch.stride
+        mates, step, bins = launch.mates, launch.stride, len(shape.bin_node)
         team, mate, teams = cuda.threadIdx.x // mates, cuda.threadIdx.x % mates, cuda.blockDim.x // mates
         for lane in range(team, launch.lanes, teams):
             i = min(block + lane, launch.rows - 1)
-            record = first_look.blank(p.dtype.type(0))
-            for k in range(mate, len(shape.bin_node), mates):
-                a, b = p[i * p_step + k], q[i * q_step + k]
-                record = first_look.note(record, a, b)
-                arith.store(t, shape.bin_node[k] * arith.PARTS * step + lane, step, arith.enter(a, b))
+            record, at, bt = first_look.blank(p.dtype.type(0)), i * p_step, i * q_step
+            k = mate
+            while k + 3 * mates < bins:  # eight numbers under way at a time
+                a, b, c, d = p[at + k], p[at + k + mates], p[at + k + 2 * mates], p[at + k + 3 * mates]
+                e, f, g, h = q[bt + k], q[bt + k + mates], q[bt + k + 2 * mates], q[bt + k + 3 * mates]
+                record = put(shape, k, a, e, lane, step, t, record)
+                record = put(shape, k + mates, b, f, lane, step, t, record)
+                record = put(shape, k + 2 * mates, c, g, lane, step, t, record)
+                record = put(shape, k + 3 * mates, d, h, lane, step, t, record)
+                k += 4 * mates
+            while k < bins:
+                record = put(shape, k, p[at + k], q[bt + k], lane, step, t, record)
+                k += mates
             first_look.put(aux, mate * first_look.SIZE * step + lane, step, record)
 
     @row
