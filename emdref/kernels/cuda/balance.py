@@ -9,9 +9,9 @@ import math
 from typing import Any, NamedTuple
 
 from emdref.kernels import alternation, domains
-from emdref.kernels.cuda.branches import device
-from emdref.kernels.cuda.entropic import CHUNKS, N_ITER, REACHED, report
+from emdref.kernels.cuda.entropic import CHUNKS, FIRST, N_ITER, REACHED, VANISHED
 from emdref.kernels.cuda.target import cuda, kernel
+from emdref.kernels.jit import row
 from emdref.kernels.lanes import product
 
 NAN, OVER, UNDER, LATE = range(4)  # what is seen in a row's results: int64, a line of rows each
@@ -22,7 +22,6 @@ _ROW, _COLUMN, _BY_U, _BY_V, _MASS, _SLOPE, _COUNT = range(PARTS)
 class Kernels(NamedTuple):
     """What `_kernels` compiles over one domain."""
 
-    enter: Any
     start: Any
     divide: Any
     settle: Any
@@ -30,7 +29,7 @@ class Kernels(NamedTuple):
     evaluate: Any
 
 
-@device
+@row
 def added(part, sums):
     """Each sum from its parts, in the place of its first."""
     cuda.syncthreads()
@@ -45,7 +44,7 @@ def added(part, sums):
     cuda.syncthreads()
 
 
-@device
+@row
 def note(seen, rows, row, x):
     """Remember a result that is no finite number."""
     if math.isnan(x):
@@ -119,24 +118,28 @@ def totals(p, bins, rows, out):
 @kernel
 def kept(p, bins, rows, count):
     """How many bins of each row have mass."""
-    for row in range(cuda.grid(1), rows, cuda.gridsize(1)):
+    for i in range(cuda.grid(1), rows, cuda.gridsize(1)):
         n = 0
         for j in range(bins):
-            if p[row * bins + j] > type(p[row])(0):
+            if p[i * bins + j] > type(p[i])(0):
                 n += 1
-        count[row] = n
+        count[i] = n
+
+
+_log = domains.LOG.enter
+
+
+@kernel
+def logarithms(p, out):
+    """What the log domain works on."""
+    for i in range(cuda.grid(1), out.shape[0], cuda.gridsize(1)):
+        out[i] = _log(p[i])
 
 
 def _kernels(domain, severity):
     """Compile everything over one domain."""
     into, from_log, to_log, over, mass = domain.enter, domain.from_log, domain.to_log, domain.divide, domain.mass
     sound = domain.sound
-
-    @kernel
-    def enter(p, out):
-        """Plain numbers in the domain."""
-        for i in range(cuda.grid(1), out.shape[0], cuda.gridsize(1)):
-            out[i] = into(p[i])
 
     @kernel
     def start(given, row_step, bin_step, by_log, p, bins, drops, u):
@@ -158,7 +161,9 @@ def _kernels(domain, severity):
                 if half >= 0:
                     worse = severity(given[i], d[i], z, x[i])
                     if worse > type(worse)(0):
-                        report(marks, rows, row, half * bins + i % bins, worse > type(worse)(1))
+                        cuda.atomic.min(marks, FIRST * rows + row, half * bins + i % bins)
+                    if worse > type(worse)(1):
+                        marks[VANISHED * rows + row] = 1
 
     @kernel
     def settle(v, ktu, q, bins, rows, tol, marks, it, going):
@@ -205,7 +210,7 @@ def _kernels(domain, severity):
             cuda.syncthreads()
             row += cuda.gridDim.x
 
-    @device
+    @row
     def tally(u, v, ktu, kv, p, q, i, lam, log_u, log_v, part, c):
         """What one bin adds to the sums of its row."""
         of_row, of_column, x, y = mass(u[i], kv[i]), mass(v[i], ktu[i]), to_log(u[i]), to_log(v[i])
@@ -222,7 +227,7 @@ def _kernels(domain, severity):
             part[_SLOPE * CHUNKS + c] += x / lam
             part[_COUNT * CHUNKS + c] += type(x)(1)
 
-    @device
+    @row
     def watch(p, q, x, v, y, seen, rows, row, j):
         """Remember what is no finite number where there is mass, and the first bin of v that is not sound."""
         none = type(p)(0)
@@ -233,7 +238,7 @@ def _kernels(domain, severity):
             if not sound(v):
                 cuda.atomic.min(seen, LATE * rows + row, j)
 
-    @device
+    @row
     def summed(part, cost, shift, lam, by_objective, value, objective, error, seen, rows, row):
         """A row's results from its sums."""
         a, b = part[_ROW * CHUNKS], part[_COLUMN * CHUNKS]
@@ -282,8 +287,10 @@ def _kernels(domain, severity):
             cuda.syncthreads()
             row += cuda.gridDim.x
 
-    return Kernels(enter, start, divide, settle, weigh, evaluate)
+    return Kernels(start, divide, settle, weigh, evaluate)
 
 
 LINEAR_KERNELS = _kernels(domains.LINEAR, alternation.fault(domains.LINEAR))
 LOG_KERNELS = _kernels(domains.LOG, alternation.fault(domains.LOG))
+linear_start, linear_divide, linear_settle, linear_weigh, linear_evaluate = LINEAR_KERNELS
+log_start, log_divide, log_settle, log_weigh, log_evaluate = LOG_KERNELS

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emdref.kernels.cuda.target import kernel
+from emdref.kernels.jit import row
 
 
 class Crew(NamedTuple):
@@ -46,10 +46,7 @@ class Tree(NamedTuple):
     factors: Any  # k0, then a and b by node, a and b by leaf: a plane for each part
 
 
-device = kernel(device=True)
-
-
-@device
+@row
 def tree_of(index, factors, levels, nodes, leaves, bins):
     """The parts of what `packed` and `factored` put together."""
     child = levels + 1
@@ -78,19 +75,19 @@ def steps(ring):
     """What one thread does at its nodes and bins, over a semiring."""
     take, give, null, plus, times = ring.load, ring.store, ring.null, ring.plus, ring.times
 
-    @device
+    @row
     def load(x, i, plane):
         return take(x, np.uint64(i), np.uint64(plane))
 
-    @device
+    @row
     def store(x, i, plane, value):
         give(x, np.uint64(i), np.uint64(plane), value)
 
-    @device
+    @row
     def factor(tree, i):
         return load(tree.factors, i, 1 + 2 * (tree.nodes + tree.leaves))
 
-    @device
+    @row
     def gather(tree, me, x, s):
         """s = what an inner node has of its own bin and of its leaves."""
         u, plane, leaf_a = me.group, tree.bins * me.lanes, 1 + 2 * tree.nodes
@@ -105,7 +102,7 @@ def steps(ring):
             store(s, u * me.lanes + me.lane, tree.nodes * me.lanes, total)
             u += me.groups
 
-    @device
+    @row
     def rise(tree, me, level, s):
         """The nodes of one level add their children's sums, the last child's first."""
         u, stop, plane = tree.level[level] + me.group, tree.level[level + 1], tree.nodes * me.lanes
@@ -119,7 +116,7 @@ def steps(ring):
                 store(s, u * me.lanes + me.lane, plane, total)
             u += me.groups
 
-    @device
+    @row
     def sink(tree, me, level, s, r):
         """R = b S + a R of the parent, at the nodes of one level; R = S at the root."""
         v, stop, plane = tree.level[level] + me.group, tree.level[level + 1], tree.nodes * me.lanes
@@ -132,7 +129,7 @@ def steps(ring):
             store(r, i, plane, total)
             v += me.groups
 
-    @device
+    @row
     def reach(tree, me, j, x, r):
         """k0 K x at bin j."""
         above, k0 = load(r, tree.home[j] + me.lane, tree.nodes * me.lanes), factor(tree, 0)
@@ -141,7 +138,7 @@ def steps(ring):
         a, b = factor(tree, 1 + 2 * tree.nodes + j), factor(tree, 1 + 2 * tree.nodes + tree.leaves + j)
         return times(k0, plus(times(b, load(x, j * me.lanes + me.lane, tree.bins * me.lanes)), times(a, above)))
 
-    @device
+    @row
     def beside(tree, me, s, o):
         """o[c] = sum of a s over c's siblings, by prefix and suffix sums; all children of a parent by one thread."""
         u, plane = me.group, tree.nodes * me.lanes
@@ -163,7 +160,7 @@ def steps(ring):
                 c -= 1
             u += me.groups
 
-    @device
+    @row
     def spread(tree, me, level, own, o):
         """o[c] of one level, so far from its siblings alone, from all bins that are not below c."""
         c, stop, plane = tree.level[level] + me.group, tree.level[level + 1], tree.nodes * me.lanes

@@ -8,32 +8,32 @@ from __future__ import annotations
 
 import math
 
-from emdref.kernels.cuda.branches import device
 from emdref.kernels.cuda.target import cuda, kernel
+from emdref.kernels.jit import row
 from emdref.kernels.lanes import product
 
 
-@device
+@row
 def first(like):
     return type(like)(0), type(like)(0)
 
 
-@device
+@row
 def more(state, k, x):
     return state[0], state[1] + k * x
 
 
-@device
+@row
 def total(state):
     return state[1]
 
 
-@device
+@row
 def first_log(like):
     return type(like)(-math.inf), type(like)(0)
 
 
-@device
+@row
 def more_log(state, k, x):
     """The largest logarithm so far, and the sum over it."""
     largest, over, y = state[0], state[1], k + x
@@ -47,7 +47,7 @@ def more_log(state, k, x):
     return largest, over + type(y)(math.exp(y - largest))
 
 
-@device
+@row
 def total_log(state):
     largest, over = state
     if over == type(over)(0):

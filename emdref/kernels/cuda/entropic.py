@@ -15,14 +15,15 @@ from typing import Any, NamedTuple
 
 from emdref.kernels import alternation, entropic
 from emdref.kernels.alternation import State
-from emdref.kernels.cuda.branches import Crew, device, steps, tree_of
+from emdref.kernels.cuda.branches import Crew, steps, tree_of
 from emdref.kernels.cuda.target import SIMULATED, cuda, kernel
+from emdref.kernels.jit import row
 from emdref.kernels.lanes import product as rounded
 from emdref.kernels.semirings import LINEAR, SCALED
 
 CHUNKS = 64  # parts of a sum over bins or nodes, added up one by one: the same for any number of threads
 N_ITER, REACHED, FIRST, VANISHED = range(4)  # what is remembered of each row, in `marks`: int64, a line of rows each
-launchable = kernel if SIMULATED else kernel(max_registers=64)  # so that a block can have 1024 threads
+_AMPLE = {} if SIMULATED else {"max_registers": 64}  # so that a block can have 1024 threads
 
 
 class Kernels(NamedTuple):
@@ -33,13 +34,13 @@ class Kernels(NamedTuple):
     cost: Any
 
 
-@device
+@row
 def crew(lanes):
     t = cuda.threadIdx.x
     return Crew(t % lanes, t // lanes, lanes, cuda.blockDim.x // lanes)
 
 
-@device
+@row
 def gathered(me, part):
     """The sum of a lane's CHUNKS parts, in part[lane] as well."""
     cuda.syncthreads()
@@ -53,7 +54,7 @@ def gathered(me, part):
     return part[me.lane]
 
 
-@device
+@row
 def report(marks, rows, row, key, divided):
     """Remember the first thing that went wrong in a row, and whether a mass was ever divided by 0."""
     cuda.atomic.min(marks, FIRST * rows + row, key)
@@ -61,7 +62,7 @@ def report(marks, rows, row, key, divided):
         marks[VANISHED * rows + row] = 1
 
 
-@device
+@row
 def start(scratch):
     """Where a block's part of scratch memory begins."""
     return cuda.blockIdx.x * (len(scratch) // cuda.gridDim.x)
@@ -70,7 +71,7 @@ def start(scratch):
 def _passes(rise, sink):
     """A block's way up a tree and down again, a level at a time."""
 
-    @device
+    @row
     def up(tree, me, s):
         level = tree.levels - 2  # the last level has no children
         while level >= 0:
@@ -78,7 +79,7 @@ def _passes(rise, sink):
             cuda.syncthreads()
             level -= 1
 
-    @device
+    @row
     def turn(tree, me, s, r):
         """r = R of the inner nodes, from what `gather` left in s."""
         up(tree, me, s)
@@ -95,7 +96,7 @@ def _product(ring, go, turn):
     """Compile the product with K over one semiring."""
     store, gather, reach, parts, entered, left = go.store, go.gather, go.reach, ring.parts, ring.entered, ring.left
 
-    @device
+    @row
     def product(tree, me, row, live, x, y, t):
         """A row of y = k0 K x."""
         width, inner = parts * tree.bins * me.lanes, parts * tree.nodes * me.lanes
@@ -121,7 +122,7 @@ def _alternation(ring, go, turn, severity):
     load, store, gather, reach, parts = go.load, go.store, go.gather, go.reach, ring.parts
     entered, left, plain, times, over = ring.entered, ring.left, ring.plain, ring.times, ring.over
 
-    @device
+    @row
     def fetch(tree, me, row, state, y, p, q, fresh):
         """Fill a block's memory; `fresh` before the first iteration."""
         plane, j = tree.bins * me.lanes, me.group
@@ -132,12 +133,12 @@ def _alternation(ring, go, turn, severity):
             store(y, i, plane, entered(state.ktu[k]) if fresh else load(state.exact, exact(tree, row, j), tree.bins))
             j += me.groups
 
-    @device
+    @row
     def exact(tree, row, j):
         """Where the row's elements of K u have bin j."""
         return row * parts * tree.bins + tree.order[j]
 
-    @device
+    @row
     def divide(tree, me, row, live, half, given, d, j, x, marks, rows):
         """x = given / d at bin j."""
         i, plane = j * me.lanes + me.lane, tree.bins * me.lanes
@@ -148,7 +149,7 @@ def _alternation(ring, go, turn, severity):
         if worse > 0 and live:
             report(marks, rows, row, half * tree.bins + tree.order[j], worse > 1)
 
-    @device
+    @row
     def begin(tree, me, row, live, half, given, y, x, marks, rows):
         """x = given / y."""
         j, plane = me.group, tree.bins * me.lanes
@@ -157,7 +158,7 @@ def _alternation(ring, go, turn, severity):
             divide(tree, me, row, live, half, given, d, j, x, marks, rows)
             j += me.groups
 
-    @device
+    @row
     def advance(tree, me, row, live, half, given, r, x, marks, rows):
         """x = given / (k0 K x), of which r is known."""
         j = me.group
@@ -165,7 +166,7 @@ def _alternation(ring, go, turn, severity):
             divide(tree, me, row, live, half, given, reach(tree, me, j, x, r), j, x, marks, rows)
             j += me.groups
 
-    @device
+    @row
     def keep(tree, me, x, v):
         j, plane = me.group, tree.bins * me.lanes
         while j < tree.bins:
@@ -173,7 +174,7 @@ def _alternation(ring, go, turn, severity):
             store(v, i, plane, load(x, i, plane))
             j += me.groups
 
-    @device
+    @row
     def outward(tree, me, x, r, y):
         """y = k0 K x."""
         j, plane = me.group, tree.bins * me.lanes
@@ -181,7 +182,7 @@ def _alternation(ring, go, turn, severity):
             store(y, j * me.lanes + me.lane, plane, reach(tree, me, j, x, r))
             j += me.groups
 
-    @device
+    @row
     def defect(tree, me, v, y, q, part):
         """l1 distance of a row's column marginal from q."""
         plane, c = tree.bins * me.lanes, me.group
@@ -195,7 +196,7 @@ def _alternation(ring, go, turn, severity):
             c += me.groups
         return gathered(me, part)
 
-    @device
+    @row
     def deposit(tree, me, row, u, v, y, state):
         """What a row has reached."""
         j, plane = me.group, tree.bins * me.lanes
@@ -206,7 +207,7 @@ def _alternation(ring, go, turn, severity):
             store(state.exact, exact(tree, row, j), tree.bins, ktu)
             j += me.groups
 
-    @device
+    @row
     def iterate(tree, me, row, rows, live, state, marks, tol, settles, done, until, t):
         """The iterations of a block's rows after `done`, to their tolerances if there are any, up to `until`."""
         width, inner = parts * tree.bins * me.lanes, parts * tree.nodes * me.lanes
@@ -249,7 +250,7 @@ def _transport(ring, go, up, crosses):
     load, store, factor, beside, spread, parts = go.load, go.store, go.factor, go.beside, go.spread, ring.parts
     entered, times, null = ring.entered, ring.times, ring.null
 
-    @device
+    @row
     def sides(tree, me, row, x, own, s, o):
         """s = sums of x below each node, o = of what is not below it, at its parent."""
         v, plane = me.group, tree.nodes * me.lanes
@@ -271,7 +272,7 @@ def _transport(ring, go, up, crosses):
             cuda.syncthreads()
             level += 1
 
-    @device
+    @row
     def transport(tree, me, row, live, u, v, cost, value, t):
         """<T, M> of a row: costs times the mass that crosses an edge either way."""
         inner = parts * tree.nodes * me.lanes
@@ -303,7 +304,7 @@ def _launched(ring, go, severity, crosses, here):
     iterate = _alternation(ring, go, turn, severity)
     transport = _transport(ring, go, up, crosses)
 
-    @launchable
+    @kernel(**_AMPLE)
     def product(index, factors, levels, nodes, leaves, bins, lanes, rows, scratch, x, y):
         """y = k0 K x, (rows, N)."""
         tree, me = tree_of(index, factors, levels, nodes, leaves, bins), crew(lanes)
@@ -315,7 +316,7 @@ def _launched(ring, go, severity, crosses, here):
             cuda.syncthreads()
             first += cuda.gridDim.x * lanes
 
-    @launchable
+    @kernel(**_AMPLE)
     def alternate(
         index,
         factors,
@@ -350,7 +351,7 @@ def _launched(ring, go, severity, crosses, here):
             cuda.syncthreads()
             first += cuda.gridDim.x * lanes
 
-    @launchable
+    @kernel(**_AMPLE)
     def cost(index, factors, levels, nodes, leaves, bins, lanes, rows, scratch, w, u, v, value):
         """value = <T, M>, an entry a row."""
         tree, me = tree_of(index, factors, levels, nodes, leaves, bins), crew(lanes)
@@ -365,11 +366,15 @@ def _launched(ring, go, severity, crosses, here):
     return Kernels(product, alternate, cost)
 
 
-def _compiled(ring, severity, crosses):
-    """By whether a block's memory is shared memory."""
-    go = steps(ring)
-    return {here: _launched(ring, go, severity, crosses, here) for here in (True, False)}
+def _compiled(ring, severity, crosses, here):
+    return _launched(ring, steps(ring), severity, crosses, here)
 
 
-LINEAR_KERNELS = _compiled(LINEAR, alternation.linear_fault, entropic.linear_exchange)
-LOG_KERNELS = _compiled(SCALED, alternation.log_fault, entropic.log_exchange)
+_linear = LINEAR, alternation.linear_fault, entropic.linear_exchange
+_log = SCALED, alternation.log_fault, entropic.log_exchange
+linear_product, linear_alternate, linear_cost = _near = _compiled(*_linear, True)
+linear_product_far, linear_alternate_far, linear_cost_far = _far = _compiled(*_linear, False)
+LINEAR_KERNELS = {True: _near, False: _far}  # by whether a block's memory is shared memory
+log_product, log_alternate, log_cost = _near = _compiled(*_log, True)
+log_product_far, log_alternate_far, log_cost_far = _far = _compiled(*_log, False)
+LOG_KERNELS = {True: _near, False: _far}
