@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import sinkhorn_table
 from numba import boolean, float32, float64, int64, types
 
 import emdref.kernels
@@ -245,3 +246,12 @@ KERNELS |= {
     "copies.survey": Entry(lambda r: (flat(r), INT, INTS)),
     "copies.count_from": Entry(lambda r: (flat(r), r, INTS)),
 }
+
+# --- Sinkhorn ---------------------------------------------------------------------------------------------------------
+
+KERNELS |= {
+    name: Entry(types, exact=name not in sinkhorn_table.CONTRACTED, double=name in sinkhorn_table.DOUBLE)
+    for name, types in sinkhorn_table.ARGUMENTS.items()
+}
+KERNELS["target._probe"] = Entry(lambda r: (flat(r),), dtypes=(float64,))
+KERNELS["balance.convert"] = KERNELS["balance.convert"]._replace(dtypes=(float32, float64, int64))
