@@ -271,7 +271,9 @@ def _tree(job, sides, numbers, normalize, value, grad, flows, doubt, unsafe):
     shape = device_layout.tree_shape(call, space, sides.dtype, job.accuracy, normalize)
     real = sides.dtype if job.accuracy == "native" else np.dtype(np.float64)
     extra = device_layout.tree_extra(space.n_nodes, arith)
-    cut = device_layout.cut(sides.rows, space.n_nodes * arith.PARTS, extra, real.itemsize, arith.PARTS * TUNING.threads)
+    cut = device_layout.cut(
+        call, sides.rows, space.n_nodes * arith.PARTS, extra, real.itemsize, arith.PARTS * TUNING.threads
+    )
     place = device_layout.places(call, space) if len(flows) else call.empty(0, np.int64)
     near, far = _TREES[job.accuracy]
     blocks = -(-sides.rows // cut.lanes)
@@ -293,7 +295,7 @@ def _chain(job, sides, numbers, value, grad, flows, doubt, unsafe):
     if job.accuracy == "native" and not len(flows):
         size = sides.dtype.itemsize
         cut = device_layout.cut(
-            sides.rows, shape.bins, shape.segments * (plain.SIZE + plain.PARTS), size, TUNING.threads
+            call, sides.rows, shape.bins, shape.segments * (plain.SIZE + plain.PARTS), size, TUNING.threads
         )
         if cut.shared:
             launch = tree.Launch(0, sides.rows, cut.lanes, cut.stride, min(TUNING.mates, cut.threads))

@@ -46,9 +46,9 @@ def arithmetic(accuracy: str) -> Any:
     return plain if accuracy == "native" else two_limbs
 
 
-def cut(rows: int, numbers: int, extra: int, itemsize: int, threads: int) -> Cut:
+def cut(call: Any, rows: int, numbers: int, extra: int, itemsize: int, threads: int) -> Cut:
     """For so many numbers a row in scratch, and `extra` more of which there are as many as threads at least."""
-    device = limits()
+    device = limits(call.number)
     width = _power_of_two(-(-rows // device.processors))
     tried = [x for x in (8, 4, 2, 1) if x <= min(width, TUNING.lanes)]
     cuts = [_cut(lanes, numbers, extra, itemsize, threads) for lanes in tried]
