@@ -15,6 +15,7 @@ import math
 import re
 import struct
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import NamedTuple
 from unittest import mock
@@ -49,41 +50,48 @@ def architecture(capability):
 # --- compiling --------------------------------------------------------------------------------------------------------
 
 
+_workers = ThreadPoolExecutor(2)  # NVVM works while Python is busy with the next kernel
+
+
 class Code:
-    """PTX of one kernel for one processor, in three ways, each made when it is asked for."""
+    """PTX of one kernel for one processor, in three ways, each made once."""
 
     def __init__(self, modules, options, capability):
-        self._modules = modules
+        self._modules, self._made = modules, {}
         self._options = {**options, "arch": architecture(capability).replace("sm", "compute")}
+        self.libdevice = set(re.findall(r'declare [^\n]*@"?__nv_(\w+)', "\n".join(modules)))
+        self.inlined = not self.libdevice - PLAIN
 
-    @functools.cached_property
-    def libdevice(self):
-        """Names of the functions of libdevice that are called."""
-        return set(re.findall(r'declare [^\n]*@"?__nv_(\w+)', "\n".join(self._modules)))
-
-    @functools.cached_property
+    @property
     def whole(self):
         """What is loaded."""
-        return self._text(True)
+        return self.begin(True).result()
 
-    @functools.cached_property
+    @property
     def own(self):
         """The same, but functions of libdevice that approximate are calls."""
-        return self._text(False) if self.libdevice - PLAIN else self.whole
+        return self.begin(self.inlined).result()
 
-    @functools.cached_property
+    @property
     def uncontracted(self):
         """Own code with contraction forbidden."""
-        return self._text(not self.libdevice - PLAIN, fma=False)
+        return self.begin(self.inlined, fma=False).result()
 
-    def _text(self, with_libdevice, **more):
+    def begin(self, inlined, **options):
+        """Start making it, with libdevice or without."""
+        key = inlined, *options.items()
+        if key not in self._made:
+            self._made[key] = _workers.submit(self._text, inlined, options)
+        return self._made[key]
+
+    def _text(self, inlined, options):
         from numba.cuda.cudadrv import nvvm
 
-        unit = nvvm.CompilationUnit({**self._options, **more})
+        unit = nvvm.CompilationUnit({**self._options, **options})
         for module in self._modules:
             unit.add_module(nvvm.llvm_replace(module).encode())
         unit.verify()
-        if with_libdevice:
+        if inlined:
             unit.lazy_add_module(nvvm.LibDevice().get())
         return unit.compile().decode().strip("\0")
 
@@ -103,7 +111,10 @@ def compiled(function, types):
         cuda.compile_ptx(getattr(function, "py_func", function), types, cc=CAPABILITIES[-1])
     (modules,), options = compiler.call_args
     options.pop("fastmath")
-    return {cc: Code(modules, options, cc) for cc in CAPABILITIES}
+    codes = {cc: Code(modules, options, cc) for cc in CAPABILITIES}
+    for code in codes.values():
+        code.begin(code.inlined)
+    return codes
 
 
 # --- searching --------------------------------------------------------------------------------------------------------

@@ -21,7 +21,11 @@ each_processor = pytest.mark.parametrize("cc", ptx.CAPABILITIES, ids=ptx.archite
 
 
 def code(name, dtype, cc):
-    return ptx.compiled(kernel_table.kernels()[kernel_table.kernel_of(name)], KERNELS[name].types(dtype))[cc]
+    codes = ptx.compiled(kernel_table.kernels()[kernel_table.kernel_of(name)], KERNELS[name].types(dtype))
+    newest = codes[ptx.CAPABILITIES[-1]]
+    if KERNELS[name].exact:
+        newest.begin(newest.inlined, fma=False)  # asked for below
+    return codes[cc]
 
 
 # --- every kernel -----------------------------------------------------------------------------------------------------
