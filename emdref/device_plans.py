@@ -16,7 +16,7 @@ from emdref.kernels.cuda.target import SIMULATED, limits
 from emdref.spaces import Space
 
 _LANES = 4  # rows a block has at most: 512 rows are then enough to occupy 128 multiprocessors
-_THREADS = 8 if SIMULATED else 1024  # that a block has at most
+_THREADS = 4 if SIMULATED else 512  # that a block has at most: their registers are what a multiprocessor has
 _SIDE = 2 if SIMULATED else 16  # of a tile of a dense product
 _SCRATCH = 2**31  # bytes of scratch memory for trees beyond shared memory, about
 _PATIENCE = 16  # iterations between two looks at whether any row goes on

@@ -23,7 +23,7 @@ from emdref.kernels.semirings import LINEAR, SCALED
 
 CHUNKS = 64  # parts of a sum over bins or nodes, added up one by one: the same for any number of threads
 N_ITER, REACHED, FIRST, VANISHED = range(4)  # what is remembered of each row, in `marks`: int64, a line of rows each
-_AMPLE = {} if SIMULATED else {"max_registers": 64}  # so that a block can have 1024 threads
+_AMPLE = {} if SIMULATED else {"max_registers": 128}  # so that a block can have 512 threads
 
 
 class Kernels(NamedTuple):
