@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import sinkhorn_table
 from numba import boolean, float32, float64, int64, types
 
 import emdref.kernels
@@ -213,4 +214,9 @@ KERNELS |= {
     "copies.put": Entry(lambda r: (flat(r), INT, INTS, flat(r))),
     "copies.survey": Entry(lambda r: (flat(r), INT, INTS)),
     "copies.count_from": Entry(lambda r: (flat(r), r, INTS)),
+}
+
+KERNELS |= {
+    name: Entry(kinds, exact=name in sinkhorn_table.EXACT, double=name in sinkhorn_table.DOUBLE)
+    for name, kinds in sinkhorn_table.ARGUMENTS.items()
 }

@@ -46,5 +46,6 @@ ARGUMENTS |= {
     "balance.totals": lambda r: (flat(r), INT, INT, flat(r)),
     "balance.kept": lambda r: (flat(r), INT, INT, INTS),
 }
-CONTRACTED = {"dense.linear_product"}  # as BLAS does
 DOUBLE = {"balance.look"}
+_EXACT = ("product", "alternate", "product_far", "alternate_far", "divide")  # u and v in the linear domain
+EXACT = {f"entropic.linear_{x}" for x in _EXACT[:4]} | {"balance.linear_divide", "balance.totals", "balance.convert"}

@@ -213,13 +213,29 @@ def test_a_mass_divided_by_0(kernel, dtype):
 
 
 @pytest.mark.parametrize("kernel", ["space", "dense"])
-@pytest.mark.parametrize("start", [-700.0, 709.0])
-def test_scalings_beyond_the_dtype(kernel, start):
-    """u or v under- or overflows in one row, which leaves the others alone."""
+@pytest.mark.parametrize(("start", "status"), [(-700.0, "nan"), (300.0, "underflow"), (709.0, "nan")])
+def test_scalings_beyond_the_dtype(kernel, start, status):
+    """A start that under- or overflows in one row leaves the other alone, which fails after the last iteration."""
     space = emdref.Chain(gaps=[300.0, 300.0, 80.0])
     p, q = np.array([[1e-200, 0.5, 0.25, 0.25]] * 2), np.array([[1e-200, 0.25, 0.5, 0.25]] * 2)
     init = np.stack([np.full(4, start), np.zeros(4)]), np.zeros((2, 4))
-    failing(p, q, space, 1.2, kernel=kernel, max_iter=3, init=init)
+    got, _ = failing(p, q, space, 1.2, kernel=kernel, max_iter=3, init=init)
+    assert got.status.tolist() == [status, "underflow"]
+    assert got.failed_at.tolist() == [1, -1]
+
+
+@pytest.mark.parametrize("kernel", ["space", "dense"])
+def test_a_failure_in_a_later_iteration(kernel):
+    p, q = np.array([1e-300, 1.0]), np.array([0.5, 0.5])
+    got, _ = failing(p, q, emdref.Chain(2), 600.0, kernel=kernel, max_iter=3, init=([700, -700], [0, 0]))
+    assert (got.status, int(got.failed_at), int(got.failed_bin)) == ("underflow", 3, 0)
+
+
+@pytest.mark.parametrize("domain", ["linear", "log"])
+def test_a_value_beyond_the_dtype(domain):
+    p, q = (np.array(x, np.float32) for x in ([0.3, 0.7], [0.6, 0.4]))
+    got, _ = failing(p * 1e38, q * 1e38, emdref.Chain(gaps=[30.0]), 1e-3, domain=domain, max_iter=2)
+    assert got.status == "overflow"
 
 
 def test_the_log_domain_does_not_fail_there():
