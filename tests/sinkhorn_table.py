@@ -33,7 +33,7 @@ for _domain in ("linear", "log"):
         f"balance.{_domain}_settle": lambda r: (*[flat(r)] * 3, INT, INT, flat(r), INTS, INT, INTS),
         f"balance.{_domain}_weigh": lambda r: (flat(r), flat(r), INT, INT, flat(r)),
         f"balance.{_domain}_evaluate": lambda r: (
-            *[flat(r)] * 7, INT, INT, flat(r), flat(r), INT, INT, *[flat(r)] * 6, INTS,
+            *[flat(r)] * 7, INT, INT, flat(r), flat(r), INT, INT, *[flat(r)] * 6, INTS, INTS, INTS,
         ),
         f"dense.{_domain}_product": lambda r: (flat(r), INT, INT, flat(r), flat(r), INT, INT, INT),
         f"dense.{_domain}_matrix": lambda r: (*[flat(r)] * 5, INTS),
@@ -42,6 +42,7 @@ ARGUMENTS |= {
     "balance.logarithms": lambda r: (flat(r), flat(r)),
     "balance.look": lambda r: (*_by_rows(r), INT, INT, flat(float64), INTS),  # float64: totals as the CPU adds them
     "balance.convert": lambda r: (flat(r), INT, INT, flat(r)),
+    "balance.clean": lambda r: (INTS, INT, INT),
     "balance.refused": lambda r: (flat(r), INTS),
     "balance.totals": lambda r: (flat(r), INT, INT, flat(r)),
     "balance.kept": lambda r: (flat(r), INT, INT, INTS),
