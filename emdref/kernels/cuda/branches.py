@@ -93,7 +93,7 @@ def steps(ring):
         u, plane, leaf_a = me.group, tree.bins * me.lanes, 1 + 2 * tree.nodes
         while u < tree.nodes:
             own, j, stop = tree.own[u], tree.leaf[u], tree.leaf[u + 1]
-            total = null(x[0])
+            total = null(tree.factors[0])
             if own >= 0:
                 total = load(x, own + me.lane, plane)
             while j < stop:
@@ -143,16 +143,16 @@ def steps(ring):
         """o[c] = sum of a s over c's siblings, by prefix and suffix sums; all children of a parent by one thread."""
         u, plane = me.group, tree.nodes * me.lanes
         if me.group == 0:
-            store(o, me.lane, plane, null(s[0]))
+            store(o, me.lane, plane, null(tree.factors[0]))
         while u < tree.nodes:
             first, stop = tree.child[u], tree.child[u + 1]
-            run, c = null(s[0]), first
+            run, c = null(tree.factors[0]), first
             while c < stop:
                 i = c * me.lanes + me.lane
                 store(o, i, plane, run)
                 run = plus(run, times(factor(tree, 1 + c), load(s, i, plane)))
                 c += 1
-            run, c = null(s[0]), stop - 1
+            run, c = null(tree.factors[0]), stop - 1
             while c >= first:
                 i = c * me.lanes + me.lane
                 store(o, i, plane, plus(load(o, i, plane), run))

@@ -145,7 +145,7 @@ def _alternation(ring, go, turn, severity):
         p = load(given, i, plane)
         z = over(p, d)
         store(x, i, plane, z)
-        worse = severity(p, d, z, x[0])
+        worse = severity(p, d, z, tree.factors[0])
         if worse > 0 and live:
             report(marks, rows, row, half * tree.bins + tree.order[j], worse > 1)
 
@@ -187,7 +187,7 @@ def _alternation(ring, go, turn, severity):
         """l1 distance of a row's column marginal from q."""
         plane, c = tree.bins * me.lanes, me.group
         while c < CHUNKS:
-            total, j = type(part[0])(0), c
+            total, j = type(tree.factors[0])(0), c
             while j < tree.bins:
                 i = j * me.lanes + me.lane
                 total += abs(plain(times(load(v, i, plane), load(y, i, plane))) - plain(load(q, i, plane)))
@@ -231,6 +231,7 @@ def _alternation(ring, go, turn, severity):
             if side == 1 and last:
                 turn(tree, me, s, r)
                 outward(tree, me, x, r, y)
+                cuda.syncthreads()
                 within = settles and defect(tree, me, v, y, q, part) <= tol[row]
                 if live and (within or it == until):
                     live = False
@@ -256,7 +257,7 @@ def _transport(ring, go, up, crosses):
         v, plane = me.group, tree.nodes * me.lanes
         while v < tree.nodes:
             k = tree.own[v] // me.lanes
-            here = null(own[0])
+            here = null(tree.factors[0])
             if k >= 0:
                 here = entered(x[row * tree.bins + k])
             store(own, v * me.lanes + me.lane, plane, here)
