@@ -84,8 +84,14 @@ def on_host(x: Any, name: str) -> None:
 
 def framework(x: Any, name: str) -> str | None:
     """Whose array on a GPU this is; None for anything on the host."""
+    place = place_of(x, name)
+    return place.framework if place else None
+
+
+def place_of(x: Any, name: str) -> Place | None:
+    """The GPU that an array lies on, and whose it is; None for anything on the host."""
     found = None if x is None or isinstance(x, _HOST) else _found(x, name)
-    return found.framework if found else None
+    return Place(*found[1:]) if found else None
 
 
 def kind(framework: str) -> str:

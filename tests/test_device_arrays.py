@@ -285,6 +285,13 @@ def test_arrays_that_no_result_goes_into(on_the_cpu, out, error, message):
         emdref.emd(to_device(P), to_device(Q), CHAIN, out=out)
 
 
+@only_simulated
+def test_a_result_on_another_gpu(on_the_cpu, frameworks):
+    out = CupyArray(np.zeros((3, 2)), 0)
+    with pytest.raises(ValueError, match="out must be a CuPy array on the inputs' GPU 1, and lies on GPU 0"):
+        emdref.emd(CupyArray(P, 1), CupyArray(Q, 1), CHAIN, out=out)
+
+
 def test_two_results_in_one_place(on_the_cpu):
     both = to_device(np.zeros(16))
     one = both[:4].reshape(1, 4), both[3:4]
