@@ -215,20 +215,14 @@ class DensePlan:
             self.times(state.v, kv)
             call.each(self._balance.divide, rows * bins, state.p, kv, state.u, bins, rows, marks, half + 1)
             self.transposed(state.u, state.ktu)
-            if tol is not None and not self._goes_on(state, marks, tol, it, it == until or it % _PATIENCE == 0):
-                return it
+            if tol is not None:
+                settled = state.v, state.ktu, state.exact, bins, rows, tol, marks, it
+                by_rows(call, self._balance.settle, rows, self._dtype, 1, *settled)
+                if it % _PATIENCE == 0 and call.to_host(marks)[entropic.REACHED * rows :][:rows].all():
+                    return it
         if tol is None:
             call.each(copies.fill, rows, marks[:rows], until)
         return until
-
-    def _goes_on(self, state: State, marks: Any, tol: Any, it: int, look: bool) -> bool:
-        """Retire rows, and see whether any is left, if that is to be looked at."""
-        call, going = self._call, self._call.full(1, 0, np.int64)
-        by_rows(
-            call, self._balance.settle, self._rows, self._dtype, 1,
-            state.v, state.ktu, state.exact, self._bins, self._rows, tol, marks, it, going,
-        )  # fmt: skip
-        return not look or bool(call.to_host(going)[0])
 
 
 def _settling(state: State, tol: Any) -> tuple[Any, int]:

@@ -30,7 +30,7 @@ for _domain in ("linear", "log"):
     ARGUMENTS |= {
         f"balance.{_domain}_start": lambda r: (flat(r), *[INT] * 3, flat(r), INT, INT, flat(r)),
         f"balance.{_domain}_divide": lambda r: (*[flat(r)] * 3, INT, INT, INTS, INT),
-        f"balance.{_domain}_settle": lambda r: (*[flat(r)] * 3, INT, INT, flat(r), INTS, INT, INTS),
+        f"balance.{_domain}_settle": lambda r: (*[flat(r)] * 3, INT, INT, flat(r), INTS, INT),
         f"balance.{_domain}_weigh": lambda r: (flat(r), flat(r), INT, INT, flat(r)),
         f"balance.{_domain}_evaluate": lambda r: (
             *[flat(r)] * 7, INT, INT, flat(r), flat(r), INT, INT, *[flat(r)] * 6, INTS, INTS, INTS,

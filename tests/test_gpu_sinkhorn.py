@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+import races
 from numpy.testing import assert_allclose, assert_array_equal
 
 import emdref
@@ -180,6 +181,20 @@ def test_a_warm_start_goes_on(variant):
     init = first.log_u, first.log_v
     got = on_device(p, q, HARD, 2.0, max_iter=2, variant=variant, init=init)
     assert_like(got, emdref.sinkhorn(p, q, HARD, 2.0, max_iter=2, variant=variant, init=init), 5e-14, 5e-14)
+
+
+@pytest.mark.skipif(not SIMULATED, reason="the simulator's threads can be listened to, a device's cannot")
+@each_way
+@pytest.mark.parametrize("tol", [0.0, 1e-300])
+def test_threads_keep_out_of_each_others_way(kernel, domain, tol):
+    """No races, no barrier that some do not meet, and nothing read of shared memory that nobody wrote."""
+    p, q = pair(HARD)
+    how = {"kernel": kernel, "domain": domain, "tol": tol, "max_iter": 2}
+    with races.watched(poison=True) as found:
+        got = on_device(p, q, HARD, 2.0, **how)
+    assert found.accesses > 0
+    assert (found.races, found.uneven) == (set(), set())
+    assert_like(got, emdref.sinkhorn(p, q, HARD, 2.0, **how), 5e-14, 5e-14)
 
 
 # --- failures ---------------------------------------------------------------------------------------------------------

@@ -175,8 +175,8 @@ def _kernels(domain, severity):
                         marks[VANISHED * rows + row] = 1
 
     @kernel
-    def settle(v, ktu, q, bins, rows, tol, marks, it, going):
-        """Retire the rows whose columns' defect has reached the tolerance, and count those that go on."""
+    def settle(v, ktu, q, bins, rows, tol, marks, it):
+        """Retire the rows whose columns' defect has reached the tolerance."""
         part = cuda.shared.array(0, q.dtype)
         row = cuda.blockIdx.x
         while row < rows:
@@ -194,8 +194,6 @@ def _kernels(domain, severity):
                 marks[N_ITER * rows + row] = it
                 if part[0] <= tol[row]:
                     marks[REACHED * rows + row] = 1
-                else:
-                    cuda.atomic.add(going, 0, 1)
             cuda.syncthreads()
             row += cuda.gridDim.x
 
