@@ -22,7 +22,16 @@ PACKAGES = (  # another version, another result
 )  # fmt: skip
 # modules that call, store, choose or draw numbers, and make none: figures may be polished without computing again
 NUMBERLESS = (
-    "__init__", "__main__", "axes", "script", "store", "sweep", "workers", "selection", "rescue", "style",
+    "__init__",
+    "__main__",
+    "axes",
+    "script",
+    "store",
+    "sweep",
+    "workers",
+    "selection",
+    "rescue",
+    "style",
     "machine",
 )
 

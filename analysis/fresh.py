@@ -17,7 +17,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-
 _ROW = "row: "  # before each row, since packages may print too
 
 

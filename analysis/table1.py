@@ -1,7 +1,7 @@
 """Table 1 of arXiv 1611.07573: what one minibatch of 512 on the WordNet tree costs, in the paper and here.
 
-Each cell is a process of its own with so many threads for emdref and BLAS alike.  Values must agree with the compensated
-kernel's, or with Sinkhorn's in float64 by the space kernel, before anything is timed.
+Each cell is a process of its own with so many threads for emdref and BLAS alike.  Before anything is timed, values must
+agree with the compensated kernel's, or with those of Sinkhorn's space kernel in float64.
 """
 
 from __future__ import annotations
@@ -38,16 +38,24 @@ class Entry(NamedTuple):
     method: str
     cap: int = 0
 
-    def call(self, tree: emdref.Tree, dtype: str) -> Callable[..., Any]:
-        """Value and gradient of it, for p, q and where they are computed; M is there before anything is timed."""
+    def call(self, tree: emdref.Tree, dtype: str, enter: Callable[[Any], Any] = lambda x: x) -> Callable[..., Any]:
+        """Value and gradient of p, q; dense SD has M beforehand, where `enter` puts it."""
         if self.cap:
-            kernel, space = ("dense", tree.distance_matrix(dtype)) if self.method == SD else ("space", tree)
-            return lambda p, q, **where: emdref.sinkhorn(p, q, space, LAMBDA, max_iter=self.cap, kernel=kernel, **where)
+            kernel, space = ("dense", enter(tree.distance_matrix(dtype))) if self.method == SD else ("space", tree)
+            return lambda p, q: emdref.sinkhorn(p, q, space, LAMBDA, max_iter=self.cap, kernel=kernel)
         accuracy = self.method.split()[1]
-        return lambda p, q, **where: emdref.emd_value_and_grad(p, q, tree, 2, accuracy=accuracy, **where)
+        return lambda p, q: emdref.emd_value_and_grad(p, q, tree, 2, accuracy=accuracy)
+
+    def from_tree(self, tree: emdref.Tree) -> Callable[..., Any]:
+        """Dense SD that forms M in each call."""
+        return lambda p, q: emdref.sinkhorn(p, q, tree, LAMBDA, max_iter=self.cap, kernel="dense")
 
 
-ENTRIES = (*(Entry(method, cap) for method in (SD, SD_SPACE) for cap in CAPS), Entry(EMD_NATIVE), Entry(EMD_COMPENSATED))
+ENTRIES = (
+    *(Entry(method, cap) for method in (SD, SD_SPACE) for cap in CAPS),
+    Entry(EMD_NATIVE),
+    Entry(EMD_COMPENSATED),
+)
 _PRINTED = {Entry(SD, 10): (0.942, 0.0151), Entry(SD, 100): (7.51, 0.0889), Entry(SD, 1000): (74.5, 0.865),
             Entry(EMD_NATIVE): (0.126, 0.025)}  # fmt: skip
 _HARDWARE = {CPU: "i5-6600K at 3.5 GHz", GPU: "GTX 1080"}
@@ -129,4 +137,3 @@ class Right:
         """The largest error over the tolerance; NaN counts as infinite."""
         error = np.abs(np.asarray(value, np.float64) - self.value) / (self.relative * self.value)
         return float(np.nan_to_num(error, nan=np.inf).max())
-
