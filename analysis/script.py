@@ -175,7 +175,8 @@ def reports(scripts: dict[str, Report], options: Options) -> tuple[dict[str, lis
         for table in script.measure(options):
             text = _csv(table)
             _write(options.out / f"{name}.csv", text)
-            _write(options.out / f"{name}.json", _json(_record(name, script, options, table) | {"unfinished": True}))
+            record = _record(name, script, options, _parsed(text)) | {"unfinished": True}
+            _write(options.out / f"{name}.json", _json(record))
         found[name] = _finish(name, script, options, text)
         errors += [f"{name}: {failure}" for failure in script.failures(table)]
         for other in script.REFRESHED:

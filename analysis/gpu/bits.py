@@ -7,7 +7,7 @@ of its row's largest.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +19,7 @@ from analysis.gpu.goals import NAMES
 from emdref import casebook
 
 GAUGES = ("zero_sum", "raw", "scaled", "normalized")
-RHO = (1, 2, 3, 4)
-OTHER_RHO = 2.5  # by pow, whose last digits are each target's own
+RHO = (1, 2, 3, 4, 2.5)  # the last by pow, whose last digits are each target's own
 ORDINARY = "softmax"  # family by which native results are judged
 Row = dict[str, Any]
 
@@ -69,22 +68,24 @@ def _in_rows(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def graded(n: int, dtype: str, seeds: int) -> tuple[NDArray[Any], NDArray[Any], list[str]]:
-    """Rows p and q of every family of the casebook, some of each, and the family of each row."""
-    names = [family for family in casebook.FAMILIES for _ in range(seeds)]
-    pairs = [casebook.pair(family, n, np.dtype(dtype).type, i % seeds) for i, family in enumerate(names)]
+    """Rows p and q of every family of the casebook, some of each, more ordinary ones, and the family of each row."""
+    cases = [(family, seed) for family in casebook.FAMILIES for seed in range(seeds)]
+    cases += [(ORDINARY, seeds + seed) for seed in range(32 * (seeds - 1))]
+    names = [family for family, _ in cases]
+    pairs = [casebook.pair(family, n, np.dtype(dtype).type, seed) for family, seed in cases]
     p, q = (np.stack(x) for x in zip(*pairs, strict=True))
     return p, q, names
 
 
-def emd(name: str, dtype: str, seeds: int, size: int) -> Iterator[Row]:
-    """Rows of the report: every function of EMD on one space, `size` bins (0: the WordNet tree and 1000 bins)."""
+def emd(name: str, dtype: str, seeds: int, size: int, every: bool = True) -> Iterator[Row]:
+    """Every function of EMD, or few, on one space of `size` bins (0: 1000, the WordNet tree)."""
     warnings.simplefilter("ignore", RuntimeWarning)  # results beyond the dtype, on purpose
     where = space(name, size)
     p, q, families = graded(where.n_bins, dtype, seeds)
     there = device.put(p, q)
     common = {"part": "bits", "space": NAMES[name], "bins": where.n_bins, "dtype": dtype, "rows": len(p)}
     for accuracy in ("compensated", "native"):
-        for what, call in _functions(where, accuracy, p):
+        for what, call in functions(where, accuracy, p, RHO if every else RHO[1:2], GAUGES if every else GAUGES[:1]):
             yield common | {"accuracy": accuracy} | what | _tried(call, (p, q), there, families)
 
 
@@ -97,13 +98,15 @@ def space(name: str, size: int) -> Any:
     return emdref.Tree((np.arange(2 * size - 1) - 1) // 2)
 
 
-def _functions(where: Any, accuracy: str, p: NDArray[Any]) -> Iterator[tuple[Row, Callable[..., Any]]]:
+def functions(
+    where: Any, accuracy: str, p: NDArray[Any], exponents: Sequence[float], gauges: Sequence[str]
+) -> Iterator[tuple[Row, Callable[..., Any]]]:
     """What is compared, as a function of p, q and options, and how the row names it."""
     own: dict[str, Any] = {"accuracy": accuracy, "mass": "ignore"}
     yield {"method": "flow"}, lambda p, q, **more: emdref.flow(p, q, where, **own, **more)
-    for rho in (*RHO, OTHER_RHO):
+    for rho in exponents:
         yield {"method": "value", "rho": rho}, lambda p, q, r=rho, **more: emdref.emd(p, q, where, r, **own, **more)
-        for gauge in GAUGES:
+        for gauge in gauges:
             named = {"method": "gradient", "rho": rho, "gauge": gauge}
             yield named, lambda p, q, r=rho, g=gauge, **more: emdref.emd_grad(p, q, where, r, gauge=g, **own, **more)
     v = np.random.default_rng(5).standard_normal(p.shape[1]).astype(p.dtype)

@@ -208,9 +208,8 @@ def sinkhorn(dtype: str, rows: int, bins: int, cap: int, effort: list[float], ge
     there = [device.put(*one) for one in sets]
     for method, task in ((SINKHORN, sinkhorn_work), (SINKHORN_LOG, sinkhorn_work), (SINKHORN_DENSE, dense_work)):
         row = common | {"method": method}
-        yield row | _guarded(
-            lambda m=method, t=task: beside(_solved(match, there, _solver(m, match, there[0]), t), dense)
-        )
+        found = _guarded(lambda m=method, t=task: _solved(match, there, _solver(m, match, there[0]), t))
+        yield row | beside(found, dense)
 
 
 def _dense_loop(match: Match) -> Row:

@@ -73,10 +73,11 @@ def measure(options: Options) -> Iterator[pd.DataFrame]:
 def groups(options: Options) -> list[list[Step]]:
     """The steps: first what the device is, then what judges, side by side, then what is timed, one by one."""
     simulated = _simulated()
-    seeds, size, cap = (1, 4, 3) if options.toy else (6, 0, 50)
+    seeds, size, cap = (1, 12, 3) if options.toy else (2, 0, 50)
+    shared = {"seeds": seeds, "size": size, "every": not options.toy}
     judging = [
         *(
-            _rows(f"bits, {name}, {dtype}", f"{bits}:emd", 170, name=name, dtype=dtype, seeds=seeds, size=size)
+            _rows(f"bits, {name}, {dtype}", f"{bits}:emd", 170, name=name, dtype=dtype, **shared)
             for name in ("chain", "tree")
             for dtype in DTYPES
         ),

@@ -1,11 +1,11 @@
 """Table 1 of the paper: time of SD with 10, 100 and 1000 iterations and of EMD^2, batch 512, on a CPU and on a GPU.
 
-Value and gradient of a minibatch of 512 on the WordNet tree (1000 bins), lambda = 3, as users call it: the Sinkhorn
-distance as frameworks run it, by a dense product (BLAS) with M in memory beforehand; Sinkhorn by the space kernel, which
-needs no matrix; and EMD^2, native and compensated.  The paper's numbers stand beside, with its hardware; it does not say
-on how many threads, nor which dtype the CPU had.  On the CPU each is timed on one thread and on all, after its values
-agreed: medians, but for 1000 dense iterations, which are run once.  The GPU's columns hold what `gpu` has measured on a
-device (gpu.csv beside), or say that no device was at hand.
+Value and gradient of a minibatch of 512 on the WordNet tree (1000 bins), lambda = 3, as users call it: Sinkhorn as
+frameworks run it, by a dense product (BLAS), M in memory beforehand; Sinkhorn by the space kernel, which needs no
+matrix; and EMD^2, native and compensated.  The paper's numbers stand beside, with its hardware; it does not say on how
+many threads, nor which dtype the CPU had.  On the CPU each is timed on one thread and on all, after its values agreed:
+medians, but for 1000 dense iterations, which are run once.  The GPU's columns hold what `gpu` has measured on a device
+(gpu.csv beside), or say that no device was at hand.
 """
 
 from __future__ import annotations
