@@ -58,14 +58,14 @@ ENTRIES = (
 )
 _PRINTED = {Entry(SD, 10): (0.942, 0.0151), Entry(SD, 100): (7.51, 0.0889), Entry(SD, 1000): (74.5, 0.865),
             Entry(EMD_NATIVE): (0.126, 0.025)}  # fmt: skip
-_HARDWARE = {CPU: "i5-6600K at 3.5 GHz", GPU: "GTX 1080"}
+HARDWARE = {CPU: "i5-6600K at 3.5 GHz", GPU: "GTX 1080"}
 
 
 def printed() -> Rows:
     """The paper's numbers: Torch 7, CUDA 8.0; threads and the CPU's dtype are not told."""
     return [
         {"source": PAPER, "method": entry.method, "iterations": entry.cap, "place": place, "seconds": seconds,
-         "hardware": _HARDWARE[place], "dtype": "float32" if place == GPU else "not told", "threads": "not told"}
+         "hardware": HARDWARE[place], "dtype": "float32" if place == GPU else "not told", "threads": "not told"}
         for entry, both in _PRINTED.items() for place, seconds in zip((CPU, GPU), both, strict=True)
     ]  # fmt: skip
 

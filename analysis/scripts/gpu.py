@@ -281,7 +281,7 @@ def _ceilings(axis: Any, ceiling: pd.DataFrame, timed: pd.DataFrame) -> None:
     x = np.array([0.3, min(ridge, last), last])
     axis.plot(x, np.minimum(x * bandwidth, top), color=style.GREY, linewidth=1.0, zorder=0)
     axis.annotate(
-        f"copy: {bandwidth / 1e12:.3g} TB/s", (0.35, 0.35 * bandwidth), fontsize=5.5, va="bottom", color=style.GREY
+        f"copy: {bandwidth / 1e12:.3g} TB/s", (0.35, 0.6 * bandwidth), fontsize=5.5, va="bottom", color=style.GREY
     )
     if len(rates):
         axis.annotate(

@@ -30,6 +30,7 @@ from analysis.table1 import (
     ENTRIES,
     FUNCTION,
     GPU,
+    HARDWARE,
     HERE,
     ONE,
     PAPER,
@@ -174,7 +175,9 @@ def draw(table: pd.DataFrame):
         if j == 0 and i:
             box.set_text_props(ha="left")
             box.PAD = 0.04
-    axis.set_title("Time of value and gradient, batch 512, WordNet tree (1000 bins)", fontsize=8)
+    machines = " and ".join(table[table.source == HERE].hardware.dropna().unique())
+    title = f"Time of value and gradient, batch 512, WordNet tree (1000 bins); here: {machines}"
+    axis.set_title(title, fontsize=8)
     return fig
 
 
@@ -182,7 +185,7 @@ def _columns(table: pd.DataFrame) -> tuple[list[str], list[tuple[str, str, str, 
     own = table[(table.source == HERE) & (table.place == CPU)]
     count = int(pd.to_numeric(own[own.threads.astype(str) == ALL].thread_count).max())
     told = {ONE: "1 thread", ALL: f"{count} thread{'s' * (count > 1)}"}
-    titles = [f"paper\n{place}" for place in (CPU, GPU)]
+    titles = [f"paper, {place}\n{HARDWARE[place].split(' at ')[0]}" for place in (CPU, GPU)]
     columns = [(PAPER, place, "", "") for place in (CPU, GPU)]
     for threads in (ONE, ALL):
         titles += [f"here, CPU\n{told[threads]}\n{dtype}" for dtype in DTYPES]
