@@ -11,7 +11,7 @@ from analysis.cells import ROOT
 from analysis.gpu.steps import Row, Step, tool
 
 _TEST = re.compile(r"^(\S+::.*?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b")
-_REASON = re.compile(r"^(FAILED|ERROR) (\S+)(?: - (.*))?$")
+_REASON = re.compile(r"^(?:FAILED|ERROR) (\S+.*)$")
 _SUMMARY = re.compile(r"(?:ERROR|RACECHECK) SUMMARY: (\d+) (?:error|hazard)")
 COUNTS = ("passed", "failed", "error", "skipped")
 TOOLS = ("memcheck", "racecheck")
@@ -37,19 +37,25 @@ class Outcomes:
     """Rows of pytest's output, line by line: a line a test as it ends, then reasons of those that failed."""
 
     def __init__(self) -> None:
-        self.told: set[str] = set()
+        self.failed: list[str] = []  # names, which may hold the dash that stands before a reason
 
     def parse(self, line: str) -> Row | None:
         """A row for a test that ended, or for the reason of a failure."""
         line = line.rstrip()
-        reason = _REASON.match(line)
-        if reason and reason[2] not in self.told:
-            self.told.add(reason[2])
-            return {"part": "reason", "name": reason[2], "note": f"failed: {reason[3] or reason[1].lower()}"}
+        if reason := _REASON.match(line):
+            return self._reason(reason[1])
         found = _TEST.match(line)
         if found is None:
             return None
+        if found[2] in ("FAILED", "ERROR"):
+            self.failed.append(found[1])
         return {"part": "test", "name": found[1], "method": found[2].lower()}
+
+    def _reason(self, text: str) -> Row:
+        known = (name for name in self.failed if f"{text} - ".startswith(f"{name} - "))
+        name = next(known, text.partition(" - ")[0])
+        said = text.removeprefix(name).removeprefix(" - ")
+        return {"part": "reason", "name": name, "note": f"failed: {said}".strip()}
 
 
 def summary(code: int | None, rows: list[Row]) -> Row:

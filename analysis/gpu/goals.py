@@ -27,7 +27,7 @@ def measured(path: Path) -> pd.DataFrame | None:
     try:
         table = pd.read_csv(path, keep_default_na=False, na_values=[""])
         device = fact(table, "device")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, KeyError):
         return None
     if not device or device.startswith(SIMULATED):
         return None
@@ -37,7 +37,7 @@ def measured(path: Path) -> pd.DataFrame | None:
 
 def fact(table: pd.DataFrame, name: str) -> str:
     """What the report tells of its device under that name."""
-    found = table.note[(table.part == "device") & (table.name == name)] if "name" in table else []
+    found = table.note[(table.part == "device") & (table["name"] == name)].dropna()
     return str(found.iloc[0]) if len(found) else ""
 
 

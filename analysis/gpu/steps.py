@@ -99,6 +99,9 @@ def _lines(step: Step, seconds: float, keep: Callable[[Row | None], None]) -> tu
         finally:
             timer.cancel()
             _stop(process, threading.Event())
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
         errors.seek(0)
         lines = [line.strip() for line in errors if line.strip()]
     return None if late.is_set() else process.returncode, rows, (lines or ["nothing was said"])[-1][:300]
