@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import fallback, gauges, induced, inputs, outputs, pairs, sparse
+from emdref import devices, fallback, gauges, induced, inputs, outputs, pairs, sparse
+from emdref.devices import Device
 from emdref.evaluation import SEEN, Wanted, fill, values
 from emdref.gauges import Gauge
 from emdref.inputs import Accuracy, Mass
 from emdref.kernels import cpu
 from emdref.kernels.threads import over_rows
 from emdref.outputs import Target
-from emdref.pairs import Device
 from emdref.spaces import Chain, Space
 
 
@@ -49,15 +49,19 @@ def emd(
         ``compensated``: every sign of phi is right and the value within 1 ulp of the exact one for rho in {1, 2, 3, 4};
         another rho adds the errors of the C library's pow (1.9 ulp were the most in 123,000 cases).  ``native``: plain
         arithmetic in the inputs' dtype, with the costs rounded to it, as a framework computes it.
-    device : None or "cpu"
-        This version has CPU kernels only.
+    device : None, "cpu" or "cuda"
+        ``None`` follows the inputs: arrays on a GPU (of CuPy, torch, Numba, or anybody who has the CUDA array
+        interface) are taken there without a copy to the host, on their own stream, and the same kind comes back; a
+        tensor that requires grad is refused, since nothing is recorded for autograd.  ``"cuda"`` moves NumPy input to
+        the current GPU and the results back.
     out : (...) array of the inputs' dtype, optional
-        Where the result goes, and what is returned; p and q may be its memory.  Its contents are undefined if an error
-        is raised.
+        Where the result goes, and what is returned: a NumPy array, or of the inputs' kind on their GPU.  p and q may be
+        its memory.  Its contents are undefined if an error is raised.
 
     Returns
     -------
-    (...) array, or a scalar for one pair, of the inputs' dtype, in units of cost times mass^rho.
+    (...) array, or a scalar for one pair (on a GPU an array without axes), of the inputs' dtype, in units of cost times
+    mass^rho.
 
     Raises
     ------
@@ -66,6 +70,9 @@ def emd(
     ValueError
         Shapes that do not fit, NaN, inf, negative mass, an all-zero histogram, totals that differ, rho < 1, an
         unknown option: the message names the argument, the row, the bin and the amount.
+    RuntimeError
+        No GPU to be used, or not enough memory on it; arrays on the host and on a GPU, of two frameworks or on two
+        GPUs.
 
     Warns
     -----
@@ -89,9 +96,13 @@ def emd(
     >>> emdref.emd(p, q, emdref.Chain(10**6))
     array([2.])
     """
+    place = devices.find(device, p=p, q=q)
+    if place:
+        outs = {"value": (out, "out")}
+        return _on_gpu(place, p, q, space, rho, mass, accuracy, None, outs)["value"]
     if sparse.is_sparse(p) or sparse.is_sparse(q):
-        return outputs.filled(out, induced.emd(p, q, space, rho, mass, accuracy, device, values))
-    job = _Job(p, q, space, rho, mass, accuracy, device)
+        return outputs.filled(out, induced.emd(p, q, space, rho, mass, accuracy, values))
+    job = _Job(p, q, space, rho, mass, accuracy)
     value = Target(job.rows, job.given, out, "out")
     job.run(value.rows, None, None)
     return value.given()
@@ -141,7 +152,7 @@ def emd_grad(
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError, ValueError, RuntimeError
         As `emd`, and for an unknown gauge.
 
     Examples
@@ -150,8 +161,11 @@ def emd_grad(
     >>> emdref.emd_grad([0.5, 0.5, 0.0], [0.0, 0.5, 0.5], emdref.Chain(3))
     array([ 1.,  0., -1.])
     """
-    code = gauges.code(gauge)
-    job = _Job(p, q, space, rho, mass, accuracy, device, code)
+    code, place = gauges.code(gauge), devices.find(device, p=p, q=q)
+    if place:
+        outs = {"gradient": (out, "out")}
+        return _on_gpu(place, p, q, space, rho, mass, accuracy, code, outs)["gradient"]
+    job = _Job(p, q, space, rho, mass, accuracy, code)
     grad = Target(job.rows, job.given, out, "out", space.n_bins)
     job.run(None, grad.rows, code)
     return grad.given()
@@ -186,7 +200,11 @@ def emd_value_and_grad(
     (np.float64(0.25), array([ 0.5, -0.5]))
     """
     code, (to_value, to_grad) = gauges.code(gauge), outputs.both(out)
-    job = _Job(p, q, space, rho, mass, accuracy, device, code)
+    place = devices.find(device, p=p, q=q)
+    if place:
+        outs = {"value": (to_value, "out[0]"), "gradient": (to_grad, "out[1]")}
+        return tuple(_on_gpu(place, p, q, space, rho, mass, accuracy, code, outs).values())
+    job = _Job(p, q, space, rho, mass, accuracy, code)
     value = Target(job.rows, job.given, to_value, "out[0]")
     grad = Target(job.rows, job.given, to_grad, "out[1]", space.n_bins)
     job.run(value.rows, grad.rows, code)
@@ -214,7 +232,7 @@ def flow(
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError, ValueError, RuntimeError
         As `emd`, whose parameters these are.
 
     Examples
@@ -223,7 +241,12 @@ def flow(
     >>> emdref.flow([0.5, 0.5, 0.0], [0.0, 0.5, 0.5], emdref.Chain(3))
     array([0.5, 0.5])
     """
-    rows = pairs.checked(p, q, space, mass, accuracy, device)
+    place = devices.find(device, p=p, q=q)
+    if place:
+        from emdref import device_calls
+
+        return device_calls.flow(place, p, q, space, mass, accuracy)
+    rows = pairs.checked(p, q, space, mass, accuracy)
     layout, normalize = space._layout, mass == "normalize"
     position = np.argsort(layout.order)  # of each node in the kernels' order
     edges = slice(-1) if isinstance(space, Chain) else slice(None)  # the root comes last on a chain and has no edge
@@ -247,17 +270,23 @@ def flow(
     return rows.as_rows(result)
 
 
+def _on_gpu(place, p, q, space, rho, mass, accuracy, gauge, outs):
+    from emdref import device_calls
+
+    return device_calls.value_and_grad(place, p, q, space, inputs.exponent(rho), mass, accuracy, gauge, outs)
+
+
 class _Job:
     """One call of a public function: its rows, looked at before the kernel or by it, and its warning."""
 
-    def __init__(self, p, q, space, rho, mass, accuracy, device, gauge=None):
+    def __init__(self, p, q, space, rho, mass, accuracy, gauge=None):
         rho = inputs.exponent(rho)
         self._late = mass != "normalize" and gauge != gauges.NORMALIZED and isinstance(space, Space)
         if self._late:
-            unseen = pairs.Unseen(p, q, space, mass, accuracy, device)
+            unseen = pairs.Unseen(p, q, space, mass, accuracy)
             self.rows, self.given, tolerance, verify = unseen.rows, unseen.given, unseen.tolerance, unseen.verify
         else:
-            self.rows, self.given = pairs.checked(p, q, space, mass, accuracy, device, gauge=gauge), ()
+            self.rows, self.given = pairs.checked(p, q, space, mass, accuracy, gauge=gauge), ()
             tolerance, verify = SEEN, lambda: None
         self._wanted = Wanted(self.rows, space, rho, mass, accuracy, tolerance, verify)
 

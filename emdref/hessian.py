@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import fallback, gauges, inputs, pairs
+from emdref import devices, fallback, gauges, inputs, pairs
+from emdref.devices import Device
 from emdref.gauges import Gauge
 from emdref.inputs import Accuracy, Batch, Mass
 from emdref.kernels import cpu
 from emdref.kernels.threads import over_rows
-from emdref.pairs import Device
 from emdref.spaces import Space
 
 
@@ -60,7 +60,7 @@ def emd_hess(
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError, ValueError, RuntimeError
         As `emdref.emd_grad`, and for 1 < rho < 2 where phi_e = 0, naming the row and the edge.
 
     Examples
@@ -72,8 +72,11 @@ def emd_hess(
            [0., 0., 0.]])
     """
     code, rho = gauges.code(gauge), inputs.exponent(rho)
-    rows = pairs.checked(p, q, space, mass, accuracy, device, gauge=code)
-    hess = _second(cpu.hess_native, cpu.hess_twolimb, rows, space, rho, mass, accuracy, code)
+    place = devices.find(device, p=p, q=q)
+    if place:
+        return _on_gpu(place, p, q, None, space, rho, mass, accuracy, code)
+    rows = pairs.checked(p, q, space, mass, accuracy, gauge=code)
+    hess = second(rows, space, rho, mass, accuracy, code)
     pairs.warn_beyond(rows, Hessian=hess)
     return rows.as_rows(hess)
 
@@ -108,7 +111,7 @@ def emd_hvp(
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError, ValueError, RuntimeError
         As `emd_hess`, and for a v of another dtype, a wrong shape, NaN or inf.
 
     Examples
@@ -120,16 +123,31 @@ def emd_hvp(
     code, rho = gauges.code(gauge), inputs.exponent(rho)
     if v is None:
         raise TypeError("v is None: give the vector that the Hessian is multiplied with")
-    rows = pairs.checked(p, q, space, mass, accuracy, device, v, code)
-    product = _second(cpu.hvp_native, cpu.hvp_twolimb, rows, space, rho, mass, accuracy, code)
+    place = devices.find(device, p=p, q=q, v=v)
+    if place:
+        return _on_gpu(place, p, q, v, space, rho, mass, accuracy, code)
+    rows = pairs.checked(p, q, space, mass, accuracy, v, code)
+    product = second(rows, space, rho, mass, accuracy, code)
     pairs.warn_beyond(rows, product=product)
     return rows.as_rows(product)
 
 
-def _second(native, twolimb, rows: Batch, space: Space, rho, mass, accuracy, gauge) -> NDArray[Any]:
-    """Run one of two kernels on the rows, products if these have a direction, and do exactly what it cannot."""
+def _on_gpu(*args):
+    from emdref import device_calls
+
+    return device_calls.second(*args)
+
+
+def second(
+    rows: Batch, space: Space, rho: float, mass: str, accuracy: str, gauge: int, numbers: "NDArray[Any] | None" = None
+) -> NDArray[Any]:
+    """Run one of two kernels on the rows, products if these have a direction, and do exactly what it cannot.
+
+    `numbers` are those of the rows in the batch, if they are not all.
+    """
+    native, twolimb = (cpu.hess_native, cpu.hess_twolimb) if rows.v is None else (cpu.hvp_native, cpu.hvp_twolimb)
     normalize = mass == "normalize" or gauge == gauges.NORMALIZED
-    dtype, layout, cost = rows.p.dtype, space._layout, _relevant_cost(space, gauge)
+    dtype, layout, cost = rows.p.dtype, space._layout, relevant_cost(space, gauge)
     n = space.n_bins
     direction, shape = ((), (n, n)) if rows.v is None else ((rows.v,), (n,))
     out, infinite = _room((len(rows.p), *shape), dtype), np.zeros(len(rows.p), np.int64)
@@ -138,7 +156,7 @@ def _second(native, twolimb, rows: Batch, space: Space, rho, mass, accuracy, gau
         batched = (rows.p, rows.q, *direction, out, infinite)
         shared = (layout.parent, cost, layout.bin_node, rho, normalize, gauge)
         over_rows(native, batched, shared, work=4 * (out[:1].size + space.n_nodes))
-        _refuse_infinite(rows, space, layout.order[infinite], infinite > 0, rho)
+        _refuse_infinite(rows, space, layout.order[infinite], infinite > 0, rho, numbers)
         return out
     p, q = pairs.as_float64(rows)
     unsafe = np.zeros(len(p), bool)
@@ -151,7 +169,7 @@ def _second(native, twolimb, rows: Batch, space: Space, rho, mass, accuracy, gau
         for i in again:
             edge = fallback.kink(p[i], q[i], space, normalize, name)
             infinite[i], edges[i] = edge is not None, edge or 0
-    _refuse_infinite(rows, space, edges, infinite > 0, rho)
+    _refuse_infinite(rows, space, edges, infinite > 0, rho, numbers)
     for i in again:
         row = (p[i], q[i], space, *(v[i] for v in direction), rho, normalize, name)
         with np.errstate(over="ignore", under="ignore"):
@@ -169,15 +187,17 @@ def _room(shape: "tuple[int, ...]", dtype: Any) -> NDArray[Any]:
         ) from None
 
 
-def _relevant_cost(space: Space, gauge: int) -> NDArray[np.float64]:
+def relevant_cost(space: Space, gauge: int) -> NDArray[np.float64]:
     """Costs by position, 0 on edges that no second derivative depends on: no bins below, or (but raw) all of them."""
     return space._cost_between(1, space.n_bins if gauge == gauges.RAW else space.n_bins - 1)
 
 
-def _refuse_infinite(rows: Batch, space: Space, edges, infinite, rho) -> None:
+def _refuse_infinite(rows: Batch, space: Space, edges, infinite, rho, numbers) -> None:
     if infinite.any():
         i = int(np.argmax(infinite))
+        edge = space._edge_name(int(edges[i]))
+        i = i if numbers is None else int(numbers[i])
         raise ValueError(
-            f"{inputs.row_name(i, rows.shape, ': ')}phi is 0 on {space._edge_name(int(edges[i]))}, where the second "
+            f"{inputs.row_name(i, rows.shape, ': ')}phi is 0 on {edge}, where the second "
             f"derivative of |phi|**{rho} is infinite: use rho = 1 or rho >= 2, or move some mass across that edge"
         )

@@ -25,11 +25,8 @@ _RANGE = 200  # totals and distances beyond 2**200, or below 2**-200, are comput
 _WORK = 32  # elements of a dense row that a bin of a sparse one takes as long as, for the number of threads
 
 
-def emd(
-    p: Any, q: Any, space: Space, rho: float, mass: str, accuracy: str, device: Any, densely: Callable[..., Any]
-) -> Any:
+def emd(p: Any, q: Any, space: Space, rho: float, mass: str, accuracy: str, densely: Callable[..., Any]) -> Any:
     """`emdref.emd` where p, q or both are sparse; `densely` computes a Batch of dense rows."""
-    inputs.device(device, p, q)
     sides = sparse.checked({"p": p, "q": q}, space, mass, accuracy)
     rho = inputs.exponent(rho)
     lead = inputs.leading_axes(sides, space.n_bins, "the space's")

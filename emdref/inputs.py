@@ -10,6 +10,8 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from emdref import devices
+
 Mass = Literal["raise", "normalize", "ignore"]
 Accuracy = Literal["compensated", "native"]
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -80,19 +82,6 @@ def switch(value: object, name: str) -> bool:
     return bool(value)
 
 
-def device(where: object, *arrays: object) -> None:
-    """Refuse what needs a GPU: this version computes on the CPU alone."""
-    if not (where is None or (isinstance(where, str) and where in ("cpu", "cuda"))):
-        raise ValueError(f"device={where!r} is not one of None, 'cpu'")
-    if where == "cuda":
-        raise RuntimeError(f"device={where!r}: this version of emdref has CPU kernels only; leave device=None")
-    for array in arrays:
-        if hasattr(array, "__cuda_array_interface__"):
-            raise RuntimeError(
-                "the input lies on a GPU and this version of emdref has CPU kernels only; copy it to the host"
-            )
-
-
 def float_dtype(dtype: Any, or_else: str = "") -> "np.dtype[Any]":
     """float32 or float64, of any byte order, as a NumPy dtype."""
     try:
@@ -129,6 +118,8 @@ def rounds_in_float64(array: NDArray[Any]) -> bool:
 
 def histogram(x: Any, name: str) -> NDArray[Any]:
     """A float32 or float64 array as it is, integers below 2**53 as float64, native byte order."""
+    if not isinstance(x, np.ndarray):
+        devices.on_host(x, name)
     if np.ma.is_masked(x):
         raise TypeError(f"{name} has masked entries, which no histogram has: fill them, or leave their bins out")
     try:
@@ -137,13 +128,21 @@ def histogram(x: Any, name: str) -> NDArray[Any]:
         raise ValueError(f"{name} is not a rectangular array of numbers ({error})") from None
     if array.dtype.kind in "iu":
         if rounds_in_float64(array):
-            raise TypeError(f"{name} holds an integer of 2**53 or more, which float64 would round; give floats")
+            refuse_wide(name)
         return array.astype(np.float64)
-    if array.dtype.newbyteorder("=") not in _FLOATS:
-        raise TypeError(
-            f"{name} has dtype {array.dtype}: give float32 or float64 (integers below 2**53 count as float64)"
-        )
+    check_float(array.dtype, name)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def refuse_wide(name: str) -> None:
+    """Say that a histogram's integers are too large."""
+    raise TypeError(f"{name} holds an integer of 2**53 or more, which float64 would round; give floats")
+
+
+def check_float(dtype: "np.dtype[Any]", name: str) -> None:
+    """Refuse a histogram of another dtype than float32 and float64, of any byte order."""
+    if dtype.newbyteorder("=") not in _FLOATS:
+        raise TypeError(f"{name} has dtype {dtype}: give float32 or float64 (integers below 2**53 count as float64)")
 
 
 def batch(p: Any, q: Any, n_bins: int, v: Any = None, of: str = "the space's") -> Batch:

@@ -3,18 +3,17 @@
 Each takes predictions p and targets q, batched like `emdref.emd`, and returns (value, gradient with respect to p).
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import gauges, inputs, pairs
+from emdref import devices, gauges, inputs, pairs
 from emdref.evaluation import value_and_grad
 from emdref.gauges import Gauge
 from emdref.inputs import Accuracy, Batch, Mass
 from emdref.kernels import layers
 from emdref.kernels.threads import over_rows
-from emdref.pairs import Device
 from emdref.spaces import Space
 
 _ZEROS = "p is 0, or nearly so, where q is not"
@@ -112,7 +111,7 @@ def emd_mse(
     gauge: Gauge = "zero_sum",
     mass: Mass = "raise",
     accuracy: Accuracy = "compensated",
-    device: "Device | None" = None,
+    device: "Literal['cpu'] | None" = None,
 ) -> "tuple[Any, Any]":
     """w_emd EMD^rho + w_mse MSE and its gradient; 0.9 and 0.1 are the weights of the ICML 2016 workshop paper.
 
@@ -123,8 +122,10 @@ def emd_mse(
     ----------
     w_emd, w_mse : float
         Weights, finite and >= 0.
-    p, q, space, rho, gauge, mass, accuracy, device
+    p, q, space, rho, gauge, mass, accuracy
         As in `emdref.emd_grad`; `gauge` is that of the EMD part.
+    device : None or "cpu"
+        This is computed on the CPU alone.
 
     Returns
     -------
@@ -146,7 +147,8 @@ def emd_mse(
     """
     weights = [inputs.weight(w, name) for w, name in ((w_emd, "w_emd"), (w_mse, "w_mse"))]
     code, rho = gauges.code(gauge), inputs.exponent(rho)
-    rows = pairs.checked(p, q, space, mass, accuracy, device, gauge=code)
+    devices.stay(device)
+    rows = pairs.checked(p, q, space, mass, accuracy, gauge=code)
     wide = Batch(*pairs.as_float64(rows), rows.shape)
     emd = value_and_grad(rows if accuracy == "native" else wide, space, rho, mass, accuracy, code)
     squares = _computed(layers.mse, rows.p, rows.q, ())
@@ -172,7 +174,6 @@ def _divergence(p: Any, q: Any, mass: str, against_itself: bool) -> "tuple[Batch
 
 
 def _rows(p: Any, q: Any) -> Batch:
-    inputs.device(None, p, q)
     first = inputs.histogram(p, "p")
     if first.shape[-1:] in ((), (0,)):
         raise ValueError(f"p has shape {first.shape}: its last axis holds the bins, at least one")

@@ -18,7 +18,7 @@ class Target:
     def __init__(self, rows: Batch, given: tuple[Array, ...], out: Any, name: str, *line: int) -> None:
         shape, dtype = (*rows.shape, *line), rows.p.dtype
         if out is not None:
-            _check(out, name, shape, dtype)
+            check(out, name, shape, dtype)
         self._out, self._batch = out, rows
         direct = out is not None and out.flags.c_contiguous and out.flags.aligned and not _overlaps(out, rows, given)
         full = (len(rows.p), *line)
@@ -37,7 +37,7 @@ def filled(out: Any, result: Any) -> Any:
     """A result that exists, or the caller's own array with it."""
     if out is None:
         return result
-    _check(out, "out", np.shape(result), result.dtype)
+    check(out, "out", np.shape(result), result.dtype)
     out[...] = result
     return out
 
@@ -50,18 +50,31 @@ def both(out: Any) -> tuple[Any, Any]:
         raise TypeError("out must be a pair (value, gradient) of arrays, either of which may be None")
     arrays = [x for x in out if isinstance(x, np.ndarray)]
     if len(arrays) == 2 and np.shares_memory(*arrays):
-        raise ValueError("out[0] and out[1] share memory: give each result an array of its own")
+        refuse_shared()
     return out
 
 
-def _check(out: Any, name: str, shape: tuple[int, ...], dtype: Any) -> None:
+def refuse_shared() -> None:
+    """Two results cannot go to one place."""
+    raise ValueError("out[0] and out[1] share memory: give each result an array of its own")
+
+
+def check(out: Any, name: str, shape: tuple[int, ...], dtype: Any) -> None:
+    """Refuse what no result of that shape and dtype can go to."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{name} must be a NumPy array, not {type(out).__name__}")
-    if out.dtype != dtype:
-        raise TypeError(f"{name} has dtype {out.dtype}, the result {dtype}: results are not cast")
-    if out.shape != shape:
-        raise ValueError(f"{name} has shape {out.shape}, the result {shape}")
-    if not out.flags.writeable:
+    check_fit(name, out.dtype, out.shape, out.flags.writeable, shape, dtype)
+
+
+def check_fit(
+    name: str, out_dtype: Any, out_shape: tuple[int, ...], writeable: bool, shape: tuple[int, ...], dtype: Any
+) -> None:
+    """Refuse an array of a dtype and shape that a result does not have, or that cannot be written to."""
+    if out_dtype != dtype:
+        raise TypeError(f"{name} has dtype {out_dtype}, the result {dtype}: results are not cast")
+    if out_shape != shape:
+        raise ValueError(f"{name} has shape {out_shape}, the result {shape}")
+    if not writeable:
         raise ValueError(f"{name} is read-only: give an array that can be written to")
 
 

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +11,13 @@ from emdref import gauges, inputs, sparse
 from emdref.inputs import Accuracy, Batch, Mass
 from emdref.spaces import Space
 
-Device = Literal["cpu"]
+_ADVICE = "scale the costs or the masses down"
 WAY_OUT = 'pass mass="normalize" or mass="ignore", or normalise them yourself'
 
 
-def checked(
-    p: Any, q: Any, space: Any, mass: str, accuracy: str, device: Any, v: Any = None, gauge: "int | None" = None
-) -> Batch:
+def checked(p: Any, q: Any, space: Any, mass: str, accuracy: str, v: Any = None, gauge: "int | None" = None) -> Batch:
     """Valid pairs as rows, or an error that says why not."""
-    _check_options(p, q, space, mass, accuracy, device, v)
+    check_options(space, mass, accuracy)
     p, q, v = sparse.dense(p, "p"), sparse.dense(q, "q"), sparse.dense(v, "v")  # as the results are
     rows = inputs.batch(p, q, space.n_bins, v)
     if mass == "raise":
@@ -32,8 +30,8 @@ def checked(
 class Unseen:
     """Pairs as rows whose entries nobody has looked at; a kernel does that on the way, and `verify` looks again."""
 
-    def __init__(self, p: Any, q: Any, space: Any, mass: str, accuracy: str, device: Any) -> None:
-        _check_options(p, q, space, mass, accuracy, device)
+    def __init__(self, p: Any, q: Any, space: Any, mass: str, accuracy: str) -> None:
+        check_options(space, mass, accuracy)
         p, q = sparse.dense(p, "p"), sparse.dense(q, "q")  # as the results are
         self.rows, self._arrays = inputs.unseen_batch(p, q, space.n_bins)
         self.given = tuple(self._arrays.values())
@@ -48,8 +46,8 @@ class Unseen:
             inputs.check_masses(self.rows, WAY_OUT)
 
 
-def _check_options(p: Any, q: Any, space: Any, mass: str, accuracy: str, device: Any, v: Any = None) -> None:
-    inputs.device(device, p, q, v)
+def check_options(space: Any, mass: str, accuracy: str) -> None:
+    """Refuse what is no space and what is no option."""
     inputs.option(mass, "mass", Mass)
     inputs.option(accuracy, "accuracy", Accuracy)
     if not isinstance(space, Space):
@@ -81,19 +79,23 @@ def native_exponent(rho: float, dtype: Any, *, curvature: bool = False) -> Any:
     return dtype.type(rho)
 
 
-def warn_beyond(
-    rows: Batch, stacklevel: int = 3, advice: str = "scale the costs or the masses down", **results: NDArray[Any]
-) -> None:
+def warn_beyond(rows: Batch, stacklevel: int = 3, advice: str = _ADVICE, **results: NDArray[Any]) -> None:
     """Say once, by default at the caller's caller, which results are beyond the dtype's range."""
     for what, x in results.items():
         beyond = ~np.isfinite(x)  # NaN comes of inf - inf, in native arithmetic
         if beyond.any():
-            kind = "inf or NaN" if np.isnan(x).any() else "inf"
             first = inputs.row_name(int(np.argwhere(beyond)[0][0]), rows.shape)
-            warnings.warn(
-                f"{int(beyond.sum())} entries of the {what} are beyond the range of {x.dtype} and are {kind}"
-                f"{', the first in ' + first if first else ''}; {advice}",
-                RuntimeWarning,
-                stacklevel=stacklevel,
-            )
+            say_beyond(what, int(beyond.sum()), int(np.isnan(x).sum()), first, x.dtype, stacklevel + 1, advice)
             return
+
+
+def say_beyond(
+    what: str, count: int, nans: int, first: str, dtype: Any, stacklevel: int, advice: str = _ADVICE
+) -> None:
+    """Warn of so many entries that are not finite, so many of which are NaN, the first in a row of that name."""
+    warnings.warn(
+        f"{count} entries of the {what} are beyond the range of {dtype} and are {'inf or NaN' if nans else 'inf'}"
+        f"{', the first in ' + first if first else ''}; {advice}",
+        RuntimeWarning,
+        stacklevel=stacklevel,
+    )

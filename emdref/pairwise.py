@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import induced, inputs, sparse
+from emdref import devices, induced, inputs, sparse
 from emdref.evaluation import values
 from emdref.induced import Side
 from emdref.inputs import Accuracy, Batch, Mass
@@ -144,7 +144,7 @@ def _bar(total: int) -> Iterator[Any]:
 
 
 def _checked(X: Any, Y: Any, space: Any, mass: str, accuracy: str) -> _Rows:
-    inputs.device(None, X, Y)
+    devices.stay(None, X=X, Y=Y)
     inputs.option(mass, "mass", Mass)
     inputs.option(accuracy, "accuracy", Accuracy)
     if not isinstance(space, Space):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from emdref import entropic_inputs, failures, formats, inputs
+from emdref import devices, entropic_inputs, failures, formats, inputs
 from emdref.iteration import VARIANTS, SinkhornResult, Variant, iterate
 from emdref.spaces import Space
 
@@ -168,7 +168,7 @@ def sinkhorn(
     >>> float(low.value)  # the EMD is 0.9, between this and the next bfloat16
     0.8984375
     """
-    inputs.device(device, p, q, space_or_cost)
+    devices.stay(device, p=p, q=q, space_or_cost=space_or_cost)
     switches = _variant(variant)
     inputs.option(kernel, "kernel", Kernel)
     inputs.option(domain, "domain", Domain)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import entropic_bounds, entropic_inputs, inputs, potentials
+from emdref import devices, entropic_bounds, entropic_inputs, inputs, potentials
 from emdref.inputs import Batch
 from emdref.rounding import up
 from emdref.spaces import Space
@@ -197,7 +197,7 @@ def certify_sinkhorn(
 
 
 def _checked(p: Any, q: Any, space: Any, lam: Any) -> tuple[Batch, Any, Any]:
-    inputs.device(None, p, q, space)
+    devices.stay(None, p=p, q=q, space=space)
     where = space if isinstance(space, Space) else entropic_inputs.matrix(space)
     rows = entropic_inputs.rows(p, q, where, np.float64)
     if rows.shape != ():

@@ -82,6 +82,12 @@ def dense(x: Any, name: str) -> Any:
     return x.toarray()
 
 
+def refuse(x: Any, name: str) -> None:
+    """Say that a GPU takes no sparse matrix."""
+    if is_sparse(x):
+        raise TypeError(f"{name} is sparse, which no GPU kernel takes: give {name}.toarray(), or leave device=None")
+
+
 def checked(given: dict[str, Any], space: Any, mass: str, accuracy: str) -> dict[str, Rows]:
     """Valid rows of each argument, or an error that names it, the row and the bin."""
     inputs.option(mass, "mass", Mass)

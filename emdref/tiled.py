@@ -33,8 +33,8 @@ def native(
     numbers = pairs.native_exponent(rho, rows.p.dtype), real(centred / bins), real(factor), tolerance
     results = *_flat(rows.p), *_flat(rows.q), value, grad.reshape(-1), doubt
     if isinstance(space, Chain):
-        gaps, step = _gaps(space)
-        _deal(tiles.emd_chain, rows, space, *results, bins, frozen(pairs.narrowed(gaps, real)), step, *numbers)
+        cost, step = gaps(space)
+        _deal(tiles.emd_chain, rows, space, *results, bins, frozen(pairs.narrowed(cost, real)), step, *numbers)
     else:
         layout, cost = space._layout, costs(space, normalize)
         weight, cost = pairs.narrowed(cost * (space._bins_below / bins), real), pairs.narrowed(cost, real)
@@ -55,9 +55,9 @@ def compensated(
     doubt, unsafe = np.empty(len(rows.p), bool), np.empty(len(rows.p), bool)
     results = *_flat(rows.p), *_flat(rows.q), value, grad.reshape(-1), doubt, unsafe
     limit = float(np.finfo(rows.p.dtype).max)
-    numbers = rho, float(centred * bins), float(factor), _total(space), limit, closely, tolerance
+    numbers = rho, float(centred * bins), float(factor), total(space), limit, closely, tolerance
     if isinstance(space, Chain):
-        _deal(tiles2.emd_chain2, rows, space, *results, bins, *_gaps(space), *numbers)
+        _deal(tiles2.emd_chain2, rows, space, *results, bins, *gaps(space), *numbers)
     else:
         layout, below = space._layout, frozen(space._bins_below.astype(np.float64))
         shape = layout.parent, layout.cost, below, space._exempt, layout.bin_node, space._empty, space._inner
@@ -81,7 +81,7 @@ def costs(space: Space, normalize: bool) -> Array:
     return space._cost_between(0, space.n_bins - 1) if normalize else space._layout.cost
 
 
-def _total(space: Space) -> float:
+def total(space: Space) -> float:
     """The sum of all costs."""
     some = space._edge_costs()
     return float(some.sum()) * ((space.n_nodes - 1) / len(some) if isinstance(space, Chain) and len(some) else 1.0)
@@ -91,7 +91,7 @@ def _deal(kernel: Any, rows: Batch, space: Space, *args: Any) -> None:
     over_columns(kernel, len(rows.p), args, work=_WORK[kernel] * space.n_nodes)
 
 
-def _gaps(chain: Chain) -> tuple[Array, int]:
+def gaps(chain: Chain) -> tuple[Array, int]:
     """Gaps as the kernels read them, entry number k times a step: all the same, or one each."""
     if chain.n_bins == 1:
         return frozen(np.zeros(1)), 0

@@ -19,13 +19,12 @@ _RAW, _SCALED, _NORMALIZED = gauges.RAW, gauges.SCALED, gauges.NORMALIZED
 @row
 def _native_masses(p, q, normalize, a, b):
     """Copy a row into a and b, each divided by its total if asked; returns p's total (1 if not asked)."""
-    mass = p.dtype.type(1)
-    a[:] = p
-    b[:] = q
+    mass, other = p.dtype.type(1), p.dtype.type(1)
     if normalize:
-        mass = native.total(p)
-        a /= mass
-        b /= native.total(q)
+        mass, other = native.total(p), native.total(q)
+    for k in range(len(p)):
+        a[k] = p[k] / mass
+        b[k] = q[k] / other
     return mass
 
 
@@ -50,31 +49,37 @@ def _factor2(gauge, n, mh, ml, mass_exp):
     return 1.0, 0.0, 0
 
 
+@row
+def native_flow(p, q, parent, bin_node, normalize, a, b, phi):
+    """phi of one pair in its own dtype; a and b are scratch for the bins."""
+    _native_masses(p, q, normalize, a, b)
+    native.flow(a, b, parent, bin_node, phi)
+
+
 @loop
 def flow_native(p, q, phi, parent, bin_node, normalize):
     """phi of each pair of rows in the rows' own dtype, nodes in the kernels' order."""
     a, b = np.empty(p.shape[1], p.dtype), np.empty(p.shape[1], p.dtype)
     for i in range(len(p)):
-        _native_masses(p[i], q[i], normalize, a, b)
-        native.flow(a, b, parent, bin_node, phi[i])
+        native_flow(p[i], q[i], parent, bin_node, normalize, a, b, phi[i])
 
 
 @row
-def _finish(p, h, l, err, cost, parent, bin_node, rho, gauge, rh, rl, value, grad, i):
-    """Value and gradient of row i from its settled flow; False if two limbs were not enough."""
+def _finish(p, h, l, err, cost, parent, bin_node, rho, gauge, rh, rl, value, grad):
+    """Value, into an array of one entry, and gradient from a settled flow; False if two limbs were not enough."""
     uh, ul, m = twolimb.units(h, l, cost)
     if uh == 0.0:  # nothing flows where it costs
-        value[i] = 0.0
-        if len(grad) > 0:
-            grad[i] = 0.0
+        value[0] = 0.0
+        for k in range(len(grad)):
+            grad[k] = 0.0
         return True
     if not twolimb.power_in_range(uh, rho, rho):  # nor then is u**(rho - 1), which lies between 1 and u**rho
         return False
     value_h, value_l, value_err, r_err = twolimb.descend(h, l, err, cost, parent, rho, uh, ul, m, rh, rl)
     fh, fl, e = twolimb.unit_power(uh, ul, rho, rho)
-    value[i] = math.ldexp(mul2(value_h, value_l, fh, fl)[0], e + m)
+    value[0] = math.ldexp(mul2(value_h, value_l, fh, fl)[0], e + m)
     if len(grad) > 0:
-        _finish_gradient(p, uh, ul, m, bin_node, rho, gauge, rh, rl, grad[i])
+        _finish_gradient(p, uh, ul, m, bin_node, rho, gauge, rh, rl, grad)
     return twolimb.trustworthy(value_h, value_err, rh, r_err)
 
 
@@ -101,6 +106,13 @@ def _settled_flow(p, q, weight, parent, bin_node, normalize, h, l, err):
     return twolimb.settle(h, l, err, weight)
 
 
+@row
+def twolimb_flow(p, q, weight, parent, bin_node, normalize, h, l, err):
+    """phi of one pair in h, l and err; False if it must be done again exactly."""
+    safe = _settled_flow(p, q, weight, parent, bin_node, normalize, h, l, err)
+    return safe and twolimb.rounds_alone(h, err)
+
+
 @loop
 def flow_twolimb(p, q, phi, unsafe, parent, weight, bin_node, normalize):
     """phi of each pair, 0 on edges of weight 0, and whether it must be done again exactly."""
@@ -108,9 +120,16 @@ def flow_twolimb(p, q, phi, unsafe, parent, weight, bin_node, normalize):
     l = np.empty(len(parent))
     err = np.empty(len(parent))
     for i in range(len(p)):
-        safe = _settled_flow(p[i], q[i], weight, parent, bin_node, normalize, h, l, err)
-        unsafe[i] = not (safe and twolimb.rounds_alone(h, err))
+        unsafe[i] = not twolimb_flow(p[i], q[i], weight, parent, bin_node, normalize, h, l, err)
         phi[i] = h
+
+
+@row
+def twolimb_emd(p, q, parent, cost, bin_node, rho, normalize, gauge, h, l, err, rh, rl, value, grad):
+    """Value and gradient of one pair, none if grad is empty; False if they must be done again exactly."""
+    if not _settled_flow(p, q, cost, parent, bin_node, normalize, h, l, err):
+        return False
+    return _finish(p, h, l, err, cost, parent, bin_node, rho, gauge, rh, rl, value, grad)
 
 
 @loop
@@ -120,9 +139,10 @@ def emd_twolimb(p, q, value, grad, unsafe, parent, cost, bin_node, rho, normaliz
     h, l, err = np.empty(nodes), np.empty(nodes), np.empty(nodes)
     rh, rl = np.empty(nodes), np.empty(nodes)
     for i in range(len(p)):
-        unsafe[i] = not _settled_flow(p[i], q[i], cost, parent, bin_node, normalize, h, l, err)
-        if not unsafe[i]:
-            unsafe[i] = not _finish(p[i], h, l, err, cost, parent, bin_node, rho, gauge, rh, rl, value, grad, i)
+        line = grad[min(i, len(grad) - 1)] if len(grad) > 0 else rh[:0]
+        unsafe[i] = not twolimb_emd(
+            p[i], q[i], parent, cost, bin_node, rho, normalize, gauge, h, l, err, rh, rl, value[i : i + 1], line
+        )
 
 
 @row
@@ -133,15 +153,24 @@ def _native_second(p, q, parent, cost, bin_node, rho, normalize, gauge, a, b, ph
     native.flow(a, b, parent, bin_node, phi)
     native.clear(w)
     native.clear(g)
+    if gauge != _RAW:
+        for k in range(len(w)):
+            w[k] = a[k] if gauge == _NORMALIZED else one / n
     if gauge == _NORMALIZED:
-        w[:] = a
         hessian.centred_slope(phi, cost, parent, bin_node, rho, w, r, g)
-    elif gauge != _RAW:
-        w[:] = one / n
     edge = hessian.infinite_edge(phi, cost, rho)
     if edge == 0:
         hessian.bends(phi, cost, rho, one, c)
     return _factor(gauge, n, mass, one), edge
+
+
+@row
+def native_hvp(p, q, v, parent, cost, bin_node, rho, normalize, gauge, a, b, phi, r, c, w, g, out):
+    """Hessian times v of one pair; returns an edge where the curvature is infinite, or 0."""
+    factor, edge = _native_second(p, q, parent, cost, bin_node, rho, normalize, gauge, a, b, phi, r, c, w, g)
+    if edge == 0:
+        hessian.product(c, w, g, v, parent, bin_node, factor, phi, a, out)
+    return edge
 
 
 @loop
@@ -151,11 +180,16 @@ def hvp_native(p, q, v, out, infinite, parent, cost, bin_node, rho, normalize, g
     phi, r, c = np.empty(nodes, dtype), np.empty(nodes, dtype), np.empty(nodes, dtype)
     a, b, w, g = np.empty(bins, dtype), np.empty(bins, dtype), np.empty(bins, dtype), np.empty(bins, dtype)
     for i in range(len(p)):
-        factor, infinite[i] = _native_second(
-            p[i], q[i], parent, cost, bin_node, rho, normalize, gauge, a, b, phi, r, c, w, g
+        infinite[i] = native_hvp(
+            p[i], q[i], v[i], parent, cost, bin_node, rho, normalize, gauge, a, b, phi, r, c, w, g, out[i]
         )
-        if infinite[i] == 0:
-            hessian.product(c, w, g, v[i], parent, bin_node, factor, phi, a, out[i])
+
+
+@row
+def native_border(p, q, parent, cost, bin_node, rho, normalize, gauge, a, b, phi, r, c, w, g):
+    """What a pair's Hessian is made of, in c and a; an edge of infinite curvature or 0, the corner, the factor."""
+    factor, edge = _native_second(p, q, parent, cost, bin_node, rho, normalize, gauge, a, b, phi, r, c, w, g)
+    return edge, hessian.border(c, w, g, parent, bin_node, phi, a) if edge == 0 else factor, factor
 
 
 @loop
@@ -166,11 +200,10 @@ def hess_native(p, q, out, infinite, parent, cost, bin_node, rho, normalize, gau
     a, b, w, g = np.empty(bins, dtype), np.empty(bins, dtype), np.empty(bins, dtype), np.empty(bins, dtype)
     above = np.empty(nodes, np.int64)
     for i in range(len(p)):
-        factor, infinite[i] = _native_second(
+        infinite[i], corner, factor = native_border(
             p[i], q[i], parent, cost, bin_node, rho, normalize, gauge, a, b, phi, r, c, w, g
         )
         if infinite[i] == 0:
-            corner = hessian.border(c, w, g, parent, bin_node, phi, a)
             for j in range(bins):
                 hessian.line(j, c, a, corner, parent, bin_node, factor, above, out[i, j])
 
@@ -211,6 +244,20 @@ def _second(p, q, parent, cost, bin_node, rho, normalize, gauge, relative, h, l,
     return safe, 0, fh, fl, e + m + 2 * more
 
 
+@row
+def twolimb_hvp(p, q, v, parent, cost, bin_node, rho, normalize, gauge, h, l, err, rh, rl, c, t, w, g, x, y, out):
+    """Hessian times v of one pair; whether that may be trusted, and an edge where the curvature is infinite, or 0."""
+    safe, edge, fh, fl, e = _second(
+        p, q, parent, cost, bin_node, rho, normalize, gauge, False, h, l, err, rh, rl, c, w, g
+    )
+    if safe and edge == 0:
+        e += twolimb.scaled(v, x)
+        hessian2.product(c, w, g, x, parent, bin_node, t, y)
+        for k in range(len(out)):
+            out[k] = math.ldexp(mul2(y[0, k], y[1, k], fh, fl)[0], e)
+    return safe, edge
+
+
 @loop
 def hvp_twolimb(p, q, v, out, unsafe, infinite, parent, cost, bin_node, rho, normalize, gauge):
     """Hessian times v of each pair; whether it must be done again exactly; the edge where the curvature is infinite."""
@@ -219,15 +266,23 @@ def hvp_twolimb(p, q, v, out, unsafe, infinite, parent, cost, bin_node, rho, nor
     c, t = limbs(nodes), limbs(nodes)
     w, g, x, y = limbs(bins), limbs(bins), limbs(bins), limbs(bins)
     for i in range(len(p)):
-        safe, infinite[i], fh, fl, e = _second(
-            p[i], q[i], parent, cost, bin_node, rho, normalize, gauge, False, h, l, err, rh, rl, c, w, g
+        safe, infinite[i] = twolimb_hvp(
+            p[i], q[i], v[i], parent, cost, bin_node, rho, normalize, gauge, h, l, err, rh, rl, c, t, w, g, x, y, out[i]
         )
         unsafe[i] = not safe
-        if safe and infinite[i] == 0:
-            e += twolimb.scaled(v[i], x)
-            hessian2.product(c, w, g, x, parent, bin_node, t, y)
-            for k in range(bins):
-                out[i, k] = math.ldexp(mul2(y[0, k], y[1, k], fh, fl)[0], e)
+
+
+@row
+def twolimb_border(p, q, parent, cost, bin_node, rho, normalize, gauge, h, l, err, rh, rl, c, t, w, g, o):
+    """What a pair's Hessian is made of, in c and o; whether it may be trusted, an edge of infinite curvature or 0, the
+    limbs of the corner and of the factor, and its exponent."""
+    safe, edge, fh, fl, e = _second(
+        p, q, parent, cost, bin_node, rho, normalize, gauge, gauge == _RAW, h, l, err, rh, rl, c, w, g
+    )
+    kh, kl = 0.0, 0.0
+    if safe and edge == 0:
+        kh, kl = hessian2.border(c, w, g, parent, bin_node, t, o)
+    return safe, edge, (kh, kl), (fh, fl), e
 
 
 @loop
@@ -238,11 +293,10 @@ def hess_twolimb(p, q, out, unsafe, infinite, parent, cost, bin_node, rho, norma
     c, t, above = limbs(nodes), limbs(nodes), np.empty(nodes, np.int64)
     w, g, o = limbs(bins), limbs(bins), limbs(bins)
     for i in range(len(p)):
-        safe, infinite[i], fh, fl, e = _second(
-            p[i], q[i], parent, cost, bin_node, rho, normalize, gauge, gauge == _RAW, h, l, err, rh, rl, c, w, g
+        safe, infinite[i], corner, factor, e = twolimb_border(
+            p[i], q[i], parent, cost, bin_node, rho, normalize, gauge, h, l, err, rh, rl, c, t, w, g, o
         )
         unsafe[i] = not safe
         if safe and infinite[i] == 0:
-            kh, kl = hessian2.border(c, w, g, parent, bin_node, t, o)
             for j in range(bins):
-                hessian2.line(j, c, o, kh, kl, parent, bin_node, fh, fl, e, above, out[i, j])
+                hessian2.line(j, c, o, *corner, parent, bin_node, *factor, e, above, out[i, j])

@@ -79,12 +79,18 @@ def look(p, at, q, bt, n, w, sums, closer):
 
 
 @row
+def fails(p_total, q_total, least, half):
+    """True where a row does not pass, from its totals, its least entry and half the tolerance."""
+    zero = type(least)(0)
+    top = max(p_total, q_total)
+    fine = least >= zero and p_total > zero and q_total > zero and top < type(least)(math.inf)
+    return not (fine and abs(p_total - q_total) <= half * top)
+
+
+@row
 def doubtful(sums, w, tolerance):
-    """True where lane w's row does not pass."""
-    a, b = sums[0, w] + sums[1, w], sums[2, w] + sums[3, w]
-    top = max(a, b)
-    fine = sums[4, w] >= 0.0 and a > 0.0 and b > 0.0 and top < math.inf and abs(a - b) <= 0.5 * tolerance * top
-    return not fine
+    """The same of lane w's row."""
+    return fails(sums[0, w] + sums[1, w], sums[2, w] + sums[3, w], sums[4, w], 0.5 * tolerance)
 
 
 @row

@@ -7,9 +7,9 @@ is the sum over edges of M_e slope(phi_e) times the share of bins below e.  Goin
 import math
 
 from emdref.kernels import glance
-from emdref.kernels.edges import power, slope
 from emdref.kernels.jit import inline, loop, row
 from emdref.kernels.lanes import difference, fill, into_columns, load, scratch, store, width
+from emdref.kernels.sums import add_edge, begin, beyond
 
 
 @row
@@ -32,14 +32,6 @@ def _deliver(i, rows, sums, factor, block, value, looks, tolerance, doubt):
         doubt[i + w] = not finite or (tolerance >= 0.0 and glance.doubtful(looks, w, tolerance))
 
 
-@inline
-def _add_edge(sums, phi, cost, weight, rho, one):
-    """Add an edge to the value, to the mean of r and to the sum of |slopes|."""
-    value, mean, total = sums
-    s = slope(phi, rho, one)
-    return value + cost * power(phi, rho), mean + weight * s, total + cost * abs(s)
-
-
 # --- chains -----------------------------------------------------------------------------------------------------------
 
 
@@ -57,7 +49,7 @@ def _forward(
             store(t, k - first + j, phi)
             cost = gaps[(k + j) * gap_step] if k + j < edges else zero
             if cost > 0:  # else a power that overflows would count, as 0 * inf
-                sums = _add_edge(sums, phi, cost, gaps.dtype.type(k + j + 1) * share * cost, rho, one)
+                sums = add_edge(sums, phi, cost, gaps.dtype.type(k + j + 1) * share * cost, rho, one)
     return phi, sums
 
 
@@ -70,8 +62,7 @@ def _backward(t, first, last, edges, gaps, gap_step, rho, factor, r, rows, block
         size = min(n, last - k)
         for j in range(size - 1, -1, -1):
             cost = gaps[(k + j) * gap_step] if k + j < edges else one - one
-            if cost > 0:
-                r = r + cost * slope(load(t, k - first + j), rho, one)
+            r = beyond(r, load(t, k - first + j), cost, rho, one)
             store(block, j, r * factor)
         into_columns(block, grad, at + k, step, rows, size)
         k -= n
@@ -95,7 +86,7 @@ def emd_chain(
     for i in range(first, last, n):
         rows, p_at, q_at = min(n, last - i), i * p_step, i * q_step
         glance.clear(looks)
-        phi, sums = zero, (zero, zero, zero)
+        phi, sums = zero, begin(zero)
         for start in range(0, bins, glance.COLUMNS):
             end = min(start + glance.COLUMNS, bins)
             store(marks, start // glance.COLUMNS, phi)
@@ -140,20 +131,19 @@ def _scatter(p, p_at, p_step, q, q_at, q_step, rows, first, last, bin_node, bloc
 @row
 def _up(parent, cost, weight, rho, zero, t):
     """Flows in place, Eq. (14); returns the value, Eq. (13), the mean of r, Eq. (15), and the sum of |slopes|."""
-    sums, one = (zero, zero, zero), cost.dtype.type(1)
+    sums, one = begin(zero), cost.dtype.type(1)
     for v in range(len(parent) - 1, 0, -1):
         phi = load(t, v)
         store(t, parent[v], load(t, parent[v]) + phi)
         if cost[v] > 0:
-            sums = _add_edge(sums, phi, cost[v], weight[v], rho, one)
+            sums = add_edge(sums, phi, cost[v], weight[v], rho, one)
     return sums
 
 
 @inline
 def _below(v, parent, cost, rho, t, r):
     """r at a node from r at its parent."""
-    above = load(r, parent[v])
-    return above + cost[v] * slope(load(t, v), rho, cost.dtype.type(1)) if cost[v] > 0 else above
+    return beyond(load(r, parent[v]), load(t, v), cost[v], rho, cost.dtype.type(1))
 
 
 @row

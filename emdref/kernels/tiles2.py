@@ -1,114 +1,23 @@
 """Exact EMD of a tile in two limbs for rho in {1, 2, 3, 4}: emdref.kernels.twolimb, as many rows as there are lanes.
 
-What two limbs of a flow cannot hold is bounded from a row's largest total and smallest entry, which for most rows gives
-0, or else added up.  Nothing is scaled.  A row in which it could matter, or which leaves a wide range, is reported as
-unsafe and done again by emdref.kernels.twolimb, which looks closer; so nearly all rows are settled here.
-
-Sums of slopes and of the value are kept as a high limb, exact but for what goes into the low one, and plain low limbs.
+Nothing is scaled.  A row that emdref.kernels.sums2 calls unsafe is done again by emdref.kernels.twolimb, which looks
+closer; nearly all rows are settled here.
 """
-
-import math
 
 import numpy as np
 
-from emdref.kernels import glance
-from emdref.kernels.edges import edge2
-from emdref.kernels.floats import times2, two_prod, two_sum
+from emdref.kernels import glance, sums2
+from emdref.kernels.floats import two_sum
 from emdref.kernels.jit import inline, loop, row
-from emdref.kernels.lanes import columns_of, fill, greater, into_columns, lesser, load, product, scratch, store
+from emdref.kernels.lanes import columns_of, fill, into_columns, load, scratch, store
 from emdref.kernels.tiles import look
 
-_RELATIVE = 2.0**-57  # what errors of phi may change, relative to the value or to max |r|
-_LEAST, _MOST = 2.0**-900, 2.0**900  # value and slopes between them: nothing under- or overflowed on the way
 _LANES = 8
 
 
 @inline
-def _more(h, l, xh, xl):
-    """h + l plus xh + xl: what the high limb loses goes into the low one."""
-    h, e = two_sum(h, xh)
-    return h, l + (xl + e)
-
-
-@inline
-def _lifted(h, l, lost, xh, xl, closely):
-    """The same for flows, where what the low limb loses is added up if asked."""
-    if not closely:
-        h, l = _more(h, l, xh, xl)
-        return h, l, lost
-    h, e = two_sum(h, xh)
-    l, a = two_sum(l, xl)
-    l, b = two_sum(l, e)
-    return h, l, lost + (abs(a) + abs(b))
-
-
-@inline
-def _start(zero):
-    """Sums over edges: value, mean of r times N, sum of |slope|, smallest |phi| that may err, largest."""
-    return zero, zero, zero, zero, zero, zero + math.inf, zero
-
-
-@inline
-def _add_edge(sums, h, l, cost, below, rho, exempt):
-    """Add the edge of a normal flow h + l, with that many bins below; `exempt` is inf if its flow is exact anyhow."""
-    value_h, value_l, mean_h, mean_l, total, least, most = sums
-    th, tl, sh, sl = edge2(h, l, cost, rho)
-    value_h, value_l = _more(value_h, value_l, th, tl)
-    mh, ml = two_prod(below, sh)
-    mean_h, mean_l = _more(mean_h, mean_l, mh, ml + product(below, sl))
-    return value_h, value_l, mean_h, mean_l, total + abs(sh), lesser(least, abs(h) + exempt), greater(most, abs(h))
-
-
-@inline
-def _mean(sums, share):
-    """The mean of r, or 0 if share, which is N or 0, is 0."""
-    h, l = sums[2], sums[3]
-    if share == 0.0:
-        return h - h, l - l
-    q = h / share
-    p, e = two_prod(q, share)
-    return q, ((h - p) - e + l) / share
-
-
-@inline
-def _step(rh, rl, h, l, cost, rho):
-    """r beyond an edge."""
-    if cost == 0.0:
-        return rh, rl
-    _, _, sh, sl = edge2(h, l, cost, rho)
-    return _more(rh, rl, sh, sl)
-
-
-@inline
-def _gradient(rh, rl, factor):
-    if factor != 1.0:
-        rh, rl = times2(rh, rl, factor, factor - factor)
-    return rh + rl
-
-
-@row
 def _most_lost(looks, w, digits, entries):
-    """Bound of what the low limbs of a row's flows can have lost.
-
-    All entries are multiples of the last digit of the smallest one > 0.  A flow is at most the larger total, T, so the
-    low limb is at most `entries` 2**-53 T; while that has no more than 53 digits nothing is lost, and else each of two
-    sums an entry and a node loses 2**-53 of it.
-    """
-    low = entries * max(looks[0, w], looks[2, w]) * 2.0**-52
-    return 0.0 if low < looks[5, w] * 2.0 ** (53 - digits) else 4.0 * entries * low * 2.0**-53
-
-
-@row
-def _unsafe(value, lost, total, least, most, rho, costs, edges):
-    """True where the flows' errors or the range could be seen in a row's value or gradient."""
-    if lost > 0.0:
-        steepest = total / edges  # some |r| is at least half of it
-        bend = rho * (rho - 1.0) * most ** max(rho - 2.0, 0.0) * costs  # how r can change
-        if not (least > 2.0 * lost and 2.0 * lost * total <= _RELATIVE * value and lost * bend <= _RELATIVE * steepest):
-            return True
-    if most == 0.0 and value == 0.0:
-        return False
-    return not (_LEAST < value < _MOST and _LEAST < total < _MOST)
+    return sums2.most_lost(max(looks[0, w], looks[2, w]), looks[5, w], digits, entries)
 
 
 @row
@@ -124,7 +33,7 @@ def _deliver(
     for w in range(rows):
         value[i + w] = out[w]
         most = 1.01 * out[32 + w] if closely else _most_lost(looks, w, digits, float(nodes))
-        unsafe[i + w] = _unsafe(out[w], most, out[8 + w], out[16 + w], out[24 + w], rho, costs, float(nodes))
+        unsafe[i + w] = sums2.unsafe(out[w], most, out[8 + w], out[16 + w], out[24 + w], rho, costs, float(nodes))
         within = out[w] <= limit and 2.0 * factor * out[8 + w] <= limit
         doubt[i + w] = not within or (tolerance >= 0.0 and glance.doubtful(looks, w, tolerance))
 
@@ -140,23 +49,39 @@ def _load_pair(p, p_at, p_step, q, q_at, q_step, rows, size, a, b):
 
 
 @row
-def _forward(
-    p, p_at, p_step, q, q_at, q_step, rows, first, last, edges, gaps, gap_step, rho, closely, flow, sums, a, b, t
-):
+def _forward(p, p_at, p_step, q, q_at, q_step, rows, first, last, closely, flow, a, b, t):
     """Normal phi after each of the bins from first to last, Eq. (6), into t; `flow` is phi before them and its loss."""
     h, l, lost = flow
     for k in range(first, last, _LANES):
         size = min(_LANES, last - k)
         _load_pair(p, p_at + k, p_step, q, q_at + k, q_step, rows, size, a, b)
         for j in range(size):
-            h, l, lost = _lifted(h, l, lost, *two_sum(load(a, j), -load(b, j)), closely)
+            h, l, lost = sums2.lifted(h, l, lost, *two_sum(load(a, j), -load(b, j)), closely)
             xh, xl = two_sum(h, l)
             store(t, 2 * (k - first + j), xh)
             store(t, 2 * (k - first + j) + 1, xl)
-            cost = gaps[(k + j) * gap_step] if k + j < edges else 0.0
-            if cost > 0.0:
-                sums = _add_edge(sums, xh, xl, cost, float(k + j + 1), rho, 0.0)
-    return (h, l, lost), sums
+    return h, l, lost
+
+
+@row
+def _edges(t, first, last, gaps, gap_step, rho, zero):
+    """Sums over the edges after the bins from first to last."""
+    sums = sums2.begin(zero)
+    for k in range(first, last):
+        cost, v = gaps[k * gap_step], 2 * (k - first)
+        if cost > 0.0:
+            sums = sums2.add_edge(sums, load(t, v), load(t, v + 1), cost, float(k + 1), rho, 0.0)
+    return sums
+
+
+@row
+def _slopes(t, first, last, gaps, gap_step, rho, zero):
+    """Their slopes' sum."""
+    h, l = zero, zero
+    for k in range(first, last):
+        v = 2 * (k - first)
+        h, l = sums2.beyond(h, l, load(t, v), load(t, v + 1), gaps[k * gap_step], rho)
+    return h, l
 
 
 @row
@@ -169,11 +94,10 @@ def _backward(t, first, last, edges, gaps, gap_step, rho, factor, r, rows, block
         for j in range(size - 1, -1, -1):
             cost = gaps[(k + j) * gap_step] if k + j < edges else 0.0
             v = 2 * (k - first + j)
-            rh, rl = _step(rh, rl, load(t, v), load(t, v + 1), cost, rho)
-            store(block, j, _gradient(rh, rl, factor))
+            rh, rl = sums2.beyond(rh, rl, load(t, v), load(t, v + 1), cost, rho)
+            store(block, j, sums2.gradient(rh, rl, factor))
         into_columns(block, grad, at + k, step, rows, size)
         k -= _LANES
-    return rh, rl
 
 
 @loop
@@ -196,15 +120,13 @@ def emd_chain2(
     for i in range(first, last, _LANES):
         rows, p_at, q_at = min(_LANES, last - i), i * p_step, i * q_step
         glance.clear(looks)
-        flow, sums = (zero, zero, zero), _start(zero)
+        flow, sums = (zero, zero, zero), sums2.begin(zero)
         for start in range(0, bins, glance.COLUMNS):
             end, mark = min(start + glance.COLUMNS, bins), 2 * (start // glance.COLUMNS)
             store(marks, mark, flow[0])
             store(marks, mark + 1, flow[1])
-            flow, sums = _forward(
-                p, p_at, p_step, q, q_at, q_step, rows, start, end, edges, gaps, gap_step, rho, closely, flow, sums,
-                a, b, t,
-            )  # fmt: skip
+            flow = _forward(p, p_at, p_step, q, q_at, q_step, rows, start, end, closely, flow, a, b, t)
+            sums = sums2.join(sums, _edges(t, start, min(end, edges), gaps, gap_step, rho, zero))
             look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, True)
         _deliver(
             i, rows, sums, flow[2], closely, rho, costs, 2 * bins, factor, limit, a, value, unsafe, looks, digits,
@@ -212,18 +134,17 @@ def emd_chain2(
         )  # fmt: skip
         if len(grad) == 0:
             continue
-        oh, ol = _mean(sums, share)
+        oh, ol = sums2.mean(sums, share)
         r = zero - oh, zero - ol
         start, end = (bins - 1) // glance.COLUMNS * glance.COLUMNS, bins
         while start >= 0:
             if end < bins:  # else t holds them still
                 mark = 2 * (start // glance.COLUMNS)
                 flow = load(marks, mark), load(marks, mark + 1), zero
-                _forward(
-                    p, p_at, p_step, q, q_at, q_step, rows, start, end, edges, gaps, gap_step, rho, closely, flow, sums,
-                    a, b, t,
-                )  # fmt: skip
-            r = _backward(t, start, end, edges, gaps, gap_step, rho, factor, r, rows, a, grad, i * bins, bins)
+                _forward(p, p_at, p_step, q, q_at, q_step, rows, start, end, closely, flow, a, b, t)
+            _backward(t, start, end, edges, gaps, gap_step, rho, factor, r, rows, a, grad, i * bins, bins)
+            if start > 0:
+                r = sums2.more(*r, *_slopes(t, start, min(end, edges), gaps, gap_step, rho, zero))
             end = start
             start -= glance.COLUMNS
 
@@ -247,18 +168,21 @@ def _scatter(p, p_at, p_step, q, q_at, q_step, rows, first, last, bin_node, a, b
 @row
 def _up(parent, cost, below, exempt, rho, closely, zero, t):
     """Normal flows in place, Eq. (14); returns their loss and the sums over edges."""
-    lost, sums = zero, _start(zero)
-    for v in range(len(parent) - 1, 0, -1):
-        u = 2 * parent[v]
-        h, l = load(t, 2 * v), load(t, 2 * v + 1)
-        uh, ul, lost = _lifted(load(t, u), load(t, u + 1), lost, h, l, closely)
-        store(t, u, uh)
-        store(t, u + 1, ul)
-        if cost[v] > 0.0:
-            h, l = two_sum(h, l)
-            store(t, 2 * v, h)
-            store(t, 2 * v + 1, l)
-            sums = _add_edge(sums, h, l, cost[v], below[v], rho, exempt[v])
+    lost, sums = zero, sums2.begin(zero)
+    for first in range((len(parent) - 1) // sums2.EDGES * sums2.EDGES, -1, -sums2.EDGES):
+        block = sums2.begin(zero)
+        for v in range(min(first + sums2.EDGES, len(parent)) - 1, max(first, 1) - 1, -1):
+            u = 2 * parent[v]
+            h, l = load(t, 2 * v), load(t, 2 * v + 1)
+            uh, ul, lost = sums2.lifted(load(t, u), load(t, u + 1), lost, h, l, closely)
+            store(t, u, uh)
+            store(t, u + 1, ul)
+            if cost[v] > 0.0:
+                h, l = two_sum(h, l)
+                store(t, 2 * v, h)
+                store(t, 2 * v + 1, l)
+                block = sums2.add_edge(block, h, l, cost[v], below[v], rho, exempt[v])
+        sums = sums2.join(sums, block)
     return lost, sums
 
 
@@ -266,7 +190,7 @@ def _up(parent, cost, below, exempt, rho, closely, zero, t):
 def _below(v, parent, cost, rho, t, r):
     """r at a node from r at its parent."""
     u = 2 * parent[v]
-    return _step(load(r, u), load(r, u + 1), load(t, 2 * v), load(t, 2 * v + 1), cost[v], rho)
+    return sums2.beyond(load(r, u), load(r, u + 1), load(t, 2 * v), load(t, 2 * v + 1), cost[v], rho)
 
 
 @row
@@ -286,7 +210,7 @@ def _gather(parent, cost, rho, factor, bin_node, t, r, rows, block, grad, at):
         size = min(_LANES, bins - k)
         for j in range(size):
             rh, rl = _below(bin_node[k + j], parent, cost, rho, t, r)
-            store(block, j, _gradient(rh, rl, factor))
+            store(block, j, sums2.gradient(rh, rl, factor))
         into_columns(block, grad, at + k, bins, rows, size)
 
 
@@ -322,7 +246,7 @@ def emd_tree2(
             tolerance, doubt,
         )  # fmt: skip
         if len(grad) > 0:
-            oh, ol = _mean(sums, share)
+            oh, ol = sums2.mean(sums, share)
             store(r, 0, zero - oh)
             store(r, 1, zero - ol)
             _down(parent, inner, cost, rho, t, r)

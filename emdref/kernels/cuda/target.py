@@ -10,6 +10,7 @@ import functools
 from typing import Any, NamedTuple
 
 import numba
+import numpy as np
 from numba import cuda
 
 kernel = cuda.jit
@@ -57,13 +58,19 @@ def limits(device: int = 0) -> Limits:
 
 @functools.cache
 def opted_in() -> Reserved:
-    """Whether blocks may have more shared memory than 48 KiB here."""
+    """Whether blocks may have more shared memory than 48 KiB here: tried, since Numba has no way to ask for it."""
     try:
-        from cuda.bindings import driver
-    except ImportError:
-        return Reserved(False, "cuda.bindings is not installed")
-    missing = [x for x in ("cuKernelSetAttribute", "cuFuncSetAttribute") if not hasattr(driver, x)]
-    return Reserved(not missing, f"cuda.bindings has no {missing[0]}" if missing else "")
+        _reserve(_probe, _PLAIN_SHARED + 1024, (cuda.to_device(np.zeros(1)),))
+    except Exception as error:  # of any version of Numba or of the driver's bindings
+        return Reserved(False, f"{type(error).__name__}: {error}")
+    return Reserved(True, "")
+
+
+@kernel
+def _probe(x):
+    t = cuda.shared.array(0, x.dtype)
+    t[0] = x[0]
+    x[0] = t[0]
 
 
 def launch(function: Any, blocks: int, threads: int, stream: Any, shared: int, *args: Any) -> None:

@@ -1,0 +1,251 @@
+"""A thread per row: what emdref.kernels.cpu does with a row, for all that the other kernels here do not do.
+
+Scratch is (arrays, entries, rows), so that neighbouring threads touch neighbouring numbers.
+"""
+
+import math
+
+from emdref.kernels import cpu, hessian, hessian2
+from emdref.kernels.cuda import first_look
+from emdref.kernels.cuda.target import cuda, kernel
+from emdref.kernels.jit import row
+
+
+@row
+def _fetch(x, at, n, to):
+    for k in range(n):
+        to[k] = x[at + k]
+
+
+@row
+def _deliver(line, result, at):
+    """Write a line in the result's dtype; False if it was not all finite."""
+    finite = True
+    for k in range(len(line)):
+        result[at + k] = line[k]
+        finite = finite and abs(line[k]) < math.inf
+    return finite
+
+
+@kernel
+def emd_two_limbs(
+    first, rows, p, p_step, q, q_step, value, grad, unsafe, parent, cost, bin_node, rho, normalize, gauge, t
+):
+    """emdref.kernels.cpu.emd_twolimb; `t` has 10 arrays."""
+    j = cuda.grid(1)
+    i, bins, nodes = first + j, len(bin_node), len(parent)
+    if i < rows:
+        a, b, line, number = t[5, :bins, j], t[6, :bins, j], t[7, :bins, j], t[8, :1, j]
+        _fetch(p, i * p_step, bins, a)
+        _fetch(q, i * q_step, bins, b)
+        h, l, err, rh, rl = t[0, :nodes, j], t[1, :nodes, j], t[2, :nodes, j], t[3, :nodes, j], t[4, :nodes, j]
+        number[0] = 0.0
+        wanted = line if len(grad) > 0 else t[9, :0, j]
+        safe = cpu.twolimb_emd(a, b, parent, cost, bin_node, rho, normalize, gauge, h, l, err, rh, rl, number, wanted)
+        value[i] = number[0]
+        if safe:
+            safe = _deliver(wanted, grad, i * bins)
+        unsafe[i] = not safe
+
+
+@kernel
+def flow_native(first, rows, p, p_step, q, q_step, phi, parent, bin_node, normalize, place, t):
+    """emdref.kernels.cpu.flow_native, of the nodes in `place`; `t` has 3 arrays."""
+    j = cuda.grid(1)
+    i, bins = first + j, len(bin_node)
+    if i < rows:
+        here = t[2, : len(parent), j]
+        at, bt = i * p_step, i * q_step
+        cpu.native_flow(
+            p[at : at + bins], q[bt : bt + bins], parent, bin_node, normalize, t[0, :bins, j], t[1, :bins, j], here
+        )
+        for k in range(len(place)):
+            phi[i * len(place) + k] = here[place[k]] if place[k] > 0 else here.dtype.type(0)
+
+
+@kernel
+def flow_two_limbs(first, rows, p, p_step, q, q_step, phi, unsafe, parent, weight, bin_node, normalize, place, t):
+    """emdref.kernels.cpu.flow_twolimb, of the nodes in `place`; `t` has 5 arrays."""
+    j = cuda.grid(1)
+    i, bins, nodes = first + j, len(bin_node), len(parent)
+    if i < rows:
+        a, b = t[3, :bins, j], t[4, :bins, j]
+        _fetch(p, i * p_step, bins, a)
+        _fetch(q, i * q_step, bins, b)
+        h, l, err = t[0, :nodes, j], t[1, :nodes, j], t[2, :nodes, j]
+        unsafe[i] = not cpu.twolimb_flow(a, b, weight, parent, bin_node, normalize, h, l, err)
+        for k in range(len(place)):
+            phi[i * len(place) + k] = h[place[k]] if place[k] > 0 else 0.0
+
+
+@kernel
+def hvp_native(
+    first, rows, p, p_step, q, q_step, v, v_step, out, infinite, parent, cost, bin_node, rho, normalize, gauge, t
+):
+    """emdref.kernels.cpu.hvp_native; `t` has 8 arrays."""
+    j = cuda.grid(1)
+    i, bins, nodes = first + j, len(bin_node), len(parent)
+    if i < rows:
+        at, bt, vt = i * p_step, i * q_step, i * v_step
+        line = t[7, :bins, j]
+        infinite[i] = cpu.native_hvp(
+            p[at : at + bins], q[bt : bt + bins], v[vt : vt + bins], parent, cost, bin_node, rho, normalize, gauge,
+            t[0, :bins, j], t[1, :bins, j], t[2, :nodes, j], t[3, :nodes, j], t[4, :nodes, j], t[5, :bins, j],
+            t[6, :bins, j], line,
+        )  # fmt: skip
+        if infinite[i] == 0:
+            _deliver(line, out, i * bins)
+
+
+@kernel
+def hvp_two_limbs(
+    first, rows, p, p_step, q, q_step, v, v_step, out, unsafe, infinite, parent, cost, bin_node, rho, normalize,
+    gauge, t,
+):  # fmt: skip
+    """emdref.kernels.cpu.hvp_twolimb; `t` has 21 arrays."""
+    j = cuda.grid(1)
+    i, bins, nodes = first + j, len(bin_node), len(parent)
+    if i < rows:
+        a, b, d, line = t[17, :bins, j], t[18, :bins, j], t[19, :bins, j], t[20, :bins, j]
+        _fetch(p, i * p_step, bins, a)
+        _fetch(q, i * q_step, bins, b)
+        _fetch(v, i * v_step, bins, d)
+        safe, edge = cpu.twolimb_hvp(
+            a, b, d, parent, cost, bin_node, rho, normalize, gauge, t[0, :nodes, j], t[1, :nodes, j], t[2, :nodes, j],
+            t[3, :nodes, j], t[4, :nodes, j], t[5:7, :nodes, j], t[7:9, :nodes, j], t[9:11, :bins, j],
+            t[11:13, :bins, j], t[13:15, :bins, j], t[15:17, :bins, j], line,
+        )  # fmt: skip
+        if safe and edge == 0:
+            safe = _deliver(line, out, i * bins)
+        unsafe[i], infinite[i] = not safe, edge
+
+
+@kernel
+def border_native(
+    first, rows, p, p_step, q, q_step, infinite, factors, parent, cost, bin_node, rho, normalize, gauge, t
+):
+    """What the lines of each Hessian are made of, in arrays 0 and 4 of the 7 of `t` and in `factors`."""
+    j = cuda.grid(1)
+    i, bins, nodes = first + j, len(bin_node), len(parent)
+    if i < rows:
+        at, bt = i * p_step, i * q_step
+        infinite[i], factors[2 * j], factors[2 * j + 1] = cpu.native_border(
+            p[at : at + bins], q[bt : bt + bins], parent, cost, bin_node, rho, normalize, gauge, t[0, :bins, j],
+            t[1, :bins, j], t[2, :nodes, j], t[3, :nodes, j], t[4, :nodes, j], t[5, :bins, j], t[6, :bins, j],
+        )  # fmt: skip
+
+
+@kernel
+def lines_native(first, rows, chunk, out, infinite, factors, parent, bin_node, above, t):
+    """emdref.kernels.hessian.line, a thread a line; `above` is (entries, threads)."""
+    thread, bins, threads = cuda.grid(1), len(bin_node), above.shape[1]
+    for item in range(thread, chunk * bins, threads):
+        j, k = item // bins, item % bins
+        i = first + j
+        if i < rows and infinite[i] == 0:
+            sums, o, at = t[4, : len(parent), j], t[0, :bins, j], (i * bins + k) * bins
+            line = out[at : at + bins]
+            hessian.line(k, sums, o, factors[2 * j], parent, bin_node, factors[2 * j + 1], above[:, thread], line)
+
+
+@kernel
+def border_two_limbs(
+    first, rows, p, p_step, q, q_step, unsafe, infinite, factors, parent, cost, bin_node, rho, normalize, gauge, t
+):
+    """The same in two limbs, in arrays 5, 6 and 13, 14 of the 17 of `t`; `factors` has 5 numbers a row."""
+    j = cuda.grid(1)
+    i, bins, nodes = first + j, len(bin_node), len(parent)
+    if i < rows:
+        a, b = t[15, :bins, j], t[16, :bins, j]
+        _fetch(p, i * p_step, bins, a)
+        _fetch(q, i * q_step, bins, b)
+        safe, infinite[i], corner, factor, exponent = cpu.twolimb_border(
+            a, b, parent, cost, bin_node, rho, normalize, gauge, t[0, :nodes, j], t[1, :nodes, j], t[2, :nodes, j],
+            t[3, :nodes, j], t[4, :nodes, j], t[5:7, :nodes, j], t[7:9, :nodes, j], t[9:11, :bins, j],
+            t[11:13, :bins, j], t[13:15, :bins, j],
+        )  # fmt: skip
+        unsafe[i] = not safe
+        factors[5 * j], factors[5 * j + 1] = corner
+        factors[5 * j + 2], factors[5 * j + 3] = factor
+        factors[5 * j + 4] = exponent
+
+
+@kernel
+def lines_two_limbs(first, rows, chunk, out, unsafe, infinite, factors, parent, bin_node, above, t):
+    """emdref.kernels.hessian2.line, a thread a line; a row with a number that is not finite is unsafe."""
+    thread, bins, threads = cuda.grid(1), len(bin_node), above.shape[1]
+    for item in range(thread, chunk * bins, threads):
+        j, k = item // bins, item % bins
+        i = first + j
+        if i < rows and infinite[i] == 0 and not unsafe[i]:
+            at = (i * bins + k) * bins
+            line = out[at : at + bins]
+            hessian2.line(
+                k, t[5:7, : len(parent), j], t[13:15, :bins, j], factors[5 * j], factors[5 * j + 1], parent, bin_node,
+                factors[5 * j + 2], factors[5 * j + 3], int(factors[5 * j + 4]), above[:, thread], line,
+            )  # fmt: skip
+            for x in line:
+                if not abs(x) < math.inf:
+                    unsafe[i] = True
+
+
+@kernel
+def shares(p, p_step, bins, out, mass):
+    """Each row over its total, a block a row."""
+    i, me, others = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
+    t = cuda.shared.array(0, p.dtype)
+    part = p.dtype.type(0)
+    for k in range(me, bins, others):
+        part += p[i * p_step + k]
+    t[me] = part
+    cuda.syncthreads()
+    total = p.dtype.type(0)
+    for m in range(others):
+        total += t[m]
+    for k in range(me, bins, others):
+        out[i * bins + k] = p[i * p_step + k] / total
+    if me == 0:
+        mass[i] = total
+
+
+@kernel
+def project(share, bins, mass, grad):
+    """Gauge ``normalized`` from r: (r - <share, r>) / mass, a block a row."""
+    i, me, others = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
+    t = cuda.shared.array(0, grad.dtype)
+    part = grad.dtype.type(0)
+    for k in range(me, bins, others):
+        part += share[i * bins + k] * grad[i * bins + k]
+    t[me] = part
+    cuda.syncthreads()
+    mean = grad.dtype.type(0)
+    for m in range(others):
+        mean += t[m]
+    for k in range(me, bins, others):
+        grad[i * bins + k] = (grad[i * bins + k] - mean) / mass[i]
+
+
+@kernel
+def look(p, p_step, q, q_step, bins, half, doubt):
+    """Which rows to look at again, a block a row."""
+    i, me, others = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
+    t = cuda.shared.array(0, p.dtype)
+    record = first_look.blank(p.dtype.type(0))
+    for k in range(me, bins, others):
+        record = first_look.note(record, p[i * p_step + k], q[i * q_step + k])
+    first_look.put(t, me, others, record)
+    cuda.syncthreads()
+    if me == 0:
+        for other in range(1, others):
+            record = first_look.merge(record, first_look.get(t, other, others))
+        doubt[i] = first_look.fails(record, half)
+
+
+@kernel
+def any_set(rows, doubt, unsafe, found):
+    """found[0] becomes 1 if any row is doubtful, found[1] if any is unsafe."""
+    for i in range(cuda.grid(1), rows, cuda.gridsize(1)):
+        if doubt[i]:
+            found[0] = 1
+        if unsafe[i]:
+            found[1] = 1
