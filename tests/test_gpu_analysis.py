@@ -107,7 +107,7 @@ def report(share=0.7, ratio=12.0, differ=0, **facts):
             rows.append(own | {"method": "value", "rho": 2.5, "differ": 3})  # by pow: counted nowhere
     spread = {"ratio": ratio, "ratio_low": ratio, "ratio_high": ratio}
     rows.append(common | {"space": "WordNet tree", "rows": 512, "method": SINKHORN} | spread)
-    rows.append(common | {"space": "WordNet tree", "rows": 512, "method": DENSE})
+    rows.append(common | {"space": "WordNet tree", "rows": 512, "method": DENSE, "name": "cuBLAS by X"})
     rows.append({"part": "ceiling", "dtype": "float32", "method": "copy", "bytes_per_s": 1e12})
     rows.append({"part": "table1", "method": table1.SD, "iterations": 100, "dtype": "float32", "seconds": 0.01})
     rows.append({"part": "table1", "method": table1.EMD_NATIVE, "iterations": 0, "dtype": "float32", "seconds": 0.002})
@@ -135,6 +135,13 @@ def test_targets_that_are_missed():
     assert gpu.failures(report(differ=2)) == [
         "compensated results differ from the CPU's in bits, in 4 rows of the table"
     ]
+
+
+def test_a_dense_loop_by_another_product_is_no_target():
+    table = report()
+    table.loc[table.method == DENSE, "name"] = "emdref's own product"
+    found = goals.goals(table)
+    assert set(found.holds[found.against == "dense loop, cuBLAS"]) == {"not measured"}
 
 
 def test_bits_of_which_some_could_not_be_compared_are_not_claimed():
@@ -440,7 +447,8 @@ def test_what_is_wrong_is_a_failure():
     table = report()
     table.loc[len(table)] = {"part": "sinkhorn", "value_relative": 1e-3, "tolerance": 1e-5, "status_differ": 2}
     table.loc[len(table)] = {"part": "bits", "accuracy": "native", "ordinary_ulp_row": 1e6, "alone_differ": 1}
+    table.loc[len(table)] = {"part": "bits", "accuracy": "compensated", "method": "HVP", "rho": 2, "max_ulp_row": 99.0}
     table.loc[len(table)] = {"part": "time", "method": "x", "note": "failed: OutOfMemory: 5 bytes"}
     found = gpu.failures(table)
-    assert len(found) == 5
+    assert len(found) == 6
     assert "1 rows of time failed, the first x: failed: OutOfMemory: 5 bytes" in found

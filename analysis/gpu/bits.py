@@ -20,6 +20,7 @@ from emdref import casebook
 
 GAUGES = ("zero_sum", "raw", "scaled", "normalized")
 RHO = (1, 2, 3, 4, 2.5)  # the last by pow, whose last digits are each target's own
+RAISES = ("near_overflow",)  # Python's ldexp does, where a device's gives inf
 ORDINARY = "softmax"  # family by which native results are judged
 Row = dict[str, Any]
 
@@ -67,9 +68,11 @@ def _in_rows(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
         return np.where(a == b, 0.0, np.nan_to_num(error, nan=np.inf))
 
 
-def graded(n: int, dtype: str, seeds: int) -> tuple[NDArray[Any], NDArray[Any], list[str]]:
+def graded(
+    n: int, dtype: str, seeds: int, left_out: Sequence[str] = ()
+) -> tuple[NDArray[Any], NDArray[Any], list[str]]:
     """Rows p and q of every family of the casebook, some of each, more ordinary ones, and the family of each row."""
-    cases = [(family, seed) for family in casebook.FAMILIES for seed in range(seeds)]
+    cases = [(family, seed) for family in casebook.FAMILIES if family not in left_out for seed in range(seeds)]
     cases += [(ORDINARY, seeds + seed) for seed in range(32 * (seeds - 1))]
     names = [family for family, _ in cases]
     pairs = [casebook.pair(family, n, np.dtype(dtype).type, seed) for family, seed in cases]
@@ -81,7 +84,7 @@ def emd(name: str, dtype: str, seeds: int, size: int, every: bool = True) -> Ite
     """Every function of EMD, or few, on one space of `size` bins (0: 1000, the WordNet tree)."""
     warnings.simplefilter("ignore", RuntimeWarning)  # results beyond the dtype, on purpose
     where = space(name, size)
-    p, q, families = graded(where.n_bins, dtype, seeds)
+    p, q, families = graded(where.n_bins, dtype, seeds, RAISES if device.SIMULATED else ())
     there = device.put(p, q)
     common = {"part": "bits", "space": NAMES[name], "bins": where.n_bins, "dtype": dtype, "rows": len(p)}
     for accuracy in ("compensated", "native"):
@@ -214,7 +217,7 @@ def others(bins: int) -> Iterator[Row]:
 # --- Sinkhorn ---------------------------------------------------------------------------------------------------------
 
 
-def sinkhorn(dtype: str, rows: int, bins: int, cap: int) -> Iterator[Row]:
+def sinkhorn(dtype: str, rows: int, bins: int, cap: int, every: bool = True) -> Iterator[Row]:
     """Value and gradient after `cap` iterations, kernels, domains, variants and lambdas (bins 0: the WordNet tree)."""
     warnings.simplefilter("ignore", RuntimeWarning)
     where = space("tree", bins)
@@ -222,7 +225,7 @@ def sinkhorn(dtype: str, rows: int, bins: int, cap: int) -> Iterator[Row]:
     pairs = [casebook.softmax(rng, where.n_bins, np.dtype(dtype).type) for _ in range(rows)]
     p, q = (np.stack(x) for x in zip(*pairs, strict=True))
     common = {"part": "sinkhorn", "bins": where.n_bins, "dtype": dtype, "rows": rows, "iterations": cap}
-    for kernel, domain, variant, lam in _ways():
+    for kernel, domain, variant, lam in _ways() if every else [*_ways()][-3:]:
         how = {"kernel": kernel, "domain": domain, "variant": variant, "max_iter": cap}
         row = common | {"method": f"{kernel}, {domain}, {variant}", "lam": lam}
         try:

@@ -15,7 +15,7 @@ from analysis.goals import COLUMNS, FASTER, SHARE, Goal
 NOT_YET = "not yet measured on a device"
 SIMULATED = "simulated"  # begins the name of what is no device
 DTYPES = ("float32", "float64")
-COPY, DENSE = "device-to-device copy", "dense loop, cuBLAS"
+COPY, DENSE = "device-to-device copy", "dense loop"
 BANDWIDTH = (("chain", 0.6), ("WordNet tree", 0.4))
 NAMES = {"chain": "chain", "tree": "WordNet tree"}
 SAME = "entries of compensated value, flow and gradient, rho = 1 to 4, whose bits differ from the CPU's"
@@ -69,7 +69,9 @@ def _bandwidth(table: pd.DataFrame) -> Iterator[Goal]:
 def _sinkhorn(table: pd.DataFrame) -> Iterator[Goal]:
     rows = _timed(table, space="WordNet tree", rows=512, method=SINKHORN, dtype="float32")
     what = "GPU: Sinkhorn, space kernel, WordNet tree, 512 × 1000, 100 iterations"
-    yield Goal(what, DENSE, 10.0, FASTER, "float32", _spread(rows, "ratio"))
+    dense = _timed(table, space="WordNet tree", rows=512, method=DENSE, dtype="float32")
+    ours = dense["name"].str.startswith("cuBLAS") if len(dense) else dense.index.notna()
+    yield Goal(what, "dense loop, cuBLAS", 10.0, FASTER, "float32", _spread(rows if ours.any() else rows[:0], "ratio"))
 
 
 def _bits(table: pd.DataFrame) -> Iterator[Goal]:

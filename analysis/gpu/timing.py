@@ -283,9 +283,9 @@ def _line(entry: table1.Entry, tree: Any, sets: list[Any], right: table1.Right, 
 
 
 def _first_that_works(entry: table1.Entry, tree: Any, pair: Any) -> tuple[Callable[..., Any], str]:
-    """M on the device beforehand, as frameworks have it, or whichever way the library takes it; which one."""
+    """M formed beforehand, on the host or on the device, whichever way the library takes it; which one."""
     dtype = pair[0].dtype.name
-    ways = {"M on the device": lambda x: device.put(x)[0], "M on the host": lambda x: x}
+    ways = {"M on the host": lambda x: x, "M on the device": lambda x: device.put(x)[0]}
     if entry.method == table1.SD:
         for told, enter in ways.items():
             call = entry.call(tree, dtype, enter)

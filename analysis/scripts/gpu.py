@@ -38,10 +38,10 @@ COLUMNS = (
     "differ", "alone_differ", "max_ulp", "max_ulp_row", "ordinary_ulp_row", "worst", "value_relative", "tolerance",
     "status_differ", "failed_rows", *checks.COUNTS, "note",
 )  # fmt: skip
+PLACES = [(space, dtype) for space in goals.NAMES for dtype in DTYPES]
 LARGE, MIDDLE, SINGLE, LONG = [1000, 65_536], [1000, 512], [1000, 1], [10_000_000, 1]
-ORDINARY_ULP = (
-    512  # of a native row's largest number: 8 sqrt(V) and more, which roundings in other orders may add up to
-)
+PRODUCT_ULP = 16  # of a row's largest number
+ORDINARY_ULP = 512  # of a native row's largest number: more than 8 sqrt(V), to which roundings may add up
 
 
 def absent(options: Options) -> str:
@@ -73,21 +73,13 @@ def measure(options: Options) -> Iterator[pd.DataFrame]:
 def groups(options: Options) -> list[list[Step]]:
     """The steps: first what the device is, then what judges, side by side, then what is timed, one by one."""
     simulated = _simulated()
-    seeds, size, cap = (1, 12, 3) if options.toy else (2, 0, 50)
-    shared = {"seeds": seeds, "size": size, "every": not options.toy}
-    judging = [
-        *(
-            _rows(f"bits, {name}, {dtype}", f"{bits}:emd", 170, name=name, dtype=dtype, **shared)
-            for name in ("chain", "tree")
-            for dtype in DTYPES
-        ),
-        *(
-            _rows(f"Sinkhorn, {dtype}", f"{bits}:sinkhorn", 120, dtype=dtype, rows=size or 64, bins=size, cap=cap)
-            for dtype in DTYPES
-        ),
-        _rows("bits, others", f"{bits}:others", 120, bins=40 if options.toy else 1_000_000),
-        *checks.sanitizers(110.0, simulated),
-    ]
+    toy = options.toy
+    compared = {"seeds": 1 if toy else 2, "size": 12 if toy else 0, "every": not toy}
+    solved = {"rows": 2 if toy else 64, "bins": 6 if toy else 0, "cap": 2 if toy else 50, "every": not toy}
+    judging = [_rows(f"bits, {n}, {d}", f"{bits}:emd", 170, name=n, dtype=d, **compared) for n, d in PLACES]
+    judging += [_rows(f"Sinkhorn, {d}", f"{bits}:sinkhorn", 120, dtype=d, **solved) for d in DTYPES]
+    judging.append(_rows("bits, others", f"{bits}:others", 120, bins=40 if toy else 1_000_000))
+    judging += checks.sanitizers(110.0, simulated)
     tests = [] if options.toy else [checks.tests(170.0)]
     facts = [_rows("device", "analysis.gpu.facts:rows", 40)]
     return [facts, tests + judging, *([step] for step in _timings(options.toy))]
@@ -97,19 +89,17 @@ bits, timing = "analysis.gpu.bits", "analysis.gpu.timing"
 
 
 def _timings(toy: bool) -> Iterator[Step]:
-    effort, gemm = ([0.01, 3], 16) if toy else ([0.4, 100], 4096)
+    effort, gemm = ([0.01, 2], 16) if toy else ([0.4, 100], 4096)
     shared = {"effort": effort, "gemm": gemm}
     for dtype in DTYPES:
-        for space in ("chain", "tree"):
+        for space in goals.NAMES:
             sizes = [[4, 2]] if toy else [LARGE, MIDDLE, SINGLE] + [LONG] * (space == "chain")
             yield _rows(f"time, {space}, {dtype}", f"{timing}:emd", 45, space=space, dtype=dtype, sizes=sizes, **shared)
-        size = {"rows": 2, "bins": 4, "cap": 3} if toy else {"rows": 512, "bins": 0, "cap": 100}
+        size = {"rows": 1, "bins": 3, "cap": 1} if toy else {"rows": 512, "bins": 0, "cap": 100}
         yield _rows(f"time, Sinkhorn, {dtype}", f"{timing}:sinkhorn", 45, dtype=dtype, **size, **shared)
-    for dtype in DTYPES:
         if not toy:
-            yield _rows(
-                f"Table 1, {dtype}", f"{timing}:table_1", 40, dtype=dtype, rows=512, longest=1000, effort=effort
-            )
+            own = {"dtype": dtype, "rows": 512, "longest": 1000, "effort": effort}
+            yield _rows(f"Table 1, {dtype}", f"{timing}:table_1", 40, **own)
 
 
 def _rows(name: str, function: str, seconds: float, /, **parameters: Any) -> Step:
@@ -157,11 +147,15 @@ def _what(row: Any) -> str:
 def _wrong(table: pd.DataFrame) -> list[str]:
     """Bits and ulp that should not be."""
     rows = table.reindex(columns=COLUMNS)
-    exact = rows[(rows.part == "bits") & (rows.accuracy == "compensated") & ~_powers(rows)]
+    right = rows[(rows.part == "bits") & (rows.accuracy == "compensated") & ~_powers(rows)]
+    exact, products = right[right.method != "HVP"], right[right.method == "HVP"]
     native = rows[(rows.part == "bits") & (rows.accuracy == "native")]
     solved = rows[rows.part == "sinkhorn"]
     judged = {
         "compensated results differ from the CPU's in bits": exact[exact.differ > 0],
+        f"products with the Hessian differ by more than {PRODUCT_ULP} ulp": products[
+            products.max_ulp_row > PRODUCT_ULP
+        ],
         "a row alone has other bits than in its batch": rows[rows.alone_differ > 0],
         f"native results of ordinary rows differ by more than {ORDINARY_ULP} ulp": native[
             native.ordinary_ulp_row > ORDINARY_ULP
