@@ -67,7 +67,7 @@ def made(
     """Rows of p, q and maybe v; `native_totals` says that they are divided by their totals in their own dtype."""
     sides = {name: _side(call, x, name) for name, x in given.items()}
     lead = inputs.leading_axes(sides, n_bins, of)
-    rows = {name: _rows(call, side, (*lead, n_bins), name) for name, side in sides.items()}
+    rows = {name: in_rows(call, side, (*lead, n_bins), name) for name, side in sides.items()}
     (p, p_step), (q, q_step), (v, v_step) = rows["p"], rows["q"], rows.get("v", (None, 0))
     readers = {name: _reader(call, given[name], name, side) for name, side in sides.items()}
     return DeviceBatch(p, q, v, p_step, q_step, v_step, lead, n_bins, sides["p"].dtype, readers, native_totals)
@@ -111,7 +111,7 @@ def _gathered(call: Any, side: Memory, dtype: np.dtype[Any], name: str) -> Any:
     return out
 
 
-def _rows(call: Any, side: Memory, shape: tuple[int, ...], name: str) -> tuple[Any, int]:
+def in_rows(call: Any, side: Memory, shape: tuple[int, ...], name: str) -> tuple[Any, int]:
     """Rows of the last axis in place if they lie at equal distances, else copied; and that distance."""
     full, rows = side.broadcast(shape), math.prod(shape[:-1])
     step = full.row_step()

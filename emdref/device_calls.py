@@ -17,6 +17,7 @@ def value_and_grad(
     outs: dict[str, tuple[Any, str]],
 ) -> dict[str, Any]:  # fmt: skip
     """`emdref.emd`, `emd_grad` or both, whatever `outs` has a place for: "value", "gradient"."""
+    rho = inputs.exponent(rho)
     device_result.check_apart(outs)
     with _call(place, space, mass, accuracy, p=p, q=q) as call:
         batch = _batch(call, p, q, None, space, mass, accuracy, gauge)

@@ -231,28 +231,30 @@ class _Numbers(NamedTuple):
     bounds: tuple[float, float, float, float]
 
 
-def _numbers(job: Job, dtype: Any, tolerance: float, gauge: int | None) -> _Numbers:
+def _numbers(job: Job, dtype: Any, tolerance: float, gauge: int | None, squared: bool) -> _Numbers:
     n, native = job.space.n_bins, job.accuracy == "native"
     real = dtype.type if native else float
     rho = pairs.native_exponent(job.rho, dtype) if native else job.rho
     centred = gauge in (gauges.ZERO_SUM, gauges.SCALED)
     share = real(centred / n if native else centred * n)
-    factor = real(n if gauge == gauges.SCALED else 1)
-    edges = float(job.space.n_bins if isinstance(job.space, Chain) else job.space.n_nodes)
-    edges = 2.0 * edges if isinstance(job.space, Chain) else float(job.space.n_bins + job.space.n_nodes)
+    factor = real((n if gauge == gauges.SCALED else 1) ** (2 if squared else 1))
+    edges = float(2 * n if isinstance(job.space, Chain) else n + job.space.n_nodes)
     limit = float(np.finfo(dtype).max)
     bounds = (job.rho, tiled.total(job.space), edges, limit)
     digits = 53 if dtype.itemsize == 8 else 24
-    return _Numbers(rho, share, factor, real(0.5 * tolerance), tiled.is_long(job.space), digits, bounds)
+    return _Numbers(rho, share, factor, real(0.5 * tolerance), squared or tiled.is_long(job.space), digits, bounds)
 
 
 def _kernels(
     job: Job, sides: Sides, tolerance: float, value: Any, grad: Any, gauge: int | None, normalize: bool,
-    flows: Any = None,
+    flows: Any = None, squared: bool = False,
 ) -> tuple[Any, Any]:  # fmt: skip
-    """Run the space's kernels; returns which rows to look at again, and which were not settled."""
+    """Run the space's kernels; returns which rows to look at again, and which were not settled.
+
+    `squared` is for second derivatives: rows of any sign, a gauge's factor twice.
+    """
     call = job.call
-    numbers = _numbers(job, sides.dtype, tolerance, gauge)
+    numbers = _numbers(job, sides.dtype, tolerance, gauge, squared)
     doubt, unsafe = call.empty(sides.rows, np.bool_), call.empty(sides.rows, np.bool_)
     value, grad = _flat(job, value, sides.rows), _flat(job, grad, 0)
     flows = call.empty(0, sides.dtype) if flows is None else flows.flat
@@ -269,7 +271,9 @@ def _tree(job, sides, numbers, normalize, value, grad, flows, doubt, unsafe):
     shape = device_layout.tree_shape(call, space, sides.dtype, job.accuracy, normalize)
     real = sides.dtype if job.accuracy == "native" else np.dtype(np.float64)
     extra = device_layout.tree_extra(space.n_nodes, arith)
-    cut = device_layout.cut(sides.rows, space.n_nodes * arith.PARTS, extra, real.itemsize, arith.PARTS * TUNING.threads)
+    cut = device_layout.cut(
+        call, sides.rows, space.n_nodes * arith.PARTS, extra, real.itemsize, arith.PARTS * TUNING.threads
+    )
     place = device_layout.places(call, space) if len(flows) else call.empty(0, np.int64)
     near, far = _TREES[job.accuracy]
     blocks = -(-sides.rows // cut.lanes)
@@ -401,7 +405,8 @@ def hvp(call: Any, batch: Any, space: Space, rho: float, mass: str, accuracy: st
     if batch.rows:
         _check(job)
         _check_direction(job)
-        _second(job, gauge, result, _products)
+        alike = rho == 2 and gauge != gauges.NORMALIZED and (accuracy == "native" or tiled.fits(space, rho))
+        _products_of_2(job, gauge, result) if alike else _second(job, gauge, result, _products)
     return result
 
 
@@ -413,6 +418,23 @@ def hess(call: Any, batch: Any, space: Space, rho: float, mass: str, accuracy: s
         _check(job)
         _second(job, gauge, result, _matrices)
     return result
+
+
+def _products_of_2(job: Job, gauge: int, result: Any) -> None:
+    """For rho = 2, whose Hessian does not depend on p and q: the gradient where p - q is v, or v less its mean."""
+    call, batch, n = job.call, job.batch, job.space.n_bins
+    dtype = batch.dtype if job.accuracy == "native" else np.dtype(np.float64)
+    v, step, threads = batch.v, batch.v_step, TUNING.threads // 2
+    if gauge != gauges.RAW:
+        v, step = call.empty(batch.rows * n, dtype), n
+        call.launch(rows.centre, batch.rows, threads, 2 * threads * dtype.itemsize, batch.v, batch.v_step, n, v)
+    sides = Sides(v, step, call.full(n, 0, v.dtype), 0, batch.rows, batch.dtype)
+    _, unsafe = _kernels(job, sides, -1.0, None, result, gauge, gauge != gauges.RAW, squared=True)
+    if job.accuracy == "compensated":
+        open_rows = call.to_host(unsafe)
+        fallback.rows(np.zeros(int(batch.rows - open_rows.sum()), bool))
+        if open_rows.any():
+            _second_again(job, np.flatnonzero(open_rows), gauge, result)
 
 
 def _check_direction(job: Job) -> None:
@@ -434,10 +456,10 @@ def _second(job: Job, gauge: int, result: Any, compute: Any) -> None:
     if native:
         cost, rho = pairs.narrowed(cost, dtype), pairs.native_exponent(rho, dtype, curvature=True)
     cost = call.constant(space, f"relevant costs {cost.dtype} {gauge == gauges.RAW}", lambda: cost)
-    infinite, unsafe = call.full(n, 0, np.int64), call.full(n, False, np.bool_)
+    infinite, unsafe, beyond = call.full(n, 0, np.int64), *(call.full(n, False, np.bool_) for _ in range(2))
     parent, bin_node = device_layout.nodes(call, space)
-    compute(job, result, infinite, unsafe, (parent, cost, bin_node, rho, job.normalizes(gauge), gauge))
-    open_rows = (call.to_host(infinite) > 0) | call.to_host(unsafe)
+    compute(job, result, infinite, unsafe, beyond, (parent, cost, bin_node, rho, job.normalizes(gauge), gauge))
+    open_rows = (call.to_host(infinite) > 0) | call.to_host(unsafe) | call.to_host(beyond)
     fallback.rows(np.zeros(0 if native else int(n - open_rows.sum()), bool))
     if open_rows.any():
         _second_again(job, np.flatnonzero(open_rows), gauge, result)
@@ -452,7 +474,7 @@ def _second_again(job: Job, numbers: Array, gauge: int, result: Any) -> None:
     job.call.scatter_rows(result, numbers, computed.reshape(len(numbers), -1))
 
 
-def _products(job: Job, result: Any, infinite: Any, unsafe: Any, shared: tuple[Any, ...]) -> None:
+def _products(job: Job, result: Any, infinite: Any, unsafe: Any, beyond: Any, shared: tuple[Any, ...]) -> None:
     call, sides, threads = job.call, job.sides, min(TUNING.threads, 128)
     native = job.accuracy == "native"
     for first, last, t in _chunks(job, 8 if native else 21, sides.dtype if native else np.float64):
@@ -464,7 +486,7 @@ def _products(job: Job, result: Any, infinite: Any, unsafe: Any, shared: tuple[A
             call.launch(rows.hvp_two_limbs, blocks, threads, 0, *head, unsafe, infinite, *shared, t)
 
 
-def _matrices(job: Job, result: Any, infinite: Any, unsafe: Any, shared: tuple[Any, ...]) -> None:
+def _matrices(job: Job, result: Any, infinite: Any, unsafe: Any, beyond: Any, shared: tuple[Any, ...]) -> None:
     call, sides, threads, n = job.call, job.sides, min(TUNING.threads, 128), job.space.n_bins
     native = job.accuracy == "native"
     real = sides.dtype if native else np.dtype(np.float64)
@@ -481,5 +503,5 @@ def _matrices(job: Job, result: Any, infinite: Any, unsafe: Any, shared: tuple[A
             call.launch(rows.lines_native, -(-workers // threads), threads, 0, first, last, size, *tail)
         else:
             call.launch(rows.border_two_limbs, blocks, threads, 0, *head, unsafe, infinite, factors, *shared, t)
-            tail = result.flat, unsafe, infinite, factors, parent, bin_node, above, t
+            tail = result.flat, unsafe, beyond, infinite, factors, parent, bin_node, above, t
             call.launch(rows.lines_two_limbs, -(-workers // threads), threads, 0, first, last, size, *tail)

@@ -46,9 +46,9 @@ def arithmetic(accuracy: str) -> Any:
     return plain if accuracy == "native" else two_limbs
 
 
-def cut(rows: int, numbers: int, extra: int, itemsize: int, threads: int) -> Cut:
+def cut(call: Any, rows: int, numbers: int, extra: int, itemsize: int, threads: int) -> Cut:
     """For so many numbers a row in scratch, and `extra` more of which there are as many as threads at least."""
-    device = limits()
+    device = limits(call.number)
     width = _power_of_two(-(-rows // device.processors))
     tried = [x for x in (8, 4, 2, 1) if x <= min(width, TUNING.lanes)]
     cuts = [_cut(lanes, numbers, extra, itemsize, threads) for lanes in tried]
@@ -76,20 +76,19 @@ def tree_extra(nodes: int, arith: Any) -> int:
 
 
 def tree_shape(call: Any, space: Space, dtype: Any, accuracy: str, normalize: bool) -> tree.Shape:
-    """A tree's arrays."""
-    name = f"tree {accuracy} {np.dtype(dtype)} {normalize}" if accuracy == "native" else "tree in two limbs"
+    """A tree's arrays; nothing flows on an edge above all bins if totals are equal by construction."""
+    real = np.dtype(dtype) if accuracy == "native" else np.dtype(np.float64)
 
     def make() -> tuple[Array, ...]:
-        layout, bins = space._layout, space.n_bins
+        layout, bins, cost = space._layout, space.n_bins, tiled.costs(space, normalize)
         if accuracy == "native":
-            cost = tiled.costs(space, normalize)
             weight = pairs.narrowed(cost * (space._bins_below / bins), dtype)
             cost, exempt = pairs.narrowed(cost, dtype), np.zeros(len(cost), dtype)
         else:
-            cost, weight, exempt = layout.cost, space._bins_below.astype(np.float64), space._exempt
+            weight, exempt = space._bins_below.astype(np.float64), space._exempt
         return layout.parent, cost, weight, exempt, layout.bin_node, space._empty, *_levels(space)
 
-    return tree.Shape(*call.constant(space, name, make))
+    return tree.Shape(*call.constant(space, f"tree {accuracy} {real} {normalize}", make))
 
 
 def _levels(space: Space) -> tuple[Array, ...]:

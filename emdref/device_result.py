@@ -57,9 +57,11 @@ def _target(call: Any, out: Any, name: str, shape: tuple[int, ...], dtype: Any) 
     if call.place.framework == "numpy":
         outputs.check(out, name, shape, dtype)
         return None
-    if devices.framework(out, name) != call.place.framework:
-        kind = devices.kind(call.place.framework)
+    place, kind = devices.place_of(out, name), devices.kind(call.place.framework)
+    if place is None or place.framework != call.place.framework:
         raise TypeError(f"{name} must be {kind} on the inputs' GPU, not {type(out).__module__}.{type(out).__name__}")
+    if place.number not in (None, call.number):
+        raise ValueError(f"{name} must be {kind} on the inputs' GPU {call.number}, and lies on GPU {place.number}")
     there = memory.described(out, name)
     outputs.check_fit(name, there.dtype, there.shape, there.writeable, shape, dtype)
     return there

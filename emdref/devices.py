@@ -53,6 +53,13 @@ def find(device: object, **arrays: object) -> Place | None:
     return _usable(Place(*there[0][1:]), f"{there[0]}, which cannot be used here")
 
 
+def run(name: str, *args: Any) -> Any:
+    """A function of emdref.device_calls, which is imported for it, and CUDA with it."""
+    from emdref import device_calls
+
+    return getattr(device_calls, name)(*args)
+
+
 def check(device: object) -> None:
     """Refuse what is no device."""
     if not (device is None or (isinstance(device, str) and device in get_args(Device))):
@@ -77,8 +84,14 @@ def on_host(x: Any, name: str) -> None:
 
 def framework(x: Any, name: str) -> str | None:
     """Whose array on a GPU this is; None for anything on the host."""
+    place = place_of(x, name)
+    return place.framework if place else None
+
+
+def place_of(x: Any, name: str) -> Place | None:
+    """The GPU that an array lies on, and whose it is; None for anything on the host."""
     found = None if x is None or isinstance(x, _HOST) else _found(x, name)
-    return found.framework if found else None
+    return Place(*found[1:]) if found else None
 
 
 def kind(framework: str) -> str:
@@ -96,7 +109,10 @@ def _found(x: Any, name: str) -> _Found | None:
     if getattr(type(x), "__cuda_ndarray__", False):  # Numba's own, the simulator's too
         context = getattr(getattr(x, "gpu_data", None), "context", None)
         return _Found(name, "numba", None if context is None else int(context.device.id))
-    return _Found(name, "numba", None) if hasattr(x, "__cuda_array_interface__") else None
+    try:
+        return _Found(name, "numba", None) if hasattr(x, "__cuda_array_interface__") else None
+    except Exception as error:  # of whoever made the array
+        raise TypeError(f"{name} ({type(x).__qualname__}) has no array interface to a GPU: {error}") from error
 
 
 def _check_no_graph(x: Any, name: str) -> None:
@@ -110,17 +126,17 @@ def _check_no_graph(x: Any, name: str) -> None:
 def _check_together(there: list[_Found], given: dict[str, object]) -> None:
     """Refuse arrays that are not all of one framework on one GPU."""
     first = there[0]
-    for name in given.keys() - {x.name for x in there}:
-        moved = _TO_GPU[first.framework].format(name, first.name)
+    for name in [x for x in given if x not in {y.name for y in there}]:
+        dense = f"{name}.toarray()" if hasattr(given[name], "toarray") else name
+        moved = _TO_GPU[first.framework].format(dense, first.name)
         raise RuntimeError(f"{first} and {name} is on the host: give {moved}, or {_on_host(first)}")
     for x in there[1:]:
         if x.framework != first.framework:
             moved = _TO_GPU[first.framework].format(x.name, first.name)
             raise RuntimeError(f"{first} and {x.name} is {_KINDS[x.framework]}: give both as one kind, e.g. {moved}")
         if x.number != first.number and None not in (x.number, first.number):
-            raise RuntimeError(
-                f"{first.name} lies on GPU {first.number} and {x.name} on GPU {x.number}: give both on one"
-            )
+            numbers = f"{first.name} lies on GPU {first.number} and {x.name} on GPU {x.number}"
+            raise RuntimeError(f"{numbers}: give both on one")
 
 
 def _on_host(x: _Found) -> str:

@@ -99,7 +99,7 @@ def emd(
     place = devices.find(device, p=p, q=q)
     if place:
         outs = {"value": (out, "out")}
-        return _on_gpu(place, p, q, space, rho, mass, accuracy, None, outs)["value"]
+        return devices.run("value_and_grad", place, p, q, space, rho, mass, accuracy, None, outs)["value"]
     if sparse.is_sparse(p) or sparse.is_sparse(q):
         return outputs.filled(out, induced.emd(p, q, space, rho, mass, accuracy, values))
     job = _Job(p, q, space, rho, mass, accuracy)
@@ -164,7 +164,7 @@ def emd_grad(
     code, place = gauges.code(gauge), devices.find(device, p=p, q=q)
     if place:
         outs = {"gradient": (out, "out")}
-        return _on_gpu(place, p, q, space, rho, mass, accuracy, code, outs)["gradient"]
+        return devices.run("value_and_grad", place, p, q, space, rho, mass, accuracy, code, outs)["gradient"]
     job = _Job(p, q, space, rho, mass, accuracy, code)
     grad = Target(job.rows, job.given, out, "out", space.n_bins)
     job.run(None, grad.rows, code)
@@ -203,7 +203,7 @@ def emd_value_and_grad(
     place = devices.find(device, p=p, q=q)
     if place:
         outs = {"value": (to_value, "out[0]"), "gradient": (to_grad, "out[1]")}
-        return tuple(_on_gpu(place, p, q, space, rho, mass, accuracy, code, outs).values())
+        return tuple(devices.run("value_and_grad", place, p, q, space, rho, mass, accuracy, code, outs).values())
     job = _Job(p, q, space, rho, mass, accuracy, code)
     value = Target(job.rows, job.given, to_value, "out[0]")
     grad = Target(job.rows, job.given, to_grad, "out[1]", space.n_bins)
@@ -243,9 +243,7 @@ def flow(
     """
     place = devices.find(device, p=p, q=q)
     if place:
-        from emdref import device_calls
-
-        return device_calls.flow(place, p, q, space, mass, accuracy)
+        return devices.run("flow", place, p, q, space, mass, accuracy)
     rows = pairs.checked(p, q, space, mass, accuracy)
     layout, normalize = space._layout, mass == "normalize"
     position = np.argsort(layout.order)  # of each node in the kernels' order
@@ -268,12 +266,6 @@ def flow(
     result = np.ascontiguousarray(phi[:, position[edges]])
     pairs.warn_beyond(rows, flow=result)
     return rows.as_rows(result)
-
-
-def _on_gpu(place, p, q, space, rho, mass, accuracy, gauge, outs):
-    from emdref import device_calls
-
-    return device_calls.value_and_grad(place, p, q, space, inputs.exponent(rho), mass, accuracy, gauge, outs)
 
 
 class _Job:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from emdref import devices
 from emdref.spaces import Chain, Space
 
 
@@ -239,6 +240,7 @@ def histogram(x: Any, name: str, size: int) -> Sequence[Any]:
 
 def numbers(x: Any, name: str, size: int) -> Sequence[Any]:
     """`size` finite numbers with exact values: floats, integers, Fractions."""
+    devices.on_host(x, name)
     try:
         values = x if isinstance(x, (list, tuple)) else np.asarray(x)
         shape = np.shape(values)

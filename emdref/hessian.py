@@ -74,7 +74,7 @@ def emd_hess(
     code, rho = gauges.code(gauge), inputs.exponent(rho)
     place = devices.find(device, p=p, q=q)
     if place:
-        return _on_gpu(place, p, q, None, space, rho, mass, accuracy, code)
+        return devices.run("second", place, p, q, None, space, rho, mass, accuracy, code)
     rows = pairs.checked(p, q, space, mass, accuracy, gauge=code)
     hess = second(rows, space, rho, mass, accuracy, code)
     pairs.warn_beyond(rows, Hessian=hess)
@@ -125,17 +125,11 @@ def emd_hvp(
         raise TypeError("v is None: give the vector that the Hessian is multiplied with")
     place = devices.find(device, p=p, q=q, v=v)
     if place:
-        return _on_gpu(place, p, q, v, space, rho, mass, accuracy, code)
+        return devices.run("second", place, p, q, v, space, rho, mass, accuracy, code)
     rows = pairs.checked(p, q, space, mass, accuracy, v, code)
     product = second(rows, space, rho, mass, accuracy, code)
     pairs.warn_beyond(rows, product=product)
     return rows.as_rows(product)
-
-
-def _on_gpu(*args):
-    from emdref import device_calls
-
-    return device_calls.second(*args)
 
 
 def second(

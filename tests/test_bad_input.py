@@ -215,12 +215,6 @@ def test_no_space(call, space):
         call(GOOD, GOOD, space)
 
 
-@each_call
-def test_no_gpu(call):
-    with refuses(RuntimeError, "device='cuda'"):
-        call(GOOD, GOOD, CHAIN, device="cuda")
-
-
 class OnDevice:
     __cuda_array_interface__ = None
 

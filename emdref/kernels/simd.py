@@ -267,6 +267,31 @@ def load_row(context, x, at):
     return _loaded(x, False)
 
 
+def _entry(context, builder, array_type, array, at):
+    """Where an entry of a contiguous array is."""
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(data, [at], inbounds=True)
+
+
+@intrinsic
+def peek(context, x, at):
+    def generate(context, builder, sig, args):
+        place = _entry(context, builder, sig.args[0], args[0], args[1])
+        return context.unpack_value(builder, x.dtype, place)
+
+    return x.dtype(x, types.int64), generate
+
+
+@intrinsic
+def poke(context, x, at, value):
+    def generate(context, builder, sig, args):
+        place = _entry(context, builder, sig.args[0], args[0], args[1])
+        context.pack_value(builder, x.dtype, args[2], place)
+        return context.get_dummy_value()
+
+    return types.void(x, types.int64, x.dtype), generate
+
+
 @intrinsic
 def store(context, x, v, lanes):
     def generate(context, builder, sig, args):

@@ -15,6 +15,7 @@ from emdref.kernels import glance
 from emdref.kernels.cuda import first_look, plain, two_limbs
 from emdref.kernels.cuda.target import cuda, kernel
 from emdref.kernels.jit import row
+from emdref.kernels.lanes import peek, poke
 
 SEGMENT = 32  # bins, in plain arithmetic; in two limbs glance.COLUMNS
 COLUMNS = glance.COLUMNS
@@ -49,7 +50,7 @@ def walks(arith):
     @row
     def total(x, at, step, size):
         """The sum of so many entries of scratch, `step` apart."""
-        phi, lost = arith.null(arith.load(x, at, step)), x.dtype.type(0)
+        phi, lost = arith.null(x.dtype.type(0)), x.dtype.type(0)
         for j in range(size):
             phi, lost = arith.plus(phi, arith.load(x, at + j * arith.PARTS * step, step), lost, False)
         return phi
@@ -57,7 +58,7 @@ def walks(arith):
     @row
     def onward(x, count, at, step):
         """Each of so many flows becomes the sum of those before it."""
-        phi, lost = arith.null(arith.load(x, at, step)), x.dtype.type(0)
+        phi, lost = arith.null(x.dtype.type(0)), x.dtype.type(0)
         for s in range(count):
             here = arith.load(x, at + s * arith.PARTS * step, step)
             arith.store(x, at + s * arith.PARTS * step, step, phi)
@@ -88,13 +89,13 @@ def walks(arith):
     @row
     def beyond(k, phi, gaps, rho, r):
         """r before the edge after bin k, from r after it."""
-        return arith.slope(r, phi, gaps.cost[k * gaps.step], rho) if k < gaps.bins - 1 else r
+        return arith.slope(r, phi, peek(gaps.cost, k * gaps.step), rho) if k < gaps.bins - 1 else r
 
     @row
     def add_edge(k, phi, gaps, rho, share, sums):
         """Add the edge after bin k."""
         if k < gaps.bins - 1:
-            cost = gaps.cost[k * gaps.step]
+            cost = peek(gaps.cost, k * gaps.step)
             if cost > 0:
                 sums = arith.add_edge(sums, phi, cost, arith.weight(k + 1, share, cost), rho, 0.0)
         return sums
@@ -113,9 +114,9 @@ def _steps(arith):
         s, i = item // room.rows, item % room.rows
         if s < gaps.segments - 1:
             at, bt = (room.first + i) * p_step, (room.first + i) * q_step
-            phi, lost = arith.null(arith.load(room.carry, item, room.rows)), room.carry.dtype.type(0)
+            phi, lost = arith.null(room.carry.dtype.type(0)), room.carry.dtype.type(0)
             for k in range(s * gaps.length, (s + 1) * gaps.length):
-                phi, lost = arith.plus(phi, arith.enter(p[at + k], q[bt + k]), lost, False)
+                phi, lost = arith.plus(phi, arith.enter(peek(p, at + k), peek(q, bt + k)), lost, False)
             arith.store(room.carry, s * arith.PARTS * room.rows + i, room.rows, phi)
 
     @kernel
@@ -149,17 +150,17 @@ def _steps(arith):
             at, bt = (room.first + i) * p_step, (room.first + i) * q_step
             zero = room.flows.dtype.type(0)
             record, lost = first_look.blank(p.dtype.type(0)), zero
-            phi = arith.null(arith.load(room.flows, item, rows))
+            phi = arith.null(zero)
             if s > 0:
                 phi = arith.load(room.carry, s * arith.PARTS * rows + i, rows)
             sums, slopes = arith.begin(arith.null(phi)), arith.null(phi)
             first, items = s * gaps.length, gaps.segments * rows
             last = min(first + gaps.length, gaps.bins)
-            next_a, next_b = p[at + first], q[bt + first]
+            next_a, next_b = peek(p, at + first), peek(q, bt + first)
             for k in range(first, last):
                 a, b = next_a, next_b
                 if k + 1 < last:  # under way while this bin is worked on
-                    next_a, next_b = p[at + k + 1], q[bt + k + 1]
+                    next_a, next_b = peek(p, at + k + 1), peek(q, bt + k + 1)
                 record = first_look.note(record, a, b)
                 phi, lost = arith.plus(phi, arith.enter(a, b), lost, closely)
                 x = arith.settled(phi)
@@ -168,11 +169,11 @@ def _steps(arith):
                 if slopes_too:
                     slopes = beyond(k, x, gaps, rho, slopes)
                 if k < gaps.bins - 1 and len(flows) > 0:
-                    flows[(room.first + i) * (gaps.bins - 1) + k] = arith.number(x)
+                    poke(flows, (room.first + i) * (gaps.bins - 1) + k, arith.number(x))
             arith.store_sums(room.sums, s * arith.SIZE * rows + i, rows, sums)
             arith.store(room.slopes, s * arith.PARTS * rows + i, rows, slopes)
             first_look.put(room.records, s * first_look.SIZE * rows + i, rows, record)
-            room.lost[s * rows + i] = lost
+            poke(room.lost, s * rows + i, lost)
 
     @kernel
     def rows(value, doubt, unsafe, flows_only, gaps, lanes, share, factor, half, closely, digits, bounds, room):
@@ -184,7 +185,7 @@ def _steps(arith):
         t = cuda.shared.array(0, room.sums.dtype)
         size = arith.SIZE + arith.PARTS + first_look.SIZE + 1
         at, zero = member * size * lanes + lane, room.sums.dtype.type(0)
-        begin = arith.null(arith.load(t, lane, lanes))
+        begin = arith.null(zero)
         record, sums = first_look.blank(zero), arith.begin(begin)
         if i < room.rows:
             arith.store_sums(
@@ -193,7 +194,7 @@ def _steps(arith):
             slopes, lost = begin, zero
             for s in range(last - 1, first - 1, -1):
                 slopes = arith.more(slopes, arith.load(room.slopes, s * arith.PARTS * room.rows + i, room.rows))
-                lost += room.lost[s * room.rows + i]
+                lost += peek(room.lost, s * room.rows + i)
             arith.store(t, at + arith.SIZE * lanes, lanes, slopes)
             rest = at + (arith.SIZE + arith.PARTS) * lanes
             first_look.put(
@@ -202,7 +203,7 @@ def _steps(arith):
                 lanes,
                 seen(room.records, last - first, first * first_look.SIZE * room.rows + i, room.rows, record),
             )
-            t[rest + first_look.SIZE * lanes] = lost
+            poke(t, rest + first_look.SIZE * lanes, lost)
         cuda.syncthreads()
         if member == 0 and i < room.rows:
             lost, to = zero, room.first + i
@@ -211,7 +212,7 @@ def _steps(arith):
                 sums = arith.join(sums, arith.load_sums(t, at, lanes))
                 at += (arith.SIZE + arith.PARTS) * lanes
                 record = first_look.merge(record, first_look.get(t, at, lanes))
-                lost += t[at + first_look.SIZE * lanes]
+                lost += peek(t, at + first_look.SIZE * lanes)
             most = arith.most_lost(record, lost, closely, digits, float(2 * gaps.bins))
             again, within = arith.judge(sums, most, bounds, factor)
             value[to] = arith.value(sums)
@@ -240,7 +241,7 @@ def _steps(arith):
             for k in range(min(first + gaps.length, gaps.bins) - 1, first - 1, -1):
                 phi = arith.load(room.flows, (k - first) * arith.PARTS * items + item, items)
                 r = beyond(k, phi, gaps, rho, r)
-                grad[(room.first + i) * gaps.bins + k] = arith.gradient(r, factor)
+                poke(grad, (room.first + i) * gaps.bins + k, arith.gradient(r, factor))
 
     return carries, scan, segments, rows, gradient
 

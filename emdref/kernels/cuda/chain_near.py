@@ -8,13 +8,14 @@ from emdref.kernels.cuda import first_look, plain
 from emdref.kernels.cuda.chain import walks
 from emdref.kernels.cuda.target import cuda, kernel
 from emdref.kernels.jit import inline, row
+from emdref.kernels.lanes import peek, poke
 
 _total, _onward, _backward, _joined, _seen, _beyond, _add_edge = walks(plain)
 
 
 @inline
 def _put(t, at, a, b, record):
-    t[at] = a - b
+    poke(t, at, a - b)
     return first_look.note(record, a, b)
 
 
@@ -28,15 +29,15 @@ def _enter(p, p_step, q, q_step, bins, launch, block, t, aux):
         record, at, bt = first_look.blank(p.dtype.type(0)), i * p_step, i * q_step
         k = mate
         while k + 3 * mates < bins:  # eight numbers under way at a time
-            a, b, c, d = p[at + k], p[at + k + mates], p[at + k + 2 * mates], p[at + k + 3 * mates]
-            e, f, g, h = q[bt + k], q[bt + k + mates], q[bt + k + 2 * mates], q[bt + k + 3 * mates]
+            a, b, c, d = first_look.four(p, at + k, mates)
+            e, f, g, h = first_look.four(q, bt + k, mates)
             record = _put(t, k * step + lane, a, e, record)
             record = _put(t, (k + mates) * step + lane, b, f, record)
             record = _put(t, (k + 2 * mates) * step + lane, c, g, record)
             record = _put(t, (k + 3 * mates) * step + lane, d, h, record)
             k += 4 * mates
         while k < bins:
-            record = _put(t, k * step + lane, p[at + k], q[bt + k], record)
+            record = _put(t, k * step + lane, peek(p, at + k), peek(q, bt + k), record)
             k += mates
         first_look.put(aux, mate * first_look.SIZE * step + lane, step, record)
 
@@ -46,8 +47,8 @@ def _flows(gaps, first, last, lane, step, phi, rho, share, sums, t):
     """Entries from first to last become flows, Eq. (6); the sums over the edges after them, and of their slopes."""
     slopes = plain.null(phi)
     for k in range(first, last):
-        phi += t[k * step + lane]
-        t[k * step + lane] = phi
+        phi += peek(t, k * step + lane)
+        poke(t, k * step + lane, phi)
         sums = _add_edge(k, phi, gaps, rho, share, sums)
         slopes = _beyond(k, phi, gaps, rho, slopes)
     return sums, slopes
@@ -60,7 +61,7 @@ def _leave(grad, factor, bins, launch, block, t):
     team, mate, teams = cuda.threadIdx.x // mates, cuda.threadIdx.x % mates, cuda.blockDim.x // mates
     for lane in range(team, min(launch.lanes, launch.rows - block), teams):
         for k in range(mate, bins, mates):
-            grad[(block + lane) * bins + k] = plain.gradient(t[k * step + lane], factor)
+            poke(grad, (block + lane) * bins + k, plain.gradient(peek(t, k * step + lane), factor))
 
 
 @kernel
@@ -82,17 +83,17 @@ def chain_near(launch, p, p_step, q, q_step, value, grad, doubt, gaps, rho, shar
     for s in range(group, gaps.segments, groups):
         first = s * gaps.length
         size = min(gaps.length, bins - first)
-        carry[s * step + lane] = _total(t, first * step + lane, step, size)
+        poke(carry, s * step + lane, _total(t, first * step + lane, step, size))
     cuda.syncthreads()
     if group == 0:
         _onward(carry, gaps.segments, lane, step)
     cuda.syncthreads()
     for s in range(group, gaps.segments, groups):
-        first, phi = s * gaps.length, carry[s * step + lane]
+        first, phi = s * gaps.length, peek(carry, s * step + lane)
         last = min(first + gaps.length, bins)
         part, slopes = _flows(gaps, first, last, lane, step, phi, rho, share, sums, t)
         plain.store_sums(aux, s * plain.SIZE * step + lane, step, part)
-        carry[s * step + lane] = slopes
+        poke(carry, s * step + lane, slopes)
     cuda.syncthreads()
     if group == 0:
         sums = _joined(aux, gaps.segments, lane, step, sums)
@@ -104,9 +105,9 @@ def chain_near(launch, p, p_step, q, q_step, value, grad, doubt, gaps, rho, shar
     cuda.syncthreads()
     if len(grad) > 0:
         for s in range(group, gaps.segments, groups):
-            r = carry[s * step + lane]
+            r = peek(carry, s * step + lane)
             for k in range(min((s + 1) * gaps.length, bins) - 1, s * gaps.length - 1, -1):
-                r = _beyond(k, t[k * step + lane], gaps, rho, r)
-                t[k * step + lane] = r
+                r = _beyond(k, peek(t, k * step + lane), gaps, rho, r)
+                poke(t, k * step + lane, r)
         cuda.syncthreads()
         _leave(grad, factor, bins, launch, block, t)

@@ -8,6 +8,7 @@ import math
 from emdref.kernels import glance, sums2
 from emdref.kernels.floats import two_sum
 from emdref.kernels.jit import inline
+from emdref.kernels.lanes import peek, poke
 
 SIZE = 6
 
@@ -58,13 +59,20 @@ def merge(record, other):
 def put(x, at, step, record):
     """Write a record."""
     for i in range(SIZE):
-        x[at + i * step] = record[i]
+        poke(x, at + i * step, record[i])
+
+
+@inline
+def four(x, at, step):
+    """Four numbers that stand `step` apart, under way together."""
+    return peek(x, at), peek(x, at + step), peek(x, at + 2 * step), peek(x, at + 3 * step)
 
 
 @inline
 def get(x, at, step):
     """Read one."""
-    return x[at], x[at + step], x[at + 2 * step], x[at + 3 * step], x[at + 4 * step], x[at + 5 * step]
+    a, b, c, d = four(x, at, step)
+    return a, b, c, d, peek(x, at + 4 * step), peek(x, at + 5 * step)
 
 
 @inline

@@ -7,6 +7,7 @@ import math
 
 from emdref.kernels import sums
 from emdref.kernels.jit import inline
+from emdref.kernels.lanes import peek, poke
 
 PARTS, SIZE = 1, 3
 join = sums.join
@@ -15,13 +16,13 @@ join = sums.join
 @inline
 def load(x, at, step):
     """A flow from scratch."""
-    return x[at]
+    return peek(x, at)
 
 
 @inline
 def store(x, at, step, a):
     """Write one."""
-    x[at] = a
+    poke(x, at, a)
 
 
 @inline
@@ -69,14 +70,14 @@ def add_edge(reached, phi, cost, weight, rho, exempt):
 @inline
 def load_sums(x, at, step):
     """Sums over edges from scratch."""
-    return x[at], x[at + step], x[at + 2 * step]
+    return peek(x, at), peek(x, at + step), peek(x, at + 2 * step)
 
 
 @inline
 def store_sums(x, at, step, reached):
     """Write them."""
     for i in range(3):
-        x[at + i * step] = reached[i]
+        poke(x, at + i * step, reached[i])
 
 
 @inline

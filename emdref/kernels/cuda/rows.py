@@ -8,6 +8,7 @@ import math
 from emdref.kernels import cpu, hessian, hessian2
 from emdref.kernels.cuda import first_look
 from emdref.kernels.cuda.target import cuda, kernel
+from emdref.kernels.floats import two_sum
 from emdref.kernels.jit import row
 
 
@@ -171,8 +172,8 @@ def border_two_limbs(
 
 
 @kernel
-def lines_two_limbs(first, rows, chunk, out, unsafe, infinite, factors, parent, bin_node, above, t):
-    """emdref.kernels.hessian2.line, a thread a line; a row with a number that is not finite is unsafe."""
+def lines_two_limbs(first, rows, chunk, out, unsafe, beyond, infinite, factors, parent, bin_node, above, t):
+    """emdref.kernels.hessian2.line, a thread a line; `beyond` tells rows with a number that is not finite."""
     thread, bins, threads = cuda.grid(1), len(bin_node), above.shape[1]
     for item in range(thread, chunk * bins, threads):
         j, k = item // bins, item % bins
@@ -186,7 +187,7 @@ def lines_two_limbs(first, rows, chunk, out, unsafe, infinite, factors, parent, 
             )  # fmt: skip
             for x in line:
                 if not abs(x) < math.inf:
-                    unsafe[i] = True
+                    beyond[i] = True
 
 
 @kernel
@@ -223,6 +224,26 @@ def project(share, bins, mass, grad):
         mean += t[m]
     for k in range(me, bins, others):
         grad[i * bins + k] = (grad[i * bins + k] - mean) / mass[i]
+
+
+@kernel
+def centre(v, v_step, bins, out):
+    """Each row less its mean, in the result's dtype, a block a row."""
+    i, me, others = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
+    t = cuda.shared.array(0, out.dtype)
+    h, l = out.dtype.type(0), out.dtype.type(0)
+    for k in range(me, bins, others):
+        h, e = two_sum(h, out.dtype.type(v[i * v_step + k]))
+        l += e
+    t[me], t[others + me] = h, l
+    cuda.syncthreads()
+    h, l = out.dtype.type(0), out.dtype.type(0)
+    for m in range(others):
+        h, e = two_sum(h, t[m])
+        l += e + t[others + m]
+    mean = (h + l) / out.dtype.type(bins)
+    for k in range(me, bins, others):
+        out[i * bins + k] = out.dtype.type(v[i * v_step + k]) - mean
 
 
 @kernel

@@ -7,6 +7,8 @@ Numba's simulator: for their logic alone.
 from __future__ import annotations
 
 import functools
+import threading
+import warnings
 from typing import Any, NamedTuple
 
 import numba
@@ -16,6 +18,7 @@ from numba import cuda
 kernel = cuda.jit
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
 _PLAIN_SHARED = 48 * 1024  # bytes of shared memory that a block gets without asking
+_MANY = 128  # blocks, below which Numba warns
 
 
 class Limits(NamedTuple):
@@ -41,8 +44,10 @@ def trouble() -> str:
     try:
         count = len(cuda.gpus)
     except Exception as error:  # whatever is wrong with a driver, of any version of it
-        first = next((line for line in str(error).splitlines() if line.strip(" :")), type(error).__name__)
-        return f"the NVIDIA driver cannot be used ({first.strip(' :')}): install one, or leave device=None"
+        lines = [line.strip(" :.") for line in str(error).splitlines()]
+        causes = [line for line in lines if line and not line.startswith("Error at driver init")]
+        cause = causes[0] if causes else type(error).__name__
+        return f"the NVIDIA driver cannot be used ({cause}): install one, or leave device=None"
     return "" if count else "no NVIDIA GPU was found: leave device=None"
 
 
@@ -79,7 +84,19 @@ def launch(function: Any, blocks: int, threads: int, stream: Any, shared: int, *
         return
     if shared > _PLAIN_SHARED and not SIMULATED:
         _reserve(function, shared, args)
-    function[blocks, threads, stream, shared](*args)
+    _configured(function, blocks, threads, stream, shared)(*args)
+
+
+_lock = threading.Lock()
+
+
+def _configured(function: Any, blocks: int, threads: int, stream: Any, shared: int) -> Any:
+    """The kernel with its launch; Numba warns of few blocks, which a small batch cannot help."""
+    if blocks >= _MANY or SIMULATED:
+        return function[blocks, threads, stream, shared]
+    with _lock, warnings.catch_warnings():  # which is for one thread at a time
+        warnings.filterwarnings("ignore", "Grid size .* under-utilization")
+        return function[blocks, threads, stream, shared]
 
 
 _reserved: dict[tuple[int, int], int] = {}

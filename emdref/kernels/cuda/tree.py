@@ -11,6 +11,7 @@ from emdref.kernels import sums2
 from emdref.kernels.cuda import first_look, plain, two_limbs
 from emdref.kernels.cuda.target import cuda, kernel
 from emdref.kernels.jit import inline, row
+from emdref.kernels.lanes import peek, poke
 
 
 class Shape(NamedTuple):
@@ -43,7 +44,7 @@ def _kernel(arith, in_shared):
 
     @inline
     def put(shape, k, a, b, lane, step, t, record):
-        arith.store(t, shape.bin_node[k] * arith.PARTS * step + lane, step, arith.enter(a, b))
+        arith.store(t, peek(shape.bin_node, k) * arith.PARTS * step + lane, step, arith.enter(a, b))
         return first_look.note(record, a, b)
 
     @row
@@ -56,23 +57,22 @@ def _kernel(arith, in_shared):
             record, at, bt = first_look.blank(p.dtype.type(0)), i * p_step, i * q_step
             k = mate
             while k + 3 * mates < bins:  # eight numbers under way at a time
-                a, b, c, d = p[at + k], p[at + k + mates], p[at + k + 2 * mates], p[at + k + 3 * mates]
-                e, f, g, h = q[bt + k], q[bt + k + mates], q[bt + k + 2 * mates], q[bt + k + 3 * mates]
+                a, b, c, d = first_look.four(p, at + k, mates)
+                e, f, g, h = first_look.four(q, bt + k, mates)
                 record = put(shape, k, a, e, lane, step, t, record)
                 record = put(shape, k + mates, b, f, lane, step, t, record)
                 record = put(shape, k + 2 * mates, c, g, lane, step, t, record)
                 record = put(shape, k + 3 * mates, d, h, lane, step, t, record)
                 k += 4 * mates
             while k < bins:
-                record = put(shape, k, p[at + k], q[bt + k], lane, step, t, record)
+                record = put(shape, k, peek(p, at + k), peek(q, bt + k), lane, step, t, record)
                 k += mates
             first_look.put(aux, mate * first_look.SIZE * step + lane, step, record)
 
     @row
     def clear(shape, lane, group, groups, step, t):
         for k in range(group, len(shape.empty), groups):
-            at = shape.empty[k] * arith.PARTS * step + lane
-            arith.store(t, at, step, arith.null(arith.load(t, at, step)))
+            arith.store(t, peek(shape.empty, k) * arith.PARTS * step + lane, step, arith.null(t.dtype.type(0)))
 
     @row
     def seen(mates, lane, step, record, aux):
@@ -86,10 +86,10 @@ def _kernel(arith, in_shared):
         """Flows of all nodes, Eq. (14), not settled; what they lost."""
         size = arith.PARTS * step
         for depth in range(len(shape.inner_levels) - 2, -1, -1):
-            for j in range(shape.inner_levels[depth] + group, shape.inner_levels[depth + 1], groups):
-                at = shape.inner[j] * size + lane
+            for j in range(peek(shape.inner_levels, depth) + group, peek(shape.inner_levels, depth + 1), groups):
+                at = peek(shape.inner, j) * size + lane
                 phi = arith.load(t, at, step)
-                for c in range(shape.children[2 * j + 1], shape.children[2 * j] - 1, -1):
+                for c in range(peek(shape.children, 2 * j + 1), peek(shape.children, 2 * j) - 1, -1):
                     phi, lost = arith.plus(phi, arith.load(t, c * size + lane, step), lost, closely)
                 arith.store(t, at, step, phi)
             cuda.syncthreads()
@@ -101,12 +101,14 @@ def _kernel(arith, in_shared):
         nodes, size = len(shape.parent), arith.PARTS * step
         for b in range(group, (nodes + sums2.EDGES - 1) // sums2.EDGES, groups):
             first = b * sums2.EDGES
-            sums = arith.begin(arith.load(t, lane, step))
+            sums = arith.begin(arith.null(t.dtype.type(0)))
             for v in range(min(first + sums2.EDGES, nodes) - 1, max(first, 1) - 1, -1):
-                if shape.cost[v] > 0:
+                if peek(shape.cost, v) > 0:
                     phi = arith.settled(arith.load(t, v * size + lane, step))
                     arith.store(t, v * size + lane, step, phi)
-                    sums = arith.add_edge(sums, phi, shape.cost[v], shape.weight[v], rho, shape.exempt[v])
+                    sums = arith.add_edge(
+                        sums, phi, peek(shape.cost, v), peek(shape.weight, v), rho, peek(shape.exempt, v)
+                    )
             arith.store_sums(aux, b * arith.SIZE * step + lane, step, sums)
 
     @row
@@ -121,10 +123,10 @@ def _kernel(arith, in_shared):
         """r of all nodes in place of their flows, the root's being given."""
         size = arith.PARTS * step
         for depth in range(1, len(shape.levels) - 1):
-            for v in range(shape.levels[depth] + group, shape.levels[depth + 1], groups):
-                r = arith.load(t, shape.parent[v] * size + lane, step)
+            for v in range(peek(shape.levels, depth) + group, peek(shape.levels, depth + 1), groups):
+                r = arith.load(t, peek(shape.parent, v) * size + lane, step)
                 phi = arith.load(t, v * size + lane, step)
-                arith.store(t, v * size + lane, step, arith.slope(r, phi, shape.cost[v], rho))
+                arith.store(t, v * size + lane, step, arith.slope(r, phi, peek(shape.cost, v), rho))
             cuda.syncthreads()
 
     @row
@@ -134,8 +136,8 @@ def _kernel(arith, in_shared):
         team, mate, teams = cuda.threadIdx.x // mates, cuda.threadIdx.x % mates, cuda.blockDim.x // mates
         for lane in range(team, min(launch.lanes, launch.rows - block), teams):
             for k in range(mate, bins, mates):
-                r = arith.load(t, shape.bin_node[k] * arith.PARTS * step + lane, step)
-                grad[(block + lane) * bins + k] = arith.gradient(r, factor)
+                r = arith.load(t, peek(shape.bin_node, k) * arith.PARTS * step + lane, step)
+                poke(grad, (block + lane) * bins + k, arith.gradient(r, factor))
 
     @row
     def leave_flows(flows, place, launch, block, t):
@@ -144,9 +146,9 @@ def _kernel(arith, in_shared):
         team, mate, teams = cuda.threadIdx.x // mates, cuda.threadIdx.x % mates, cuda.blockDim.x // mates
         for lane in range(team, min(launch.lanes, launch.rows - block), teams):
             for k in range(mate, len(place), mates):
-                phi = arith.settled(arith.load(t, place[k] * arith.PARTS * step + lane, step))
+                phi = arith.settled(arith.load(t, peek(place, k) * arith.PARTS * step + lane, step))
                 number = arith.number(phi)
-                flows[(block + lane) * len(place) + k] = number if place[k] > 0 else number - number
+                poke(flows, (block + lane) * len(place) + k, number if peek(place, k) > 0 else number - number)
 
     @kernel
     def tree(
@@ -173,17 +175,17 @@ def _kernel(arith, in_shared):
         lost = up(shape, lane, group, groups, step, closely, scratch.dtype.type(0), t)
         edges(shape, lane, group, groups, step, rho, t, aux)
         cuda.syncthreads()
-        sums = arith.begin(arith.null(arith.load(t, lane, step)))
+        sums = arith.begin(arith.null(scratch.dtype.type(0)))
         if group == 0:
             sums = joined(shape, lane, step, sums, aux)
             arith.store(t, lane, step, arith.minus(arith.mean(sums, share)))
         cuda.syncthreads()
-        aux[group * step + lane] = lost
+        poke(aux, group * step + lane, lost)
         cuda.syncthreads()
         if group == 0 and block + lane < launch.rows:
             i = block + lane
             for g in range(1, groups):
-                lost += aux[g * step + lane]
+                lost += peek(aux, g * step + lane)
             most = arith.most_lost(record, lost, closely, digits, float(len(shape.bin_node) + nodes))
             again, within = arith.judge(sums, most, bounds, factor)
             value[i] = arith.value(sums)

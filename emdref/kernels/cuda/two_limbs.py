@@ -1,9 +1,11 @@
 """Two limbs, for the traversals of chains and trees; the same names as in `plain`."""
 
 from emdref.kernels import sums2
+from emdref.kernels.cuda.first_look import four
 from emdref.kernels.cuda.first_look import most_lost as most_lost
 from emdref.kernels.floats import two_sum
 from emdref.kernels.jit import inline
+from emdref.kernels.lanes import peek, poke
 
 PARTS, SIZE = 2, 7
 join, mean = sums2.join, sums2.mean
@@ -12,14 +14,14 @@ join, mean = sums2.join, sums2.mean
 @inline
 def load(x, at, step):
     """A flow from scratch."""
-    return x[at], x[at + step]
+    return peek(x, at), peek(x, at + step)
 
 
 @inline
 def store(x, at, step, a):
     """Write one."""
-    x[at] = a[0]
-    x[at + step] = a[1]
+    poke(x, at, a[0])
+    poke(x, at + step, a[1])
 
 
 @inline
@@ -68,16 +70,16 @@ def add_edge(reached, phi, cost, weight, rho, exempt):
 @inline
 def load_sums(x, at, step):
     """Sums over edges from scratch."""
-    return (
-        x[at], x[at + step], x[at + 2 * step], x[at + 3 * step], x[at + 4 * step], x[at + 5 * step], x[at + 6 * step]
-    )  # fmt: skip
+    a, b, c, d = four(x, at, step)
+    at += 4 * step
+    return a, b, c, d, peek(x, at), peek(x, at + step), peek(x, at + 2 * step)
 
 
 @inline
 def store_sums(x, at, step, reached):
     """Write them."""
     for i in range(7):
-        x[at + i * step] = reached[i]
+        poke(x, at + i * step, reached[i])
 
 
 @inline

@@ -1,0 +1,52 @@
+"""What tests marked `gpu` need: a device, Numba's simulator in its stead, or a reason why they are skipped.
+
+    @pytest.mark.gpu                          runs on a device, and in the simulator for its logic
+    @pytest.mark.gpu(hardware="bits of pow")  runs on a device alone, for that reason
+
+The simulator runs a Python thread for each of a device's: `sized` picks what it can do.  It is switched on before
+Python starts, by ``NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1``.
+"""
+
+import functools
+import importlib.util
+
+import numba
+import pytest
+
+SIMULATED = bool(numba.config.ENABLE_CUDASIM)
+
+
+def sized(on_device, simulated):
+    """The one or the other, by where kernels run."""
+    return simulated if SIMULATED else on_device
+
+
+@functools.cache
+def missing():
+    """Why no kernel can run, on a device or simulated, or ""."""
+    if SIMULATED and not numba.config.DISABLE_JIT:
+        return "Numba's CUDA simulator runs formulas as plain Python: set NUMBA_DISABLE_JIT=1 too"
+    try:
+        from emdref.kernels.cuda.target import trouble
+    except ImportError as error:
+        return f"numba-cuda is not installed ({error})"
+    reason = trouble()
+    if reason and importlib.util.find_spec("numba_cuda") is None:
+        return f"numba-cuda is not installed, and {reason}"
+    return reason
+
+
+def reason_to_skip(marker):
+    """Why a test with that marker cannot run here, or ""."""
+    hardware = marker.kwargs.get("hardware", "")
+    if hardware and SIMULATED:
+        return f"simulated: {hardware} needs a device"
+    return missing()
+
+
+def skip_without_device(item):
+    """Skip a test marked `gpu` where it cannot run; conftest.py calls this before each test."""
+    marker = item.get_closest_marker("gpu")
+    reason = reason_to_skip(marker) if marker else ""
+    if reason:
+        pytest.skip(reason)

@@ -1,0 +1,78 @@
+"""Tests marked `gpu` are run or skipped with the reason, never passed unseen."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gpu_support
+from gpu_support import SIMULATED, reason_to_skip, sized
+
+pytest.importorskip("numba.cuda", reason="numba-cuda is not installed")
+from emdref.kernels.cuda.target import cuda, kernel, launch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@kernel
+def double(x):
+    i = cuda.grid(1)
+    if i < len(x):
+        x[i] += x[i]
+
+
+@pytest.mark.gpu
+def test_a_kernel_runs():
+    x = np.arange(sized(1000, 7), dtype=np.float32)
+    on_device = cuda.to_device(x)
+    launch(double, 2, sized(512, 4), 0, 0, on_device)
+    assert (on_device.copy_to_host() == 2 * x).all()
+
+
+@pytest.mark.gpu(hardware="a processor's clock")
+def test_hardware_is_not_simulated():
+    assert not SIMULATED
+
+
+def outcomes(**environment):
+    """pytest's summary of the two tests above, in a process of its own."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-m", "gpu"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    run = subprocess.run(command, cwd=ROOT, env=clean | environment, capture_output=True, text=True, timeout=120)
+    return run.returncode, run.stdout + run.stderr
+
+
+@pytest.mark.skipif(SIMULATED, reason="a simulator within the simulator")
+def test_simulated_tests_run_and_others_say_why_not():
+    code, text = outcomes(NUMBA_ENABLE_CUDASIM="1", NUMBA_DISABLE_JIT="1")
+    assert code == 0, text
+    assert "1 passed, 1 skipped" in text
+    assert "simulated: a processor's clock needs a device" in text
+
+
+@pytest.mark.skipif(SIMULATED, reason="a simulator within the simulator")
+def test_half_a_simulator_is_none():
+    code, text = outcomes(NUMBA_ENABLE_CUDASIM="1")
+    assert code == 0, text
+    assert "2 skipped" in text and "set NUMBA_DISABLE_JIT=1 too" in text
+
+
+@pytest.mark.skipif(SIMULATED, reason="the simulator hides devices")
+def test_a_hidden_device_is_a_reason():
+    """Whatever is missing on this machine, with no device to be seen nothing passes."""
+    code, text = outcomes(CUDA_VISIBLE_DEVICES="-1")
+    assert code == 0, text
+    assert "2 skipped" in text and "passed" not in text
+    assert any(reason in text for reason in ("numba-cuda is not installed", "NVIDIA driver", "no NVIDIA GPU"))
+
+
+def test_reasons(monkeypatch):
+    hardware = pytest.mark.gpu(hardware="speed").mark
+    monkeypatch.setattr(gpu_support, "missing", lambda: "none here")
+    monkeypatch.setattr(gpu_support, "SIMULATED", False)
+    assert reason_to_skip(hardware) == reason_to_skip(pytest.mark.gpu.mark) == "none here"
+    monkeypatch.setattr(gpu_support, "SIMULATED", True)
+    assert reason_to_skip(hardware) == "simulated: speed needs a device"
