@@ -295,7 +295,7 @@ def _chain(job, sides, numbers, value, grad, flows, doubt, unsafe):
     if job.accuracy == "native" and not len(flows):
         size = sides.dtype.itemsize
         cut = device_layout.cut(
-            sides.rows, shape.bins, shape.segments * (plain.SIZE + plain.PARTS), size, TUNING.threads
+            call, sides.rows, shape.bins, shape.segments * (plain.SIZE + plain.PARTS), size, TUNING.threads
         )
         if cut.shared:
             launch = tree.Launch(0, sides.rows, cut.lanes, cut.stride, min(TUNING.mates, cut.threads))
