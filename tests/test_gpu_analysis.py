@@ -353,6 +353,14 @@ def test_outcomes_of_tests_are_counted_as_they_come():
     assert row["note"] == "failed: 2 passed, 1 failed, 1 error, 1 skipped"
 
 
+def test_outcomes_of_tests_run_side_by_side_are_read_too():
+    text = "[gw1] [ 50%] PASSED tests/a.py::b[1 x] \n[gw0] [100%] FAILED tests/a.py::c\nFAILED tests/a.py::c - no\n"
+    rows = parsed(text, checks.Outcomes().parse)
+    assert [(row["name"], row.get("method")) for row in rows] == [
+        ("tests/a.py::b[1 x]", "passed"), ("tests/a.py::c", "failed"), ("tests/a.py::c", None)
+    ]  # fmt: skip
+
+
 def test_only_passed_tests_are_a_success():
     passed, skipped = ({"part": "test", "method": name} for name in ("passed", "skipped"))
     assert "note" not in checks.summary(0, [passed, skipped])

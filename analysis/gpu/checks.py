@@ -9,8 +9,12 @@ from collections.abc import Iterator
 
 from analysis.cells import ROOT
 from analysis.gpu.steps import Row, Step, tool
+from emdref.kernels.threads import processors
 
-_TEST = re.compile(r"^(\S+::.*?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b")
+_OUTCOME = r"(PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b"
+_TEST = re.compile(rf"^(\S+::.*?) {_OUTCOME}")
+_BESIDE = re.compile(rf"^\[gw\d+\] \[ *\d+%\] {_OUTCOME} (\S+::.*?)$")  # pytest-xdist
+_WORKERS = 4
 _REASON = re.compile(r"^(?:FAILED|ERROR) (\S+.*)$")
 _SUMMARY = re.compile(r"(?:ERROR|RACECHECK) SUMMARY: (\d+) (?:error|hazard)")
 COUNTS = ("passed", "failed", "error", "skipped")
@@ -27,6 +31,8 @@ def tests(seconds: float) -> Step:
         sys.executable, "-m", "pytest", "-m", "gpu", "-v", "-p", "no:cacheprovider", "--continue-on-collection-errors",
         "--tb=line", "-rfE", *(str(path.relative_to(ROOT)) for path in files),
     ]  # fmt: skip
+    if importlib.util.find_spec("xdist") and processors() >= 2 * _WORKERS:
+        command += ["-n", str(_WORKERS)]
     missing = "" if files else "no test is marked gpu"
     if importlib.util.find_spec("pytest") is None:
         missing = "pytest is not installed"
@@ -44,12 +50,13 @@ class Outcomes:
         line = line.rstrip()
         if reason := _REASON.match(line):
             return self._reason(reason[1])
-        found = _TEST.match(line)
-        if found is None:
+        alone, beside = _TEST.match(line), _BESIDE.match(line)
+        if not alone and not beside:
             return None
-        if found[2] in ("FAILED", "ERROR"):
-            self.failed.append(found[1])
-        return {"part": "test", "name": found[1], "method": found[2].lower()}
+        name, outcome = alone.groups() if alone else beside.groups()[::-1]
+        if outcome in ("FAILED", "ERROR"):
+            self.failed.append(name)
+        return {"part": "test", "name": name, "method": outcome.lower()}
 
     def _reason(self, text: str) -> Row:
         known = (name for name in self.failed if f"{text} - ".startswith(f"{name} - "))

@@ -80,7 +80,7 @@ def groups(options: Options) -> list[list[Step]]:
     judging += [_rows(f"Sinkhorn, {d}", f"{bits}:sinkhorn", 120, dtype=d, **solved) for d in DTYPES]
     judging.append(_rows("bits, others", f"{bits}:others", 120, bins=40 if toy else 1_000_000))
     judging += checks.sanitizers(110.0, simulated)
-    tests = [] if options.toy else [checks.tests(170.0)]
+    tests = [] if options.toy else [checks.tests(220.0)]
     facts = [_rows("device", "analysis.gpu.facts:rows", 40)]
     return [facts, tests + judging, *([step] for step in _timings(options.toy))]
 
