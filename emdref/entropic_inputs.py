@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def rows(p: Any, q: Any, where: Any, dtype: Any) -> Batch:
         p, q = inputs.histogram(p, "p"), inputs.histogram(q, "q")
         coarsest = min(p.dtype, q.dtype, target, key=lambda d: d.itemsize)  # totals are compared in its precision
         p, q = inputs.converted(p, "p", target), inputs.converted(q, "q", target)
-    checked = inputs.batch(p, q, _n_bins(where))
+    checked = inputs.batch(p, q, n_bins(where))
     inputs.check_masses(checked, "normalise them yourself", coarsest)
     return checked
 
@@ -34,9 +35,9 @@ def _rounded(p: Any, q: Any, where: Any, form: Format) -> Batch:
     """p and q rounded to a format; what was given is checked, totals in the coarser of its two precisions."""
     given = {name: inputs.histogram(x, name) for name, x in (("p", p), ("q", q))}
     coarsest = min((x.dtype for x in given.values()), key=lambda d: d.itemsize)
-    checked = inputs.batch(*(x.astype(np.float64) for x in given.values()), _n_bins(where))
+    checked = inputs.batch(*(x.astype(np.float64) for x in given.values()), n_bins(where))
     inputs.check_masses(checked, "normalise them yourself", coarsest)
-    full = (*checked.shape, _n_bins(where))
+    full = (*checked.shape, n_bins(where))
     return checked._replace(**{name: inputs.rows_of(_stored(x, name, form), full) for name, x in given.items()})
 
 
@@ -63,7 +64,8 @@ def emulable(form: Format, where: Any, kernel: str, domain: str, unrolled: bool)
         raise ValueError(f"{name} has no derivatives, since rounding has none: unrolled=True needs float32 or float64")
 
 
-def _n_bins(where: Any) -> int:
+def n_bins(where: Any) -> int:
+    """Bins of a space or a matrix."""
     return where.n_bins if isinstance(where, Space) else len(where)
 
 
@@ -107,20 +109,37 @@ def largest(where: Any) -> float:
     return where.diameter if isinstance(where, Space) else float(where.max())
 
 
-def potentials(init: Any, rows: Batch) -> NDArray[Any]:
-    """The caller's log u_0."""
+def potentials(init: Any, lead: tuple[int, ...], n_bins: int, dtype: Any) -> NDArray[Any]:
+    """The caller's log u_0, (rows, N)."""
+    for x, name in both_potentials(init):
+        x = np.asarray(x)
+        check_potential(x.dtype, x.shape, name, lead, n_bins)
+        if np.isnan(x).any() or (x == np.inf).any():
+            refuse_potential(name)
+    full = (*lead, n_bins)
+    return np.broadcast_to(np.asarray(init[0], dtype), full).reshape(math.prod(lead), n_bins)
+
+
+def both_potentials(init: Any) -> tuple[tuple[Any, str], tuple[Any, str]]:
+    """The two arrays of `init`, and what errors call them."""
     if not isinstance(init, (tuple, list)) or len(init) != 2:
         raise ValueError("init must be a pair (log_u, log_v)")
-    one = rows.p.shape[1:]
-    for x, name in zip(init, ("log_u", "log_v"), strict=True):
-        x = np.asarray(x)
-        if x.dtype.kind not in "iuf":
-            raise TypeError(f"init's {name} must hold real numbers, not {x.dtype}")
-        if np.isnan(x).any() or (x == np.inf).any():
-            raise ValueError(f"init's {name} must be finite or -inf")
-        if x.shape not in (rows.shape + one, one):
-            raise ValueError(f"init's {name} has shape {x.shape}, expected {rows.shape + one}")
-    return np.broadcast_to(np.asarray(init[0], rows.p.dtype), rows.shape + one).reshape(rows.p.shape)
+    return (init[0], "log_u"), (init[1], "log_v")
+
+
+def check_potential(
+    dtype: np.dtype[Any], shape: tuple[int, ...], name: str, lead: tuple[int, ...], n_bins: int
+) -> None:
+    """Refuse what holds no real numbers, or not an entry a bin."""
+    if dtype.kind not in "iuf":
+        raise TypeError(f"init's {name} must hold real numbers, not {dtype}")
+    if shape not in ((*lead, n_bins), (n_bins,)):
+        raise ValueError(f"init's {name} has shape {shape}, expected {(*lead, n_bins)}")
+
+
+def refuse_potential(name: str) -> None:
+    """Say that there is NaN or inf."""
+    raise ValueError(f"init's {name} must be finite or -inf")
 
 
 def iterations(checkpoints: Any, max_iter: int) -> tuple[int, ...]:

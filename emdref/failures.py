@@ -33,10 +33,8 @@ class Watch:
 
     def outcome(self, failed: NDArray[Any], v: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Iteration and bin in which each row failed, of the rows whose status names a failure; v as evaluated."""
-        seen = self.at > 0
-        at = np.where(failed, np.where(seen, self.at, -1), 0)
-        bins = np.where(seen, self.bin, self._first(v, self.q)) if failed.any() else self.bin
-        return at, np.where(failed, bins, -1)
+        late = self._first(v, self.q) if failed.any() else self.bin
+        return outcome(failed, self.at, self.bin, late)
 
     def _record(self, it: int, rows: Any, p: Any, q: Any, v: Any, ktu: Any, u: Any, kv: Any) -> None:
         zero = self.domain.vanished
@@ -54,6 +52,14 @@ class Watch:
         """The first bin of each row in which x is 0, infinite or NaN in spite of its mass, -1 for none."""
         bad = mass & (self.domain.vanished(x) | ~(x < np.inf))
         return np.where(bad.any(axis=0), bad.argmax(axis=0), -1)
+
+
+def outcome(
+    failed: NDArray[Any], at: NDArray[Any], bins: NDArray[Any], late: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Iteration and bin in which rows failed, from what was seen in iterations (`at` is 0 if nothing was) and later."""
+    seen = at > 0
+    return np.where(failed, np.where(seen, at, -1), 0), np.where(failed, np.where(seen, bins, late), -1)
 
 
 def described(status: Any, at: Any, bins: Any, shape: tuple[int, ...]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,56 +124,131 @@ def iterate(
     dtype = form or rows.p.dtype.type
     plan = plan_for(where, kernel, domain, dtype, lam, switches.shift)
     with np.errstate(all="ignore"):
-        run = _Run(rows, plan, switches, lam, _tolerance(tol, rows, plan, float(lam), where, dtype), unrolled)
+        wanted = tolerance(tol, where, rows.p.shape[1], float(lam), domain, dtype)
+        run = _Run(rows, plan, switches, lam, wanted.of(rows.p.sum(axis=1), rows.p.dtype), unrolled)
         run.start(_initial(init, rows, switches))
         return run.go(max_iter, stops)
 
 
 def plan_for(where: Any, kernel: str, domain: str, dtype: Any, lam: Any, shift: int) -> plans.Plan:
     """The way to multiply by K that is asked for, in a dtype or a Format."""
-    is_space = isinstance(where, Space)
-    if kernel == "space" and not is_space:
-        raise ValueError('kernel="space" needs a Chain or a Tree; a cost matrix has kernel="dense" only')
-    largest, limits = entropic_inputs.largest(where), formats.limits(dtype)
-    if largest > limits.max:
-        raise ValueError(
-            f"space_or_cost: the largest distance, {largest}, is beyond {limits.dtype}; scale the costs down"
-        )
+    by_space = takes_space(where, kernel)
+    check_costs(where, dtype)
     with np.errstate(all="ignore"):
-        if is_space and kernel != "dense":
+        if by_space:
             return (plans.SpaceLog if domain == "log" else plans.SpaceLinear)(where, dtype, lam, shift)
-        cost = where.distance_matrix() if is_space else where
+        cost = distances(where)
         if isinstance(dtype, formats.Format):
             return plans.DenseRounded(cost.astype(np.float32), lam, shift, dtype)
         cost = cost.astype(dtype)
         return (plans.DenseLog if domain == "log" else plans.DenseLinear)(cost, lam, shift)
 
 
-def _tolerance(tol: Any, rows: Batch, plan: plans.Plan, lam: float, where: Any, dtype: Any) -> NDArray[Any] | None:
-    """What each row's marginal error must reach, None for tol=0."""
+def takes_space(where: Any, kernel: str) -> bool:
+    """Whether products go by the space's structure, and not by a matrix."""
+    is_space = isinstance(where, Space)
+    if kernel == "space" and not is_space:
+        raise ValueError('kernel="space" needs a Chain or a Tree; a cost matrix has kernel="dense" only')
+    return is_space and kernel != "dense"
+
+
+def check_costs(where: Any, dtype: Any) -> None:
+    """Refuse distances that a dtype or a Format does not hold."""
+    largest, limits = entropic_inputs.largest(where), formats.limits(dtype)
+    if largest > limits.max:
+        raise ValueError(
+            f"space_or_cost: the largest distance, {largest}, is beyond {limits.dtype}; scale the costs down"
+        )
+
+
+def distances(where: Any) -> NDArray[Any]:
+    """The cost matrix."""
+    return where.distance_matrix() if isinstance(where, Space) else where
+
+
+class Tolerance(NamedTuple):
+    """What each row's marginal error must reach."""
+
+    number: float  # 0 if nothing ends a run
+    relative: bool  # to the row's total
+
+    def of(self, totals: NDArray[Any], dtype: Any) -> NDArray[Any] | None:
+        """The tolerance of each row, None for none."""
+        if self.relative:
+            return self.number * totals
+        return np.full(len(totals), self.number, dtype) if self.number else None
+
+
+def tolerance(tol: Any, where: Any, n_bins: int, lam: float, domain: str, dtype: Any) -> Tolerance:
+    """From what the caller gave."""
     if isinstance(tol, str) and tol == "auto":
-        growth = np.sqrt(rows.p.shape[1]) + (lam * entropic_inputs.largest(where) if plan.domain is plans.Log else 0.0)
-        return 4.0 * formats.limits(dtype).eps * growth * rows.p.sum(axis=1)
+        growth = np.sqrt(n_bins) + (lam * entropic_inputs.largest(where) if domain == "log" else 0.0)
+        return Tolerance(4.0 * formats.limits(dtype).eps * growth, True)
     if np.ndim(tol) != 0 or isinstance(tol, (bool, str)) or not isinstance(tol, (int, float, np.number)):
         raise TypeError(f'tol={tol!r} must be a number >= 0 or "auto"')
     if not 0 <= float(tol) < np.inf:
         raise ValueError(f"tol = {tol} must be finite and >= 0")
-    return np.full(len(rows.p), float(tol), rows.p.dtype) if tol else None
+    return Tolerance(float(tol), False)
 
 
 def _initial(init: Any, rows: Batch, switches: Variant) -> NDArray[Any]:
     """log u_0, (rows, N)."""
     shape, dtype = rows.p.shape, rows.p.dtype
     if init is None:
-        kept = (rows.p > 0).sum(axis=1, keepdims=True) if switches.drops_empty else np.full((shape[0], 1), shape[1])
-        size = {"ones": np.ones_like(kept), "count": kept, "inverse": 1.0 / kept}[switches.start]
-        log_u = np.broadcast_to(np.log(size.astype(dtype)), shape)
+        kept = (rows.p > 0).sum(axis=1) if switches.drops_empty else np.full(shape[0], shape[1])
+        log_u = np.broadcast_to(first_scalings(switches, kept, dtype)[:, None], shape)
     else:
-        log_u = entropic_inputs.potentials(init, rows)
+        log_u = entropic_inputs.potentials(init, rows.shape, shape[1], dtype)
     return np.where(rows.p == 0, dtype.type(-np.inf), log_u) if switches.drops_empty else log_u
 
 
-class _Run:
+def first_scalings(switches: Variant, kept: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """log u_0 of rows that keep so many bins."""
+    size = {"ones": np.ones_like(kept), "count": kept, "inverse": 1.0 / kept}[switches.start]
+    return np.log(size.astype(dtype))
+
+
+def ranked(nan: Any, overflow: Any, underflow: Any, converged: Any) -> NDArray[Any]:
+    """The first status that holds, by row."""
+    tests: dict[Status, Any] = {"nan": nan, "overflow": overflow, "underflow": underflow, "converged": converged}
+    return np.select(list(tests.values()), list(tests), "iteration_limit")
+
+
+def lost_too_much(lost: float, error: NDArray[Any], totals: NDArray[Any]) -> Any:
+    """Rows whose marginals miss what K has lost."""
+    return (lost > 0) & ~(error <= _LOSS * totals)
+
+
+class Run:
+    """A run in blocks of iterations: `_block` does some, `_settled` and `_evaluate` tell where they led."""
+
+    def go(self, max_iter: int, stops: tuple[int, ...]) -> dict[int, SinkhornResult]:
+        """Results after `max_iter` iterations and after each of `stops`, by iteration."""
+        results, wanted, it = {}, (*stops, max_iter), 0
+        while it < max_iter:
+            it = self._block(it, min(k for k in wanted if k > it))
+            settled = self._settled()
+            if settled or it in wanted:
+                present = self._evaluate()
+                results |= {k: present for k in wanted if k == it or (settled and k > it)}
+            if settled:
+                break
+        return results
+
+    def _block(self, done: int, until: int) -> int:
+        """The iterations after `done`, up to `until` at most; up to which."""
+        raise NotImplementedError
+
+    def _settled(self) -> bool:
+        """Whether no row goes on."""
+        raise NotImplementedError
+
+    def _evaluate(self) -> SinkhornResult:
+        """Everything that is known of the present u (and v)."""
+        raise NotImplementedError
+
+
+class _Run(Run):
     """The iteration, in arrays of shape (N, rows): the same for every variant, kernel, domain and dtype."""
 
     def __init__(
@@ -200,17 +275,8 @@ class _Run:
             self.state = State(self.p, self.q, self.u, self.v, self.ktu, exact)
             self.marks = Marks(self.n_iter, self.reached, self.watch.vanished, self.watch.at, self.watch.bin)
 
-    def go(self, max_iter: int, stops: tuple[int, ...]) -> dict[int, SinkhornResult]:
-        results, wanted, it = {}, (*stops, max_iter), 0
-        while it < max_iter:
-            it = self._block(it, min(k for k in wanted if k > it))
-            settled = len(self.active) == 0
-            if settled or it in wanted:
-                present = self._evaluate()
-                results |= {k: present for k in wanted if k == it or (settled and k > it)}
-            if settled:
-                break
-        return results
+    def _settled(self) -> bool:
+        return len(self.active) == 0
 
     @property
     def _by_blocks(self) -> bool:
@@ -220,7 +286,6 @@ class _Run:
         return self.relaxation is None and isinstance(self.plan, plans.SpaceLinear)
 
     def _block(self, done: int, until: int) -> int:
-        """The iterations after `done`, up to `until` at most; up to which."""
         if not self._by_blocks:
             self._step(done + 1)
             return done + 1
@@ -272,7 +337,6 @@ class _Run:
         return new if self.relaxation is None else self.domain.relax(old[:, a], new, self.relaxation.excess[a])
 
     def _evaluate(self) -> SinkhornResult:
-        """Everything that is known of the present u (and v)."""
         plan, domain, p, q = self.plan, self.domain, self.rows.p, self.rows.q
         store = domain.store
         u, v = self.u, domain.divide(self.q, self.ktu) if self.switches.refreshes_v else self.v
@@ -324,14 +388,13 @@ class _Run:
     def _status(self, values: Any, grad: Any, log_v: Any, error: Any) -> NDArray[Any]:
         """From cost and objective, gradient and log v where there is mass, and marginal errors."""
         numbers = np.concatenate([values[:, None], grad, log_v], axis=1)
-        lost = (self.plan.lost > 0) & ~(error <= _LOSS * self.rows.p.sum(axis=1))
-        tests: dict[Status, Any] = {
-            "nan": np.isnan(numbers).any(axis=1),
-            "overflow": (numbers == np.inf).any(axis=1) | (values == -np.inf),
-            "underflow": self.watch.vanished | (numbers == -np.inf).any(axis=1) | lost,
-            "converged": self.reached | (error <= self.tol if self.tol is not None else False),
-        }
-        return np.select(list(tests.values()), list(tests), "iteration_limit")
+        lost = lost_too_much(self.plan.lost, error, self.rows.p.sum(axis=1))
+        return ranked(
+            np.isnan(numbers).any(axis=1),
+            (numbers == np.inf).any(axis=1) | (values == -np.inf),
+            self.watch.vanished | (numbers == -np.inf).any(axis=1) | lost,
+            self.reached | (error <= self.tol if self.tol is not None else False),
+        )
 
 
 def _weighted(mass: NDArray[Any], log: NDArray[Any], store: Any) -> NDArray[Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from emdref import devices, entropic_inputs, failures, formats, inputs
+from emdref.devices import Device
 from emdref.iteration import VARIANTS, SinkhornResult, Variant, iterate
 from emdref.spaces import Space
 
@@ -33,7 +34,7 @@ def sinkhorn(
     checkpoints: Sequence[int] | None = None,
     unrolled: bool = False,
     dtype: DTypeLike | Literal["bfloat16", "float16", "tf32"] | None = None,
-    device: Literal["cpu"] | None = None,
+    device: Device | None = None,
 ) -> SinkhornResult:
     """Sinkhorn distance and gradient by Algorithm 1 of arXiv 1611.07573, in the variants that frameworks run.
 
@@ -87,7 +88,10 @@ def sinkhorn(
     dtype : float32, float64, "bfloat16", "float16" or "tf32", optional
         Convert p and q to it, once their totals are compared; by default their own.  The last three, or the dtype
         objects of that name, are emulated: see Notes.
-    device : None or "cpu"
+    device : None, "cpu" or "cuda"
+        None follows the arrays: those of CuPy, torch or Numba that lie on a GPU are used there, and results come back
+        as the same kind (`status`, `converged`, `failed_at` and `failed_bin` on the host).  ``"cuda"`` moves NumPy
+        arrays there and back.  `unrolled`, variant ``overrelaxed`` and the emulated formats are the CPU's alone.
 
     Returns
     -------
@@ -168,7 +172,7 @@ def sinkhorn(
     >>> float(low.value)  # the EMD is 0.9, between this and the next bfloat16
     0.8984375
     """
-    devices.stay(device, p=p, q=q, space_or_cost=space_or_cost)
+    place = _place(device, p, q, space_or_cost, init)
     switches = _variant(variant)
     inputs.option(kernel, "kernel", Kernel)
     inputs.option(domain, "domain", Domain)
@@ -177,15 +181,60 @@ def sinkhorn(
         raise ValueError(f'unrolled=True differentiates plain iterations, not variant="{variant}": use variant="paper"')
     max_iter = inputs.count(max_iter, "max_iter")
     stops = entropic_inputs.iterations(checkpoints, max_iter)
-    where = space_or_cost if isinstance(space_or_cost, Space) else entropic_inputs.matrix(space_or_cost)
+    where = space_or_cost if isinstance(space_or_cost, Space) else entropic_inputs.matrix(_on_host(space_or_cost))
     form = formats.find(dtype)
     if form:
         entropic_inputs.emulable(form, where, kernel, domain, unrolled)
+    if place:
+        from emdref import device_sinkhorn
+
+        _check_device(form, variant, unrolled)
+        results, shape, error = device_sinkhorn.iterate(
+            place, p, q, where, dtype, lam, switches, kernel, domain, tol, init, max_iter, stops
+        )
+        return _reported(results, max_iter, stops, shape, error, tol)
     rows = entropic_inputs.rows(p, q, where, form or dtype)
     lam = entropic_inputs.strength(lam, rows.p.dtype)
     results = iterate(rows, where, lam, switches, kernel, domain, tol, init, max_iter, stops, unrolled, form)
+    return _reported(results, max_iter, stops, rows.shape, results[max_iter].marginal_error, tol)
+
+
+def _place(device: object, p: Any, q: Any, space_or_cost: Any, init: Any) -> devices.Place | None:
+    """The GPU to compute on; a cost matrix on the host serves all."""
+    log_u, log_v = init if isinstance(init, (tuple, list)) and len(init) == 2 else (None, None)
+    cost = space_or_cost if devices.framework(space_or_cost, "space_or_cost") else None
+    return devices.find(device, p=p, q=q, space_or_cost=cost, log_u=log_u, log_v=log_v)
+
+
+def _on_host(cost: Any) -> Any:
+    """A cost matrix where it is checked."""
+    framework = devices.framework(cost, "space_or_cost")
+    if framework == "torch":
+        return cost.cpu().numpy()
+    return getattr(cost, {"cupy": "get", "numba": "copy_to_host"}[framework])() if framework else cost
+
+
+def _check_device(form: Any, variant: str, unrolled: bool) -> None:
+    """Refuse what the CPU alone computes."""
+    for asked, name in (
+        (unrolled, "unrolled=True"),
+        (VARIANTS[variant].relaxation > 1, f'variant="{variant}"'),
+        (form, f'dtype="{form.dtype}"' if form else ""),
+    ):
+        if asked:
+            raise ValueError(f"{name} is computed on the CPU alone: give arrays on the host and leave device=None")
+
+
+def _reported(
+    results: dict[int, SinkhornResult],
+    max_iter: int,
+    stops: Sequence[int],
+    shape: tuple[int, ...],
+    error: Any,
+    tol: Any,
+) -> SinkhornResult:
     result = results[max_iter]
-    _report(result, rows.shape, tol)
+    _report(result, shape, error, tol)
     return replace(result, checkpoints={k: results[k] for k in stops})
 
 
@@ -195,9 +244,9 @@ def _variant(name: object) -> Variant:
     return VARIANTS[name]
 
 
-def _report(result: SinkhornResult, shape: tuple[int, ...], tol: Any) -> None:
+def _report(result: SinkhornResult, shape: tuple[int, ...], error: Any, tol: Any) -> None:
     """One warning for whatever went wrong."""
-    status, error, *at = map(np.ravel, (result.status, result.marginal_error, result.failed_at, result.failed_bin))
+    status, error, *at = map(np.ravel, (result.status, error, result.failed_at, result.failed_bin))
     failed = failures.described(status, *at, shape)
     slow = np.flatnonzero((status == "iteration_limit") & bool(tol))
     if failed:
@@ -208,4 +257,4 @@ def _report(result: SinkhornResult, shape: tuple[int, ...], tol: Any) -> None:
         text += f"with marginal error {error[slow[0]]:.3g}: raise max_iter or tol"
     else:
         return
-    warnings.warn(text, RuntimeWarning, stacklevel=3)
+    warnings.warn(text, RuntimeWarning, stacklevel=4)

@@ -210,7 +210,7 @@ def _checked(p: Any, q: Any, space: Any, lam: Any) -> tuple[Batch, Any, Any]:
 def _check_init(init: Any, rows: Batch) -> None:
     if init is None:
         return
-    entropic_inputs.potentials(init, rows)
+    entropic_inputs.potentials(init, rows.shape, rows.p.shape[1], rows.p.dtype)
     for name, log, x, mass in (("log_u", init[0], "p", rows.p[0]), ("log_v", init[1], "q", rows.q[0])):
         bad = np.flatnonzero((np.asarray(log, np.float64) == -np.inf) & (mass > 0))
         if len(bad):

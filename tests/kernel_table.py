@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import sinkhorn_table
 from numba import boolean, float32, float64, int64, types
 
 import emdref.kernels
@@ -44,6 +45,19 @@ def compiled_kernels():
     imported = [importlib.import_module(f"{PACKAGE}.{name}").__name__ for name in modules()]
     every = (x for x in gc.get_objects() if isinstance(x, CUDADispatcher) and not x.targetoptions.get("device"))
     return [x for x in every if x.py_func.__module__ in imported]
+
+
+def signatures():
+    """{"module.name": all types of arguments that the table has for it}."""
+    found = {}
+    for name, entry in KERNELS.items():
+        found.setdefault(kernel_of(name), set()).update(entry.types(x) for x in entry.dtypes)
+    return found
+
+
+def kernel_of(name):
+    """An entry's kernel: what stands before a comma."""
+    return name.partition(",")[0]
 
 
 @functools.cache
@@ -137,6 +151,17 @@ def _chain_near(r):
     return LAUNCH, *sides(r), flat(r), flat(r), BOOLS, gaps(r), r, r, r, r, BOUNDS
 
 
+def _of_directions(arguments):
+    """Products with the Hessian at rho = 2: rows of float64, results in the dtype asked for."""
+
+    def mixed(r):
+        rows = sides(r)
+        at = next(i for i in range(9) if arguments(r)[i : i + len(rows)] == rows)
+        return *arguments(r)[:at], *sides(float64), *arguments(r)[at + len(rows) :]
+
+    return mixed
+
+
 def own(real):
     """Plain arithmetic is that of the rows' dtype."""
     return real
@@ -151,6 +176,11 @@ KERNELS = {
     "chain_near.chain_near": Entry(_chain_near, exact=False),
     **{f"chain.{name}_plain": Entry(kinds, exact=False) for name, kinds in _chain(own).items()},
     **{f"chain.{name}_two_limbs": Entry(kinds, double=True) for name, kinds in _chain(double).items()},
+    "chain.segments_two_limbs, of directions": Entry(
+        _of_directions(_chain(double)["segments"]), double=True, dtypes=(float32,)
+    ),
+    "tree.tree_two_limbs, of directions": Entry(_of_directions(_tree(double)), double=True, dtypes=(float32,)),
+    "tree.tree_two_limbs_far, of directions": Entry(_of_directions(_tree(double)), double=True, dtypes=(float32,)),
     "tree.tree_native": Entry(_tree(own), exact=False),
     "tree.tree_native_far": Entry(_tree(own), exact=False),
     "tree.tree_two_limbs": Entry(_tree(double), double=True),
@@ -192,13 +222,15 @@ KERNELS |= {
     ),
     "rows.lines_two_limbs": Entry(
         lambda r: (
-            *(INT, INT, INT, flat(r), BOOLS, INTS, flat(float64), INTS, INTS, types.Array(int64, 2, "C")),
+            *(INT, INT, INT, flat(r), BOOLS, BOOLS, INTS, flat(float64), INTS, INTS, types.Array(int64, 2, "C")),
             block(float64),
         ),
         double=True,
     ),
     "rows.shares": Entry(lambda r: (flat(r), INT, INT, flat(r), flat(r)), exact=False),
     "rows.project": Entry(lambda r: (flat(r), INT, flat(r), flat(r)), exact=False),
+    "rows.centre": Entry(lambda r: (flat(r), INT, INT, flat(r)), exact=False),
+    "rows.centre, for two limbs": Entry(lambda r: (flat(r), INT, INT, flat(float64)), double=True),
     "rows.look": Entry(lambda r: (*sides(r), INT, r, BOOLS)),
     "rows.any_set": Entry(lambda r: (INT, BOOLS, BOOLS, INTS), dtypes=(int64,)),
 }
@@ -214,3 +246,12 @@ KERNELS |= {
     "copies.survey": Entry(lambda r: (flat(r), INT, INTS)),
     "copies.count_from": Entry(lambda r: (flat(r), r, INTS)),
 }
+
+# --- Sinkhorn ---------------------------------------------------------------------------------------------------------
+
+KERNELS |= {
+    name: Entry(types, exact=name in sinkhorn_table.EXACT, double=name in sinkhorn_table.DOUBLE)
+    for name, types in sinkhorn_table.ARGUMENTS.items()
+}
+KERNELS["target._probe"] = Entry(lambda r: (flat(r),), dtypes=(float64,))
+KERNELS["balance.convert"] = KERNELS["balance.convert"]._replace(dtypes=(float32, float64, int64))

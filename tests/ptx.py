@@ -3,7 +3,7 @@
 NVVM contracts a product and a sum into one fma; what it leaves as ``mul`` and ``add`` without a rounding mode the
 assembler may still contract.  So a kernel is contracted nowhere if NVVM finds as many fma with contraction forbidden,
 and if no product without a rounding mode goes into a sum without one.  A product by a power of two is exact, and may.
-The assembler at hand is asked as well: forbidding it to contract must not change one instruction of the machine code.
+That this search tells the truth is proven with the assembler at hand: fma are counted in its machine code.
 
 libdevice's own exp, log and pow use approximate instructions by design, with errors that NVIDIA states: for a kernel
 that calls them the search goes through code in which they are calls, not the instructions that they consist of.
@@ -15,6 +15,7 @@ import math
 import re
 import struct
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import NamedTuple
 from unittest import mock
@@ -49,41 +50,48 @@ def architecture(capability):
 # --- compiling --------------------------------------------------------------------------------------------------------
 
 
+_workers = ThreadPoolExecutor(2)  # NVVM works while Python is busy with the next kernel
+
+
 class Code:
-    """PTX of one kernel for one processor, in three ways, each made when it is asked for."""
+    """PTX of one kernel for one processor, in three ways, each made once."""
 
     def __init__(self, modules, options, capability):
-        self._modules = modules
+        self._modules, self._made = modules, {}
         self._options = {**options, "arch": architecture(capability).replace("sm", "compute")}
+        self.libdevice = set(re.findall(r'declare [^\n]*@"?__nv_(\w+)', "\n".join(modules)))
+        self.inlined = not self.libdevice - PLAIN
 
-    @functools.cached_property
-    def libdevice(self):
-        """Names of the functions of libdevice that are called."""
-        return set(re.findall(r'declare [^\n]*@"?__nv_(\w+)', "\n".join(self._modules)))
-
-    @functools.cached_property
+    @property
     def whole(self):
         """What is loaded."""
-        return self._text(True)
+        return self.begin(True).result()
 
-    @functools.cached_property
+    @property
     def own(self):
         """The same, but functions of libdevice that approximate are calls."""
-        return self._text(False) if self.libdevice - PLAIN else self.whole
+        return self.begin(self.inlined).result()
 
-    @functools.cached_property
+    @property
     def uncontracted(self):
         """Own code with contraction forbidden."""
-        return self._text(not self.libdevice - PLAIN, fma=False)
+        return self.begin(self.inlined, fma=False).result()
 
-    def _text(self, with_libdevice, **more):
+    def begin(self, inlined, **options):
+        """Start making it, with libdevice or without."""
+        key = inlined, *options.items()
+        if key not in self._made:
+            self._made[key] = _workers.submit(self._text, inlined, options)
+        return self._made[key]
+
+    def _text(self, inlined, options):
         from numba.cuda.cudadrv import nvvm
 
-        unit = nvvm.CompilationUnit({**self._options, **more})
+        unit = nvvm.CompilationUnit({**self._options, **options})
         for module in self._modules:
             unit.add_module(nvvm.llvm_replace(module).encode())
         unit.verify()
-        if with_libdevice:
+        if inlined:
             unit.lazy_add_module(nvvm.LibDevice().get())
         return unit.compile().decode().strip("\0")
 
@@ -103,7 +111,10 @@ def compiled(function, types):
         cuda.compile_ptx(getattr(function, "py_func", function), types, cc=CAPABILITIES[-1])
     (modules,), options = compiler.call_args
     options.pop("fastmath")
-    return {cc: Code(modules, options, cc) for cc in CAPABILITIES}
+    codes = {cc: Code(modules, options, cc) for cc in CAPABILITIES}
+    for code in codes.values():
+        code.begin(code.inlined)
+    return codes
 
 
 # --- searching --------------------------------------------------------------------------------------------------------
@@ -192,7 +203,7 @@ def contractions(code):
 class Machine(NamedTuple):
     """What an assembler makes of PTX."""
 
-    instructions: dict  # section -> bytes
+    fused: int  # instructions that are fma
     registers: int  # a thread
     spilled: int  # bytes that a thread stores for want of registers
 
@@ -230,7 +241,7 @@ def assembled(ptx, capability, *options):
     linker.get_linked_cubin(handle, elf)
     linker.get_info_log(handle, log)
     linker.destroy(handle)
-    return Machine(_code_sections(bytes(elf)), *_resources(log.decode()))
+    return Machine(sum(map(_fused, _code_sections(bytes(elf)))), *_resources(log.decode()))
 
 
 def _resources(log):
@@ -239,8 +250,14 @@ def _resources(log):
     return max(map(int, registers)), max(map(int, spills))
 
 
+def _fused(code):
+    """Instructions of 128 bits whose operation is FFMA or DFMA, whatever the form of their operands."""
+    operations = (int.from_bytes(code[at : at + 2], "little") & 0x1FF for at in range(0, len(code), 16))
+    return sum(operation in (0x023, 0x02B) for operation in operations)
+
+
 def _code_sections(elf):
-    """The machine code in a 64-bit ELF file, by section."""
+    """The machine code in a 64-bit ELF file, section by section."""
     table = struct.unpack_from("<Q", elf, 40)[0]
     size, count, names = struct.unpack_from("<HHH", elf, 58)
     headers = [struct.unpack_from("<IIQQQQ", elf, table + i * size) for i in range(count)]
@@ -249,10 +266,9 @@ def _code_sections(elf):
     def name(header):
         return elf[start + header[0] : elf.index(b"\0", start + header[0])].decode()
 
-    return {name(x): elf[x[4] : x[4] + x[5]] for x in headers if name(x).startswith(".text")}
+    return [elf[x[4] : x[4] + x[5]] for x in headers if name(x).startswith(".text")]
 
 
 def contracted_by_assembler(ptx, capability):
-    """True where forbidding contraction changes the machine code."""
-    free, bound = assembled(ptx, capability), assembled(ptx, capability, "-Xptxas=--fmad=false")
-    return free.instructions != bound.instructions
+    """True where forbidding contraction leaves fewer fma in the machine code."""
+    return assembled(ptx, capability).fused > assembled(ptx, capability, "-Xptxas=--fmad=false").fused

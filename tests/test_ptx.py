@@ -16,20 +16,25 @@ pytestmark = pytest.mark.skipif(bool(ptx.missing()), reason=ptx.missing() or "-"
 CASES = [(name, dtype) for name, entry in KERNELS.items() for dtype in entry.dtypes]
 needs_assembler = pytest.mark.skipif(bool(ptx.no_assembler()), reason=ptx.no_assembler() or "-")
 each_kernel = pytest.mark.parametrize(("name", "dtype"), CASES, ids=str)
+each_exact_kernel = pytest.mark.parametrize(("name", "dtype"), [x for x in CASES if KERNELS[x[0]].exact], ids=str)
 each_processor = pytest.mark.parametrize("cc", ptx.CAPABILITIES, ids=ptx.architecture)
 
 
 def code(name, dtype, cc):
-    return ptx.compiled(kernel_table.kernels()[name], KERNELS[name].types(dtype))[cc]
+    codes = ptx.compiled(kernel_table.kernels()[kernel_table.kernel_of(name)], KERNELS[name].types(dtype))
+    newest = codes[ptx.CAPABILITIES[-1]]
+    if KERNELS[name].exact:
+        newest.begin(newest.inlined, fma=False)  # asked for below
+    return codes[cc]
 
 
 # --- every kernel -----------------------------------------------------------------------------------------------------
 
 
 def test_every_kernel_is_in_the_table():
-    found = set(kernel_table.kernels())
-    assert not found - set(KERNELS), "kernels without a row in kernel_table.KERNELS"
-    assert not set(KERNELS) - found, "rows without a kernel in kernel_table.KERNELS"
+    found, known = set(kernel_table.kernels()), set(map(kernel_table.kernel_of, KERNELS))
+    assert found - known == set(), "kernels without a row in kernel_table.KERNELS"
+    assert known - found == set(), "rows without a kernel in kernel_table.KERNELS"
 
 
 def test_no_kernel_hides():
@@ -53,21 +58,22 @@ def test_nothing_is_flushed_or_approximated(name, dtype, cc):
         assert found.own is found.whole
 
 
+@each_exact_kernel
+def test_nothing_is_contracted_where_bits_count(name, dtype):
+    assert not ptx.contractions(code(name, dtype, ptx.CAPABILITIES[-1]))
+
+
 @each_processor
-@each_kernel
-def test_nothing_is_contracted_where_bits_count(name, dtype, cc):
-    if KERNELS[name].exact:
-        assert not ptx.contractions(code(name, dtype, cc))
+@each_exact_kernel
+def test_no_assembler_may_contract_where_bits_count(name, dtype, cc):
+    assert not ptx.open_products(code(name, dtype, cc).own)
 
 
 @needs_assembler
-@each_kernel
-def test_machine_code(name, dtype):
-    """Nothing is contracted on the way to it where bits count, and threads have registers enough."""
+@pytest.mark.parametrize("name", [x for x, entry in KERNELS.items() if float64 in entry.dtypes])
+def test_threads_have_registers_enough(name):
     newest = ptx.CAPABILITIES[-1]
-    found = code(name, dtype, newest)
-    assert not (KERNELS[name].exact and ptx.contracted_by_assembler(found.own, newest))
-    assert ptx.assembled(found.whole, newest).spilled == 0
+    assert ptx.assembled(code(name, float64, newest).whole, newest).spilled == 0
 
 
 @each_processor

@@ -35,15 +35,31 @@ class Marks(NamedTuple):
     bin: Any  # and the first bin, v's before u's
 
 
-def _alternation(ring, go):
+def fault(ring):
+    """What is wrong with a quotient, over a semiring."""
+    vanished, sound = ring.vanished, ring.sound
+
+    @row
+    def severity(p, d, z, like):
+        """0 for a sound z = p / d or no mass p, 2 where a mass is divided by 0, else 1, in the dtype of `like`."""
+        number = type(like)
+        return number(0) if vanished(p) | sound(z) else (number(2) if vanished(d) else number(1))
+
+    return severity
+
+
+linear_fault, log_fault = fault(LINEAR), fault(SCALED)
+
+
+def _alternation(ring, go, severity):
     """Compile the iteration for one semiring."""
     load, store, factor, plus, times = ring.load, ring.store, ring.factor, ring.plus, ring.times
 
     @row
     def quotient(p, d, bad, i):
-        """p / d; bad is left at 1 for one that is not sound in spite of its mass, at 2 where a mass is divided by 0."""
-        z, number, empty = ring.over(p, d), type(bad[i]), ring.vanished(p)
-        worse = number(0) if empty | ring.sound(z) else (number(2) if ring.vanished(d) else number(1))
+        """p / d; bad is left at what is wrong with it, if that is worse."""
+        z = ring.over(p, d)
+        worse = severity(p, d, z, bad[i])
         bad[i] = worse if worse > bad[i] else bad[i]
         return z
 
@@ -188,8 +204,8 @@ def _alternation(ring, go):
     return fetch, iterate, deposit
 
 
-_linear_fetch, _linear_iterate, _linear_deposit = _alternation(LINEAR, entropic.linear)
-_log_fetch, _log_iterate, _log_deposit = _alternation(SCALED, entropic.scaled)
+_linear_fetch, _linear_iterate, _linear_deposit = _alternation(LINEAR, entropic.linear, linear_fault)
+_log_fetch, _log_iterate, _log_deposit = _alternation(SCALED, entropic.scaled, log_fault)
 
 
 @row

@@ -153,7 +153,19 @@ def width(rows):
 linear, scaled = traversals(LINEAR), traversals(SCALED)
 
 
-def _kernels(ring, go):
+def exchange(ring):
+    """How much of a plan crosses an edge, over a semiring."""
+    plus, times, plain = ring.plus, ring.times, ring.plain
+
+    @row
+    def crosses(k, su, ov, sv, ou):
+        """k (su ov + sv ou), k first, so that no product exceeds the mass by more than entries of T do."""
+        return plain(plus(times(times(k, su), ov), times(times(k, sv), ou)))
+
+    return crosses
+
+
+def _kernels(ring, go, crosses):
     """Compile what the loops below map over tiles."""
     load, store, factor, plus, times = ring.load, ring.store, ring.factor, ring.plus, ring.times
 
@@ -242,14 +254,10 @@ def _kernels(ring, go):
 
     @row
     def crossing(value, cost, k, su, ov, sv, ou):
-        """value + cost k (su ov + sv ou), k first, so that no product exceeds the mass by more than entries of T do."""
+        """value + cost times what crosses an edge."""
         n = len(value)
         for i in range(n):
-            there, back = (
-                times(times(k, load(su, i, n)), load(ov, i, n)),
-                times(times(k, load(sv, i, n)), load(ou, i, n)),
-            )
-            value[i] += cost * ring.plain(plus(there, back))
+            value[i] += cost * crosses(k, load(su, i, n), load(ov, i, n), load(sv, i, n), load(ou, i, n))
 
     @row
     def transport(u, v, value, start, k0, a, cost, parent, bin_node, t):
@@ -269,8 +277,9 @@ def _kernels(ring, go):
     return product, moments, transport
 
 
-_linear_product, _linear_moments, _linear_transport = _kernels(LINEAR, linear)
-_log_product, _log_moments, _log_transport = _kernels(SCALED, scaled)
+linear_exchange, log_exchange = exchange(LINEAR), exchange(SCALED)
+_linear_product, _linear_moments, _linear_transport = _kernels(LINEAR, linear, linear_exchange)
+_log_product, _log_moments, _log_transport = _kernels(SCALED, scaled, log_exchange)
 
 
 @loop

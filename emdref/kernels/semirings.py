@@ -13,6 +13,7 @@ import math
 from typing import Any, NamedTuple
 
 from emdref.kernels.jit import row
+from emdref.kernels.lanes import product
 
 _BASE, _SHRINK = 2.0**64, 2.0**-64
 _LOW, _HIGH = 2.0**-32, 2.0**32
@@ -80,7 +81,7 @@ def _plus1(x, y):
 
 @row
 def _times1(x, y):
-    return x * y
+    return product(x, y)
 
 
 @row
@@ -146,7 +147,7 @@ def _entered2(x):
     if not x < number(math.inf):
         return x, x
     e = number(math.floor(x / number(_LOG_BASE) + number(0.5)))
-    return number(math.exp((x - e * number(_LOG_HIGH)) - e * number(_LOG_LOW))), e
+    return number(math.exp((x - product(e, number(_LOG_HIGH))) - product(e, number(_LOG_LOW)))), e
 
 
 @row
@@ -156,7 +157,7 @@ def _left2(x):
     number = type(m)
     if m == number(0):
         return number(-math.inf)
-    return e * number(_LOG_HIGH) + (number(math.log(m)) + e * number(_LOG_LOW))
+    return product(e, number(_LOG_HIGH)) + (number(math.log(m)) + product(e, number(_LOG_LOW)))
 
 
 @row
@@ -182,7 +183,7 @@ def _plus2(x, y):
     d = x[1] - y[1]
     f = one if d >= zero else (shrink if d == -one else zero)
     g = one if d <= zero else (shrink if d == one else zero)
-    return _lowered(x[0] * f + y[0] * g, x[1] if d >= zero else y[1])
+    return _lowered(product(x[0], f) + product(y[0], g), x[1] if d >= zero else y[1])
 
 
 @row
