@@ -1,8 +1,11 @@
 """Kernels are launched with the types for which test_ptx.py compiles them, and no others."""
 
-import launches
 import numpy as np
 import pytest
+
+import launches
+
+pytest.importorskip("numba.cuda", reason="numba-cuda is not installed")
 
 import cases
 import emdref
