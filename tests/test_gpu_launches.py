@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 
-import launches
-
 pytest.importorskip("numba.cuda", reason="numba-cuda is not installed")
 
 import cases
 import emdref
 import kernel_table
+import launches
 import plain
 from gpu_support import SIMULATED
 
