@@ -15,7 +15,7 @@ import numpy as np
 from emdref import entropic_inputs, iteration
 from emdref.gpu import Call
 from emdref.kernels.alternation import State
-from emdref.kernels.cuda import balance, branches, copies, dense, entropic
+from emdref.kernels.cuda import balance, branches, copies, dense, entropic, memory
 from emdref.kernels.cuda.target import SIMULATED, limits
 from emdref.spaces import Space
 
@@ -197,9 +197,9 @@ class DensePlan:
     def _multiply(self, matrix: Any, transposed: bool, x: Any, out: Any) -> None:
         call, bins = self._call, self._bins
         if cupy() and not self._log and self._rows:
-            with _cupy_stream(call):
-                k, *vectors = (cupy().asarray(a).reshape(-1, bins) for a in (matrix, x, out))
-                cupy().matmul(vectors[0], k if transposed else k.T, out=vectors[1])
+            with cupy().cuda.Device(call.number), _cupy_stream(call):
+                k, given, made = (_in_cupy(call, a, bins) for a in (matrix, x, out))
+                cupy().matmul(given, k if transposed else k.T, out=made)
             return
         kernel = dense.log_product if self._log else dense.linear_product
         blocks = min(-(-self._rows // _SIDE) * -(-bins // _SIDE), 2**20)
@@ -247,6 +247,13 @@ def cupy() -> Any:
     except Exception:  # whatever a half-installed library raises
         return None
     return module
+
+
+def _in_cupy(call: Call, array: Any, bins: int) -> Any:
+    """Rows as CuPy's, in place; by their address, since CuPy waits for a stream before it takes a foreign array."""
+    pointer = memory.described(array, "the rows").pointer
+    there = cupy().cuda.UnownedMemory(pointer, array.nbytes, array, call.number)
+    return cupy().ndarray((array.size // bins, bins), array.dtype, cupy().cuda.MemoryPointer(there, 0))
 
 
 def _cupy_stream(call: Call) -> Any:

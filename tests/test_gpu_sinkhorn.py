@@ -1,7 +1,10 @@
 """Sinkhorn on a GPU beside the CPU and beside an explicit plan in extended precision."""
 
+import contextlib
+import ctypes
 import sys
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -195,6 +198,45 @@ def test_threads_keep_out_of_each_others_way(kernel, domain, tol):
     assert found.accesses > 0
     assert (found.races, found.uneven) == (set(), set())
     assert_like(got, emdref.sinkhorn(p, q, HARD, 2.0, **how), 5e-14, 5e-14)
+
+
+class _CuPy:
+    """As much of CuPy as products need, on the simulator's memory, which is the host's."""
+
+    def __init__(self):
+        self.products = 0
+        here = contextlib.nullcontext
+        self.cuda = SimpleNamespace(
+            Device=lambda number: here(),
+            Stream=SimpleNamespace(null=here()),
+            UnownedMemory=lambda pointer, size, owner, number: (pointer, size),
+            MemoryPointer=lambda memory, offset: memory,
+        )
+
+    @staticmethod
+    def ndarray(shape, dtype, place):
+        pointer, size = place
+        return np.frombuffer((ctypes.c_char * size).from_address(pointer), dtype).reshape(shape)
+
+    def matmul(self, a, b, out):
+        self.products += 1
+        np.matmul(a, b, out=out)
+
+
+@pytest.mark.skipif(not SIMULATED, reason="stands in for CuPy in the simulator, whose memory is the host's")
+@each_dtype
+def test_products_by_cupy(dtype, monkeypatch):
+    from emdref import device_plans
+
+    cupy = _CuPy()
+    monkeypatch.setattr(device_plans, "cupy", lambda: cupy)
+    p, q = pair(HARD, dtype)
+    cost = HARD.distance_matrix() * (
+        1 + np.triu(np.full((7, 7), 2.0**-50), 1)
+    )  # not quite symmetric: K and its transpose
+    got, want = on_device(p, q, cost, 2.0, max_iter=3), emdref.sinkhorn(p, q, cost, 2.0, max_iter=3)
+    assert_like(got, want, 64 * np.finfo(dtype).eps, 64 * np.finfo(dtype).eps)
+    assert cupy.products == 1 + 3 * 2 + 2  # K u_0, three iterations, K v and the moments at the end
 
 
 # --- failures ---------------------------------------------------------------------------------------------------------
