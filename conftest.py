@@ -2,4 +2,5 @@
 
 import importlib.util
 
-collect_ignore_glob = [] if importlib.util.find_spec("numba.cuda") else ["emdref/kernels/cuda/*"]
+_NEED_CUDA = ["emdref/kernels/cuda/*", "tests/kernel_table.py", "tests/launches.py"]
+collect_ignore_glob = [] if importlib.util.find_spec("numba.cuda") else _NEED_CUDA

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import sinkhorn_table
 from numba import boolean, float32, float64, int64, types
 
 import emdref.kernels
+import sinkhorn_table
 from emdref.kernels.cuda import chain, tree
 
 FOLDER = Path(emdref.kernels.__file__).parent / "cuda"

@@ -1,12 +1,14 @@
 """Kernels are launched with the types for which test_ptx.py compiles them, and no others."""
 
-import launches
 import numpy as np
 import pytest
+
+pytest.importorskip("numba.cuda", reason="numba-cuda is not installed")
 
 import cases
 import emdref
 import kernel_table
+import launches
 import plain
 from gpu_support import SIMULATED
 

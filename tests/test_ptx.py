@@ -4,6 +4,8 @@ import math
 
 import numba
 import pytest
+
+pytest.importorskip("numba.cuda", reason="numba-cuda is not installed")
 from numba import float32, float64
 
 import kernel_table
