@@ -99,7 +99,8 @@ def _lines(step: Step, seconds: float, keep: Callable[[Row | None], None]) -> tu
         finally:
             timer.cancel()
             _stop(process, threading.Event())
-            process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # a driver may hold on to it
+                process.wait(10)
             if process.stdout is not None:
                 process.stdout.close()
         errors.seek(0)

@@ -76,10 +76,10 @@ def groups(options: Options) -> list[list[Step]]:
     toy = options.toy
     compared = {"seeds": 1 if toy else 2, "size": 12 if toy else 0, "every": not toy}
     solved = {"rows": 2 if toy else 64, "bins": 6 if toy else 0, "cap": 2 if toy else 50, "every": not toy}
-    judging = [_rows(f"bits, {n}, {d}", f"{bits}:emd", 170, name=n, dtype=d, **compared) for n, d in PLACES]
+    judging = [_rows(goals.compared(n, d), f"{bits}:emd", 170, name=n, dtype=d, **compared) for n, d in PLACES]
     judging += [_rows(f"Sinkhorn, {d}", f"{bits}:sinkhorn", 120, dtype=d, **solved) for d in DTYPES]
     judging.append(_rows("bits, others", f"{bits}:others", 120, bins=40 if toy else 1_000_000))
-    judging += checks.sanitizers(110.0, simulated)
+    judging += checks.sanitizers(150.0, simulated)
     tests = [] if options.toy else [checks.tests(220.0)]
     facts = [_rows("device", "analysis.gpu.facts:rows", 40)]
     return [facts, tests + judging, *([step] for step in _timings(options.toy))]
@@ -94,12 +94,12 @@ def _timings(toy: bool) -> Iterator[Step]:
     for dtype in DTYPES:
         for space in goals.NAMES:
             sizes = [[4, 2]] if toy else [LARGE, MIDDLE, SINGLE] + [LONG] * (space == "chain")
-            yield _rows(f"time, {space}, {dtype}", f"{timing}:emd", 45, space=space, dtype=dtype, sizes=sizes, **shared)
+            yield _rows(f"time, {space}, {dtype}", f"{timing}:emd", 60, space=space, dtype=dtype, sizes=sizes, **shared)
         size = {"rows": 1, "bins": 3, "cap": 1} if toy else {"rows": 512, "bins": 0, "cap": 100}
-        yield _rows(f"time, Sinkhorn, {dtype}", f"{timing}:sinkhorn", 45, dtype=dtype, **size, **shared)
+        yield _rows(f"time, Sinkhorn, {dtype}", f"{timing}:sinkhorn", 60, dtype=dtype, **size, **shared)
         if not toy:
             own = {"dtype": dtype, "rows": 512, "longest": 1000, "effort": effort}
-            yield _rows(f"Table 1, {dtype}", f"{timing}:table_1", 40, **own)
+            yield _rows(f"Table 1, {dtype}", f"{timing}:table_1", 60, **own)
 
 
 def _rows(name: str, function: str, seconds: float, /, **parameters: Any) -> Step:
