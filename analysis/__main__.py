@@ -185,7 +185,7 @@ def _print_claims(found: dict) -> None:
     for name, claims in found.items():
         for claim in claims:
             print(f"\n{name} ({claim.source})\n  claimed: {claim.claimed}\n  found:   {claim.found}")
-            print(f"  -> {'holds' if claim.holds else 'DOES NOT HOLD'}")
+            print(f"  -> {claim.verdict()}")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,19 @@ PACKAGES = (  # another version, another result
     "numpy", "numba", "scipy", "pandas", "POT", "scikit-bio", "torch", "geomloss", "jax", "ott-jax", "threadpoolctl",
 )  # fmt: skip
 # modules that call, store, choose or draw numbers, and make none: figures may be polished without computing again
-NUMBERLESS = ("__init__", "__main__", "axes", "script", "store", "sweep", "workers", "selection", "rescue", "style")
+NUMBERLESS = (
+    "__init__",
+    "__main__",
+    "axes",
+    "script",
+    "store",
+    "sweep",
+    "workers",
+    "selection",
+    "rescue",
+    "style",
+    "machine",
+)
 
 
 @dataclass(frozen=True)
@@ -95,7 +107,7 @@ def code(function: str) -> str:
 @lru_cache
 def _shared_files() -> list[Path]:
     every = {path for folder in ("emdref", "analysis") for path in ROOT.glob(f"{folder}/**/*") if path.is_file()}
-    apart = {path for folder in ("scripts", "sources") for path in ROOT.glob(f"analysis/{folder}/*")}
+    apart = {path for folder in ("scripts", "sources", "gpu") for path in ROOT.glob(f"analysis/{folder}/*")}
     apart |= {ROOT / "analysis" / f"{name}.py" for name in NUMBERLESS}
     return [path for path in every - apart if path.suffix != ".pyc"]
 

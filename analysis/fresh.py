@@ -1,6 +1,7 @@
 """Calls a function in a process of its own, whose memory and caches nothing else has touched.
 
-``python -m analysis.fresh MODULE:FUNCTION JSON`` calls ``FUNCTION(**JSON)`` and prints its result as JSON.
+``python -m analysis.fresh MODULE:FUNCTION JSON`` calls ``FUNCTION(**JSON)`` and prints its result as JSON; with
+``--rows`` before, the function gives rows, and each is printed at once.
 """
 
 from __future__ import annotations
@@ -8,21 +9,35 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+_ROW = "row: "  # before each row, since packages may print too
 
-def call(function: str, **parameters: Any) -> Any:
-    """The result of ``module:name`` in a new process, by way of JSON."""
+
+def call(function: str, environment: Mapping[str, str] | None = None, /, **parameters: Any) -> Any:
+    """The result of ``module:name`` in a new process, by way of JSON; `environment` is added to this one's."""
     arguments = [sys.executable, "-m", __name__, function, json.dumps(parameters)]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    every = os.environ | dict(environment or {})
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, env=every)
     if done.returncode:
         raise RuntimeError(f"{function} failed in its own process: {done.stderr.strip().splitlines()[-1]}")
     return json.loads(done.stdout.splitlines()[-1])  # packages may greet on import
+
+
+def command(function: str, **parameters: Any) -> list[str]:
+    """What starts a process that prints the rows of ``module:name`` as they come."""
+    return [sys.executable, "-m", __name__, "--rows", function, json.dumps(parameters)]
+
+
+def row_of(line: str) -> dict[str, Any] | None:
+    """The row that a line of such a process holds, if it holds one."""
+    return json.loads(line.removeprefix(_ROW)) if line.startswith(_ROW) else None
 
 
 def growth_bytes(run: Callable[[], Any]) -> int | None:
@@ -46,6 +61,16 @@ def _status_bytes(field: str) -> int:
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith(field)))
 
 
+def _main(arguments: list[str]) -> None:
+    *rows, function, parameters = arguments
+    module, name = function.split(":")
+    found = getattr(import_module(module), name)(**json.loads(parameters))
+    if not rows:
+        print(json.dumps(found))
+        return
+    for row in found:
+        print(_ROW + json.dumps(row, default=lambda x: x.item()), flush=True)
+
+
 if __name__ == "__main__":
-    module, name = sys.argv[1].split(":")
-    print(json.dumps(getattr(import_module(module), name)(**json.loads(sys.argv[2]))))
+    _main(sys.argv[1:])

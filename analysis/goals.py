@@ -1,6 +1,6 @@
 """The targets for emdref's speed, each beside what a table of measurements says.
 
-``python -m analysis.goals`` writes the README's table anew from figures/speed_targets.csv.
+``python -m analysis.goals`` writes the README's table anew from figures/speed_targets.csv and figures/gpu.csv.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ CHAIN = {"space": "chain", "bins": 1000, "rows": 8192}
 TREE = {"space": "tree", "bins": 1000, "rows": 512}
 BEGIN, END = "<!-- speed: begin -->\n", "<!-- speed: end -->\n"
 FASTER, SLOWER = "times as fast", "times the time"
+SHARE = "of the bandwidth"
 GIGABYTE = 1e9
 
 
 class Goal(NamedTuple):
-    """What is found must be at least (`FASTER`) or at most `bound`."""
+    """What is found must be at least (`FASTER`, `SHARE`) or at most `bound`."""
 
     what: str
     against: str
@@ -41,10 +42,11 @@ class Goal(NamedTuple):
     def row(self) -> dict[str, Any]:
         """A row of figures/speed_targets.csv."""
         found = self.found.middle
-        met = found >= self.bound if self.unit == FASTER else found <= self.bound
+        least = self.unit in (FASTER, SHARE)
+        met = found >= self.bound if least else found <= self.bound
         return {
             "what": self.what, "against": self.against, "dtype": self.dtype,
-            "target": f"{'at least' if self.unit == FASTER else 'at most'} {self.bound:g}",
+            "target": f"{'at least' if least else 'at most'} {self.bound:g}",
             **self.found._asdict(), "unit": self.unit,
             "holds": "not measured" if np.isnan(found) else "yes" if met else "no",
         }  # fmt: skip
@@ -193,7 +195,7 @@ def markdown(table: pd.DataFrame) -> str:
     lines = ["| what | beside | target | float32 | float64 | |", "|---|---|---|---|---|---|"]
     for (what, against, unit), rows in table.groupby(["what", "against", "unit"], sort=False):
         found = {row.dtype: f"{_mark(row)}" for row in rows.itertuples()}
-        cells = [found.get(dtype, "") for dtype in ("float32", "float64")] if len(found) > 1 else ["", *found.values()]
+        cells = [found.get("float32", ""), found.get("float64", found.get("", ""))]
         target = " / ".join(dict.fromkeys(rows.target)).replace("at least ", "≥ ").replace("at most ", "≤ ")
         lines.append(f"| {what} | {against} | {target} | {' | '.join(cells)} | {unit} |")
     return "\n".join(lines) + "\n"
@@ -201,17 +203,26 @@ def markdown(table: pd.DataFrame) -> str:
 
 def _mark(row: Any) -> str:
     """Bold where the target is missed."""
-    text = "not measured" if np.isnan(row.found) else f"{row.found:.3g}"
+    text = row.holds if np.isnan(row.found) else f"{row.found:.3g}"
     return f"**{text}**" if row.holds == "no" else text
 
 
-def main(readme: Path = Path("README.md"), source: Path = Path("figures/speed_targets.csv")) -> None:
+def targets(folder: Path) -> pd.DataFrame:
+    """All targets, those of a GPU as well, from the tables in that folder."""
+    from analysis.gpu import goals as device  # which has its kind of goal from here
+
+    report = device.measured(folder / "gpu.csv")
+    tables = [pd.read_csv(folder / "speed_targets.csv", keep_default_na=False, na_values=[""])]
+    tables.append(device.unmeasured() if report is None else device.goals(report))
+    return pd.concat(tables, ignore_index=True).fillna({"dtype": ""})
+
+
+def main(readme: Path = Path("README.md"), folder: Path = Path("figures")) -> None:
     """Put the table into the README, between its two marks."""
     text = readme.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    table = pd.read_csv(source, keep_default_na=False, na_values=[""])
-    text = before + BEGIN + markdown(table.fillna({"dtype": ""})) + END + after
+    text = before + BEGIN + markdown(targets(folder)) + END + after
     readme.write_text(text, encoding="utf-8", newline="\n")
 
 

@@ -7,9 +7,10 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from importlib import import_module
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
@@ -55,8 +56,12 @@ class Claim:
     source: str
     claimed: str
     found: str
-    holds: bool
+    holds: bool | None  # None: it could not be measured yet
     sheet: str = ""  # the figure it stands under, by the end of that figure's name
+
+    def verdict(self) -> str:
+        """In words."""
+        return "not measured" if self.holds is None else "holds" if self.holds else "DOES NOT HOLD"
 
 
 class Script(Protocol):
@@ -65,7 +70,8 @@ class Script(Protocol):
     __doc__: str
     DTYPES: tuple[str, ...]
     # optional: PNG, whether bitmaps are written as well; reduce(table), what is kept of the rows; tables(table), what
-    # else is written as CSV, by the ends of the names; record(), what else belongs into the record
+    # else is written as CSV, by the ends of the names; record(), what else belongs into the record; join(table,
+    # options), the table with what other scripts have measured; told(table), what of the record follows from the table
 
     def cells(self, options: Options) -> list[Cell]:
         """The work, cut into cells whose rows are put together in this order."""
@@ -78,6 +84,21 @@ class Script(Protocol):
 
     def draw(self, table: pd.DataFrame) -> SubFigure | dict[str, SubFigure]:
         """The figure, from the table alone; or several by the ends of their names."""
+
+
+class Report(Script, Protocol):
+    """A script that measures a device by itself instead of in cells: its rows are written as they come."""
+
+    REFRESHED: tuple[str, ...]  # scripts whose tables take up what it has measured
+
+    def absent(self, options: Options) -> str:
+        """Why it cannot run here, or ""."""
+
+    def measure(self, options: Options) -> Iterator[pd.DataFrame]:
+        """All rows so far, again and again."""
+
+    def failures(self, table: pd.DataFrame) -> list[str]:
+        """What went wrong, although the rest was measured."""
 
 
 def must(condition: object, message: str) -> None:
@@ -101,7 +122,12 @@ def prepare(folder: Path) -> None:
 def run(scripts: dict[str, Script], options: Options) -> tuple[dict[str, list[Claim]], list[str]]:
     """Run scripts one after the other under one progress bar: the claims of each by name, and what failed."""
     if options.redraw:
-        return {name: _finish(name, script, options, _read(name, options)) for name, script in scripts.items()}, []
+        there = {name: script for name, script in scripts.items() if not _lacks_report(name, script, options)}
+        return {name: _finish(name, script, options, _read(name, options)) for name, script in there.items()}, []
+    found, errors = reports({name: script for name, script in scripts.items() if hasattr(script, "measure")}, options)
+    scripts = {name: script for name, script in scripts.items() if not hasattr(script, "measure")}
+    if not scripts:
+        return found, errors
     prepare(options.out)
     _need(options)
     work = {name: script.cells(options) for name, script in scripts.items()}
@@ -109,7 +135,8 @@ def run(scripts: dict[str, Script], options: Options) -> tuple[dict[str, list[Cl
         todo = missing([cell for cells in work.values() for cell in cells], store)
         _announce(work, todo, options, workers)
         with closing(Progress(todo)) as progress:
-            return _run(scripts, options, work, store, workers, progress)
+            more, failed = _run(scripts, options, work, store, workers, progress)
+    return found | more, errors + failed
 
 
 def _run(
@@ -129,10 +156,47 @@ def _run(
             errors.append(f"{name}: {_failures(failed, len(work[name]))}")
             continue
         try:
-            found[name] = _finish(name, script, options, _table(script, work[name], store))
+            found[name] = _finish(name, script, options, _table(script, work[name], store, options))
         except RuntimeError as error:  # other figures may still be drawn
             errors.append(str(error))
     return found, errors
+
+
+def reports(scripts: dict[str, Report], options: Options) -> tuple[dict[str, list[Claim]], list[str]]:
+    """Run the reports for which there is a device: their claims by name, and what failed."""
+    found: dict[str, list[Claim]] = {}
+    errors = []
+    for name, script in scripts.items():
+        reason = script.absent(options)
+        if reason:
+            print(f"{name}: nothing is measured: {reason}")
+            continue
+        prepare(options.out)
+        for table in script.measure(options):
+            text = _csv(table)
+            _write(options.out / f"{name}.csv", text)
+            record = _record(name, script, options, _parsed(text)) | {"unfinished": True}
+            _write(options.out / f"{name}.json", _json(record))
+        found[name] = _finish(name, script, options, text)
+        errors += [f"{name}: {failure}" for failure in script.failures(table)]
+        for other in script.REFRESHED:
+            _refresh(other, options)
+    return found, errors
+
+
+def _refresh(name: str, options: Options) -> None:
+    """Draw another script's table again, if it is there."""
+    if (options.out / f"{name}.csv").exists():
+        script = import_module(f"analysis.scripts.{name}")
+        _finish(name, script, replace(options, redraw=True), _read(name, options))
+
+
+def _lacks_report(name: str, script: Script, options: Options) -> bool:
+    """Say so of a report that was never made: there need not be one."""
+    if not hasattr(script, "measure") or (options.out / f"{name}.csv").exists():
+        return False
+    print(f"{name}: nothing is drawn: {options.out / name}.csv does not exist, no device has been measured")
+    return True
 
 
 def _need(options: Options) -> None:
@@ -164,11 +228,19 @@ def _failures(failed: list[Outcome], count: int) -> str:
     )
 
 
-def _table(script: Script, cells: list[Cell], store: Store) -> str:
+def _table(script: Script, cells: list[Cell], store: Store, options: Options) -> str:
     """The CSV of the cells' rows, in the cells' order."""
     table = pd.DataFrame([row for cell in cells for row in json.loads(store.get(cell) or "[]")])
     table = getattr(script, "reduce", lambda rows: rows)(table)
-    return _csv(table)
+    return _csv(_joined(script, table, options))
+
+
+def _joined(script: Script, table: pd.DataFrame, options: Options) -> pd.DataFrame:
+    return getattr(script, "join", lambda rows, _: rows)(table, options)
+
+
+def _parsed(text: str) -> pd.DataFrame:
+    return pd.read_csv(StringIO(text), keep_default_na=False, na_values=[""])
 
 
 def _csv(table: pd.DataFrame) -> str:
@@ -188,7 +260,10 @@ def _read(name: str, options: Options) -> str:
 def _finish(name: str, script: Script, options: Options, text: str) -> list[Claim]:
     """From the CSV's text alone: check, draw, and only then write."""
     try:
-        table = pd.read_csv(StringIO(text), keep_default_na=False, na_values=[""])
+        table = _parsed(text)
+        if options.redraw and hasattr(script, "join"):
+            text = _csv(_joined(script, table, options))
+            table = _parsed(text)
         script.check(table)
         claims = script.claims(table)
         sheets = _sheets(script, table, claims)
@@ -228,11 +303,19 @@ def _save(
         _replace(stem.with_suffix(".parquet"), lambda part: table.to_parquet(part, index=False))
     for suffix, extra in getattr(script, "tables", lambda rows: {})(table).items():
         _write(options.out / f"{name}{suffix}.csv", _csv(extra))
-    if not options.redraw:
+    if not options.redraw or hasattr(script, "join"):
         _write(stem.with_suffix(".csv"), text)
-    record = _old_record(stem) if options.redraw else _record(name, script, options)
+    record = _old_record(stem) | _told(script, table) if options.redraw else _record(name, script, options, table)
     record["claims"] = [asdict(claim) for claim in claims]
-    _write(stem.with_suffix(".json"), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    _write(stem.with_suffix(".json"), _json(record))
+
+
+def _json(record: dict[str, Any]) -> str:
+    return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+
+
+def _told(script: Script, table: pd.DataFrame) -> dict[str, Any]:
+    return getattr(script, "told", lambda rows: {})(table)
 
 
 def _old_record(stem: Path) -> dict[str, Any]:
@@ -254,11 +337,11 @@ def _sheets(script: Script, table: pd.DataFrame, claims: list[Claim]) -> dict[st
 
 
 def _sentence(claim: Claim) -> str:
-    verdict = "Holds." if claim.holds else "DOES NOT HOLD."
-    return f"{claim.source}: {claim.claimed}. Found: {claim.found}. {verdict}"
+    verdict = claim.verdict()
+    return f"{claim.source}: {claim.claimed}. Found: {claim.found}. {verdict[0].upper()}{verdict[1:]}."
 
 
-def _record(name: str, script: Script, options: Options) -> dict[str, Any]:
+def _record(name: str, script: Script, options: Options, table: pd.DataFrame) -> dict[str, Any]:
     """How a figure was made."""
     return {
         "script": name,
@@ -270,6 +353,7 @@ def _record(name: str, script: Script, options: Options) -> dict[str, Any]:
         "versions": {p: version(p) for p in ("numpy", "numba", "scipy", "pandas", "matplotlib")},
         "emdref": emdref.__version__,
         **getattr(script, "record", dict)(),
+        **_told(script, table),
     }
 
 

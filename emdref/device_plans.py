@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import functools
 import importlib
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,9 +20,10 @@ from emdref.kernels.cuda.target import SIMULATED, limits
 from emdref.spaces import Space
 
 _LANES = 4  # rows a block has at most: 512 rows are then enough to occupy 128 multiprocessors
-_THREADS = 8 if SIMULATED else 1024  # that a block has at most
+_THREADS = 4 if SIMULATED else 512  # that a block has at most: their registers are what a multiprocessor has
 _SIDE = 2 if SIMULATED else 16  # of a tile of a dense product
 _SCRATCH = 2**31  # bytes of scratch memory for trees beyond shared memory, about
+_KEPT = 8  # strengths of a space, or so, whose factors stay on a device
 _PATIENCE = 16  # iterations between two looks at whether any row goes on
 
 
@@ -29,7 +34,7 @@ class Deal(NamedTuple):
     threads: int
     blocks: int
     shared: int  # bytes, 0 if a block's memory is a part of scratch
-    scratch: int  # elements
+    scratch: int  # elements, 0 if a block's memory is shared memory
 
 
 def deal(rows: int, size: int, itemsize: int, bins: int, call: Call) -> Deal:
@@ -44,9 +49,27 @@ def deal(rows: int, size: int, itemsize: int, bins: int, call: Call) -> Deal:
     groups, useful = -(-rows // lanes), -(-lanes * bins // 32) * 32
     threads = min(_THREADS, useful)
     if here:
-        return Deal(lanes, threads, min(groups, 2**20), size * lanes * itemsize, 1)
+        return Deal(lanes, threads, min(groups, 2**20), size * lanes * itemsize, 0)
     blocks = max(1, min(groups, 2 * device.processors, _SCRATCH // (size * itemsize)))
     return Deal(lanes, threads, blocks, 0, blocks * size)
+
+
+_recent: weakref.WeakKeyDictionary[Space, OrderedDict[Any, Any]] = weakref.WeakKeyDictionary()
+_lock = threading.RLock()
+
+
+def recent(call: Call, space: Space, key: Any, make: Callable[[], Any]) -> Any:
+    """What was made for a space and a key, arrays on this GPU among it: the last few of each space are kept."""
+    key = key, call.number
+    with _lock:
+        kept = _recent.setdefault(space, OrderedDict())
+        if key not in kept:
+            kept[key] = make()
+            call.synchronize()  # another stream may read it next
+        kept.move_to_end(key)
+        while len(kept) > _KEPT:
+            kept.popitem(last=False)
+        return kept[key]
 
 
 class DevicePlan(Protocol):
@@ -75,34 +98,32 @@ class SpacePlan:
     """Sums up and down the tree, see emdref.kernels.cuda.entropic."""
 
     def __init__(self, call: Call, where: Space, dtype: Any, lam: Any, domain: str, shift: int, rows: int) -> None:
-        plan = iteration.plan_for(where, "space", domain, dtype, lam, shift)
         self._call, self._space, self._rows, self._dtype = call, where, rows, np.dtype(dtype)
-        self.lost, self.parts = plan.lost, plan.k0.shape[1]
         self._kernels = entropic.LOG_KERNELS if domain == "log" else entropic.LINEAR_KERNELS
-        t, self._layout = plan.twigs, where._layout
-        self._inner = t.parent, t.leaf_parent, t.own, t.order
-        self._all = self._layout.parent, np.empty(0, np.int64), self._layout.bin_node, np.arange(where.n_bins)
-        self._factors = call.to_device(branches.factored(t.k0, t.a, t.b, t.leaf_a, t.leaf_b))
-        self._edges = plan.k0, plan.a, plan.edge
+        key = "sums", float(lam), domain, shift, self._dtype.name
+        made = recent(call, where, key, lambda: _factors(call, where, dtype, lam, domain, shift))
+        self.lost, self.parts, self._inner, self._factors, self._all_factors, self._edges = made
+        self._all = where._layout.parent, _NO_LEAVES, where._layout.bin_node, np.arange(where.n_bins)
 
     def times(self, v: Any, out: Any) -> None:
         size = self.parts * (self._space.n_bins + 2 * len(self._inner[0]))
-        self._launch("product", self._inner, self._factors, size, v, out)
+        self._launch("product", self._inner, self._factors, size, v, v, out)
 
     transposed = times  # K is symmetric
 
     def cost(self, u: Any, v: Any, out: Any) -> None:
-        k0, a, edge = self._edges
-        factors = self._call.to_device(branches.factored(k0, a, a))
         size = self.parts * 5 * self._space.n_nodes + entropic.CHUNKS
-        self._launch("cost", self._all, factors, size, self._call.to_device(edge), u, v, out)
+        self._launch("cost", self._all, self._all_factors, size, v, self._edges, u, v, out)
 
     def alternate(self, state: State, marks: Any, tol: Any, done: int, until: int) -> int:
         size = self.parts * (5 * self._space.n_bins + 2 * len(self._inner[0])) + entropic.CHUNKS
-        self._launch("alternate", self._inner, self._factors, size, *state, marks, *_settling(state, tol), done, until)
+        self._launch(
+            "alternate", self._inner, self._factors, size, state.u, *state, marks, *_settling(state, tol), done, until
+        )
         return until
 
-    def _launch(self, name: str, tree: Any, factors: Any, size: int, *args: Any) -> None:
+    def _launch(self, name: str, tree: Any, factors: Any, size: int, like: Any, *args: Any) -> None:
+        """Start a kernel; any array will do in the place of scratch memory that is not used."""
         call, bins = self._call, self._space.n_bins
         how = deal(self._rows, size, self._dtype.itemsize, bins, call)
         counts = branches.counts(tree[0], tree[1], bins)
@@ -110,11 +131,24 @@ class SpacePlan:
         index = call.constant(
             self._space, f"Sinkhorn, {kind} nodes by {how.lanes}", lambda: branches.packed(*tree, how.lanes)
         )
-        scratch = call.empty(how.scratch, self._dtype)
+        scratch = call.empty(how.scratch, self._dtype) if how.scratch else like
         kernel = getattr(self._kernels[how.shared > 0], name)
         call.launch(
             kernel, how.blocks, how.threads, how.shared, index, factors, *counts, how.lanes, self._rows, scratch, *args
         )
+
+
+_NO_LEAVES = np.empty(0, np.int64)
+
+
+def _factors(call: Call, where: Space, dtype: Any, lam: Any, domain: str, shift: int) -> tuple[Any, ...]:
+    """What a SpacePlan keeps: lost entries, floats an element, the tree without leaves, and arrays on the device."""
+    plan = iteration.plan_for(where, "space", domain, dtype, lam, shift)
+    t = plan.twigs
+    inner = call.to_device(branches.factored(t.k0, t.a, t.b, t.leaf_a, t.leaf_b))
+    every = call.to_device(branches.factored(plan.k0, plan.a, plan.a))
+    tree = t.parent, t.leaf_parent, t.own, t.order
+    return plan.lost, plan.k0.shape[1], tree, inner, every, call.to_device(plan.edge)
 
 
 class DensePlan:
@@ -126,12 +160,20 @@ class DensePlan:
         self._call, self._rows, self._bins, self._dtype = call, rows, entropic_inputs.n_bins(where), np.dtype(dtype)
         self._log = domain == "log"
         self._balance = balance.LOG_KERNELS if self._log else balance.LINEAR_KERNELS
-        count, lost = self._bins**2, call.full(1, 0, np.int64)
-        self._k, self._km = (call.empty(count, dtype, "the kernel matrix") for _ in range(2))
+        key = "matrix", float(lam), domain, shift, self._dtype.name
+        if isinstance(where, Space):
+            self.lost, self._k, self._km = recent(call, where, key, lambda: self._matrices(where, lam, shift))
+        else:
+            self.lost, self._k, self._km = self._matrices(where, lam, shift)
+
+    def _matrices(self, where: Any, lam: Any, shift: int) -> tuple[float, Any, Any]:
+        """The share of K's entries that are 0, K and K o M, or their logarithms."""
+        call, count, dtype = self._call, self._bins**2, self._dtype
+        lost, k, km = call.full(1, 0, np.int64), *(call.empty(count, dtype, "the kernel matrix") for _ in range(2))
         scalars = (call.to_device(np.array([x], dtype)) for x in (lam, shift))
         matrix = dense.log_matrix if self._log else dense.linear_matrix
-        call.each(matrix, count, self._costs(where), *scalars, self._k, self._km, lost)
-        self.lost = float(call.to_host(lost)[0]) / count
+        call.each(matrix, count, self._costs(where), *scalars, k, km, lost)
+        return float(call.to_host(lost)[0]) / count, k, km
 
     def _costs(self, where: Any) -> Any:
         def make() -> Any:
@@ -173,20 +215,14 @@ class DensePlan:
             self.times(state.v, kv)
             call.each(self._balance.divide, rows * bins, state.p, kv, state.u, bins, rows, marks, half + 1)
             self.transposed(state.u, state.ktu)
-            if tol is not None and not self._goes_on(state, marks, tol, it, it == until or it % _PATIENCE == 0):
-                return it
+            if tol is not None:
+                settled = state.v, state.ktu, state.exact, bins, rows, tol, marks, it
+                by_rows(call, self._balance.settle, rows, self._dtype, 1, *settled)
+                if it % _PATIENCE == 0 and call.to_host(marks)[entropic.REACHED * rows :][:rows].all():
+                    return it
         if tol is None:
             call.each(copies.fill, rows, marks[:rows], until)
         return until
-
-    def _goes_on(self, state: State, marks: Any, tol: Any, it: int, look: bool) -> bool:
-        """Retire rows, and see whether any is left, if that is to be looked at."""
-        call, going = self._call, self._call.full(1, 0, np.int64)
-        by_rows(
-            call, self._balance.settle, self._rows, self._dtype, 1,
-            state.v, state.ktu, state.exact, self._bins, self._rows, tol, marks, it, going,
-        )  # fmt: skip
-        return not look or bool(call.to_host(going)[0])
 
 
 def _settling(state: State, tol: Any) -> tuple[Any, int]:

@@ -14,10 +14,9 @@ from emdref.devices import Place
 from emdref.gpu import Call
 from emdref.iteration import Run, SinkhornResult, Tolerance, Variant
 from emdref.kernels.alternation import State
-from emdref.kernels.cuda import balance, copies, entropic
+from emdref.kernels.cuda import balance, entropic
 
 _BLOCK = 2**31  # bins and iterations in one launch: so that it lasts about a second at most
-_NEVER = np.iinfo(np.int64).max  # where something is first, if it is nowhere
 
 
 def iterate(
@@ -110,20 +109,25 @@ class _DeviceRun(Run):
         wanted: Tolerance,
     ) -> None:
         self.call, self.rows, self.plan, self.switches, self.lam = call, rows, plan, switches, lam
+        self.domain = domain
         self.kernels = balance.LOG_KERNELS if domain == "log" else balance.LINEAR_KERNELS
         self.size, self.entries = rows.rows, rows.rows * rows.n_bins
         self.longest = max(1, _BLOCK // max(1, self.entries))
-        self.marks = call.full(4 * self.size, 0, np.int64)
-        self._fill(self.marks, entropic.FIRST, _NEVER)
+        self.notes = call.empty(2 * balance.LINES * self.size, np.int64)
+        self.marks, self.seen = self._lines(0), self._lines(1)
+        self._clean(self.marks, entropic.FIRST)
+        one = self._entered_on_host(iteration.first_scalings(switches, np.array([rows.n_bins]), rows.dtype), domain)
+        numbers = call.to_device(np.array([switches.shift, lam, one[0]], rows.dtype))
+        self.shift, self.strength, self.one = numbers[0:1], numbers[1:2], numbers[2:3]
         self.totals = self._totals() if wanted.relative or plan.lost > 0 else np.ones(self.size)
         self.tol = wanted.of(self.totals, rows.dtype)
 
     def start(self, init: Any) -> None:
         """u_0 and K u_0."""
-        rows, log = self.rows, self.kernels is balance.LOG_KERNELS
+        rows, log = self.rows, self.domain == "log"
         p, q = (self._entered(x) if log else x for x in (rows.p, rows.q))
         u, v, ktu = (self.call.empty(self.entries, rows.dtype) for _ in range(3))
-        given, row_step, bin_step, by_log = self._first(init, log)
+        given, row_step, bin_step, by_log = self._first(init)
         drops = int(self.switches.drops_empty)
         self._each(self.kernels.start, given, row_step, bin_step, by_log, rows.p, rows.n_bins, drops, u)
         self.plan.transposed(u, ktu)
@@ -137,18 +141,19 @@ class _DeviceRun(Run):
             return self.rows.q
         return ktu if self.plan.parts == 1 else self.call.empty(self.plan.parts * self.entries, self.rows.dtype)
 
-    def _first(self, init: Any, log: bool) -> tuple[Any, int, int, int]:
+    def _first(self, init: Any) -> tuple[Any, int, int, int]:
         """u_0 or its logarithm, entries from row to row and from bin to bin, and whether it is the logarithm."""
         rows = self.rows
+        if init is None and not self.switches.drops_empty:
+            return self.one, 0, 0, 0
         if init is None:
-            kept = self._kept() if self.switches.drops_empty else np.array([rows.n_bins])
-            log_u = iteration.first_scalings(self.switches, kept, rows.dtype)
-            return self.call.to_device(log_u if log else np.exp(log_u)), int(self.switches.drops_empty), 0, 0
+            log_u = iteration.first_scalings(self.switches, self._kept(), rows.dtype)
+            return self.call.to_device(self._entered_on_host(log_u, self.domain)), 1, 0, 0
         entropic_inputs.both_potentials(init)
         if "log_u" in self.call.memories:
             return self._potentials(), rows.n_bins, 1, 1
         log_u = entropic_inputs.potentials(init, rows.shape, rows.n_bins, rows.dtype)
-        return self.call.to_device(log_u if log else np.exp(log_u)), rows.n_bins, 1, 0
+        return self.call.to_device(self._entered_on_host(log_u, self.domain)), rows.n_bins, 1, 0
 
     def _potentials(self) -> Any:
         """log u_0 from arrays on the device."""
@@ -180,9 +185,17 @@ class _DeviceRun(Run):
         self._each(balance.logarithms, x, out)
         return out
 
-    def _fill(self, lines: Any, which: int, value: int) -> None:
-        line = lines[which * self.size : (which + 1) * self.size]
-        self.call.each(copies.fill, self.size, line, value)
+    def _lines(self, which: int) -> Any:
+        """The run's marks, or what is seen of its results."""
+        count = balance.LINES * self.size
+        return self.notes[which * count : (which + 1) * count]
+
+    def _clean(self, lines: Any, places: int) -> None:
+        self.call.each(balance.clean, balance.LINES * self.size, lines, places * self.size, self.size)
+
+    @staticmethod
+    def _entered_on_host(log_u: NDArray[Any], domain: str) -> NDArray[Any]:
+        return log_u if domain == "log" else np.exp(log_u)
 
     def _each(self, kernel: Any, *args: Any) -> None:
         self.call.each(kernel, self.entries, *args)
@@ -200,7 +213,7 @@ class _DeviceRun(Run):
         return self.size == 0 or (self.tol is not None and bool(self._line(entropic.REACHED).all()))
 
     def _line(self, which: int) -> NDArray[Any]:
-        return self.call.to_host(self.marks).reshape(4, self.size)[which]
+        return self.call.to_host(self.marks).reshape(balance.LINES, self.size)[which]
 
     # --- results ------------------------------------------------------------------------------------------------------
 
@@ -215,21 +228,23 @@ class _DeviceRun(Run):
         self.plan.cost(s.u, v, cost)
         out = {name: call.result(rows, name) for name in ("value", "objective", "marginal_error")}
         out |= {name: call.result(rows, name, rows.n_bins) for name in ("grad", "log_u", "log_v")}
-        seen = call.full(4 * self.size, 0, np.int64)
-        self._fill(seen, balance.LATE, _NEVER)
-        shift, lam = (call.to_device(np.array([x], rows.dtype)) for x in (switches.shift, self.lam))
+        out["n_iter"] = call.result(rows._replace(dtype=np.dtype(np.int64)), "n_iter")
+        self._clean(self.seen, balance.LATE)
         self._by_rows(
             self.kernels.evaluate, balance.PARTS,
-            s.u, v, s.ktu, kv, cost, rows.p, rows.q, rows.n_bins, self.size, shift, lam,
+            s.u, v, s.ktu, kv, cost, rows.p, rows.q, rows.n_bins, self.size, self.shift, self.strength,
             int(switches.value == "objective"), int(switches.centred),
-            *(out[name].flat for name in ("value", "objective", "grad", "log_u", "log_v", "marginal_error")), seen,
+            *(out[name].flat for name in ("value", "objective", "grad", "log_u", "log_v", "marginal_error", "n_iter")),
+            self.marks, self.seen,
         )  # fmt: skip
-        return self._judged(out, call.to_host(seen).reshape(4, self.size))
+        return self._judged(out)
 
-    def _judged(self, out: dict[str, Any], seen: NDArray[Any]) -> SinkhornResult:
+    def _judged(self, out: dict[str, Any]) -> SinkhornResult:
         """What the results say of each row."""
-        _, reached, first, vanished = self.call.to_host(self.marks).reshape(4, self.size)
-        self.error = error = self.call.to_host(out["marginal_error"])
+        marks, seen = self.call.to_host(self.notes).reshape(2, balance.LINES, self.size)
+        _, reached, first, vanished = marks
+        asked = self.tol is not None or self.plan.lost > 0
+        self.error = error = self.call.to_host(out["marginal_error"]) if asked else np.zeros(self.size)
         lost = iteration.lost_too_much(self.plan.lost, error, self.totals)
         status = iteration.ranked(
             seen[balance.NAN] > 0,
@@ -238,15 +253,12 @@ class _DeviceRun(Run):
             (reached > 0) | (error <= self.tol if self.tol is not None else False),
         )
         half, place = np.divmod(first, self.rows.n_bins)
-        at = np.where(first < _NEVER, half // 2 + 1, 0)
-        late = np.where(seen[balance.LATE] < _NEVER, seen[balance.LATE], -1)
+        at = np.where(first < balance.NEVER, half // 2 + 1, 0)
+        late = np.where(seen[balance.LATE] < balance.NEVER, seen[balance.LATE], -1)
         failed_at, failed_bin = failures.outcome(np.isin(status, failures.FAILED), at, place, late)
-        counted = self.call.result(self.rows._replace(dtype=np.dtype(np.int64)), "n_iter")
-        self.call.each(balance.convert, self.size, self.marks, 0, self.size, counted.flat)
         give = self._as_rows
         return SinkhornResult(
             **{name: x.given() for name, x in out.items()},
-            n_iter=counted.given(),
             status=str(status[0]) if self.rows.shape == () else give(status),
             converged=give(status == "converged"),
             failed_at=give(failed_at),

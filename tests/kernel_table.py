@@ -250,7 +250,7 @@ KERNELS |= {
 # --- Sinkhorn ---------------------------------------------------------------------------------------------------------
 
 KERNELS |= {
-    name: Entry(types, exact=name not in sinkhorn_table.CONTRACTED, double=name in sinkhorn_table.DOUBLE)
+    name: Entry(types, exact=name in sinkhorn_table.EXACT, double=name in sinkhorn_table.DOUBLE)
     for name, types in sinkhorn_table.ARGUMENTS.items()
 }
 KERNELS["target._probe"] = Entry(lambda r: (flat(r),), dtypes=(float64,))

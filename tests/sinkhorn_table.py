@@ -30,10 +30,10 @@ for _domain in ("linear", "log"):
     ARGUMENTS |= {
         f"balance.{_domain}_start": lambda r: (flat(r), *[INT] * 3, flat(r), INT, INT, flat(r)),
         f"balance.{_domain}_divide": lambda r: (*[flat(r)] * 3, INT, INT, INTS, INT),
-        f"balance.{_domain}_settle": lambda r: (*[flat(r)] * 3, INT, INT, flat(r), INTS, INT, INTS),
+        f"balance.{_domain}_settle": lambda r: (*[flat(r)] * 3, INT, INT, flat(r), INTS, INT),
         f"balance.{_domain}_weigh": lambda r: (flat(r), flat(r), INT, INT, flat(r)),
         f"balance.{_domain}_evaluate": lambda r: (
-            *[flat(r)] * 7, INT, INT, flat(r), flat(r), INT, INT, *[flat(r)] * 6, INTS,
+            *[flat(r)] * 7, INT, INT, flat(r), flat(r), INT, INT, *[flat(r)] * 6, INTS, INTS, INTS,
         ),
         f"dense.{_domain}_product": lambda r: (flat(r), INT, INT, flat(r), flat(r), INT, INT, INT),
         f"dense.{_domain}_matrix": lambda r: (*[flat(r)] * 5, INTS),
@@ -42,9 +42,11 @@ ARGUMENTS |= {
     "balance.logarithms": lambda r: (flat(r), flat(r)),
     "balance.look": lambda r: (*_by_rows(r), INT, INT, flat(float64), INTS),  # float64: totals as the CPU adds them
     "balance.convert": lambda r: (flat(r), INT, INT, flat(r)),
+    "balance.clean": lambda r: (INTS, INT, INT),
     "balance.refused": lambda r: (flat(r), INTS),
     "balance.totals": lambda r: (flat(r), INT, INT, flat(r)),
     "balance.kept": lambda r: (flat(r), INT, INT, INTS),
 }
-CONTRACTED = {"dense.linear_product"}  # as BLAS does
 DOUBLE = {"balance.look"}
+_EXACT = ("product", "alternate", "product_far", "alternate_far", "divide")  # u and v in the linear domain
+EXACT = {f"entropic.linear_{x}" for x in _EXACT[:4]} | {"balance.linear_divide", "balance.totals", "balance.convert"}

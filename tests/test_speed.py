@@ -8,6 +8,7 @@ import pytest
 
 import emdref
 from analysis import contest, goals, growth, peers, speed, speed_sinkhorn, startup
+from analysis.gpu import goals as gpu_goals
 from analysis.rivals import BOTH, VALUE, Peer, Prepared
 from analysis.script import Options
 from analysis.scripts import speed as script
@@ -326,19 +327,19 @@ def test_margins_say_how_far_a_target_is_met():
 
 
 def test_the_readme_has_the_table_of_the_figure():
-    table = pd.read_csv(ROOT / "figures" / "speed_targets.csv", keep_default_na=False, na_values=[""])
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     inside = text.partition(goals.BEGIN)[2].partition(goals.END)[0]
-    assert inside == goals.markdown(table.fillna({"dtype": ""})), "python -m analysis.goals writes it anew"
+    assert inside == goals.markdown(goals.targets(ROOT / "figures")), "python -m analysis.goals writes it anew"
 
 
 def test_the_readme_is_written_between_its_marks(tmp_path):
-    source, readme = tmp_path / "targets.csv", tmp_path / "README.md"
+    source, readme = tmp_path / "speed_targets.csv", tmp_path / "README.md"
     table = goals.goals(measured())
     table.to_csv(source, index=False)
     readme.write_text(f"before\n{goals.BEGIN}old\n{goals.END}after\n")
-    goals.main(readme, source)
-    assert readme.read_text() == f"before\n{goals.BEGIN}{goals.markdown(table)}{goals.END}after\n"
+    goals.main(readme, tmp_path)
+    text = goals.markdown(table) + "".join(goals.markdown(gpu_goals.unmeasured()).splitlines(keepends=True)[2:])
+    assert readme.read_text() == f"before\n{goals.BEGIN}{text}{goals.END}after\n"
 
 
 def test_the_committed_targets_follow_from_the_committed_table():

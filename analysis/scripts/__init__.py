@@ -12,6 +12,8 @@ NAMES = (
     "sinkhorn_scaling",
     "speed",
     "speed_growth",
+    "gpu",
+    "table1_timing",
 )
 SWEEP = "sweep"  # not a figure: any grid that the command line names
 ON_ANY_SPACE = ("figure3_stability", "sinkhorn_limits", SWEEP)

@@ -11,7 +11,6 @@ that are slow are timed on a part of the batch, and their rows say so.  Start-up
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ import pandas as pd
 from analysis import peers, speed, speed_sinkhorn, startup, style
 from analysis.cells import Cell
 from analysis.goals import SHEET, SOURCE, claims_of, goals, margins
+from analysis.machine import processor
 from analysis.rivals import BOTH, PEERS, VALUE
 from analysis.script import Claim, Options, must
 from analysis.scripts import speed_growth
@@ -88,15 +88,7 @@ def record() -> dict[str, Any]:
     """The processor, how threads were limited, and the peers that are installed."""
     packages = sorted({peer.package for peer in (*PEERS, *speed_sinkhorn.solvers())} | {"jax", "threadpoolctl"})
     found = {package: peers.version_of(package) or "not installed" for package in packages if package != speed.OWN}
-    return {"processor": _processor(), "threads": speed.threads_told(), "peers": found}
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return "unknown"
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+    return {"processor": processor(), "threads": speed.threads_told(), "peers": found}
 
 
 def check(table: pd.DataFrame) -> None:

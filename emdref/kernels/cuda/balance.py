@@ -15,6 +15,8 @@ from emdref.kernels.jit import row
 from emdref.kernels.lanes import product
 
 NAN, OVER, UNDER, LATE = range(4)  # what is seen in a row's results: int64, a line of rows each
+LINES = 4  # of either kind: marks of a run, and these
+NEVER = 2**63 - 1  # where something is first, if it is nowhere
 PARTS = 7  # sums in a row's results
 _ROW, _COLUMN, _BY_U, _BY_V, _MASS, _SLOPE, _COUNT = range(PARTS)
 
@@ -77,6 +79,13 @@ def look(p, p_step, q, q_step, bins, rows, slack, found):
             cuda.atomic.add(found, 0, 1)
         cuda.syncthreads()
         row += cuda.gridDim.x
+
+
+@kernel
+def clean(notes, start, rows):
+    """Nothing seen yet: 0 in all lines but the one from `start` on, of places."""
+    for i in range(cuda.grid(1), notes.shape[0], cuda.gridsize(1)):
+        notes[i] = NEVER if start <= i < start + rows else 0
 
 
 @kernel
@@ -166,8 +175,8 @@ def _kernels(domain, severity):
                         marks[VANISHED * rows + row] = 1
 
     @kernel
-    def settle(v, ktu, q, bins, rows, tol, marks, it, going):
-        """Retire the rows whose columns' defect has reached the tolerance, and count those that go on."""
+    def settle(v, ktu, q, bins, rows, tol, marks, it):
+        """Retire the rows whose columns' defect has reached the tolerance."""
         part = cuda.shared.array(0, q.dtype)
         row = cuda.blockIdx.x
         while row < rows:
@@ -185,8 +194,6 @@ def _kernels(domain, severity):
                 marks[N_ITER * rows + row] = it
                 if part[0] <= tol[row]:
                     marks[REACHED * rows + row] = 1
-                else:
-                    cuda.atomic.add(going, 0, 1)
             cuda.syncthreads()
             row += cuda.gridDim.x
 
@@ -254,7 +261,7 @@ def _kernels(domain, severity):
     @kernel
     def evaluate(
         u, v, ktu, kv, cost, p, q, bins, rows, shift, lam, by_objective, centred,
-        value, objective, grad, log_u, log_v, error, seen,
+        value, objective, grad, log_u, log_v, error, n_iter, marks, seen,
     ):  # fmt: skip
         """Everything that is known of u and v; `shift` and `lam` hold one number each."""
         part = cuda.shared.array(0, u.dtype)
@@ -273,6 +280,7 @@ def _kernels(domain, severity):
                 c += cuda.blockDim.x
             added(part, PARTS)
             if cuda.threadIdx.x == 0:
+                n_iter[row] = marks[N_ITER * rows + row]
                 summed(part, cost, shift[0], lam[0], by_objective, value, objective, error, seen, rows, row)
             mean = part[_SLOPE * CHUNKS] / part[_COUNT * CHUNKS]
             c = cuda.threadIdx.x

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from emdref.kernels.jit import row
+from emdref.kernels.lanes import peek
 
 
 class Crew(NamedTuple):
@@ -92,8 +93,8 @@ def steps(ring):
         """s = what an inner node has of its own bin and of its leaves."""
         u, plane, leaf_a = me.group, tree.bins * me.lanes, 1 + 2 * tree.nodes
         while u < tree.nodes:
-            own, j, stop = tree.own[u], tree.leaf[u], tree.leaf[u + 1]
-            total = null(x[0])
+            own, j, stop = peek(tree.own, u), peek(tree.leaf, u), peek(tree.leaf, u + 1)
+            total = null(tree.factors.dtype.type(0))
             if own >= 0:
                 total = load(x, own + me.lane, plane)
             while j < stop:
@@ -105,9 +106,9 @@ def steps(ring):
     @row
     def rise(tree, me, level, s):
         """The nodes of one level add their children's sums, the last child's first."""
-        u, stop, plane = tree.level[level] + me.group, tree.level[level + 1], tree.nodes * me.lanes
+        u, stop, plane = peek(tree.level, level) + me.group, peek(tree.level, level + 1), tree.nodes * me.lanes
         while u < stop:
-            first, c = tree.child[u], tree.child[u + 1] - 1
+            first, c = peek(tree.child, u), peek(tree.child, u + 1) - 1
             if c >= first:
                 total = load(s, u * me.lanes + me.lane, plane)
                 while c >= first:
@@ -119,20 +120,20 @@ def steps(ring):
     @row
     def sink(tree, me, level, s, r):
         """R = b S + a R of the parent, at the nodes of one level; R = S at the root."""
-        v, stop, plane = tree.level[level] + me.group, tree.level[level + 1], tree.nodes * me.lanes
+        v, stop, plane = peek(tree.level, level) + me.group, peek(tree.level, level + 1), tree.nodes * me.lanes
         while v < stop:
             i = v * me.lanes + me.lane
             total = load(s, i, plane)
             if level > 0:
                 a, b = factor(tree, 1 + v), factor(tree, 1 + tree.nodes + v)
-                total = plus(times(b, total), times(a, load(r, tree.above[v] + me.lane, plane)))
+                total = plus(times(b, total), times(a, load(r, peek(tree.above, v) + me.lane, plane)))
             store(r, i, plane, total)
             v += me.groups
 
     @row
     def reach(tree, me, j, x, r):
         """k0 K x at bin j."""
-        above, k0 = load(r, tree.home[j] + me.lane, tree.nodes * me.lanes), factor(tree, 0)
+        above, k0 = load(r, peek(tree.home, j) + me.lane, tree.nodes * me.lanes), factor(tree, 0)
         if j >= tree.leaves:
             return times(k0, above)
         a, b = factor(tree, 1 + 2 * tree.nodes + j), factor(tree, 1 + 2 * tree.nodes + tree.leaves + j)
@@ -143,16 +144,16 @@ def steps(ring):
         """o[c] = sum of a s over c's siblings, by prefix and suffix sums; all children of a parent by one thread."""
         u, plane = me.group, tree.nodes * me.lanes
         if me.group == 0:
-            store(o, me.lane, plane, null(s[0]))
+            store(o, me.lane, plane, null(tree.factors.dtype.type(0)))
         while u < tree.nodes:
-            first, stop = tree.child[u], tree.child[u + 1]
-            run, c = null(s[0]), first
+            first, stop = peek(tree.child, u), peek(tree.child, u + 1)
+            run, c = null(tree.factors.dtype.type(0)), first
             while c < stop:
                 i = c * me.lanes + me.lane
                 store(o, i, plane, run)
                 run = plus(run, times(factor(tree, 1 + c), load(s, i, plane)))
                 c += 1
-            run, c = null(s[0]), stop - 1
+            run, c = null(tree.factors.dtype.type(0)), stop - 1
             while c >= first:
                 i = c * me.lanes + me.lane
                 store(o, i, plane, plus(load(o, i, plane), run))
@@ -163,9 +164,9 @@ def steps(ring):
     @row
     def spread(tree, me, level, own, o):
         """o[c] of one level, so far from its siblings alone, from all bins that are not below c."""
-        c, stop, plane = tree.level[level] + me.group, tree.level[level + 1], tree.nodes * me.lanes
+        c, stop, plane = peek(tree.level, level) + me.group, peek(tree.level, level + 1), tree.nodes * me.lanes
         while c < stop:
-            i, u = c * me.lanes + me.lane, tree.above[c]
+            i, u = c * me.lanes + me.lane, peek(tree.above, c)
             total = plus(load(o, i, plane), load(own, u + me.lane, plane))
             a = factor(tree, 1 + u // me.lanes)
             store(o, i, plane, plus(total, times(a, load(o, u + me.lane, plane))))

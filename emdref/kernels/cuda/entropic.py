@@ -18,12 +18,13 @@ from emdref.kernels.alternation import State
 from emdref.kernels.cuda.branches import Crew, steps, tree_of
 from emdref.kernels.cuda.target import SIMULATED, cuda, kernel
 from emdref.kernels.jit import row
+from emdref.kernels.lanes import peek
 from emdref.kernels.lanes import product as rounded
 from emdref.kernels.semirings import LINEAR, SCALED
 
 CHUNKS = 64  # parts of a sum over bins or nodes, added up one by one: the same for any number of threads
 N_ITER, REACHED, FIRST, VANISHED = range(4)  # what is remembered of each row, in `marks`: int64, a line of rows each
-_AMPLE = {} if SIMULATED else {"max_registers": 64}  # so that a block can have 1024 threads
+_AMPLE = {} if SIMULATED else {"max_registers": 128}  # so that a block can have 512 threads
 
 
 class Kernels(NamedTuple):
@@ -103,7 +104,7 @@ def _product(ring, go, turn):
         z, s, r = t, t[width:], t[width + inner :]
         plane, at, j = tree.bins * me.lanes, row * tree.bins, me.group
         while j < tree.bins:
-            store(z, j * me.lanes + me.lane, plane, entered(x[at + tree.order[j]]))
+            store(z, j * me.lanes + me.lane, plane, entered(peek(x, at + peek(tree.order, j))))
             j += me.groups
         cuda.syncthreads()
         gather(tree, me, z, s)
@@ -111,7 +112,7 @@ def _product(ring, go, turn):
         turn(tree, me, s, r)
         j = me.group
         while j < tree.bins and live:
-            y[at + tree.order[j]] = left(reach(tree, me, j, z, r))
+            y[at + peek(tree.order, j)] = left(reach(tree, me, j, z, r))
             j += me.groups
 
     return product
@@ -127,16 +128,18 @@ def _alternation(ring, go, turn, severity):
         """Fill a block's memory; `fresh` before the first iteration."""
         plane, j = tree.bins * me.lanes, me.group
         while j < tree.bins:
-            i, k = j * me.lanes + me.lane, row * tree.bins + tree.order[j]
-            store(p, i, plane, entered(state.p[k]))
-            store(q, i, plane, entered(state.q[k]))
-            store(y, i, plane, entered(state.ktu[k]) if fresh else load(state.exact, exact(tree, row, j), tree.bins))
+            i, k = j * me.lanes + me.lane, row * tree.bins + peek(tree.order, j)
+            store(p, i, plane, entered(peek(state.p, k)))
+            store(q, i, plane, entered(peek(state.q, k)))
+            store(
+                y, i, plane, entered(peek(state.ktu, k)) if fresh else load(state.exact, exact(tree, row, j), tree.bins)
+            )
             j += me.groups
 
     @row
     def exact(tree, row, j):
         """Where the row's elements of K u have bin j."""
-        return row * parts * tree.bins + tree.order[j]
+        return row * parts * tree.bins + peek(tree.order, j)
 
     @row
     def divide(tree, me, row, live, half, given, d, j, x, marks, rows):
@@ -145,9 +148,9 @@ def _alternation(ring, go, turn, severity):
         p = load(given, i, plane)
         z = over(p, d)
         store(x, i, plane, z)
-        worse = severity(p, d, z, x[0])
+        worse = severity(p, d, z, tree.factors.dtype.type(0))
         if worse > 0 and live:
-            report(marks, rows, row, half * tree.bins + tree.order[j], worse > 1)
+            report(marks, rows, row, half * tree.bins + peek(tree.order, j), worse > 1)
 
     @row
     def begin(tree, me, row, live, half, given, y, x, marks, rows):
@@ -187,7 +190,7 @@ def _alternation(ring, go, turn, severity):
         """l1 distance of a row's column marginal from q."""
         plane, c = tree.bins * me.lanes, me.group
         while c < CHUNKS:
-            total, j = type(part[0])(0), c
+            total, j = type(tree.factors.dtype.type(0))(0), c
             while j < tree.bins:
                 i = j * me.lanes + me.lane
                 total += abs(plain(times(load(v, i, plane), load(y, i, plane))) - plain(load(q, i, plane)))
@@ -201,7 +204,7 @@ def _alternation(ring, go, turn, severity):
         """What a row has reached."""
         j, plane = me.group, tree.bins * me.lanes
         while j < tree.bins:
-            i, k = j * me.lanes + me.lane, row * tree.bins + tree.order[j]
+            i, k = j * me.lanes + me.lane, row * tree.bins + peek(tree.order, j)
             ktu = load(y, i, plane)
             state.u[k], state.v[k], state.ktu[k] = left(load(u, i, plane)), left(load(v, i, plane)), left(ktu)
             store(state.exact, exact(tree, row, j), tree.bins, ktu)
@@ -231,6 +234,7 @@ def _alternation(ring, go, turn, severity):
             if side == 1 and last:
                 turn(tree, me, s, r)
                 outward(tree, me, x, r, y)
+                cuda.syncthreads()
                 within = settles and defect(tree, me, v, y, q, part) <= tol[row]
                 if live and (within or it == until):
                     live = False
@@ -255,10 +259,10 @@ def _transport(ring, go, up, crosses):
         """s = sums of x below each node, o = of what is not below it, at its parent."""
         v, plane = me.group, tree.nodes * me.lanes
         while v < tree.nodes:
-            k = tree.own[v] // me.lanes
-            here = null(own[0])
+            k = peek(tree.own, v) // me.lanes
+            here = null(tree.factors.dtype.type(0))
             if k >= 0:
-                here = entered(x[row * tree.bins + k])
+                here = entered(peek(x, row * tree.bins + k))
             store(own, v * me.lanes + me.lane, plane, here)
             store(s, v * me.lanes + me.lane, plane, here)
             v += me.groups
