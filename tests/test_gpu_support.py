@@ -76,3 +76,12 @@ def test_reasons(monkeypatch):
     assert reason_to_skip(hardware) == reason_to_skip(pytest.mark.gpu.mark) == "none here"
     monkeypatch.setattr(gpu_support, "SIMULATED", True)
     assert reason_to_skip(hardware) == "simulated: speed needs a device"
+
+
+@pytest.mark.skipif(SIMULATED, reason="the simulator needs no CUDA target")
+def test_all_is_collected_without_a_cuda_target():
+    """As with a Numba that no longer brings one of its own."""
+    code = "import sys; sys.modules['numba.cuda'] = None; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "-q", "--collect-only", "-p", "no:cacheprovider", "emdref", "tests"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-2000:] + run.stderr
