@@ -59,7 +59,7 @@ def bends(h, l, err, cost, rho, uh, ul, m, c):
             c[0, v], c[1, v] = mul2(*bend2(xh, xl, rho), w, 0.0)
         if c[0, v] < _TINY:
             worst = math.inf
-            total += _TINY * rho * rho
+            total += lanes.product(_TINY * rho, rho)
         if rho != 2.0 and err[v] > 0:
             relative = lanes.product(abs(rho - 2.0), err[v] / abs(h[v]))
             relative = lanes.product(relative, math.exp(2.0 * relative))
