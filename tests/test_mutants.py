@@ -53,8 +53,8 @@ FLIPPED_SIGNS = [
     Mutant(
         "slope in two limbs",
         "kernels/edges.py",
-        "return abs(ph), pl * sgn(h), w * sgn(h), l - l",
-        "return abs(ph), pl * sgn(h), w * sgn(-h), l - l",
+        "return abs(ph), product(pl, sgn(h)), product(w, sgn(h)), l - l",
+        "return abs(ph), product(pl, sgn(h)), product(w, sgn(-h)), l - l",
         TILES,
         "test_value_and_gradient",
         (1, float),
@@ -62,7 +62,7 @@ FLIPPED_SIGNS = [
     Mutant(
         "sign of a cube's second limb",
         "kernels/edges.py",
-        "times2(qh, ql, abs(h), l * sign)",
+        "times2(qh, ql, abs(h), product(l, sign))",
         "times2(qh, ql, abs(h), l)",
         TILES,
         "test_an_edge_in_two_limbs",

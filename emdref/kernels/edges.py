@@ -53,14 +53,14 @@ def edge2(h, l, w, rho):
     ph, pl = two_prod(w, h)
     pl = pl + product(w, l)
     if rho == 1.0:
-        return abs(ph), pl * sgn(h), w * sgn(h), l - l
+        return abs(ph), product(pl, sgn(h)), product(w, sgn(h)), l - l
     if rho == 2.0:
         th, tl = times2(ph, pl, h, l)
         return th, tl, ph + ph, pl + pl
     qh, ql = times2(ph, pl, h, l)
     if rho == 3.0:
         sign = sgn(h)
-        th, tl = times2(qh, ql, abs(h), l * sign)
+        th, tl = times2(qh, ql, abs(h), product(l, sign))
         sh, sl = two_prod(sign * 3.0, qh)
         return th, tl, sh, sl + product(sign * 3.0, ql)
     rh, rl = times2(qh, ql, h, l)

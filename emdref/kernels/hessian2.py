@@ -6,7 +6,7 @@ emdref.kernels.twolimb, so that no product leaves the range of float64.
 
 import math
 
-from emdref.kernels import twolimb
+from emdref.kernels import lanes, twolimb
 from emdref.kernels.edges import bend2
 from emdref.kernels.floats import add2, div2, mul2, scale2
 from emdref.kernels.hessian import meet
@@ -59,12 +59,12 @@ def bends(h, l, err, cost, rho, uh, ul, m, c):
             c[0, v], c[1, v] = mul2(*bend2(xh, xl, rho), w, 0.0)
         if c[0, v] < _TINY:
             worst = math.inf
-            total += _TINY * rho * rho
+            total += lanes.product(_TINY * rho, rho)
         if rho != 2.0 and err[v] > 0:
-            relative = abs(rho - 2.0) * (err[v] / abs(h[v]))
-            relative *= math.exp(2.0 * relative)
+            relative = lanes.product(abs(rho - 2.0), err[v] / abs(h[v]))
+            relative = lanes.product(relative, math.exp(2.0 * relative))
             worst = max(worst, relative)
-            total += c[0, v] * relative
+            total += lanes.product(c[0, v], relative)
     return worst, total
 
 

@@ -120,12 +120,12 @@ def flow_normalized(p, q, parent, bin_node, h, l, err):
         _accumulate(v, -a, h, l, err)
         _accumulate(v, -b, h, l, err)
         if loss > 0 and y > 0:
-            err[v] += loss * y + (2e-323 if a < _TINY else 0.0)  # the product's error may be below the range
+            err[v] += product(loss, y) + (2e-323 if a < _TINY else 0.0)  # the product's error may be below the range
     _lift(parent, h, l, err)
     for v in range(1, len(h)):
         a, b = two_sum(h[v], l[v])
         h[v], l[v] = div2(a, b, ph, pl)
-        err[v] = err[v] / ph + loss * abs(h[v])
+        err[v] = err[v] / ph + product(loss, abs(h[v]))
 
 
 @row
@@ -235,12 +235,14 @@ def descend(h, l, err, cost, parent, rho, uh, ul, m, rh, rl):
             r_err = math.inf
         th, tl, sh, sl = _edge(xh, xl, math.ldexp(cost[v], -m), rho)
         value_h, value_l = add2(value_h, value_l, th, tl)
-        rh[v], rl[v] = add2(rh[v], rl[v], sign * sh, sign * sl)
+        rh[v], rl[v] = add2(rh[v], rl[v], product(sign, sh), product(sign, sl))
         if err[v] > 0:
-            relative = rho * (err[v] / abs(h[v]))
-            relative *= math.exp(2.0 * relative)  # (1 + x)**rho - 1 and its kin, x the error relative to phi
-            value_err += th * relative
-            r_err += sh * relative if rho != 1.0 else 0.0
+            relative = product(rho, err[v] / abs(h[v]))
+            relative = product(
+                relative, math.exp(2.0 * relative)
+            )  # (1 + x)**rho - 1 and its kin, x the error relative to phi
+            value_err += product(th, relative)
+            r_err += product(sh, relative) if rho != 1.0 else 0.0
     return value_h, value_l, value_err, r_err
 
 

@@ -8,7 +8,7 @@ import math
 from emdref.kernels import glance, sums2
 from emdref.kernels.floats import two_sum
 from emdref.kernels.jit import inline
-from emdref.kernels.lanes import peek, poke
+from emdref.kernels.lanes import peek, poke, product
 
 SIZE = 6
 
@@ -88,6 +88,6 @@ def most_lost(record, lost, closely, digits, entries):
     """Bound of what a row's flows have lost: what was added up, or else one beforehand, a little wider than the CPU's,
     whose sums come in another order."""
     if closely:
-        return 1.02 * lost
+        return product(1.02, lost)
     total = max(float(record[0]) + float(record[1]), float(record[2]) + float(record[3]))
     return sums2.most_lost(1.001 * total, float(record[5]), digits, entries)
