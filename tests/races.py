@@ -10,25 +10,23 @@ from unittest import mock
 
 import numpy as np
 
-_lock = threading.Lock()
-
 
 class Listener:
     """What was found: races, and blocks whose threads did not meet at the same barriers."""
 
     def __init__(self):
         self.races, self.uneven, self.accesses = set(), set(), 0
-        self._kernel, self._seen, self._shared = "", {}, (0, 0)
+        self._kernel, self._heard, self._shared = "", [], (0, 0)
 
     def begin(self, kernel):
-        self._kernel, self._seen = kernel, {}
+        self._kernel, self._heard = kernel, []
 
     def share(self, array):
         start = array.__array_interface__["data"][0]
         self._shared = start, start + array.nbytes
 
     def touch(self, array, index, value=None):
-        """A thread reads, or writes a value."""
+        """A thread reads, or writes a value; only noted, since a lock here would make all threads wait for each."""
         thread = threading.current_thread()
         if not hasattr(thread, "blockIdx"):
             return
@@ -38,16 +36,20 @@ class Listener:
         assert min(index) >= 0, f"{self._kernel}: index {index}, which wraps around"
         start = array.__array_interface__["data"][0]
         address = start + sum(int(k) * s for k, s in zip(index, array.strides, strict=True))
-        block, me = thread.blockIdx.x, thread.threadIdx.x
-        inside = self._shared[0] <= address < self._shared[1]
-        with _lock:
-            self.accesses += 1
-            others = self._seen.setdefault((address, block if inside else -1), [])
-            here = (block, me, getattr(thread, "barriers", 0), None if value is None else float(value))
-            if any(self._clash(here, other) for other in others):
+        written = None if value is None else float(value)
+        self._heard.append((address, thread.blockIdx.x, thread.threadIdx.x, getattr(thread, "barriers", 0), written))
+
+    def judge(self):
+        """Look for races in the launch that has ended."""
+        self.accesses += len(self._heard)
+        seen = {}
+        for address, block, *rest in self._heard:
+            inside = self._shared[0] <= address < self._shared[1]
+            others = seen.setdefault((address, block if inside else -1), set())
+            here = (block, *rest)
+            if here not in others and any(self._clash(here, other) for other in others):
                 self.races.add((self._kernel, "shared" if inside else "global"))
-            if here not in others:
-                others.append(here)
+            others.add(here)
 
     @staticmethod
     def _clash(a, b):
@@ -92,13 +94,14 @@ def watched(poison=False):
 
     def array(self, shape, dtype, alignment=None):
         result = original["array"](self, shape, dtype, alignment)
-        if poison and not hasattr(self, "poisoned"):
-            self.poisoned = True
-            result[:] = np.nan
         listener.share(result)
         result = result.view(_Heard)
         result.listener = listener
         return result
+
+    def made(self, size):
+        original["__init__"](self, size)
+        self._dynshared[:] = -1 if poison else 0  # all bits set: NaN in any dtype
 
     def get(self, index):
         result = original["__getitem__"](self, index)
@@ -115,7 +118,9 @@ def watched(poison=False):
 
     def call(self, *args):
         listener.begin(self.fn.__name__)
-        return original["__call__"](self, *args)
+        result = original["__call__"](self, *args)
+        listener.judge()
+        return result
 
     def run(self, grid_point, *args):
         threads = []
@@ -131,6 +136,7 @@ def watched(poison=False):
 
     with contextlib.ExitStack() as stack:
         for owner, name, new in (
+            (kernelapi.FakeCUDAShared, "__init__", made),
             (kernelapi.FakeCUDAShared, "array", array),
             (FakeCUDAArray, "__getitem__", get),
             (FakeCUDAArray, "__setitem__", put),
