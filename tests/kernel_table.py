@@ -43,7 +43,8 @@ def compiled_kernels():
     from numba.cuda.dispatcher import CUDADispatcher
 
     imported = [importlib.import_module(f"{PACKAGE}.{name}").__name__ for name in modules()]
-    every = (x for x in gc.get_objects() if isinstance(x, CUDADispatcher) and not x.targetoptions.get("device"))
+    alike = (x for x in gc.get_objects() if issubclass(type(x), CUDADispatcher))  # not isinstance: proxies may be dead
+    every = (x for x in alike if not x.targetoptions.get("device"))
     return [x for x in every if x.py_func.__module__ in imported]
 
 

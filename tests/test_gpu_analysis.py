@@ -13,11 +13,15 @@ import emdref
 from analysis import __main__ as command
 from analysis import fresh, table1
 from analysis import script as scripts
+from analysis.script import Options
+from analysis.scripts import table1_timing
+
+pytest.importorskip("numba.cuda", reason="the report's modules need Numba's CUDA target, if no device")
+
 from analysis.gpu import bits, checks, goals, steps, timing
 from analysis.gpu.goals import DENSE, EMD, NOT_YET, SINKHORN
 from analysis.gpu.steps import Step
-from analysis.script import Options
-from analysis.scripts import gpu, table1_timing
+from analysis.scripts import gpu
 
 DEVICE = "Some GPU"
 

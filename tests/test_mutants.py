@@ -89,8 +89,8 @@ FLIPPED_SIGNS = [
     Mutant(
         "two-limb slope",
         "kernels/twolimb.py",
-        "add2(rh[v], rl[v], sign * sh, sign * sl)",
-        "add2(rh[v], rl[v], -sign * sh, -sign * sl)",
+        "add2(rh[v], rl[v], product(sign, sh), product(sign, sl))",
+        "add2(rh[v], rl[v], product(-sign, sh), product(-sign, sl))",
         TWOLIMB,
         "test_value_and_gradient",
         (2,),
