@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emdref import pairs, tiled
-from emdref.kernels import metric, sums2
-from emdref.kernels.cuda import chain, first_look, plain, tree, two_limbs
+from emdref.kernels import sums2
+from emdref.kernels.cuda import branches, chain, first_look, plain, tree, two_limbs
 from emdref.kernels.cuda.target import SIMULATED, limits
 from emdref.spaces import Chain, Space
 
@@ -94,9 +94,7 @@ def tree_shape(call: Any, space: Space, dtype: Any, accuracy: str, normalize: bo
 def _levels(space: Space) -> tuple[Array, ...]:
     """Where depths start among all nodes, the inner nodes, where depths start among them, and their children."""
     parent, inner = space._layout.parent, space._inner
-    depth = np.empty(len(parent))
-    metric.distances(0, parent, np.concatenate([[0.0], np.ones(len(parent) - 1)]), depth)
-    levels = np.searchsorted(depth, np.arange(depth[-1] + 2))
+    levels = branches.levels(parent)
     children = np.stack([np.searchsorted(parent[1:], inner) + 1, np.searchsorted(parent[1:], inner, "right")], axis=1)
     return levels, inner, np.searchsorted(inner, levels[:-1] if len(levels) > 2 else levels), children.reshape(-1)
 

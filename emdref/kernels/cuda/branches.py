@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from emdref.kernels import metric
 from emdref.kernels.jit import row
 from emdref.kernels.lanes import peek
 
@@ -194,7 +195,7 @@ class Steps(NamedTuple):
 
 def counts(parent: Any, leaf_parent: Any, bins: int) -> tuple[int, int, int, int]:
     """Levels, nodes, leaves and bins of a tree whose nodes stand in breadth-first order."""
-    return len(_levels(parent)) - 1, len(parent), len(leaf_parent), bins
+    return len(levels(parent)) - 1, len(parent), len(leaf_parent), bins
 
 
 def packed(parent: Any, leaf_parent: Any, own: Any, order: Any, lanes: int) -> Any:
@@ -203,7 +204,7 @@ def packed(parent: Any, leaf_parent: Any, own: Any, order: Any, lanes: int) -> A
     here = np.full(nodes, -1)
     here[own] = lanes * np.arange(leaves, leaves + len(own))
     parts = (
-        _levels(parent),
+        levels(parent),
         1 + np.searchsorted(parent[1:], np.arange(nodes + 1)),
         np.searchsorted(leaf_parent, np.arange(nodes + 1)),
         lanes * parent,
@@ -219,9 +220,8 @@ def factored(*factors: Any) -> Any:
     return np.ascontiguousarray(np.concatenate(factors).T).ravel()
 
 
-def _levels(parent: Any) -> Any:
-    """Where each level begins, and the last one ends."""
-    starts = [0, 1]
-    while starts[-1] < len(parent):  # children of the last level
-        starts.append(1 + int(np.searchsorted(parent[1:], starts[-1])))
-    return np.array(starts)
+def levels(parent: Any) -> Any:
+    """Where each level of breadth-first nodes begins, and the last one ends."""
+    depth = np.empty(len(parent))
+    metric.distances(0, parent, np.concatenate([[0.0], np.ones(len(parent) - 1)]), depth)
+    return np.searchsorted(depth, np.arange(depth[-1] + 2))
