@@ -25,16 +25,32 @@ def folder(monkeypatch, value):
     return jit.cache_folder.__wrapped__()
 
 
+SIBLINGS = """import sys, numpy as np, emdref
+from emdref import plans
+from emdref.kernels import entropic
+np.seterr(all="ignore")
+u = np.linspace(-1, 2, 18).reshape(6, 3)
+for domain in sys.argv[1:]:
+    kind = getattr(plans, "Space" + domain)(emdref.Chain(6), np.float64, 1.0, 0)
+    print(domain, kind.cost(*([np.exp(u), np.exp(-u)] if domain == "Linear" else [u, -u])).tolist())
+print(sum(entropic.linear_cost.stats.cache_hits.values()))
+"""
+
+
 def hits(cache):
+    return int(printed(CALL, cache))
+
+
+def printed(code, cache, *words):
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", CALL],
+        [sys.executable, "-W", "error", "-c", code, *words],
         env={**os.environ, "EMDREF_CACHE_DIR": str(cache), "NUMBA_DISABLE_JIT": "0"},
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
     assert run.returncode == 0, run.stderr
-    return int(run.stdout)
+    return run.stdout
 
 
 def test_the_folder_named_is_made_and_used(tmp_path):
@@ -82,3 +98,39 @@ def test_the_stamp_follows_every_kernel_source(monkeypatch, tmp_path):
         assert stamp != last
     (sources / "new.py").touch()
     assert jit._sources_hash.__wrapped__() not in (before, stamp)
+
+
+def test_code_from_disk_never_calls_a_sibling_of_its_own_functions(tmp_path):
+    """linear_cost and log_cost are closures of one factory, compiled here in the order that mixed them up."""
+    linear, none = printed(SIBLINGS, tmp_path, "Linear").splitlines()
+    _, again, one = printed(SIBLINGS, tmp_path, "Log", "Linear").splitlines()
+    assert (none, one) == ("0", "1")
+    assert again == linear
+
+
+def named_files(folder, stamp="stamp"):
+    return jit._NamedFiles(str(folder), "kernel", stamp)
+
+
+def test_two_processes_that_save_at_a_time_keep_apart(monkeypatch, tmp_path):
+    first, second = named_files(tmp_path), named_files(tmp_path)
+    monkeypatch.setattr(first, "_load_index", dict)  # both have looked before either has saved
+    monkeypatch.setattr(second, "_load_index", dict)
+    first.save("float32", 32)
+    second.save("float64", 64)
+    assert named_files(tmp_path).load("float32") in (None, 32)  # lost, and compiled again, but never the other
+    assert named_files(tmp_path).load("float64") == 64
+
+
+def test_a_file_that_says_another_key_or_stamp_is_not_believed(tmp_path):
+    files = named_files(tmp_path)
+    for key in ("float32", "float64"):
+        files.save(key, key)
+    one, other = sorted(tmp_path.glob("*.nbc"))
+    shutil.copy(one, other)
+    assert {files.load("float32"), files.load("float64")} in ({None, "float32"}, {None, "float64"})
+    files.save("float32", "old")
+    index = (tmp_path / "kernel.nbi").read_bytes()
+    named_files(tmp_path, "newer").save("float32", "new")
+    (tmp_path / "kernel.nbi").write_bytes(index)
+    assert files.load("float32") is None

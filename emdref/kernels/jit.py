@@ -3,16 +3,25 @@
 No fastmath and no contraction: error-free transformations depend on every rounding.  The disk cache is keyed by a hash
 of all kernel sources, because Numba itself looks only at the file of the outermost function and would go on using
 machine code whose inner functions have since been edited in another file.
+
+Two more things keep one function from running another's machine code:
+
+* Numba tells closures of one factory apart by a number that it counts up in each process, so a process may load from
+  disk a symbol that it has itself given to a sibling (the log domain's instead of the linear one's), and the linker
+  then takes either (numba/numba#10486).  `row` and `inline` therefore give every function a name of its own.
+* Numba numbers the files of a function, and two processes that save at a time take the same number.  Here a file is
+  named after what it was compiled for, says so inside, and is not believed otherwise.
 """
 
 import functools
 import hashlib
 import os
+import uuid
 from pathlib import Path
 from typing import ClassVar
 
 import numba
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 from numba.misc.appdirs import AppDirs
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False}
@@ -20,12 +29,17 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False}
 
 def row(function):
     """Compile one row's formula: called from compiled loops, never from Python."""
-    return numba.njit(**_OPTIONS)(function)
+    return numba.njit(**_OPTIONS)(_unique(function))
 
 
 def inline(function):
     """Compile what stands in a hot loop as a part of it, always: a call would send all vectors through memory."""
-    return numba.njit(**_OPTIONS, forceinline=True)(function)
+    return numba.njit(**_OPTIONS, forceinline=True)(_unique(function))
+
+
+def _unique(function):
+    function.__qualname__ += "_" + uuid.uuid4().hex[:16]
+    return function
 
 
 def primitive(function):
@@ -95,5 +109,23 @@ class _SourcesCacheImpl(CompileResultCacheImpl):
     _locator_classes: ClassVar = [_SourcesLocator]
 
 
+class _NamedFiles(IndexDataCacheFile):
+    """Machine code in files named after the key (types, processor, byte code), with stamp and key inside."""
+
+    def save(self, key, data):
+        number = int(hashlib.sha256(repr(key).encode()).hexdigest()[:12], 16)
+        self._save_data(self._data_name(number), (self._source_stamp, key, data))
+        self._save_index({**self._load_index(), key: self._data_name(number)})
+
+    def load(self, key):
+        stamp, kept, data = super().load(key) or (None, None, None)
+        return data if (stamp, kept) == (self._source_stamp, key) else None
+
+
 class _SourcesCache(FunctionCache):
     _impl_class = _SourcesCacheImpl
+
+    def __init__(self, py_func):
+        super().__init__(py_func)
+        folder, stamp = self._impl.locator.get_cache_path(), self._impl.locator.get_source_stamp()
+        self._cache_file = _NamedFiles(folder, self._impl.filename_base, stamp)
