@@ -14,8 +14,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
+
+from tqdm import tqdm
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -55,6 +58,7 @@ def start(out, fresh):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
+        tqdm.set_lock(threading.RLock())  # its own is shared among forks, and whoever is killed may hold it
         os._exit(child(out))
     return pid
 
