@@ -25,7 +25,8 @@ def folder(monkeypatch, value):
     return jit.cache_folder.__wrapped__()
 
 
-SIBLINGS = """import sys, numpy as np, emdref
+SIBLINGS = """\
+import sys, numpy as np, emdref
 from emdref import plans
 from emdref.kernels import entropic
 np.seterr(all="ignore")

@@ -46,6 +46,25 @@ def added(part, sums):
     cuda.syncthreads()
 
 
+def over_bins(term):
+    """The sum of term(x, i) over a row's bins, known to every thread; x is a tuple of the arrays of all rows."""
+
+    @row
+    def total(x, row, bins, part):
+        c = cuda.threadIdx.x
+        while c < CHUNKS:
+            partial, j = part.dtype.type(0), c
+            while j < bins:
+                partial += term(x, row * bins + j)
+                j += CHUNKS
+            part[c] = partial
+            c += cuda.blockDim.x
+        added(part, 1)
+        return part[0]
+
+    return total
+
+
 @row
 def note(seen, rows, row, x):
     """Remember a result that is no finite number."""
@@ -103,23 +122,23 @@ def refused(log_u, found):
             cuda.atomic.add(found, 0, 1)
 
 
+@row
+def _entry(x, i):
+    return x[0][i]
+
+
+_mass_of = over_bins(_entry)
+
+
 @kernel
 def totals(p, bins, rows, out):
     """Each row's total."""
     part = cuda.shared.array(0, p.dtype)
     row = cuda.blockIdx.x
     while row < rows:
-        c = cuda.threadIdx.x
-        while c < CHUNKS:
-            total, j = type(p[0])(0), c
-            while j < bins:
-                total += p[row * bins + j]
-                j += CHUNKS
-            part[c] = total
-            c += cuda.blockDim.x
-        added(part, 1)
+        total = _mass_of((p,), row, bins, part)
         if cuda.threadIdx.x == 0:
-            out[row] = part[0]
+            out[row] = total
         cuda.syncthreads()
         row += cuda.gridDim.x
 
@@ -174,25 +193,28 @@ def _kernels(domain, severity):
                     if worse > type(worse)(1):
                         marks[VANISHED * rows + row] = 1
 
+    @row
+    def miss(x, i):
+        v, ktu, q = x
+        return abs(mass(v[i], ktu[i]) - q[i])
+
+    @row
+    def moved(x, i):
+        u, moments = x
+        return mass(u[i], moments[i])
+
+    defect, transport = over_bins(miss), over_bins(moved)
+
     @kernel
     def settle(v, ktu, q, bins, rows, tol, marks, it):
         """Retire the rows whose columns' defect has reached the tolerance."""
         part = cuda.shared.array(0, q.dtype)
         row = cuda.blockIdx.x
         while row < rows:
-            c = cuda.threadIdx.x
-            while c < CHUNKS:
-                total, j = type(q[0])(0), c
-                while j < bins:
-                    i = row * bins + j
-                    total += abs(mass(v[i], ktu[i]) - q[i])
-                    j += CHUNKS
-                part[c] = total
-                c += cuda.blockDim.x
-            added(part, 1)
+            found = defect((v, ktu, q), row, bins, part)
             if cuda.threadIdx.x == 0 and marks[REACHED * rows + row] == 0:
                 marks[N_ITER * rows + row] = it
-                if part[0] <= tol[row]:
+                if found <= tol[row]:
                     marks[REACHED * rows + row] = 1
             cuda.syncthreads()
             row += cuda.gridDim.x
@@ -203,17 +225,9 @@ def _kernels(domain, severity):
         part = cuda.shared.array(0, u.dtype)
         row = cuda.blockIdx.x
         while row < rows:
-            c = cuda.threadIdx.x
-            while c < CHUNKS:
-                total, j = type(u[0])(0), c
-                while j < bins:
-                    total += mass(u[row * bins + j], moments[row * bins + j])
-                    j += CHUNKS
-                part[c] = total
-                c += cuda.blockDim.x
-            added(part, 1)
+            found = transport((u, moments), row, bins, part)
             if cuda.threadIdx.x == 0:
-                cost[row] = part[0]
+                cost[row] = found
             cuda.syncthreads()
             row += cuda.gridDim.x
 

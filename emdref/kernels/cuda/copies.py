@@ -3,6 +3,7 @@
 import math
 
 from emdref.kernels.cuda.target import cuda, kernel
+from emdref.kernels.jit import row
 
 COUNT, NANS, FIRST = 0, 1, 2  # places in what `survey` finds
 
@@ -14,28 +15,29 @@ def fill(out, value):
         out[i] = value
 
 
+@row
+def _place(i, start, axes):
+    """Where a strided array has the entry that is number i in C order."""
+    n = axes.shape[0] // 2
+    left, at = i, start
+    for k in range(n - 1, -1, -1):
+        at += (left % axes[k]) * axes[n + k]
+        left //= axes[k]
+    return at
+
+
 @kernel
 def gather(source, start, axes, out):
     """Entries of a strided array in C order; axes are all sizes, then all strides, and start is where the first is."""
-    n = axes.shape[0] // 2
     for i in range(cuda.grid(1), out.shape[0], cuda.gridsize(1)):
-        left, at = i, start
-        for k in range(n - 1, -1, -1):
-            at += (left % axes[k]) * axes[n + k]
-            left //= axes[k]
-        out[i] = source[at]
+        out[i] = source[_place(i, start, axes)]
 
 
 @kernel
 def scatter(source, start, axes, out):
     """The way back: the entries of `source` to where a strided array has them."""
-    n = axes.shape[0] // 2
     for i in range(cuda.grid(1), source.shape[0], cuda.gridsize(1)):
-        left, at = i, start
-        for k in range(n - 1, -1, -1):
-            at += (left % axes[k]) * axes[n + k]
-            left //= axes[k]
-        out[at] = source[i]
+        out[_place(i, start, axes)] = source[i]
 
 
 @kernel
