@@ -17,14 +17,11 @@ from emdref import inputs
 from emdref.emd import emd_value_and_grad
 from emdref.gauges import Gauge
 from emdref.hessian import emd_hvp
-from emdref.inputs import Accuracy, Mass
+from emdref.inputs import Accuracy, Mass, Normalize, Reduction
 from emdref.sinkhorn import sinkhorn
 from emdref.spaces import Space
 
 __all__ = ["EMDLoss", "SinkhornLoss", "emd_loss", "sinkhorn_loss"]
-
-Normalize = Literal["softmax", "l1", "square"]
-Reduction = Literal["mean", "sum", "none"]
 
 _HALVES = (torch.float16, torch.bfloat16)
 _numbers: weakref.WeakKeyDictionary[Space, int] = weakref.WeakKeyDictionary()
