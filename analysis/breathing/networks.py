@@ -62,7 +62,9 @@ def _sd(p: Tensor, q: Tensor) -> Tensor:
     return sinkhorn_loss(handed(p), q, CHAIN, LAM, max_iter=CAP, normalize=None)
 
 
-def _layer(p, q): return emd_loss(p, q, CHAIN, 2, normalize="l1")
+def _layer(p: Tensor, q: Tensor) -> Tensor:
+    """EMD^2 with the derivative of the division, as a framework would take it: not in the papers."""
+    return emd_loss(p, q, CHAIN, 2, normalize="l1")
 
 
 LOSSES: dict[str, Loss] = {
@@ -76,3 +78,12 @@ LOSSES: dict[str, Loss] = {
     "SD": _sd,
     "EMD2 layer": _layer,
 }
+
+
+def gradient_sums(loss: str, p: Tensor, q: Tensor) -> dict[str, float]:
+    """Of each clip's gradient at the output, over bins: the mean of the sums, and their root mean square."""
+    p = p.detach().requires_grad_()
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(len(p) * LOSSES[loss](p, q), p)
+    sums = gradient.sum(dim=1).double()
+    return {"gradient_sum": float(sums.mean()), "gradient_sum_rms": float(sums.square().mean().sqrt())}
