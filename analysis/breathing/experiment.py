@@ -58,7 +58,7 @@ def parts(clips: Clips, seed: int) -> tuple[Clips, Clips, Clips]:
 
 def measured(steps: int) -> list[int]:
     """Steps of measurements, dense at first: the papers see losses part within the first epoch."""
-    return sorted({0, steps} | {int(x) for x in np.geomspace(5, steps, 18)})
+    return sorted({0, steps} | {int(x) for x in np.geomspace(1, steps, 22)})
 
 
 def _trained(run: str, parameters: dict[str, Any]) -> Rows:
