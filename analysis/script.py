@@ -125,7 +125,7 @@ def run(scripts: dict[str, Script], options: Options) -> tuple[dict[str, list[Cl
         there = {name: script for name, script in scripts.items() if not _lacks_report(name, script, options)}
         return {name: _finish(name, script, options, _read(name, options)) for name, script in there.items()}, []
     found, errors = reports({name: script for name, script in scripts.items() if hasattr(script, "measure")}, options)
-    scripts = {name: script for name, script in scripts.items() if not hasattr(script, "measure")}
+    scripts = {n: script for n, script in scripts.items() if not hasattr(script, "measure") and _able(n, script, options)}
     if not scripts:
         return found, errors
     prepare(options.out)
@@ -137,6 +137,14 @@ def run(scripts: dict[str, Script], options: Options) -> tuple[dict[str, list[Cl
         with closing(Progress(todo)) as progress:
             more, failed = _run(scripts, options, work, store, workers, progress)
     return found | more, errors + failed
+
+
+def _able(name: str, script: Script, options: Options) -> bool:
+    """Say so of a script that lacks what it needs."""
+    reason = getattr(script, "absent", lambda _: "")(options)
+    if reason:
+        print(f"{name}: nothing is computed: {reason}")
+    return not reason
 
 
 def _run(

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from emdref import devices
 
 Mass = Literal["raise", "normalize", "ignore"]
+Normalize = Literal["softmax", "l1", "square"]  # how frameworks' losses make p of what a network puts out
+Reduction = Literal["mean", "sum", "none"]
 Accuracy = Literal["compensated", "native"]
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 

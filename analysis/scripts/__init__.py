@@ -6,6 +6,8 @@ NAMES = (
     "figure3_spaces",
     "figure5_gradients",
     "slides",
+    "icml_figure1",
+    "figure6_breathing",
     "accuracy",
     "sinkhorn_limits",
     "sinkhorn_acceleration",

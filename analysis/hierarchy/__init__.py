@@ -1,0 +1,1 @@
+"""Classes at the leaves of a tree: features made or given, the published losses, and how wrong a wrong answer is."""
