@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.axes import AXES, add, integer
-from analysis.scripts import NAMES, ON_ANY_SPACE, SWEEP
+from analysis.scripts import NAMES, ON_ANY_SPACE, ON_DATA, ON_RECORDS, SWEEP
 
 INTERRUPTED = 130  # the shell's status for a process that Ctrl-C stopped
 
@@ -63,6 +63,8 @@ def _folder(name: str | None, arguments: dict[str, Any]) -> Path:
         parts.append(arguments["tree"].name.split(".")[0])
     if "chain" in arguments:
         parts.append(f"chain{arguments['chain']}")
+    if "records" in arguments:
+        parts.append(arguments["records"].name)
     return Path("-".join(parts + ["toy"] * arguments.get("toy", False)))
 
 
@@ -91,10 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", default=False, help="list the names and stop")
     names = parser.add_subparsers(dest="name", metavar="NAME", title="one figure alone, or a sweep of your own")
     for each in (*NAMES, SWEEP):
-        parents = [shared] if each == SWEEP else [shared, _seed()]
         own = names.add_parser(
             each,
-            parents=parents + [_space()] * (each in ON_ANY_SPACE),
+            parents=[shared, *_own(each)],
             help=_summary(each),
             description=_help(each),
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -151,6 +152,31 @@ def _space() -> argparse.ArgumentParser:
     )
     space.add_argument("--chain", type=_number(2), metavar="N", help="a chain of N bins instead")
     return parser
+
+
+def _recordings() -> argparse.ArgumentParser:
+    """What scripts take that predict breathing."""
+    parser = _options()
+    parser.add_argument(
+        "--records", type=Path, metavar="DIR", help="WFDB or EDF records instead of simulated sleepers (extra: records)"
+    )
+    parser.add_argument("--chest", metavar="NAME", help="the records' channel of chest excursion (default: as in slpdb)")
+    parser.add_argument("--nose", metavar="NAME", help="the records' channel of nasal airflow (default: as in slpdb)")
+    return parser
+
+
+def _features() -> argparse.ArgumentParser:
+    parser = _options()
+    parser.add_argument(
+        "--data", type=Path, metavar="FILE", help=".npz of features X, classes y and their tree's parents, for k-shot"
+    )
+    return parser
+
+
+def _own(name: str) -> list[argparse.ArgumentParser]:
+    """What one script takes and others do not."""
+    kinds = {_space: name in ON_ANY_SPACE, _seed: name != SWEEP, _recordings: name in ON_RECORDS, _features: name in ON_DATA}
+    return [kind() for kind, wanted in kinds.items() if wanted]
 
 
 def _options() -> argparse.ArgumentParser:

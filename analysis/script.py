@@ -42,6 +42,10 @@ class Options:
     scheduler: str = ""
     tree: Path | None = None
     chain: int = 0
+    records: Path | None = None  # of sleepers, instead of the simulated cohort
+    chest: str = ""  # channels of records
+    nose: str = ""
+    data: Path | None = None  # features, classes and their tree
     axes: dict[str, list[Any]] = field(default_factory=dict)  # of a sweep
 
     def where(self) -> Path:
@@ -71,7 +75,8 @@ class Script(Protocol):
     DTYPES: tuple[str, ...]
     # optional: PNG, whether bitmaps are written as well; reduce(table), what is kept of the rows; tables(table), what
     # else is written as CSV, by the ends of the names; record(), what else belongs into the record; join(table,
-    # options), the table with what other scripts have measured; told(table), what of the record follows from the table
+    # options), the table with what other scripts have measured; told(table), what of the record follows from the table;
+    # absent(options), why it cannot run here, or ""; then(table, options), cells that depend on the rows of the first
 
     def cells(self, options: Options) -> list[Cell]:
         """The work, cut into cells whose rows are put together in this order."""
@@ -159,12 +164,16 @@ def _run(
     errors = []
     for name, script in scripts.items():
         progress.title(name)
-        failed = fill(work[name], store, workers, progress)
+        cells, failed = work[name], fill(work[name], store, workers, progress)
+        if not failed and hasattr(script, "then"):
+            more = script.then(_rows(cells, store), options)
+            progress.expect(missing(more, store))
+            cells, failed = [*cells, *more], fill(more, store, workers, progress)
         if failed:
-            errors.append(f"{name}: {_failures(failed, len(work[name]))}")
+            errors.append(f"{name}: {_failures(failed, len(cells))}")
             continue
         try:
-            found[name] = _finish(name, script, options, _table(script, work[name], store, options))
+            found[name] = _finish(name, script, options, _table(script, cells, store, options))
         except RuntimeError as error:  # other figures may still be drawn
             errors.append(str(error))
     return found, errors
@@ -237,10 +246,14 @@ def _failures(failed: list[Outcome], count: int) -> str:
 
 
 def _table(script: Script, cells: list[Cell], store: Store, options: Options) -> str:
-    """The CSV of the cells' rows, in the cells' order."""
-    table = pd.DataFrame([row for cell in cells for row in json.loads(store.get(cell) or "[]")])
-    table = getattr(script, "reduce", lambda rows: rows)(table)
+    """The CSV of the cells' rows."""
+    table = getattr(script, "reduce", lambda rows: rows)(_rows(cells, store))
     return _csv(_joined(script, table, options))
+
+
+def _rows(cells: list[Cell], store: Store) -> pd.DataFrame:
+    """In the cells' order."""
+    return pd.DataFrame([row for cell in cells for row in json.loads(store.get(cell) or "[]")])
 
 
 def _joined(script: Script, table: pd.DataFrame, options: Options) -> pd.DataFrame:

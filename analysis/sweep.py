@@ -25,6 +25,11 @@ class Progress:
     def title(self, name: str) -> None:
         self._bar.set_description_str(name)
 
+    def expect(self, cells: Sequence[Cell]) -> None:
+        """More work than was known at first."""
+        self._bar.total += sum(cell.weight for cell in cells)
+        self._count += len(cells)
+
     def advance(self, cell: Cell) -> None:
         self._done += 1
         rate = self._done / max(self._bar.format_dict["elapsed"], 1e-9)

@@ -8,6 +8,7 @@ NAMES = (
     "slides",
     "icml_figure1",
     "figure6_breathing",
+    "figure7_hierarchy",
     "accuracy",
     "sinkhorn_limits",
     "sinkhorn_acceleration",
@@ -19,3 +20,5 @@ NAMES = (
 )
 SWEEP = "sweep"  # not a figure: any grid that the command line names
 ON_ANY_SPACE = ("figure3_stability", "sinkhorn_limits", SWEEP)
+ON_RECORDS = ("icml_figure1", "figure6_breathing")
+ON_DATA = ("figure7_hierarchy",)

@@ -1,4 +1,4 @@
-"""Whether the extra that training needs is there."""
+"""Whether the extra that training needs is there, and what it trains on."""
 
 from __future__ import annotations
 
@@ -9,3 +9,12 @@ from typing import Any
 def absent(options: Any) -> str:
     """Why nothing can be trained here, or ""."""
     return "" if find_spec("torch") else "training needs the extra: python3 -m pip install --editable '.[torch]'"
+
+
+def device() -> str:
+    """A GPU when torch and emdref have one."""
+    import torch
+
+    from emdref import gpu  # noqa: F401
+
+    return "cuda" if torch.cuda.is_available() and find_spec("numba_cuda") else "cpu"
