@@ -160,7 +160,9 @@ def _recordings() -> argparse.ArgumentParser:
     parser.add_argument(
         "--records", type=Path, metavar="DIR", help="WFDB or EDF records instead of simulated sleepers (extra: records)"
     )
-    parser.add_argument("--chest", metavar="NAME", help="the records' channel of chest excursion (default: as in slpdb)")
+    parser.add_argument(
+        "--chest", metavar="NAME", help="the records' channel of chest excursion (default: as in slpdb)"
+    )
     parser.add_argument("--nose", metavar="NAME", help="the records' channel of nasal airflow (default: as in slpdb)")
     return parser
 
@@ -175,7 +177,12 @@ def _features() -> argparse.ArgumentParser:
 
 def _own(name: str) -> list[argparse.ArgumentParser]:
     """What one script takes and others do not."""
-    kinds = {_space: name in ON_ANY_SPACE, _seed: name != SWEEP, _recordings: name in ON_RECORDS, _features: name in ON_DATA}
+    kinds = {
+        _space: name in ON_ANY_SPACE,
+        _seed: name != SWEEP,
+        _recordings: name in ON_RECORDS,
+        _features: name in ON_DATA,
+    }
     return [kind() for kind, wanted in kinds.items() if wanted]
 
 

@@ -130,7 +130,9 @@ def run(scripts: dict[str, Script], options: Options) -> tuple[dict[str, list[Cl
         there = {name: script for name, script in scripts.items() if not _lacks_report(name, script, options)}
         return {name: _finish(name, script, options, _read(name, options)) for name, script in there.items()}, []
     found, errors = reports({name: script for name, script in scripts.items() if hasattr(script, "measure")}, options)
-    scripts = {n: script for n, script in scripts.items() if not hasattr(script, "measure") and _able(n, script, options)}
+    scripts = {
+        n: script for n, script in scripts.items() if not hasattr(script, "measure") and _able(n, script, options)
+    }
     if not scripts:
         return found, errors
     prepare(options.out)

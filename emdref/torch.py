@@ -238,9 +238,7 @@ def _emd(p: Tensor, q: Tensor, space: int, rho: float, gauge: str, mass: str, ac
 
 
 @torch.library.custom_op("emdref::emd_hvp", mutates_args=())
-def _hvp(
-    p: Tensor, q: Tensor, v: Tensor, space: int, rho: float, gauge: str, mass: str, accuracy: str
-) -> Tensor:
+def _hvp(p: Tensor, q: Tensor, v: Tensor, space: int, rho: float, gauge: str, mass: str, accuracy: str) -> Tensor:
     """Each row's Hessian times v."""
     options: Any = {"gauge": gauge, "mass": mass, "accuracy": accuracy}
     return torch.as_tensor(emd_hvp(_array(p), _array(q), _spaces[space], _array(v), rho, **options))
@@ -332,7 +330,9 @@ def _over_another_axis(info: Any, in_dims: tuple[int | None, ...], operator: Any
 
 
 for _operator in (_emd, _hvp, _sinkhorn):
-    _operator.register_vmap(lambda info, dims, *args, operator=_operator: _over_another_axis(info, dims, operator, *args))
+    _operator.register_vmap(
+        lambda info, dims, *args, operator=_operator: _over_another_axis(info, dims, operator, *args)
+    )
 
 
 def _histograms(x: Tensor, q: Tensor, normalize: Normalize | None) -> tuple[Tensor, Tensor]:

@@ -65,7 +65,9 @@ def curves(axis: Any, table: pd.DataFrame, column: str) -> None:
         rows = runs[runs.loss == loss].groupby("step")[column].agg(["mean", "sem"])
         colour, line = LINES[loss]
         axis.plot(rows.index, rows["mean"], line, color=colour, label=words(loss))
-        axis.fill_between(rows.index, rows["mean"] - rows["sem"], rows["mean"] + rows["sem"], color=colour, alpha=0.15, lw=0)
+        axis.fill_between(
+            rows.index, rows["mean"] - rows["sem"], rows["mean"] + rows["sem"], color=colour, alpha=0.15, lw=0
+        )
     axis.set_xscale("log")
     axis.set_xlabel("step of the optimizer (64 clips each)")
 

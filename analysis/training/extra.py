@@ -12,9 +12,7 @@ def absent(options: Any) -> str:
 
 
 def device() -> str:
-    """A GPU when torch and emdref have one."""
+    """A GPU where torch and emdref can both use one."""
     import torch
-
-    from emdref import gpu  # noqa: F401
 
     return "cuda" if torch.cuda.is_available() and find_spec("numba_cuda") else "cpu"
