@@ -21,6 +21,10 @@ with warnings.catch_warnings():
     import pyedflib
     import wfdb
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The inplace keyword"),  # wfdb's writer, with pandas 3.1
+    pytest.mark.filterwarnings("ignore:Forcing a specific record_duration"),  # pyedflib's, of rates like 12.5
+]
 CHEST, NOSE = "Resp (chest)", "Resp (nasal)"
 
 
@@ -137,6 +141,20 @@ def test_records_put_together_from_segments_are_read_once_and_pauses_are_gaps(tm
     assert said == [f"--records {tmp_path}: 5 of 25 minutes are left out: 5 with gaps, 0 flat, 0 saturated"]
 
 
+def test_segments_may_differ_in_their_channels(tmp_path):
+    """What WFDB calls a variable layout: a header of all channels, and segments that have some of them."""
+    (tmp_path / "v_layout.hea").write_text(f"v_layout 2 25 0\n~ 0 200/l 16 0 0 0 0 {CHEST}\n~ 0 200/l 16 0 0 0 0 {NOSE}\n")
+    write_wfdb(tmp_path, "v_1", 25)
+    write_wfdb(tmp_path, "v_2", 25, names=(NOSE,), signals=[sine(25, 1)])
+    write_wfdb(tmp_path, "v_3", 25, names=(NOSE, CHEST), signals=[sine(25, 1, phase=1.0), sine(25, 1)])
+    (tmp_path / "v.hea").write_text("v/4 2 25 6000\nv_layout 0\nv_1 3000\nv_2 1500\nv_3 1500\n")
+    chest, nose = (formats.signal(tmp_path / "v.hea", k) for k in range(2))
+    assert_array_equal(np.isnan(chest.values), np.repeat([False, True, False], [3000, 1500, 1500]))
+    assert_allclose(chest.values[4500:], sine(25, 1), atol=1e-3)
+    assert_allclose(nose.values[4500:], sine(25, 1, phase=1.0), atol=1e-3)
+    assert formats.header(tmp_path / "v.hea").names == (CHEST, NOSE)
+
+
 # -- chest and nose stay together -------------------------------------------------------------------------------------
 
 
@@ -235,7 +253,7 @@ def test_units_do_not_matter(tmp_path):
     (tmp_path / "one").mkdir(), (tmp_path / "two").mkdir()
     noise = 0.05 * np.random.default_rng(0).standard_normal((2, 3000))
     write_five(tmp_path / "one", signals=[sine(25) + noise[0], sine(25) + noise[1]])
-    write_five(tmp_path / "two", signals=[700 + 1e-3 * (sine(25) + noise[0]), 5e4 * (sine(25) + noise[1])])
+    write_five(tmp_path / "two", signals=[7 + 1e-2 * (sine(25) + noise[0]), 5e4 * (sine(25) + noise[1])])
     one, two = (records.read(tmp_path / name) for name in ("one", "two"))
     assert_allclose(one.chest, two.chest, atol=0.01)
     assert_allclose(one.psd, two.psd, atol=1e-4)

@@ -78,24 +78,53 @@ def _wfdb_header(path: Path) -> Header:
 
     head = wfdb.rdheader(_stem(path), rd_segments=True)
     if isinstance(head, wfdb.MultiRecord):
-        return Header(tuple(head.get_sig_name()), frozenset(head.seg_name))
+        return Header(_names(head), frozenset(head.seg_name))
     return Header(tuple(head.sig_name or ()))
 
 
 def _wfdb_signal(path: Path, channel: int) -> Signal:
     import wfdb
 
-    length = wfdb.rdheader(_stem(path)).sig_len
+    head = wfdb.rdheader(_stem(path), rd_segments=True)
+    return _joined(path, head, channel) if isinstance(head, wfdb.MultiRecord) else _whole(head, _stem(path), channel)
+
+
+def _names(head: Any) -> tuple[str, ...]:
+    """Channels of a record in segments: those of the first, which lists all where segments differ in them."""
+    return tuple(next(segment for segment in head.segments if segment is not None).sig_name)
+
+
+def _joined(path: Path, head: Any, channel: int) -> Signal:
+    """Segments one after the other, with gaps where there is none or it lacks the channel."""
+    name, parts = _names(head)[channel], []
+    for title, length, segment in zip(head.seg_name, head.seg_len, head.segments, strict=True):
+        lacks = segment is None or not length or name not in segment.sig_name
+        number = channel if head.layout == "fixed" or lacks else segment.sig_name.index(name)
+        parts.append(length if lacks else _whole(segment, str(path.with_name(title)), number))
+    rates = {part.rate for part in parts if isinstance(part, Signal)}
+    if len(rates) != 1:
+        raise ValueError(f"channel {name!r} has the rates {sorted(rates)} in its segments")
+    rate = rates.pop()
+    return Signal(
+        np.concatenate(
+            [part.values if isinstance(part, Signal) else np.full(round(part * rate / head.fs), np.nan) for part in parts]
+        ),
+        rate,
+    )
+
+
+def _whole(head: Any, stem: str, channel: int) -> Signal:
+    length = head.sig_len
     starts = range(0, length, PART) if length else [0]
-    parts = [_wfdb_part(path, channel, start, min(start + PART, length) if length else None) for start in starts]
+    parts = [_part(stem, channel, start, min(start + PART, length) if length else None) for start in starts]
     return Signal(np.concatenate([part.values for part in parts]), parts[0].rate)
 
 
-def _wfdb_part(path: Path, channel: int, start: int, stop: int | None) -> Signal:
+def _part(stem: str, channel: int, start: int, stop: int | None) -> Signal:
     """At the channel's own rate, which may be a multiple of the record's."""
     import wfdb
 
-    part = wfdb.rdrecord(_stem(path), sampfrom=start, sampto=stop, channels=[channel], smooth_frames=False)
+    part = wfdb.rdrecord(stem, sampfrom=start, sampto=stop, channels=[channel], smooth_frames=False)
     return Signal(np.asarray(part.e_p_signal[0], float), part.fs * part.samps_per_frame[0])
 
 
