@@ -13,7 +13,9 @@ import numpy as np
 
 from analysis.breathing.spectra import Array
 
-PART = 1 << 20  # frames of a WFDB record read at once: all channels of a part are in memory, of a night they need not be
+PART = (
+    1 << 20
+)  # frames of a WFDB record read at once: all channels of a part are in memory, of a night they need not be
 
 
 class Header(NamedTuple):
@@ -107,7 +109,10 @@ def _joined(path: Path, head: Any, channel: int) -> Signal:
     rate = rates.pop()
     return Signal(
         np.concatenate(
-            [part.values if isinstance(part, Signal) else np.full(round(part * rate / head.fs), np.nan) for part in parts]
+            [
+                part.values if isinstance(part, Signal) else np.full(round(part * rate / head.fs), np.nan)
+                for part in parts
+            ]
         ),
         rate,
     )

@@ -16,7 +16,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +34,10 @@ RAIL = 0.25  # of a minute at the record's least or largest value: a sensor at t
 FAULTS = ("with gaps", "flat", "saturated")
 
 Say = Callable[[str], None]
-_aloud: Say = partial(print, file=sys.stderr)
+
+
+def _aloud(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 class Record(NamedTuple):
@@ -187,7 +190,7 @@ def _there(reasons: Sequence[str], headers: Iterable[Header]) -> str:
 def _enough(folder: Path, subjects: int, words: str) -> None:
     if subjects < SUBJECTS:
         raise RuntimeError(
-            f"--records {folder}: {subjects} subjects can be used, at least {SUBJECTS} are needed to split them: {words}"
+            f"--records {folder}: {subjects} subjects can be used, at least {SUBJECTS} are needed to be split: {words}"
         )
 
 
@@ -228,7 +231,10 @@ def _known(values: Array, gap: Array) -> tuple[Array, Array]:
 
 def _resampled(values: Array, rate: float) -> Array:
     ratio = Fraction(RATE / rate).limit_denominator(100_000)  # off by 0.3 s after 8 h at most
-    return resample_poly(values, ratio.numerator, ratio.denominator, padtype="line")
+    level = np.median(values)  # of which the filter would leave a ripple
+    return level + resample_poly(
+        values - level, ratio.numerator, ratio.denominator, window=("kaiser", 10.0), padtype="line"
+    )
 
 
 def _flat(minutes: Array, still: Array) -> Array:
