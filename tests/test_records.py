@@ -309,6 +309,23 @@ def test_a_mistyped_channel_is_refused_with_the_names_there_are(tmp_path):
         records.read(tmp_path, chest="Thorax")
 
 
+def test_a_channel_that_is_too_slow_for_breathing_is_left_out(tmp_path):
+    write_five(tmp_path)
+    write_wfdb(tmp_path, "slp90", 1)
+    write_edf(tmp_path, "p.edf", [25, 1])
+    said = []
+    assert len(records.check(tmp_path, say=said.append)) == 5
+    assert "p.edf ('Resp (nasal)' has fewer than 2 samples a second)" in said[0]
+    assert "slp90.hea ('Resp (chest)' has fewer than 2 samples a second)" in said[0]
+
+
+def test_headers_tell_rates(tmp_path):
+    write_edf(tmp_path, "p.edf", [25, 12.5], seconds=2)
+    write_wfdb(tmp_path, "r", 62.4725)
+    assert formats.header(tmp_path / "p.edf") == ((CHEST, NOSE), (25.0, 12.5), frozenset())
+    assert formats.header(tmp_path / "r.hea") == ((CHEST, NOSE), (62.4725, 62.4725), frozenset())
+
+
 def test_one_channel_cannot_be_both(tmp_path):
     write_five(tmp_path)
     with pytest.raises(RuntimeError, match=r"'Resp \(nasal\)' cannot be both chest and nose"):

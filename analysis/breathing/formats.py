@@ -22,6 +22,7 @@ class Header(NamedTuple):
     """What a record says of itself."""
 
     names: tuple[str, ...]  # of its channels
+    rates: tuple[float, ...]  # samples a second
     pieces: frozenset[str] = frozenset()  # records of the folder that it is put together from
 
 
@@ -79,9 +80,10 @@ def _wfdb_header(path: Path) -> Header:
     import wfdb
 
     head = wfdb.rdheader(_stem(path), rd_segments=True)
-    if isinstance(head, wfdb.MultiRecord):
-        return Header(_names(head), frozenset(head.seg_name))
-    return Header(tuple(head.sig_name or ()))
+    whole = isinstance(head, wfdb.Record)
+    first = head if whole else _first(head)
+    rates = tuple(head.fs * samples for samples in first.samps_per_frame or ())
+    return Header(tuple(first.sig_name or ()), rates, frozenset(() if whole else head.seg_name))
 
 
 def _wfdb_signal(path: Path, channel: int) -> Signal:
@@ -91,14 +93,14 @@ def _wfdb_signal(path: Path, channel: int) -> Signal:
     return _joined(path, head, channel) if isinstance(head, wfdb.MultiRecord) else _whole(head, _stem(path), channel)
 
 
-def _names(head: Any) -> tuple[str, ...]:
-    """Channels of a record in segments: those of the first, which lists all where segments differ in them."""
-    return tuple(next(segment for segment in head.segments if segment is not None).sig_name)
+def _first(head: Any) -> Any:
+    """A segment that has all channels: where segments differ in them, the first only lists them."""
+    return next(segment for segment in head.segments if segment is not None)
 
 
 def _joined(path: Path, head: Any, channel: int) -> Signal:
     """Segments one after the other, with gaps where there is none or it lacks the channel."""
-    name, parts = _names(head)[channel], []
+    name, parts = _first(head).sig_name[channel], []
     for title, length, segment in zip(head.seg_name, head.seg_len, head.segments, strict=True):
         lacks = segment is None or not length or name not in segment.sig_name
         number = channel if head.layout == "fixed" or lacks else segment.sig_name.index(name)
@@ -139,7 +141,7 @@ def _stem(path: Path) -> str:
 
 def _edf_header(path: Path) -> Header:
     with _edf(path) as file:
-        return Header(tuple(file.getSignalLabels()))
+        return Header(tuple(file.getSignalLabels()), tuple(file.getSampleFrequencies()))
 
 
 def _edf_signal(path: Path, channel: int) -> Signal:

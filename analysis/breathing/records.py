@@ -29,6 +29,7 @@ from analysis.breathing.spectra import RATE, SAMPLES, SECONDS, Array, Clips, cli
 CHEST = ("Resp (chest)", "Resp (abdominal)", "Resp (abdomen)")  # as in PhysioNet's slpdb: the first that a record has
 NOSE = ("Resp (nasal)",)
 SUBJECTS = 5  # at least: some to train on, some to choose by, some to test on
+SLOWEST = 2  # samples a second: of 33 breaths per minute two samples each are not enough
 FLAT = 0.02  # of the deviation in the record's livelier minutes (their 90% quantile): a sensor that is off
 RAIL = 0.25  # of a minute at the record's least or largest value: a sensor at the end of its range
 FAULTS = ("with gaps", "flat", "saturated")
@@ -103,7 +104,7 @@ def check(folder: Path, chest: str = "", nose: str = "", say: Say | None = None)
         if path.suffix == ".hea" and path.stem in pieces:
             continue
         try:
-            records.append(Record(path, subject(path.stem), *_channels(head.names, wanted)))
+            records.append(Record(path, subject(path.stem), *_channels(head, wanted)))
         except LookupError as error:
             reasons.append(f"{path.name} ({error.args[0]})")
     _enough(folder, len({r.subject for r in records}), _there(reasons, headers.values()))
@@ -161,11 +162,14 @@ def _records(folder: Path) -> list[Path]:
     return sorted(path for path in paths if path.is_file())
 
 
-def _channels(there: Sequence[str], wanted: Sequence[Sequence[str]]) -> list[int]:
+def _channels(head: Header, wanted: Sequence[Sequence[str]]) -> list[int]:
     """Where chest and nose are; LookupError says why not."""
-    both = [_channel(there, names) for names in wanted]
+    both = [_channel(head.names, names) for names in wanted]
     if both[0] == both[1]:
-        raise LookupError(f"{there[both[0]]!r} cannot be both chest and nose")
+        raise LookupError(f"{head.names[both[0]]!r} cannot be both chest and nose")
+    for channel in both:
+        if head.rates[channel] < SLOWEST:
+            raise LookupError(f"{head.names[channel]!r} has fewer than {SLOWEST} samples a second")
     return both
 
 
