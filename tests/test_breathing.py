@@ -1,10 +1,13 @@
 """Clips and spectra against SciPy, and the simulated cohort against what its docstring says."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import correlate, hilbert, periodogram
 
+from analysis.__main__ import _folder, main
 from analysis.breathing import cohort
 from analysis.breathing.spectra import BINS, FIRST, RATE, SAMPLES, Clips, clips, peak, spectrum
 
@@ -266,3 +269,26 @@ def test_an_example_for_a_figure():
     still = envelope(nose)[:, 20:-20]
     assert (still[1] < 0.3 * np.median(still[0])).mean() > 0.2 + (still[0] < 0.3 * np.median(still[0])).mean()
     assert chest[2].std() > 1.5 * chest[0].std()
+
+
+# -- the command line -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--records", ""], "'' is not a folder"),
+        (["--records", "nowhere"], "'nowhere' is not a folder; name one that holds WFDB or EDF records"),
+        (["--chest", "Thorax"], "--chest and --nose name channels of recordings: give their folder with --records"),
+    ],
+)
+def test_options_of_recordings_that_cannot_be_right(capsys, arguments, words):
+    with pytest.raises(SystemExit):
+        main(["figure6_breathing", *arguments])
+    assert words in capsys.readouterr().err
+
+
+def test_results_of_recordings_go_to_a_folder_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for text in (".", str(tmp_path)):
+        assert _folder("figure6_breathing", {"records": Path(text)}) == Path(f"figures-{tmp_path.name}")
