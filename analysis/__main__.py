@@ -20,7 +20,10 @@ INTERRUPTED = 130  # the shell's status for a process that Ctrl-C stopped
 
 def main(argv: list[str] | None = None) -> int:
     """Run one script or all; the process's exit status."""
-    arguments = vars(_parser().parse_args(argv))
+    parser = _parser()
+    arguments = vars(parser.parse_args(argv))
+    if "records" not in arguments and arguments.keys() & {"chest", "nose"}:
+        parser.error("--chest and --nose name channels of recordings: give their folder with --records")
     name, listing = arguments.pop("name", None), arguments.pop("list", False)
     if listing:
         for each in NAMES:
@@ -64,7 +67,7 @@ def _folder(name: str | None, arguments: dict[str, Any]) -> Path:
     if "chain" in arguments:
         parts.append(f"chain{arguments['chain']}")
     if "records" in arguments:
-        parts.append(arguments["records"].name)
+        parts.append(arguments["records"].resolve().name)  # . has no name
     return Path("-".join(parts + ["toy"] * arguments.get("toy", False)))
 
 
@@ -158,13 +161,23 @@ def _recordings() -> argparse.ArgumentParser:
     """What scripts take that predict breathing."""
     parser = _options()
     parser.add_argument(
-        "--records", type=Path, metavar="DIR", help="WFDB or EDF records instead of simulated sleepers (extra: records)"
+        "--records",
+        type=_recorded,
+        metavar="DIR",
+        help="WFDB or EDF records instead of simulated sleepers (extra: records)",
     )
     parser.add_argument(
         "--chest", metavar="NAME", help="the records' channel of chest excursion (default: as in slpdb)"
     )
     parser.add_argument("--nose", metavar="NAME", help="the records' channel of nasal airflow (default: as in slpdb)")
     return parser
+
+
+def _recorded(text: str) -> Path:
+    """A folder: an unset variable of the shell must not mean the one we are in."""
+    if not Path(text).is_dir() or not text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a folder; name one that holds WFDB or EDF records")
+    return Path(text)
 
 
 def _features() -> argparse.ArgumentParser:
