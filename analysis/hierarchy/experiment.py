@@ -1,14 +1,15 @@
 """One network under all losses, learning rates, numbers of samples and seeds: what figure 7's table consists of.
 
-Part ``simulated``: the 1000 classes of WordNet's tree with features by Brownian motion.  Part ``data``: a file's classes.
-First each loss is tried at the same rates with the same seeds; then come more seeds at the rate that was best on samples
-neither trained on nor tested.
+Part ``simulated``: the 1000 classes of WordNet's tree with features by Brownian motion.  Part ``data``: the classes of a
+file.  First each loss is tried at the same rates with the same seeds; then come more seeds at the rate that was best on
+samples neither trained on nor tested.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,13 @@ def parts(parameters: dict[str, Any]) -> tuple[Tree, Parts]:
     """The tree and the samples of a run."""
     size, seed = parameters["size"], parameters["seed"]
     if parameters["part"] == SIMULATED:
-        tree = wordnet_tree()
+        tree = _wordnet()
         return tree, brownian.parts(tree, size, parameters["choosing"], parameters["testing"], seed)
     x, y, tree = plants.load(Path(parameters["file"]))
     return tree, plants.split(x, y, size, seed)
+
+
+_wordnet = lru_cache(wordnet_tree)  # and with it its distances
 
 
 def _losses(some: list[dict[str, Any]]) -> list[tuple[dict[str, Any], str]]:

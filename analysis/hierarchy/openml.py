@@ -1,9 +1,11 @@
 """The hundred plants from OpenML, for users with internet: three ARFF files, one for each kind of feature.
 
-Their classes are the species' names, or their numbers 1 to 100 in the order of the names (`analysis.hierarchy.species`).
-The rows of a species are the same leaves in the same order in all files; the file of textures lacks one row, of a species
-that repeats its last one here.  The address and the data sets' numbers were written down without access to the site, and
-the fetch itself has not been run against it: names and checksums are compared, so that a wrong file is not taken.
+Their classes are taken to be the species' names, or their numbers 1 to 100 in the order of the names (see
+`analysis.hierarchy.species`), and the rows of a species to be the same leaves in the same order in all files; a species
+that has one row less in one of them, as textures are said to lack one, repeats its last there.
+
+The fetch has never been run against the site.  The address and the sets' numbers were written down without access to it;
+names and checksums are compared, so that no other file is taken for these.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -23,7 +25,7 @@ class Outcomes:
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
-        self.distance = torch.tensor(tree.distance_matrix())
+        self.distance = _distance(tree)
 
     def __call__(self, logits: Tensor, classes: Tensor) -> dict[str, float]:
         """Share of right answers, mean EMD of the prediction, mean distance of wrong answers; NaN if there are none."""
@@ -37,6 +39,11 @@ class Outcomes:
             "holistic": float(emd_loss(logits, classes, self.tree, 1)),
             "severity": float(missed.mean()),
         }
+
+
+@lru_cache(maxsize=1)
+def _distance(tree: Tree) -> Tensor:
+    return torch.tensor(tree.distance_matrix())
 
 
 def share(logits: Tensor, classes: Tensor) -> float:

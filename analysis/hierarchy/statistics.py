@@ -1,4 +1,4 @@
-"""What the table of runs says: rates chosen, means over seeds with their intervals, losses compared in pairs of seeds."""
+"""What the table of runs says: rates chosen, means over seeds with intervals, losses compared in pairs of seeds."""
 
 from __future__ import annotations
 
@@ -100,9 +100,9 @@ def chosen(table: pd.DataFrame) -> pd.DataFrame:
     return table[[rates[key] == rate for key, rate in zip(keys, table.rate, strict=True)]]
 
 
-def at_end(table: pd.DataFrame, part: str, size: int, loss: str, measure: str) -> pd.Series:
-    """Of the runs at the chosen rate, by seed; NaN where one diverged."""
-    rows = last(chosen(table))
+def at_end(runs: pd.DataFrame, part: str, size: int, loss: str, measure: str) -> pd.Series:
+    """Of runs at the chosen rate, by seed; NaN where one diverged."""
+    rows = last(runs)
     rows = rows[(rows.part == part) & (rows["size"] == size) & (rows.loss == loss)]
     return rows.set_index("seed")[measure].sort_index()
 

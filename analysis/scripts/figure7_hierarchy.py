@@ -1,9 +1,9 @@
 """arXiv Fig. 7: cross entropy, EMD, EMD^2, the Sinkhorn distance and their sums on classes of a tree, from few samples.
 
 Part (i), simulated: the 1000 classes of WordNet's tree, features by Brownian motion along its edges
-(analysis/hierarchy/brownian.py), 4 samples of each class (the paper's 4%), 20 and 100 (all).  Part (ii), real: the classes
-of --data FILE, learned from 1 to 12 samples of each; --data openml fetches the features of a hundred plant species.
-Without --data part (ii) is left out.
+(analysis/hierarchy/brownian.py), 4 samples of each class (the paper's 4%), 20 and 100 (all).  Part (ii), real: the
+classes of --data FILE, learned from 1 to 12 samples of each; --data openml fetches the features of a hundred plant
+species, into the folder of results.  Without --data part (ii) is left out.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _sheet(table: pd.DataFrame, part: str) -> Any:
         panels.growth(axis, table, part, measure)
         style.letter(axis, letter, f"end of training, {panels.kind(part)}")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
-    fig.suptitle(f"{_title(table, part)}\n{panels.searched(table)}", fontsize=6.5)
+    fig.suptitle(f"{_title(table, part)}\n{panels.searched(table[table.part == part])}", fontsize=6.5)
     return fig
 
 
