@@ -1,8 +1,8 @@
 """What arXiv 1611.07573, Sec. 5.3 and Fig. 7, says of the losses, beside what the runs say.
 
 Differences are in pairs of equal seeds, with 95% intervals that are not corrected for their number; a claim holds where
-the whole interval is on its side.  Few samples are the fewest of a part.  A loss converges if at some rate of the search
-its right answers at the end are half of those of CE or more.
+the whole interval is on its side.  Few samples are the fewest of a part.  A loss converges if at some rate of the
+search its right answers at the end are half of those of CE or more.
 """
 
 from __future__ import annotations
@@ -129,7 +129,8 @@ class Part:
         return self._claim(
             "with few samples CE overfits: its holistic error falls, then grows back to its original value",
             f"{few} a class: {means.iloc[0]:.2f} untrained, {means[lowest]:.2f} at best (step {lowest}), "
-            f"{means.iloc[-1]:.2f} at the end: {_told(rise, 'holistic')} since its best, {_told(back, 'holistic')} against untrained",
+            f"{means.iloc[-1]:.2f} at the end: {_told(rise, 'holistic')} since its best, {_told(back, 'holistic')} against "
+            "untrained",
             rise.above() and not back.below(),
         )
 

@@ -1,7 +1,7 @@
 """One network under all losses, learning rates, numbers of samples and seeds: what figure 7's table consists of.
 
-Part ``simulated``: the 1000 classes of WordNet's tree with features by Brownian motion.  Part ``data``: the classes of a
-file.  First each loss is tried at the same rates with the same seeds; then come more seeds at the rate that was best on
+Part ``simulated``: the 1000 classes of WordNet's tree with features by Brownian motion.  Part ``data``: the classes of
+a file.  First each loss is tried at the same rates with the same seeds; then come more seeds at the rate that was best on
 samples neither trained on nor tested.
 """
 
@@ -45,7 +45,7 @@ class Plan:
     testing: int = 5
 
 
-TOY = Plan((0.05, 0.2), 1, 3, 12, (1, 2), 128, 1, 1)
+TOY = Plan((0.05, 0.2), 1, 2, 8, (1, 2), 128, 1, 1)
 
 
 def sources(plan: Plan, data: Path | None) -> list[dict[str, Any]]:
@@ -85,7 +85,7 @@ def trained(run: str, **parameters: Any) -> Rows:
 
 def measured(steps: int) -> list[int]:
     """Steps of measurements, dense at first."""
-    return sorted({0, steps} | {round(x) for x in np.geomspace(max(steps // 64, 1), steps, 10)})
+    return sorted({0, steps} | {round(x) for x in np.geomspace(max(steps // 64, 1), steps, min(10, steps // 4 + 1))})
 
 
 def parts(parameters: dict[str, Any]) -> tuple[Tree, Parts]:

@@ -4,8 +4,8 @@ Their classes are taken to be the species' names, or their numbers 1 to 100 in t
 `analysis.hierarchy.species`), and the rows of a species to be the same leaves in the same order in all files; a species
 that has one row less in one of them, as textures are said to lack one, repeats its last there.
 
-The fetch has never been run against the site.  The address and the sets' numbers were written down without access to it;
-names and checksums are compared, so that no other file is taken for these.
+The fetch has never been run against the site.  The address and the sets' numbers were written down without access to
+it; names and checksums are compared, so that no other file is taken for these.
 """
 
 from __future__ import annotations

@@ -76,9 +76,9 @@ def searched(table: pd.DataFrame) -> str:
     best = statistics.best(table)
     edge = [f"{words(loss)} at {size}" for (_, size, loss), rate in best.items() if rate in (rates[0], rates[-1])]
     text = (
-        f"SGD's rate: for each loss and number of samples the same search, {', '.join(f'{r:g}' for r in rates)} with {seeds} "
-        f"seeds each, by top-1 accuracy on samples neither trained on nor tested; then {table.seed.nunique()} seeds at the "
-        f"rate chosen. At the search's edge: {', '.join(edge) if edge else 'none'}."
+        f"SGD's rate: for each loss and number of samples the same search, {', '.join(f'{r:g}' for r in rates)} with "
+        f"{seeds} seeds each, by top-1 accuracy on samples neither trained on nor tested; then {table.seed.nunique()} seeds at "
+        f"the rate chosen. At the search's edge: {', '.join(edge) if edge else 'none'}."
     )
     return "\n".join(textwrap.wrap(text, WIDE))
 
@@ -103,8 +103,8 @@ def sheet(table: pd.DataFrame) -> Any:
         cell.set_linewidth(0.2)
         cell.set_height(1 / (len(lines) + 2))
     fig.suptitle(
-        "Means over seeds ± half of the 95% interval, and the difference from CE in pairs of equal seeds; * p < 0.05 in "
-        "a paired t test,\n** also with Holm's correction for all comparisons of the part. Part (i) is simulated; "
+        "Means over seeds ± half of the 95% interval, and the difference from CE in pairs of equal seeds; * p < 0.05 "
+        "in a paired t test,\n** also with Holm's correction for all comparisons of the part. Part (i) is simulated; "
         + ("(ii) is real data." if (table.part == DATA).any() else "(ii) is left out."),
         fontsize=SMALL + 0.5,
     )

@@ -72,9 +72,10 @@ def digest(path: Path) -> str:
 
 def _arrays(path: Path) -> list[Array]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if isinstance(file, np.ndarray):
-                raise ValueError("it is a single array")
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ValueError("it is a single array")
+        with file:
             missing = [name for name in ("X", "y", "parent") if name not in file]
             if missing:
                 raise ValueError(f"it has no array {missing[0]} but {', '.join(file) or 'none'}")
