@@ -129,8 +129,8 @@ class Part:
         return self._claim(
             "with few samples CE overfits: its holistic error falls, then grows back to its original value",
             f"{few} a class: {means.iloc[0]:.2f} untrained, {means[lowest]:.2f} at best (step {lowest}), "
-            f"{means.iloc[-1]:.2f} at the end: {_told(rise, 'holistic')} since its best, {_told(back, 'holistic')} against "
-            "untrained",
+            f"{means.iloc[-1]:.2f} at the end: {_told(rise, 'holistic')} since its best, "
+            f"{_told(back, 'holistic')} against untrained",
             rise.above() and not back.below(),
         )
 

@@ -1,8 +1,8 @@
 """One network under all losses, learning rates, numbers of samples and seeds: what figure 7's table consists of.
 
 Part ``simulated``: the 1000 classes of WordNet's tree with features by Brownian motion.  Part ``data``: the classes of
-a file.  First each loss is tried at the same rates with the same seeds; then come more seeds at the rate that was best on
-samples neither trained on nor tested.
+a file.  First each loss is tried at the same rates with the same seeds; then come more seeds at the rate that was best
+on samples neither trained on nor tested.
 """
 
 from __future__ import annotations
