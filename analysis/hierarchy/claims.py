@@ -54,6 +54,11 @@ class Part:
         """The runs at the chosen rates."""
         return statistics.chosen(self.table[self.table.part == self.part])
 
+    @cached_property
+    def ends(self) -> pd.DataFrame:
+        """Their last rows."""
+        return statistics.last(self.chosen)
+
     def sizes(self) -> list[int]:
         """Numbers of samples of each class."""
         return sorted(int(size) for size in self.table[self.table.part == self.part]["size"].unique())
@@ -171,7 +176,8 @@ class Part:
 
     def end(self, loss: str, measure: str, size: int) -> pd.Series:
         """At the last step, by seed."""
-        return statistics.at_end(self.chosen, self.part, size, loss, measure)
+        rows = self.ends[(self.ends["size"] == size) & (self.ends.loss == loss)]
+        return rows.set_index("seed")[measure].sort_index()
 
     def lost(self, one: str, other: str, size: int) -> int:
         """Seeds for which either diverged."""

@@ -72,10 +72,10 @@ def digest(path: Path) -> str:
 
 def _arrays(path: Path) -> list[Array]:
     try:
-        file = np.load(path, allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            raise ValueError("it is a single array")
-        with file:
+        with path.open("rb") as content:
+            file = np.load(content, allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                raise ValueError("it is a single array")
             missing = [name for name in ("X", "y", "parent") if name not in file]
             if missing:
                 raise ValueError(f"it has no array {missing[0]} but {', '.join(file) or 'none'}")

@@ -101,13 +101,6 @@ def chosen(table: pd.DataFrame) -> pd.DataFrame:
     return table[[rates[key] == rate for key, rate in zip(keys, table.rate, strict=True)]]
 
 
-def at_end(runs: pd.DataFrame, part: str, size: int, loss: str, measure: str) -> pd.Series:
-    """Of runs at the chosen rate, by seed; NaN where one diverged."""
-    rows = last(runs)
-    rows = rows[(rows.part == part) & (rows["size"] == size) & (rows.loss == loss)]
-    return rows.set_index("seed")[measure].sort_index()
-
-
 def against(one: pd.Series, other: pd.Series, lost: int = 0) -> Interval:
     """One less the other, in pairs of equal seeds."""
     return interval((one - other).to_numpy(), lost)
