@@ -52,10 +52,9 @@ def curves(axis: Any, table: pd.DataFrame, part: str, size: int, measure: str) -
     _plain(axis, measure)
 
 
-def growth(axis: Any, table: pd.DataFrame, part: str, measure: str) -> None:
+def growth(axis: Any, summary: pd.DataFrame, part: str, measure: str) -> None:
     """The end of training against the number of samples of each class."""
-    found = statistics.summary(table)
-    found = found[(found.part == part) & (found.measure == measure)]
+    found = summary[(summary.part == part) & (summary.measure == measure)]
     for loss in TOGETHER:
         rows = found[found.loss == loss].sort_values("size")
         colour, line, marker = LINES[loss]
@@ -83,11 +82,10 @@ def searched(table: pd.DataFrame) -> str:
     return "\n".join(textwrap.wrap(text, WIDE))
 
 
-def sheet(table: pd.DataFrame) -> Any:
+def sheet(summary: pd.DataFrame) -> Any:
     """Means and differences from CE, line by line."""
-    found = statistics.summary(table)
     lines = [
-        _cells(*key, rows.set_index("measure")) for key, rows in found.groupby(["part", "size", "loss"], sort=False)
+        _cells(*key, rows.set_index("measure")) for key, rows in summary.groupby(["part", "size", "loss"], sort=False)
     ]
     fig, axis = style.figure(style.PAGE, 0.13 * (len(lines) + 3), 1, 1)
     axis.axis("off")
@@ -105,7 +103,7 @@ def sheet(table: pd.DataFrame) -> Any:
     fig.suptitle(
         "Means over seeds ± half of the 95% interval, and the difference from CE in pairs of equal seeds; * p < 0.05 "
         "in a paired t test,\n** also with Holm's correction for all comparisons of the part. Part (i) is simulated; "
-        + ("(ii) is real data." if (table.part == DATA).any() else "(ii) is left out."),
+        + ("(ii) is real data." if (summary.part == DATA).any() else "(ii) is left out."),
         fontsize=SMALL + 0.5,
     )
     return fig

@@ -70,18 +70,19 @@ def tables(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def draw(table: pd.DataFrame) -> Any:
     """A sheet for each part, and the table."""
-    sheets = {"": _sheet(table, SIMULATED), "_table": panels.sheet(table)}
-    return sheets | ({"_data": _sheet(table, DATA)} if (table.part == DATA).any() else {})
+    summary = statistics.summary(table)
+    parts = {"": SIMULATED} | ({"_data": DATA} if (table.part == DATA).any() else {})
+    return {end: _sheet(table, summary, part) for end, part in parts.items()} | {"_table": panels.sheet(summary)}
 
 
-def _sheet(table: pd.DataFrame, part: str) -> Any:
+def _sheet(table: pd.DataFrame, summary: pd.DataFrame, part: str) -> Any:
     sizes = said.Part(table, part).sizes()
     fig, axes = style.figure(style.PAGE, 4.9, 2, 3)
     for axis, letter, measure in zip(axes[0], "abc", statistics.MEASURES, strict=True):
         panels.curves(axis, table, part, sizes[0], measure)
         style.letter(axis, letter, f"{sizes[0]} a class, {panels.kind(part)}")
     for axis, letter, measure in zip(axes[1], "def", statistics.MEASURES, strict=True):
-        panels.growth(axis, table, part, measure)
+        panels.growth(axis, summary, part, measure)
         style.letter(axis, letter, f"end of training, {panels.kind(part)}")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     fig.suptitle(f"{_title(table, part)}\n{panels.searched(table[table.part == part])}", fontsize=6.5)
