@@ -100,8 +100,8 @@ class Part:
         """EMD2+CE against CE."""
         return self._claim(
             "in EMD²+CE, EMD² brings in the output space, through the holistic error",
-            f"{few} a class: {self.both('EMD2+CE', 'CE', 'holistic', few)}; wrong answers are "
-            f"{_told(self.gap('EMD2+CE', 'CE', 'severity', few), 'severity')} farther away than those of CE",
+            f"{few} a class: {self.both('EMD2+CE', 'CE', 'holistic', few)}; mistake severity, "
+            f"{self.both('EMD2+CE', 'CE', 'severity', few)}",
             self.gap("EMD2+CE", "CE", "holistic", few).below(),
         )
 
