@@ -76,8 +76,8 @@ def searched(table: pd.DataFrame) -> str:
     edge = [f"{words(loss)} at {size}" for (_, size, loss), rate in best.items() if rate in (rates[0], rates[-1])]
     text = (
         f"SGD's rate: for each loss and number of samples the same search, {', '.join(f'{r:g}' for r in rates)} with "
-        f"{seeds} seed{'s' * (seeds > 1)} each, by top-1 accuracy on samples neither trained on nor tested; then {table.seed.nunique()} "
-        f"seeds at the rate chosen. At the search's edge: {', '.join(edge) if edge else 'none'}."
+        f"{seeds} seed{'s' * (seeds > 1)} each, by top-1 accuracy on samples neither trained on nor tested; then "
+        f"{table.seed.nunique()} seeds at the rate chosen. At the search's edge: {', '.join(edge) if edge else 'none'}."
     )
     return "\n".join(textwrap.wrap(text, WIDE))
 
