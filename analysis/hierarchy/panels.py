@@ -91,7 +91,7 @@ def sheet(summary: pd.DataFrame) -> Any:
     axis.axis("off")
     heads = ["part", "samples", "loss", "rate"]
     for name in ("top-1, %", "holistic, edges", "severity, edges"):
-        heads += [name, "less CE's"]
+        heads += [name, "minus CE"]
     drawn = axis.table(
         lines, colLabels=heads, loc="upper center", cellLoc="right", edges="horizontal", colWidths=WIDTHS
     )
