@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.hierarchy.parts import Parts, Samples
 from emdref import Tree
 
 DIMENSIONS = 32
@@ -28,9 +29,16 @@ def means(tree: Tree, rng: np.random.Generator) -> NDArray[Any]:
     return place[layout.bin_node]
 
 
-def samples(centres: NDArray[Any], each: int, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
+def parts(tree: Tree, training: int, choosing: int, testing: int, seed: int) -> Parts:
+    """So many samples of every class to train on, to choose by, to test on; only the first depend on `training`."""
+    place, chosen, tested, trained = np.random.default_rng([seed, 1000]).spawn(4)
+    centres = means(tree, place)
+    return Parts(*(samples(centres, *some) for some in ((training, trained), (choosing, chosen), (testing, tested))))
+
+
+def samples(centres: NDArray[Any], each: int, rng: np.random.Generator) -> Samples:
     """`each` samples of every class: features (N each, D) float32, and the classes."""
     y = np.repeat(np.arange(len(centres)), each)
     scale = np.sqrt(np.mean(centres**2))
     x = (centres[y] + NOISE * rng.standard_normal((len(y), DIMENSIONS))) / scale
-    return x.astype(np.float32), y
+    return Samples(x.astype(np.float32), y)
