@@ -1,9 +1,9 @@
 """EMD and Sinkhorn losses for PyTorch (extra ``torch``): the numbers of `emdref`, differentiable by autograd.
 
 `emd_loss` with `EMDLoss`, and `sinkhorn_loss` with `SinkhornLoss`.  Tensors lie on the CPU, or on an NVIDIA GPU with
-the extra ``cuda``.  ``torch.compile`` takes the losses as they are, without a break in the graph, and keeps their spaces
-alive.  torch.func's ``grad``, ``vmap`` and ``jacrev`` work, but not within what is compiled; forward mode (``jvp``,
-``jacfwd``) is not there.
+the extra ``cuda``.  ``torch.compile`` takes the losses as they are, without a break in the graph, and keeps their
+spaces alive.  torch.func's ``grad``, ``vmap`` and ``jacrev`` work, but not within what is compiled; forward mode
+(``jvp``, ``jacfwd``) is not there.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def emd_loss(
     >>> print(f"{loss.item():.4f}", logits.grad.numpy().round(4))
     0.5556 [[ 0.3704  0.1481 -0.5185]]
     """
-    inputs.option(reduction, "reduction", Reduction)
+    _check_option(reduction, "reduction", Reduction, _REDUCED)
     _check_constant(rho, "rho")
     p, target = _histograms(logits_or_p, q, normalize)
     mass = mass or ("ignore" if gauge == "raw" and normalize is None else "raise")
@@ -118,7 +118,7 @@ def emd_loss(
         value, _ = _emd(p, target, _number(space), float(rho), *options)
     else:
         value, _ = _EMD.apply(p, target, space, rho, *options)
-    return _reduced(value, reduction)
+    return _REDUCED[reduction](value)
 
 
 def sinkhorn_loss(
@@ -177,7 +177,7 @@ def sinkhorn_loss(
     >>> print(logits.grad.numpy().round(4))
     [[ 0.3333  0.     -0.3333]]
     """
-    inputs.option(reduction, "reduction", Reduction)
+    _check_option(reduction, "reduction", Reduction, _REDUCED)
     _check_constant(lam, "lam")
     p, target = _histograms(logits_or_p, q, normalize)
     space, cost = _where(space_or_cost)
@@ -187,7 +187,7 @@ def sinkhorn_loss(
         value, _ = _sinkhorn(p, target, cost, number, float(lam), max_iter, None if tol == "auto" else tol, *options)
     else:
         value, _ = _Sinkhorn.apply(p, target, cost, space, lam, max_iter, tol, *options)
-    return _reduced(value, reduction)
+    return _REDUCED[reduction](value)
 
 
 class _Loss(nn.Module):
@@ -432,8 +432,7 @@ def _called(number: int) -> Space:
 
 def _histograms(x: Tensor, q: Tensor, normalize: Normalize | None) -> tuple[Tensor, Tensor]:
     """p and q in one dtype and shape; classes stay classes."""
-    if normalize is not None:
-        inputs.option(normalize, "normalize", Normalize)
+    _check_option(normalize, "normalize", Normalize, _LAYERS)
     for given, name in ((x, "logits_or_p"), (q, "q")):
         _check_tensor(given, name)
     if x.device != q.device:
@@ -442,7 +441,7 @@ def _histograms(x: Tensor, q: Tensor, normalize: Normalize | None) -> tuple[Tens
         raise TypeError(f"logits_or_p is {_kind(x)}: give float32 or float64 (halves become float32) of shape (..., N)")
     x = x.float() if x.dtype in _HALVES else x
     target = _converted(q, x)
-    p = x if normalize is None else _LAYERS[normalize](x)
+    p = _LAYERS[normalize](x)
     if target.is_floating_point():
         p, target = torch.broadcast_tensors(p, target)
     return p, target
@@ -482,6 +481,11 @@ def _converted(q: Tensor, x: Tensor) -> Tensor:
     return q
 
 
+def _check_option(value: Any, name: str, allowed: Any, known: Any) -> None:
+    if value not in tuple(known):  # first, since typing is a break to graphs of torch 2.5
+        inputs.option(value, name, allowed)
+
+
 def _check_constant(x: Any, name: str) -> None:
     if isinstance(x, Tensor):
         raise TypeError(f"{name} must be a number, not a tensor, since nothing flows back to it: give {name}.item()")
@@ -499,8 +503,5 @@ def _l1(x: Tensor) -> Tensor:
     return x / x.sum(dim=-1, keepdim=True)
 
 
-_LAYERS = {"softmax": lambda x: torch.softmax(x, dim=-1), "l1": _l1, "square": lambda x: _l1(x * x)}
-
-
-def _reduced(values: Tensor, reduction: Reduction) -> Tensor:
-    return values if reduction == "none" else values.mean() if reduction == "mean" else values.sum()
+_LAYERS = {"softmax": partial(torch.softmax, dim=-1), "l1": _l1, "square": lambda x: _l1(x * x), None: lambda x: x}
+_REDUCED = {"mean": torch.mean, "sum": torch.sum, "none": lambda values: values}
