@@ -53,11 +53,11 @@ def emd_loss(
 
     Examples
     --------
-    >>> import emdref, jax
+    >>> import emdref, jax, numpy
     >>> from emdref.jax import emd_loss
     >>> loss = lambda logits: emd_loss(logits, jax.numpy.array([2]), emdref.Chain(3))
-    >>> print(jax.grad(loss)(jax.numpy.zeros((1, 3))).round(4))
-    [[ 0.3704  0.1481 -0.5185]]
+    >>> print(numpy.asarray(jax.grad(loss)(jax.numpy.zeros((1, 3)))).round(4))
+    [[ 0.2963  0.0741 -0.3704]]
     """
     inputs.option(reduction, "reduction", Reduction)
     gauges.code(gauge)
