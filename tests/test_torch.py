@@ -338,6 +338,7 @@ def test_nothing_recorded(loss):
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
+HOLE, DEBT = X * torch.tensor([[1.0], [torch.nan], [1.0]]), X - torch.eye(5)[0]
 REFUSED = [
     (TypeError, "logits_or_p must be a torch tensor, not ndarray", {"logits_or_p": X.numpy()}),
     (TypeError, "q must be a torch tensor, not list", {"q": [0, 1, 2]}),
@@ -357,10 +358,10 @@ REFUSED = [
     (ValueError, r"q\[1\] = -1 is no class: for 5 bins, 0 to 4", {"q": torch.tensor([0, -1, 2])}),
     (ValueError, r"q\[2\] = 5 is no class", {"q": torch.tensor([0, 1, 5])}),
     (ValueError, "= 7 is no class", {"logits_or_p": X[0], "q": torch.tensor(7)}),
-    (ValueError, r"p\[1, 0\] = nan.*normalize='softmax' of logits_or_p", {"logits_or_p": X.where(X != X[1, 0], torch.nan)}),
+    (ValueError, r"p\[1, 0\] = nan.*normalize='softmax' of logits_or_p", {"logits_or_p": HOLE}),
     (ValueError, r"p\[0, 0\] = nan.*normalize='l1'", {"logits_or_p": 0 * X, "normalize": "l1"}),
     (ValueError, r"p\[0, 0\] = nan.*normalize='square'", {"logits_or_p": 0 * X, "normalize": "square"}),
-    (ValueError, r"p\[0, 0\] = -.*no negative mass.*normalize='l1'", {"logits_or_p": X - torch.eye(5)[0], "normalize": "l1"}),
+    (ValueError, r"p\[0, 0\] = -.*no negative mass.*normalize='l1'", {"logits_or_p": DEBT, "normalize": "l1"}),
     (ValueError, "row 0: p has total .* and q ", {"logits_or_p": 2 * Q, "normalize": None}),
     (ValueError, r"q\[0, 0\] = -1", {"q": -torch.ones_like(Q)}),
     (ValueError, "normalize='sigmoid' is not one of softmax, l1, square", {"normalize": "sigmoid"}),
