@@ -361,7 +361,7 @@ REFUSED = [
     (ValueError, r"p\[1, 0\] = nan.*normalize='softmax' of logits_or_p", {"logits_or_p": HOLE}),
     (ValueError, r"p\[0, 0\] = nan.*normalize='l1'", {"logits_or_p": 0 * X, "normalize": "l1"}),
     (ValueError, r"p\[0, 0\] = nan.*normalize='square'", {"logits_or_p": 0 * X, "normalize": "square"}),
-    (ValueError, r"p\[0, 0\] = -.*no negative mass.*normalize='l1'", {"logits_or_p": DEBT, "normalize": "l1"}),
+    (ValueError, r"p\[1, 0\] = -.*no negative mass.*normalize='l1'", {"logits_or_p": DEBT, "normalize": "l1"}),
     (ValueError, "row 0: p has total .* and q ", {"logits_or_p": 2 * Q, "normalize": None}),
     (ValueError, r"q\[0, 0\] = -1", {"q": -torch.ones_like(Q)}),
     (ValueError, "normalize='sigmoid' is not one of softmax, l1, square", {"normalize": "sigmoid"}),
