@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import itertools
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -33,7 +35,10 @@ __all__ = ["EMDLoss", "SinkhornLoss", "emd_loss", "sinkhorn_loss"]
 
 _HALVES = (torch.float16, torch.bfloat16)
 _FLOATS = (*_HALVES, torch.float32, torch.float64)
-_compiled: dict[int, Space] = {}  # what compiled graphs call by number
+_compiled: dict[int, Space] = {}  # what operators call by number: digests in compiled graphs, which keep them,
+_living: weakref.WeakValueDictionary[int, Space] = weakref.WeakValueDictionary()  # else counted as they come
+_numbers: weakref.WeakKeyDictionary[Space, int] = weakref.WeakKeyDictionary()
+_count = itertools.count(-1, -1)
 
 
 def emd_loss(
@@ -117,7 +122,8 @@ def emd_loss(
     if torch.compiler.is_compiling():
         value, _ = _emd(p, target, _number(space), float(rho), *options)
     else:
-        value, _ = _EMD.apply(p, target, space, rho, *options)
+        _check_texts(gauge=gauge, mass=mass, accuracy=accuracy)
+        value, _ = _EMD.apply(p, target, _checked(space), inputs.exponent(rho), *options)
     return _REDUCED[reduction](value)
 
 
@@ -181,12 +187,16 @@ def sinkhorn_loss(
     _check_constant(lam, "lam")
     p, target = _histograms(logits_or_p, q, normalize)
     space, cost = _where(space_or_cost)
+    until = None if tol == "auto" else tol
     options = (variant, kernel, domain, normalize)
     if torch.compiler.is_compiling():
-        number = -1 if space is None else _number(space)
-        value, _ = _sinkhorn(p, target, cost, number, float(lam), max_iter, None if tol == "auto" else tol, *options)
+        number = 0 if space is None else _number(space)
+        value, _ = _sinkhorn(p, target, cost, number, float(lam), max_iter, until, *options)
     else:
-        value, _ = _Sinkhorn.apply(p, target, cost, space, lam, max_iter, tol, *options)
+        _check_texts(variant=variant, kernel=kernel, domain=domain)
+        until = until if until is None else inputs.weight(until, "tol")
+        numbers = inputs.positive(lam, "lam"), inputs.count(max_iter, "max_iter"), until
+        value, _ = _Sinkhorn.apply(p, target, cost, space, *numbers, *options)
     return _REDUCED[reduction](value)
 
 
@@ -328,7 +338,7 @@ def _back_once(ctx: Any, of_value: Tensor | None, of_gradient: Tensor | None) ->
 
 
 def _back_no_more(ctx: Any, of_product: Tensor) -> Any:
-    raise NotImplementedError("emd_loss has no third derivative")
+    raise NotImplementedError("emd_loss has no third derivative; for the Hessian's product with v use functional.vhp")
 
 
 def _over_another_axis(operator: Any, n_rows: int, info: Any, in_dims: Any, *args: Any) -> tuple[Any, Any]:
@@ -343,23 +353,28 @@ def _over_another_axis(operator: Any, n_rows: int, info: Any, in_dims: Any, *arg
 
 
 class _EMD(torch.autograd.Function):
-    forward, setup_context = staticmethod(_evaluated), staticmethod(_keep)
+    """The operator for spaces as they are, which it keeps; torch.func sees through this, and not through operators."""
+
+    forward = staticmethod(lambda p, q, space, *options: _emd(p, q, _temporary(space), *options))
+    setup_context = staticmethod(_keep)
     backward = staticmethod(lambda *args: _back(_Product.apply, *args))
     vmap = staticmethod(lambda *args: _over_another_axis(_EMD.apply, 2, *args))
 
 
 class _Product(torch.autograd.Function):
-    forward, backward = staticmethod(_product), staticmethod(_back_no_more)
+    forward = staticmethod(lambda p, q, v, space, *options: _hvp(p, q, v, _temporary(space), *options))
     setup_context = staticmethod(lambda ctx, inputs, output: None)
+    backward = staticmethod(_back_no_more)
     vmap = staticmethod(lambda *args: _over_another_axis(_Product.apply, 3, *args))
 
 
 class _Sinkhorn(torch.autograd.Function):
-    forward, setup_context, backward = map(staticmethod, (_alternated, _keep_gradient, _back_once))
+    forward = staticmethod(lambda p, q, cost, space, *options: _sinkhorn(p, q, cost, _temporary(space), *options))
+    setup_context, backward = staticmethod(_keep_gradient), staticmethod(_back_once)
     vmap = staticmethod(lambda *args: _over_another_axis(_Sinkhorn.apply, 2, *args))
 
 
-# --- for torch.compile, whose graphs take tensors, numbers and texts alone --------------------------------------------
+# --- operators, which take tensors, numbers and texts alone --------------------------------------------
 
 
 @torch.library.custom_op("emdref::emd", mutates_args=())
@@ -410,9 +425,7 @@ for _operator, _n_rows in ((_emd, 2), (_hvp, 3), (_sinkhorn, 2)):
 @torch.compiler.assume_constant_result
 def _number(space: Space) -> int:
     """What stands for a space in a graph: a digest, so that a graph that comes from elsewhere finds it or nothing."""
-    if not isinstance(space, Space):
-        raise TypeError(f"space must be a Chain or a Tree, not {type(space).__name__}")
-    layout = space._layout
+    layout = _checked(space)._layout
     content = hashlib.sha256(type(space).__name__.encode())
     for part in (layout.parent, layout.bin_node, layout.cost):
         content.update(part.tobytes())
@@ -421,10 +434,22 @@ def _number(space: Space) -> int:
     return number
 
 
+def _temporary(space: Space | None) -> int:
+    """What stands for a space as long as somebody else keeps it."""
+    if space is None:
+        return 0
+    number = _numbers.get(space)
+    if number is None:
+        number = _numbers[space] = next(_count)
+        _living[number] = space
+    return number
+
+
 def _called(number: int) -> Space:
-    if number not in _compiled:
+    space = _compiled.get(number) or _living.get(number)
+    if space is None:
         raise RuntimeError("this graph's space is not known here: compile the loss in the process that runs it")
-    return _compiled[number]
+    return space
 
 
 # --- checked and made ready -------------------------------------------------------------------------------------------
@@ -486,9 +511,21 @@ def _check_option(value: Any, name: str, allowed: Any, known: Any) -> None:
         inputs.option(value, name, allowed)
 
 
+def _check_texts(**options: Any) -> None:
+    for name, value in options.items():
+        if not isinstance(value, str):
+            raise ValueError(f"{name}={value!r} is not one of its names")
+
+
 def _check_constant(x: Any, name: str) -> None:
     if isinstance(x, Tensor):
         raise TypeError(f"{name} must be a number, not a tensor, since nothing flows back to it: give {name}.item()")
+
+
+def _checked(space: Any) -> Space:
+    if not isinstance(space, Space):
+        raise TypeError(f"space must be a Chain or a Tree, not {type(space).__name__}")
+    return space
 
 
 def _where(space_or_cost: Any) -> tuple[Space | None, Tensor | None]:

@@ -120,6 +120,18 @@ def test_a_gradient_penalty():
     torch.testing.assert_close(penalty, 2 * torch.einsum("abij,ij->ab", hessian, g.detach()))
 
 
+def test_batches_of_gradients():
+    loss = partial(emd_loss, q=Q, space=TREE, rho=3)
+    assert gradgradcheck(loss, recorded(X), check_batched_grad=True)
+    hessians = [torch.autograd.functional.hessian(loss, X, vectorize=each) for each in (True, False)]
+    torch.testing.assert_close(*hessians)
+    jacobians = [
+        torch.autograd.functional.jacobian(lambda x: sinkhorn_loss(x, Q, TREE, reduction="none"), X, vectorize=each)
+        for each in (True, False)
+    ]
+    torch.testing.assert_close(*jacobians)
+
+
 def test_no_third_derivative():
     x = recorded(X)
     (g,) = torch.autograd.grad(emd_loss(x, Q, TREE, 3), x, create_graph=True)
@@ -385,6 +397,7 @@ def test_bad_input(loss, error, words, given):
         (TypeError, "rho must be a real number", {"rho": "2"}),
         (TypeError, r"rho must be a number, not a tensor.* rho.item\(\)", {"rho": torch.tensor(2.0)}),
         (ValueError, "gauge='centred' is not one of", {"gauge": "centred"}),
+        (ValueError, "gauge=None is not one of", {"gauge": None}),
         (ValueError, "mass='keep' is not one of", {"mass": "keep"}),
         (ValueError, "accuracy='exact' is not one of", {"accuracy": "exact"}),
     ],
@@ -404,6 +417,9 @@ def test_bad_options_of_emd(error, words, given):
         (ValueError, "lam = 0.0 must be finite and > 0", {"lam": 0}),
         (TypeError, "lam must be a number, not a tensor", {"lam": torch.tensor(3.0)}),
         (ValueError, "max_iter = 0 must be >= 1", {"max_iter": 0}),
+        (TypeError, "max_iter must be an integer", {"max_iter": 5.0}),
+        (ValueError, "tol = -1.0 must be finite and >= 0", {"tol": -1}),
+        (TypeError, "tol must be a real number", {"tol": "soon"}),
         (ValueError, "variant='torch' is not one of", {"variant": "torch"}),
         (ValueError, "kernel='fast' is not one of", {"kernel": "fast"}),
         (ValueError, "domain='real' is not one of", {"domain": "real"}),
@@ -520,7 +536,7 @@ def test_a_space_that_nobody_compiled_is_let_go():
 
 @compiled
 def test_operators_are_what_torch_expects():
-    number = module._number(TREE)
+    number = module._temporary(TREE)
     p, q = histograms(3, seed=5), Q
     emd = (number, 3.0, "zero_sum", "raise", "compensated", "softmax")
     sinkhorn = (2.0, 5, 0.0, "paper", "auto", "linear", "softmax")
@@ -528,7 +544,7 @@ def test_operators_are_what_torch_expects():
     for target in (q, torch.tensor([0, 1, 2])):
         torch.library.opcheck(torch.ops.emdref.emd.default, (recorded(p), target, *emd))
         torch.library.opcheck(torch.ops.emdref.emd_hvp.default, (p, target, X, *emd))
-        for where in ((None, number), (cost, -1)):
+        for where in ((None, number), (cost, 0)):
             torch.library.opcheck(
                 torch.ops.emdref.sinkhorn.default,
                 (recorded(p), target, *where, *sinkhorn),
