@@ -65,7 +65,8 @@ def emd_loss(
         become float32 first.
     q : (..., N) tensor of histograms, or (...) tensor of integers
         Targets of the same dtype, broadcast together with `logits_or_p`; integers are classes, as bins.  Constants:
-        nothing flows back to them.
+        nothing flows back to them.  Histograms stored in float16 or bfloat16 rarely have the total that p has: give
+        float32 ones, or ``mass="normalize"``.
     space : Chain or Tree
         Of N bins.
     rho : float >= 1
