@@ -1,4 +1,4 @@
-"""Without a CUDA target what is for GPUs cannot even be imported: no doctests are looked for in it."""
+"""What is for GPUs, PyTorch or JAX cannot be imported without them: no doctests are looked for in it then."""
 
 import importlib.util
 
@@ -6,4 +6,7 @@ _FOR_GPUS = [
     *("emdref/kernels/cuda/*", "emdref/gpu.py", "emdref/device_*.py", "emdref/frameworks.py"),
     *("tests/kernel_table.py", "tests/launches.py"),
 ]
-collect_ignore_glob = [] if importlib.util.find_spec("numba.cuda") else _FOR_GPUS
+_NEEDED = {"numba.cuda": _FOR_GPUS, "torch": ["emdref/torch.py"], "jax": ["emdref/jax.py"]}
+collect_ignore_glob = [
+    pattern for module, patterns in _NEEDED.items() if not importlib.util.find_spec(module) for pattern in patterns
+]

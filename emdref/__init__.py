@@ -2,6 +2,9 @@
 
 Exact values, gradients and flows with a reason to trust them, and the Sinkhorn distance exactly as deep-learning
 frameworks run it.  Papers: arXiv 1611.07573 and its ICML 2016 workshop precursor.
+
+Losses to train with are in `emdref.torch` and `emdref.jax`, which need the extras of that name and are imported by
+themselves.
 """
 
 from emdref import casebook, exact, fallback, losses, normalize

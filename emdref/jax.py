@@ -1,7 +1,7 @@
-"""The EMD loss for JAX (extra ``jax``): the numbers of `emdref`, computed on the host, differentiable twice backwards.
+"""The EMD loss for JAX (extra ``jax``): the numbers of `emdref`, computed on the host, with two reverse derivatives.
 
-`emd_loss` works under ``jit``, ``vmap`` and ``grad``, and ``jacrev(jacrev(...))`` gives Hessians; forward mode (``jvp``,
-and with it ``jax.hessian``) is not there.  float64 needs ``jax.config.update("jax_enable_x64", True)``.
+`emd_loss` works under ``jit``, ``vmap`` and ``grad``, and ``jacrev(jacrev(...))`` gives Hessians; forward mode
+(``jvp``, and with it ``jax.hessian``) is not there.  float64 needs ``jax.config.update("jax_enable_x64", True)``.
 """
 
 from __future__ import annotations
@@ -9,12 +9,16 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.custom_derivatives import SymbolicZero
 
-from emdref import inputs
+try:
+    import jax
+    import jax.numpy as jnp
+    from jax.custom_derivatives import SymbolicZero
+except ImportError as error:
+    raise ImportError(f"emdref.jax needs the extra jax ({error}): pip install 'emdref[jax]'") from error
+
+from emdref import gauges, inputs, pairs
 from emdref.emd import emd_value_and_grad
 from emdref.gauges import Gauge
 from emdref.hessian import emd_hvp
@@ -39,7 +43,7 @@ def emd_loss(
     gauge: Gauge = "zero_sum",
     normalize: Normalize | None = "softmax",
     reduction: Reduction = "mean",
-    mass: Mass = "raise",
+    mass: Mass | None = None,
     accuracy: Accuracy = "compensated",
 ) -> jax.Array:
     """EMD^rho between a network's output and the targets: `emdref.torch.emd_loss` for JAX, with the same arguments.
@@ -49,35 +53,53 @@ def emd_loss(
 
     Examples
     --------
-    >>> import emdref, jax
+    >>> import emdref, jax, numpy
     >>> from emdref.jax import emd_loss
     >>> loss = lambda logits: emd_loss(logits, jax.numpy.array([2]), emdref.Chain(3))
-    >>> print(jax.grad(loss)(jax.numpy.zeros((1, 3))).round(4))
-    [[ 0.3704  0.1481 -0.5185]]
+    >>> print(numpy.asarray(jax.grad(loss)(jax.numpy.zeros((1, 3)))).round(4))
+    [[ 0.2963  0.0741 -0.3704]]
     """
-    p, target = _histograms(jnp.asarray(logits_or_p), jnp.asarray(q), normalize)
-    options = (("gauge", gauge), ("mass", mass), ("accuracy", accuracy))
-    value, _ = _emd(_Problem(space, float(rho), options), p, jax.lax.stop_gradient(target))
     inputs.option(reduction, "reduction", Reduction)
+    gauges.code(gauge)
+    mass = mass or ("ignore" if gauge == "raw" and normalize is None else "raise")
+    pairs.check_options(space, mass, accuracy)
+    options = (("gauge", gauge), ("mass", mass), ("accuracy", accuracy))
+    p, target = _histograms(jnp.asarray(logits_or_p), jnp.asarray(q), normalize)
+    if p.shape[-1] != space.n_bins:
+        raise ValueError(f"p has shape {p.shape}, its last axis must be the space's {space.n_bins} bins")
+    value, _ = _emd(_Problem(space, inputs.exponent(rho), options), p, jax.lax.stop_gradient(target))
     return value if reduction == "none" else value.mean() if reduction == "mean" else value.sum()
 
 
 def _histograms(x: jax.Array, q: jax.Array, normalize: Normalize | None) -> tuple[jax.Array, jax.Array]:
-    """p and q in one dtype and shape."""
-    x = x.astype(jnp.float32) if x.dtype in _HALVES else x
-    if jnp.issubdtype(q.dtype, jnp.floating):
-        q = q.astype(jnp.float32) if q.dtype in _HALVES else q
-    elif q.shape == x.shape[:-1]:
-        q = jax.nn.one_hot(q, x.shape[-1], dtype=x.dtype)
-    elif q.ndim < x.ndim:
-        raise ValueError(f"q holds classes in shape {q.shape}, and the output's rows are {x.shape[:-1]}")
-    else:
-        q = q.astype(x.dtype)
+    """p and q in one dtype and shape; classes stay classes."""
     if normalize is not None:
         inputs.option(normalize, "normalize", Normalize)
-        x = _LAYERS[normalize](x)
-    p, q = jnp.broadcast_arrays(x, q)
-    return p, q
+    if not jnp.issubdtype(x.dtype, jnp.floating) or x.ndim == 0:
+        raise TypeError(f"logits_or_p is {x.dtype} of shape {x.shape}: give float32 or float64 of shape (..., N)")
+    x = x.astype(jnp.float32) if x.dtype in _HALVES else x
+    target = _converted(q, x)
+    p = x if normalize is None else _LAYERS[normalize](x)
+    return tuple(jnp.broadcast_arrays(p, target)) if jnp.issubdtype(target.dtype, jnp.floating) else (p, target)
+
+
+def _converted(q: jax.Array, x: jax.Array) -> jax.Array:
+    """q as int32 classes for the rows of x, or as histograms of its dtype that can be broadcast with it."""
+    if jnp.iscomplexobj(q):
+        raise TypeError(f"q is {q.dtype}: give histograms as floats, or classes as integers")
+    if not jnp.issubdtype(q.dtype, jnp.floating):
+        if q.shape == x.shape[:-1]:
+            return q.astype(jnp.int32)
+        if q.ndim < x.ndim:
+            raise ValueError(f"q holds classes in shape {q.shape}, and the output's rows are {x.shape[:-1]}")
+        q = q.astype(x.dtype)
+    q = q.astype(jnp.float32) if q.dtype in _HALVES else q
+    if q.dtype != x.dtype:
+        raise TypeError(f"p is {x.dtype} and q is {q.dtype}: give both the same dtype, e.g. q.astype({x.dtype})")
+    sizes = zip(x.shape[-2::-1], q.shape[-2::-1], strict=False)
+    if q.shape[-1:] != x.shape[-1:] or any(a != b and 1 not in (a, b) for a, b in sizes):
+        raise ValueError(f"p {x.shape} and q {q.shape} cannot be broadcast together, or differ in bins")
+    return q
 
 
 def _l1(x: jax.Array) -> jax.Array:
@@ -97,7 +119,19 @@ def _emd(problem: _Problem, p: jax.Array, q: jax.Array) -> tuple[jax.Array, jax.
 
 def _computed(problem: _Problem, p: Any, q: Any) -> Any:
     options: Any = dict(problem.options)
-    return emd_value_and_grad(np.asarray(p), np.asarray(q), problem.space, problem.rho, **options)
+    return emd_value_and_grad(np.asarray(p), _target(p, q), problem.space, problem.rho, **options)
+
+
+def _target(p: Any, q: Any) -> Any:
+    """q as histograms, also where it holds classes."""
+    q, n_bins = np.asarray(q), np.shape(p)[-1]
+    if q.dtype.kind == "f":
+        return q
+    wrong = (q < 0) | (q >= n_bins)
+    if wrong.any():
+        at = tuple(map(int, np.argwhere(wrong)[0]))
+        raise ValueError(f"q{list(at) if at else ''} = {int(q[at])} is no class: for {n_bins} bins, 0 to {n_bins - 1}")
+    return (q[..., None] == np.arange(n_bins)).astype(p.dtype)
 
 
 def _keep(problem: _Problem, p: Any, q: Any) -> Any:
@@ -115,12 +149,12 @@ def _back(problem: _Problem, kept: Any, of: Any) -> Any:
     if not isinstance(of_gradient, SymbolicZero):
         product = partial(_product, problem)
         back += jax.pure_callback(product, p, p, q, of_gradient, vmap_method="broadcast_all")
-    return back, jnp.zeros_like(q)
+    return back, None
 
 
 def _product(problem: _Problem, p: Any, q: Any, v: Any) -> Any:
     options: Any = dict(problem.options)
-    return emd_hvp(np.asarray(p), np.asarray(q), problem.space, np.asarray(v), problem.rho, **options)
+    return emd_hvp(np.asarray(p), _target(p, q), problem.space, np.asarray(v), problem.rho, **options)
 
 
 _emd.defvjp(_keep, _back, symbolic_zeros=True)

@@ -1,17 +1,27 @@
-"""EMD and Sinkhorn losses for PyTorch (extra ``torch``): the numbers of `emdref`, as differentiable operators.
+"""EMD and Sinkhorn losses for PyTorch (extra ``torch``): the numbers of `emdref`, differentiable by autograd.
 
-`emd_loss` with `EMDLoss`, and `sinkhorn_loss` with `SinkhornLoss`.  Tensors lie on the CPU, or on an NVIDIA GPU with the
-extra ``cuda``.  ``torch.compile`` takes the losses as they are, without a break in the graph.
+`emd_loss` with `EMDLoss`, and `sinkhorn_loss` with `SinkhornLoss`.  Tensors lie on the CPU, or on an NVIDIA GPU with
+the extra ``cuda``.  ``torch.compile`` takes the losses as they are, without a break in the graph, and keeps their
+spaces alive.  torch.func's ``grad``, ``vmap`` and ``jacrev`` work, but not within what is compiled; forward mode
+(``jvp``, ``jacfwd``) is not there.
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
+import itertools
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal
 
-import torch
-from torch import Tensor, nn
+try:
+    import torch
+    from torch import Tensor, nn
+except ImportError as error:
+    raise ImportError(f"emdref.torch needs the extra torch ({error}): pip install 'emdref[torch]'") from error
 
 from emdref import inputs
 from emdref.emd import emd_value_and_grad
@@ -24,9 +34,11 @@ from emdref.spaces import Space
 __all__ = ["EMDLoss", "SinkhornLoss", "emd_loss", "sinkhorn_loss"]
 
 _HALVES = (torch.float16, torch.bfloat16)
+_FLOATS = (*_HALVES, torch.float32, torch.float64)
+_compiled: dict[int, Space] = {}  # what operators call by number: digests in compiled graphs, which keep them,
+_living: weakref.WeakValueDictionary[int, Space] = weakref.WeakValueDictionary()  # else counted as they come
 _numbers: weakref.WeakKeyDictionary[Space, int] = weakref.WeakKeyDictionary()
-_contents: dict[bytes, int] = {}
-_spaces: list[Space] = []
+_count = itertools.count(-1, -1)
 
 
 def emd_loss(
@@ -38,7 +50,7 @@ def emd_loss(
     gauge: Gauge = "zero_sum",
     normalize: Normalize | None = "softmax",
     reduction: Reduction = "mean",
-    mass: Mass = "raise",
+    mass: Mass | None = None,
     accuracy: Accuracy = "compensated",
 ) -> Tensor:
     """EMD^rho between a network's output and the targets, sum_e M_e |phi_e|^rho (arXiv 1611.07573, Eqs. 10, 13).
@@ -53,7 +65,8 @@ def emd_loss(
         become float32 first.
     q : (..., N) tensor of histograms, or (...) tensor of integers
         Targets of the same dtype, broadcast together with `logits_or_p`; integers are classes, as bins.  Constants:
-        nothing flows back to them.
+        nothing flows back to them.  Histograms stored in float16 or bfloat16 rarely have the total that p has: give
+        float32 ones, or ``mass="normalize"``.
     space : Chain or Tree
         Of N bins.
     rho : float >= 1
@@ -64,8 +77,9 @@ def emd_loss(
         How p is made of the output: exp(x) / sum(exp(x)), x / sum(x) or x^2 / sum(x^2); None: it is p itself.
     reduction : {"mean", "sum", "none"}
         Over the rows.
-    mass : {"raise", "normalize", "ignore"}
-        As in `emdref.emd`.
+    mass : {"raise", "normalize", "ignore"}, optional
+        As in `emdref.emd`.  None is ``raise``, but ``ignore`` for gauge ``raw`` without a layer, which varies each p_k
+        by itself and so leaves the histograms of equal mass.
     accuracy : {"compensated", "native"}
         As in `emdref.emd`; ``native`` is the faster.
 
@@ -81,7 +95,7 @@ def emd_loss(
 
     Notes
     -----
-    *Which gauge is a derivative.*  Gauges differ by a constant in each row, and the derivatives of all three layers take
+    *Which gauge is a derivative.*  Gauges differ by a constant in each row, and derivatives of all three layers take
     constants to 0: behind a layer ``raw``, ``zero_sum`` and ``normalized`` hand the network one and the same gradient,
     the plain derivative of the loss, and only ``scaled``, N times as much, is none.  Without a layer ``raw`` alone is
     the derivative with respect to each p_k by itself; ``zero_sum`` is its projection onto the steps that conserve mass,
@@ -99,12 +113,19 @@ def emd_loss(
     >>> loss = emd_loss(logits, torch.tensor([2]), emdref.Chain(3))
     >>> loss.backward()
     >>> print(f"{loss.item():.4f}", logits.grad.numpy().round(4))
-    0.5556 [[ 0.3704  0.1481 -0.5185]]
+    0.5556 [[ 0.2963  0.0741 -0.3704]]
     """
+    _check_option(reduction, "reduction", Reduction, _REDUCED)
+    _check_constant(rho, "rho")
     p, target = _histograms(logits_or_p, q, normalize)
-    loss = _emd if torch.compiler.is_compiling() else _EMD.apply
-    value, _ = loss(p, target, _number(space), float(rho), gauge, mass, accuracy)
-    return _reduced(value, reduction)
+    mass = mass or ("ignore" if gauge == "raw" and normalize is None else "raise")
+    options = (gauge, mass, accuracy, normalize)
+    if torch.compiler.is_compiling():
+        value, _ = _emd(p, target, _number(space), float(rho), *options)
+    else:
+        _check_texts(gauge=gauge, mass=mass, accuracy=accuracy)
+        value, _ = _EMD.apply(p, target, _checked(space), inputs.exponent(rho), *options)
+    return _REDUCED[reduction](value)
 
 
 def sinkhorn_loss(
@@ -114,7 +135,7 @@ def sinkhorn_loss(
     lam: float = 3.0,
     *,
     max_iter: int = 100,
-    tol: float = 0.0,
+    tol: float | Literal["auto"] = 0.0,
     variant: str = "paper",
     kernel: Literal["auto", "dense", "space"] = "auto",
     domain: Literal["linear", "log"] = "linear",
@@ -163,12 +184,21 @@ def sinkhorn_loss(
     >>> print(logits.grad.numpy().round(4))
     [[ 0.3333  0.     -0.3333]]
     """
+    _check_option(reduction, "reduction", Reduction, _REDUCED)
+    _check_constant(lam, "lam")
     p, target = _histograms(logits_or_p, q, normalize)
-    options = (float(lam), max_iter, float(tol), variant, kernel, domain, normalize is not None)
-    where: Any = (None, _number(space_or_cost)) if isinstance(space_or_cost, Space) else (space_or_cost.to(p.dtype), -1)
-    loss = _sinkhorn if torch.compiler.is_compiling() else _Sinkhorn.apply
-    value, _ = loss(p, target, *where, *options)
-    return _reduced(value, reduction)
+    space, cost = _where(space_or_cost)
+    until = None if tol == "auto" else tol
+    options = (variant, kernel, domain, normalize)
+    if torch.compiler.is_compiling():
+        number = 0 if space is None else _number(space)
+        value, _ = _sinkhorn(p, target, cost, number, float(lam), max_iter, until, *options)
+    else:
+        _check_texts(variant=variant, kernel=kernel, domain=domain)
+        until = until if until is None else inputs.weight(until, "tol")
+        numbers = inputs.positive(lam, "lam"), inputs.count(max_iter, "max_iter"), until
+        value, _ = _Sinkhorn.apply(p, target, cost, space, *numbers, *options)
+    return _REDUCED[reduction](value)
 
 
 class _Loss(nn.Module):
@@ -176,8 +206,9 @@ class _Loss(nn.Module):
 
     _of: Any
 
-    def __init__(self, space: Space, *strengths: float, **options: Any) -> None:
+    def __init__(self, space: Any, *strengths: float, **options: Any) -> None:
         super().__init__()
+        inspect.signature(self._of).bind(None, None, space, *strengths, **options)
         self.space, self.strengths, self.options = space, strengths, options
 
     def forward(self, logits_or_p: Tensor, q: Tensor) -> Tensor:
@@ -187,7 +218,8 @@ class _Loss(nn.Module):
     def extra_repr(self) -> str:
         """What a network's print shows."""
         options = [f"{name}={value!r}" for name, value in self.options.items()]
-        return ", ".join([repr(self.space), *map(str, self.strengths), *options])
+        where = repr(self.space) if isinstance(self.space, Space) else f"costs of shape {tuple(self.space.shape)}"
+        return ", ".join([where, *map(str, self.strengths), *options])
 
 
 class EMDLoss(_Loss):
@@ -210,60 +242,167 @@ class SinkhornLoss(_Loss):
     _of = staticmethod(sinkhorn_loss)
 
 
-@torch.compiler.assume_constant_result
-def _number(space: Space) -> int:
-    """What stands for a space in an operator, which takes numbers and tensors alone; equal spaces share one."""
-    if space not in _numbers:
-        layout = space._layout
-        content = hashlib.sha256(type(space).__name__.encode())
-        for part in (layout.parent, layout.bin_node, layout.cost):
-            content.update(part.tobytes())
-        number = _contents.setdefault(content.digest(), len(_spaces))
-        if number == len(_spaces):
-            _spaces.append(space)
-        _numbers[space] = number
-    return _numbers[space]
+# --- computed ---------------------------------------------------------------------------------------------------------
 
 
-def _array(x: Tensor) -> Any:
-    return x.detach() if x.is_cuda else x.detach().numpy()
-
-
-@torch.library.custom_op("emdref::emd", mutates_args=())
-def _emd(p: Tensor, q: Tensor, space: int, rho: float, gauge: str, mass: str, accuracy: str) -> tuple[Tensor, Tensor]:
+def _evaluated(
+    p: Tensor, q: Tensor, space: Space, rho: float, gauge: Any, mass: Any, accuracy: Any, layer: str | None
+) -> tuple[Tensor, Tensor]:
     """EMD^rho of each row, and its gradient."""
-    options: Any = {"gauge": gauge, "mass": mass, "accuracy": accuracy}
-    value, gradient = emd_value_and_grad(_array(p), _array(q), _spaces[space], rho, **options)
+    with _naming(layer):
+        value, gradient = emd_value_and_grad(
+            _array(p), _array(_target(p, q)), space, rho, gauge=gauge, mass=mass, accuracy=accuracy
+        )
     return torch.as_tensor(value), torch.as_tensor(gradient)
 
 
-@torch.library.custom_op("emdref::emd_hvp", mutates_args=())
-def _hvp(p: Tensor, q: Tensor, v: Tensor, space: int, rho: float, gauge: str, mass: str, accuracy: str) -> Tensor:
+def _product(
+    p: Tensor, q: Tensor, v: Tensor, space: Space, rho: float, gauge: Any, mass: Any, accuracy: Any, layer: str | None
+) -> Tensor:
     """Each row's Hessian times v."""
     options: Any = {"gauge": gauge, "mass": mass, "accuracy": accuracy}
-    return torch.as_tensor(emd_hvp(_array(p), _array(q), _spaces[space], _array(v), rho, **options))
+    return torch.as_tensor(emd_hvp(_array(p), _array(_target(p, q)), space, _array(v), rho, **options))
+
+
+def _alternated(
+    p: Tensor, q: Tensor, cost: Tensor | None, space: Space | None, lam: float, max_iter: int, tol: Any, variant: str,
+    kernel: Any, domain: Any, layer: str | None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The Sinkhorn distance of each row, and the variant's gradient, which behind a layer empty bins have none of."""
+    where = space if cost is None else _array(cost)
+    options: Any = {"max_iter": max_iter, "tol": tol, "variant": variant, "kernel": kernel, "domain": domain}
+    with _naming(layer):
+        result = sinkhorn(_array(p), _array(_target(p, q)), where, lam, **options)
+    value, gradient = torch.as_tensor(result.value), torch.as_tensor(result.grad)
+    return value, gradient.masked_fill((p == 0) & (gradient == -torch.inf), 0.0) if layer else gradient
+
+
+@contextmanager
+def _naming(layer: str | None) -> Iterator[None]:
+    """Errors of p that say where it comes from."""
+    try:
+        yield
+    except ValueError as error:
+        if layer is None or not str(error).startswith("p["):
+            raise
+        raise ValueError(f"{error}; p is normalize={layer!r} of logits_or_p: look at that row there") from None
+
+
+def _array(x: Tensor) -> Any:
+    return x.detach() if x.is_cuda else x.numpy(force=True)
+
+
+def _target(p: Tensor, q: Tensor) -> Tensor:
+    """q as histograms, also where it holds classes."""
+    if q.is_floating_point():
+        return q
+    n_bins = p.shape[-1]
+    wrong = (q < 0) | (q >= n_bins)
+    if wrong.any():
+        at = tuple(wrong.nonzero()[0].tolist())
+        raise ValueError(f"q{list(at) if at else ''} = {int(q[at])} is no class: for {n_bins} bins, 0 to {n_bins - 1}")
+    return nn.functional.one_hot(q, n_bins).to(p.dtype)
+
+
+# --- for autograd and torch.func --------------------------------------------------------------------------------------
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.set_materialize_grads(False)  # few ask for the derivative of the gradient
+    p, q, *ctx.problem = inputs
+    ctx.save_for_backward(p, q, output[1])
+
+
+def _back(product: Any, ctx: Any, of_value: Tensor | None, of_gradient: Tensor | None) -> tuple[Any, ...]:
+    """The gradient kept is an output, so that what is made of it here can be differentiated through it once more."""
+    p, q, gradient = ctx.saved_tensors
+    back = None if of_value is None else of_value.unsqueeze(-1) * gradient
+    if of_gradient is not None:
+        bent = product(p, q, of_gradient, *ctx.problem)
+        back = bent if back is None else back + bent
+    return back, None, *(None for _ in ctx.problem)
+
+
+def _keep_gradient(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.set_materialize_grads(False)
+    ctx.others = len(inputs) - 1
+    ctx.save_for_backward(output[1])
+
+
+def _back_once(ctx: Any, of_value: Tensor | None, of_gradient: Tensor | None) -> tuple[Any, ...]:
+    if of_gradient is not None:
+        raise NotImplementedError(
+            "sinkhorn_loss has no second derivative: use emd_loss (emdref.sinkhorn(unrolled=True) has the exact first)"
+        )
+    (gradient,) = ctx.saved_tensors
+    return None if of_value is None else of_value.unsqueeze(-1) * gradient, *(None for _ in range(ctx.others))
+
+
+def _back_no_more(ctx: Any, of_product: Tensor) -> Any:
+    raise NotImplementedError("emd_loss has no third derivative; for the Hessian's product with v use functional.vhp")
+
+
+def _over_another_axis(operator: Any, n_rows: int, info: Any, in_dims: Any, *args: Any) -> tuple[Any, Any]:
+    """Let torch.func.vmap put its axis before all others: rows are rows."""
+    if any(at is not None for at in in_dims[n_rows:]):
+        raise NotImplementedError("torch.func.vmap goes over logits_or_p and q alone: give one matrix of costs")
+    rows = [
+        x.expand(info.batch_size, *x.shape) if at is None else x.movedim(at, 0)
+        for x, at in zip(args[:n_rows], in_dims[:n_rows], strict=True)
+    ]
+    return operator(*rows, *args[n_rows:]), 0 if n_rows == 3 else (0, 0)
+
+
+class _EMD(torch.autograd.Function):
+    """The operator for spaces as they are, which it keeps; torch.func sees through this, and not through operators."""
+
+    forward = staticmethod(lambda p, q, space, *options: _emd(p, q, _temporary(space), *options))
+    setup_context = staticmethod(_keep)
+    backward = staticmethod(lambda *args: _back(_Product.apply, *args))
+    vmap = staticmethod(lambda *args: _over_another_axis(_EMD.apply, 2, *args))
+
+
+class _Product(torch.autograd.Function):
+    forward = staticmethod(lambda p, q, v, space, *options: _hvp(p, q, v, _temporary(space), *options))
+    setup_context = staticmethod(lambda ctx, inputs, output: None)
+    backward = staticmethod(_back_no_more)
+    vmap = staticmethod(lambda *args: _over_another_axis(_Product.apply, 3, *args))
+
+
+class _Sinkhorn(torch.autograd.Function):
+    forward = staticmethod(lambda p, q, cost, space, *options: _sinkhorn(p, q, cost, _temporary(space), *options))
+    setup_context, backward = staticmethod(_keep_gradient), staticmethod(_back_once)
+    vmap = staticmethod(lambda *args: _over_another_axis(_Sinkhorn.apply, 2, *args))
+
+
+# --- operators, which take tensors, numbers and texts alone --------------------------------------------
+
+
+@torch.library.custom_op("emdref::emd", mutates_args=())
+def _emd(
+    p: Tensor, q: Tensor, space: int, rho: float, gauge: str, mass: str, accuracy: str, layer: str | None
+) -> tuple[Tensor, Tensor]:
+    """`_evaluated`."""
+    return _evaluated(p, q, _called(space), rho, gauge, mass, accuracy, layer)
+
+
+@torch.library.custom_op("emdref::emd_hvp", mutates_args=())
+def _hvp(
+    p: Tensor, q: Tensor, v: Tensor, space: int, rho: float, gauge: str, mass: str, accuracy: str, layer: str | None
+) -> Tensor:
+    """`_product`."""
+    return _product(p, q, v, _called(space), rho, gauge, mass, accuracy, layer)
 
 
 @torch.library.custom_op("emdref::sinkhorn", mutates_args=())
 def _sinkhorn(
-    p: Tensor,
-    q: Tensor,
-    cost: Tensor | None,
-    space: int,
-    lam: float,
-    max_iter: int,
-    tol: float,
-    variant: str,
-    kernel: str,
-    domain: str,
-    behind: bool,
-) -> tuple[Tensor, Tensor]:
-    """The Sinkhorn distance of each row, and the variant's gradient; `behind` a layer empty bins have none."""
-    where = _spaces[space] if cost is None else _array(cost)
-    options: Any = {"max_iter": max_iter, "tol": tol, "variant": variant, "kernel": kernel, "domain": domain}
-    result = sinkhorn(_array(p), _array(q), where, lam, **options)
-    value, gradient = torch.as_tensor(result.value), torch.as_tensor(result.grad)
-    return value, gradient.masked_fill((p == 0) & (gradient == -torch.inf), 0.0) if behind else gradient
+    p: Tensor, q: Tensor, cost: Tensor | None, space: int, lam: float, max_iter: int, tol: float | None, variant: str,
+    kernel: str, domain: str, layer: str | None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """`_alternated`."""
+    where = _called(space) if cost is None else None
+    until = "auto" if tol is None else tol
+    return _alternated(p, q, cost, where, lam, max_iter, until, variant, kernel, domain, layer)
 
 
 @_emd.register_fake
@@ -277,91 +416,130 @@ def _(p: Tensor, *others: Any) -> Tensor:
     return torch.empty_like(p, memory_format=torch.contiguous_format)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    ctx.set_materialize_grads(False)  # few ask for the derivative of the gradient
-    p, q, *ctx.options = inputs
-    ctx.save_for_backward(p, q, output[1])
+_emd.register_autograd(partial(_back, _hvp), setup_context=_keep)
+_hvp.register_autograd(_back_no_more)
+_sinkhorn.register_autograd(_back_once, setup_context=_keep_gradient)
+for _operator, _n_rows in ((_emd, 2), (_hvp, 3), (_sinkhorn, 2)):
+    _operator.register_vmap(partial(_over_another_axis, _operator, _n_rows))
 
 
-def _back(ctx: Any, of_value: Tensor | None, of_gradient: Tensor | None) -> tuple[Any, ...]:
-    """The gradient kept is an output, so that what is made of it here can be differentiated through it once more."""
-    p, q, gradient = ctx.saved_tensors
-    back = None if of_value is None else of_value.unsqueeze(-1) * gradient
-    if of_gradient is not None:
-        product = _hvp(p, q, of_gradient, *ctx.options)
-        back = product if back is None else back + product
-    return back, None, *(None for _ in ctx.options)
+@torch.compiler.assume_constant_result
+def _number(space: Space) -> int:
+    """What stands for a space in a graph: a digest, so that a graph that comes from elsewhere finds it or nothing."""
+    layout = _checked(space)._layout
+    content = hashlib.sha256(type(space).__name__.encode())
+    for part in (layout.parent, layout.bin_node, layout.cost):
+        content.update(part.tobytes())
+    number = int.from_bytes(content.digest()[:7], "big")
+    _compiled[number] = space
+    return number
 
 
-def _back_once(ctx: Any, of_value: Tensor | None, of_gradient: Tensor | None) -> tuple[Any, ...]:
-    back = None if of_value is None else of_value.unsqueeze(-1) * ctx.saved_tensors[2]
-    if of_gradient is not None:
-        raise NotImplementedError(
-            "sinkhorn_loss has no second derivative: use emd_loss, or emdref.sinkhorn(unrolled=True) for the exact first"
-        )
-    return back, None, *(None for _ in ctx.options)
+def _temporary(space: Space | None) -> int:
+    """What stands for a space as long as somebody else keeps it."""
+    if space is None:
+        return 0
+    number = _numbers.get(space)
+    if number is None:
+        number = _numbers[space] = next(_count)
+        _living[number] = space
+    return number
 
 
-_emd.register_autograd(_back, setup_context=_keep)
-_sinkhorn.register_autograd(_back_once, setup_context=_keep)
+def _called(number: int) -> Space:
+    space = _compiled.get(number) or _living.get(number)
+    if space is None:
+        raise RuntimeError("this graph's space is not known here: compile the loss in the process that runs it")
+    return space
 
 
-class _EMD(torch.autograd.Function):
-    """The operator again for torch.func, which does not see through operators."""
-
-    generate_vmap_rule = True
-    setup_context, backward = staticmethod(_keep), staticmethod(_back)
-    forward = staticmethod(lambda *args: _emd(*args))
-
-
-class _Sinkhorn(torch.autograd.Function):
-    generate_vmap_rule = True
-    setup_context, backward = staticmethod(_keep), staticmethod(_back_once)
-    forward = staticmethod(lambda *args: _sinkhorn(*args))
-
-
-def _over_another_axis(info: Any, in_dims: tuple[int | None, ...], operator: Any, *args: Any) -> tuple[Any, Any]:
-    """Let torch.func.vmap put its axis before all others: rows are rows."""
-    front = []
-    for x, at in zip(args, in_dims, strict=True):
-        rows = isinstance(x, Tensor) and len(front) < (3 if operator is _hvp else 2)
-        front.append(x.movedim(at, 0) if at is not None else x.expand(info.batch_size, *x.shape) if rows else x)
-    return operator(*front), 0 if operator is _hvp else (0, 0)
-
-
-for _operator in (_emd, _hvp, _sinkhorn):
-    _operator.register_vmap(
-        lambda info, dims, *args, operator=_operator: _over_another_axis(info, dims, operator, *args)
-    )
+# --- checked and made ready -------------------------------------------------------------------------------------------
 
 
 def _histograms(x: Tensor, q: Tensor, normalize: Normalize | None) -> tuple[Tensor, Tensor]:
-    """p and q in one dtype and shape."""
-    if q.requires_grad:
-        raise ValueError("q requires grad, and nothing flows back to targets: give q.detach()")
+    """p and q in one dtype and shape; classes stay classes."""
+    _check_option(normalize, "normalize", Normalize, _LAYERS)
+    for given, name in ((x, "logits_or_p"), (q, "q")):
+        _check_tensor(given, name)
+    if x.device != q.device:
+        raise RuntimeError(f"logits_or_p is on {x.device} and q on {q.device}: give q.to({str(x.device)!r})")
+    if x.dtype not in _FLOATS or x.ndim == 0:
+        raise TypeError(f"logits_or_p is {_kind(x)}: give float32 or float64 (halves become float32) of shape (..., N)")
     x = x.float() if x.dtype in _HALVES else x
-    if q.is_floating_point():
-        q = q.float() if q.dtype in _HALVES else q
-    elif q.shape == x.shape[:-1]:
-        q = nn.functional.one_hot(q.long(), x.shape[-1]).to(x.dtype)
-    elif q.ndim < x.ndim:
-        raise ValueError(f"q holds classes in shape {tuple(q.shape)}, and the output's rows are {tuple(x.shape[:-1])}")
-    else:
+    target = _converted(q, x)
+    p = _LAYERS[normalize](x)
+    if target.is_floating_point():
+        p, target = torch.broadcast_tensors(p, target)
+    return p, target
+
+
+def _check_tensor(x: Any, name: str, holds: str = "") -> None:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} must be a torch tensor{holds}, not {type(x).__name__}: give torch.as_tensor({name})")
+    if x.layout != torch.strided:
+        raise TypeError(f"{name} is a sparse tensor ({x.layout}): give {name}.to_dense()")
+    if x.device.type not in ("cpu", "cuda"):
+        raise RuntimeError(f"{name} is on {x.device}, and this computes on the CPU and on CUDA: give {name}.cpu()")
+    if name != "logits_or_p" and x.requires_grad:
+        raise ValueError(f"{name} requires grad, and nothing flows back to it: give {name}.detach()")
+
+
+def _kind(x: Tensor) -> str:
+    return f"{x.dtype} of shape {tuple(x.shape)}"
+
+
+def _converted(q: Tensor, x: Tensor) -> Tensor:
+    """q as int64 classes for the rows of x, or as histograms of its dtype that can be broadcast with it."""
+    if q.is_complex():
+        raise TypeError(f"q is {_kind(q)}: give histograms as floats, or classes as integers")
+    if not q.is_floating_point():
+        if q.shape == x.shape[:-1]:
+            return q.long()
+        if q.ndim < x.ndim:
+            raise ValueError(f"q holds classes in shape {tuple(q.shape)}, the output's rows are {tuple(x.shape[:-1])}")
         q = q.to(x.dtype)
-    if normalize is not None:
-        inputs.option(normalize, "normalize", Normalize)
-        x = _LAYERS[normalize](x)
-    p, q = torch.broadcast_tensors(x, q)
-    return p, q
+    q = q.float() if q.dtype in _HALVES else q
+    if q.dtype != x.dtype:
+        raise TypeError(f"p is {x.dtype} and q is {q.dtype}: give both the same dtype, e.g. q.to({x.dtype})")
+    sizes = zip(x.shape[-2::-1], q.shape[-2::-1], strict=False)
+    if q.shape[-1:] != x.shape[-1:] or any(a != b and 1 not in (a, b) for a, b in sizes):
+        raise ValueError(f"p {tuple(x.shape)} and q {tuple(q.shape)} cannot be broadcast together, or differ in bins")
+    return q
+
+
+def _check_option(value: Any, name: str, allowed: Any, known: Any) -> None:
+    if value not in tuple(known):  # first, since typing is a break to graphs of torch 2.5
+        inputs.option(value, name, allowed)
+
+
+def _check_texts(**options: Any) -> None:
+    for name, value in options.items():
+        if not isinstance(value, str):
+            raise ValueError(f"{name}={value!r} is not one of its names")
+
+
+def _check_constant(x: Any, name: str) -> None:
+    if isinstance(x, Tensor):
+        raise TypeError(f"{name} must be a number, not a tensor, since nothing flows back to it: give {name}.item()")
+
+
+def _checked(space: Any) -> Space:
+    if not isinstance(space, Space):
+        raise TypeError(f"space must be a Chain or a Tree, not {type(space).__name__}")
+    return space
+
+
+def _where(space_or_cost: Any) -> tuple[Space | None, Tensor | None]:
+    """The space, or the matrix of costs."""
+    if isinstance(space_or_cost, Space):
+        return space_or_cost, None
+    _check_tensor(space_or_cost, "space_or_cost", " of costs, a Chain or a Tree")
+    return None, space_or_cost
 
 
 def _l1(x: Tensor) -> Tensor:
     return x / x.sum(dim=-1, keepdim=True)
 
 
-_LAYERS = {"softmax": lambda x: torch.softmax(x, dim=-1), "l1": _l1, "square": lambda x: _l1(x * x)}
-
-
-def _reduced(values: Tensor, reduction: Reduction) -> Tensor:
-    inputs.option(reduction, "reduction", Reduction)
-    return values if reduction == "none" else values.mean() if reduction == "mean" else values.sum()
+_LAYERS = {"softmax": partial(torch.softmax, dim=-1), "l1": _l1, "square": lambda x: _l1(x * x), None: lambda x: x}
+_REDUCED = {"mean": torch.mean, "sum": torch.sum, "none": lambda values: values}

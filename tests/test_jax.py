@@ -1,0 +1,159 @@
+"""The loss for JAX beside exact rationals, JAX's own checks, and NumPy's bits."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+jax = pytest.importorskip("jax", reason="the loss for JAX needs the extra jax: pip install 'emdref[jax]'")
+
+import jax.numpy as jnp  # noqa: E402
+from jax.test_util import check_grads  # noqa: E402
+
+import cases  # noqa: E402
+import emdref  # noqa: E402
+from emdref.jax import emd_loss  # noqa: E402
+
+CHAIN = emdref.Chain(gaps=[0.5, 1.0, 2.0, 0.3])
+TREE = emdref.Tree([-1, 0, 0, 1, 1, 2, 2, 2], [0, 0.5, 2.0, 1.0, 0.7, 0.2, 1.5, 0.4])
+each_space = pytest.mark.parametrize("space", [CHAIN, TREE], ids=["chain", "tree"])
+each_layer = pytest.mark.parametrize("layer", ["softmax", "l1", "square"])
+
+rng = np.random.default_rng(0)
+X = rng.uniform(0.1, 1.1, (3, 5))
+P, Q = (rng.dirichlet(np.ones(5), 3) for _ in range(2))
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    """JAX rounds to float32 unless it is told otherwise."""
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", before)
+
+
+@each_space
+@each_layer
+@pytest.mark.parametrize("gauge", ["raw", "zero_sum", "normalized"])
+@pytest.mark.parametrize("rho", [2, 2.5, 3])
+def test_plain_derivatives_behind_a_layer(space, layer, gauge, rho):
+    check_grads(lambda x: emd_loss(x, Q, space, rho, gauge=gauge, normalize=layer), (X,), order=2, modes=["rev"])
+
+
+@each_space
+def test_plain_derivatives_without_a_layer(space):
+    check_grads(lambda p: emd_loss(p, Q, space, 3, gauge="raw", normalize=None), (P,), order=2, modes=["rev"])
+    through = partial(emd_loss, q=Q, space=space, gauge="normalized", normalize=None, mass="normalize")
+    check_grads(through, (X,), order=2, modes=["rev"])
+
+
+@each_space
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("gauge", cases.GAUGES)
+@pytest.mark.parametrize("rho", [1, 2, 3])
+def test_values_and_gradients(space, dtype, gauge, rho):
+    p, q = P.astype(dtype), Q.astype(dtype)
+    loss = partial(emd_loss, q=q, space=space, rho=rho, gauge=gauge, normalize=None)
+    values, grads = loss(p, reduction="none"), jax.grad(partial(loss, reduction="sum"))(p)
+    assert values.dtype == grads.dtype == dtype
+    for a, b, value, grad in zip(p, q, np.asarray(values), np.asarray(grads), strict=True):
+        cases.assert_within_ulps(value, [cases.exact_emd(a, b, space, rho)])
+        unit = cases.grad_unit(a, b, space, rho, gauge)
+        cases.assert_within(grad, cases.exact_grad(a, b, space, rho, gauge), 8 * cases.eps(dtype) * unit)
+
+
+@each_space
+def test_the_bits_of_numpy_under_every_transformation(space):
+    value, grad = emdref.emd_value_and_grad(P, Q, space, 3)
+    loss = partial(emd_loss, space=space, rho=3, normalize=None)
+    assert np.array_equal(loss(P, Q, reduction="none"), value)
+    assert np.array_equal(jax.jit(partial(loss, reduction="none"))(P, Q), value)
+    assert np.array_equal(jax.vmap(loss)(P, Q), value)
+    assert np.array_equal(jax.jit(jax.vmap(jax.grad(loss)))(P, Q), grad)
+    assert np.array_equal(jax.vmap(loss, in_axes=(1, None), out_axes=0)(P.T, Q[0]), emdref.emd(P, Q[:1], space, 3))
+
+
+@each_space
+def test_hessians(space):
+    loss = lambda p: emd_loss(p, Q[0], space, 3, gauge="raw", normalize=None)  # noqa: E731
+    for hessian in (jax.jacrev(jax.jacrev(loss)), jax.jit(jax.jacrev(jax.grad(loss)))):
+        want = np.array(cases.exact_hess(P[0], Q[0], space, 3, "raw"), float)
+        np.testing.assert_allclose(hessian(P[0]), want, rtol=1e-14, atol=1e-14)
+
+
+@each_layer
+def test_layers(layer):
+    p = getattr(emdref.normalize, layer)(X)
+    np.testing.assert_allclose(
+        emd_loss(X, Q, TREE, normalize=layer, reduction="none"), emdref.emd(p, Q, TREE, 2), rtol=1e-13
+    )
+    want = getattr(emdref.normalize, layer).vjp(X, emdref.emd_grad(p, Q, TREE, 2))
+    got = jax.grad(lambda x: emd_loss(x, Q, TREE, normalize=layer, reduction="sum"))(X)
+    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-15)
+
+
+def test_classes_and_integer_histograms():
+    classes = jnp.array([4, 0, 2])
+    one_hot = np.eye(5)[np.array(classes)]
+    for q in (classes, classes.astype(np.uint8), one_hot.astype(int)):
+        assert emd_loss(X, q, TREE) == emd_loss(X, one_hot, TREE)
+        got, want = (jax.grad(emd_loss)(X, y, TREE) for y in (q, one_hot))
+        assert np.array_equal(got, want)
+        assert np.array_equal(jax.vmap(lambda x, y: emd_loss(x, y, TREE))(X, q), emd_loss(X, q, TREE, reduction="none"))
+
+
+def test_nothing_flows_to_targets():
+    assert not jax.grad(lambda q: emd_loss(X, q, TREE))(Q).any()
+
+
+@pytest.mark.parametrize(("p_shape", "q_shape"), [((), ()), ((0,), (0,)), ((2, 3), (3,)), ((), (4,)), ((2, 1), (3,))])
+def test_leading_axes(p_shape, q_shape):
+    x, q = rng.uniform(size=(*p_shape, 5)), rng.dirichlet(np.ones(5), q_shape)
+    values = emd_loss(x, q, TREE, reduction="none")
+    p = emdref.normalize.softmax(x)
+    np.testing.assert_allclose(values, emdref.emd(p, q, TREE, 2), rtol=1e-13)
+    assert jax.grad(lambda x: emd_loss(x, q, TREE, reduction="sum"))(x).shape == x.shape
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_halves_become_float32(dtype):
+    x, q = jnp.asarray(X, dtype), jnp.array([0, 1, 2])
+    value, grad = jax.value_and_grad(emd_loss)(x, q, TREE)
+    assert (value.dtype, grad.dtype) == (jnp.float32, dtype)
+    assert value == emd_loss(x.astype(jnp.float32), q, TREE) == emd_loss(x, jnp.eye(5, dtype=dtype)[:3], TREE)
+
+
+def test_float32_without_x64():
+    jax.config.update("jax_enable_x64", False)
+    assert emd_loss(X, Q, TREE).dtype == jax.grad(emd_loss)(jnp.asarray(X), Q, TREE).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "given"),
+    [
+        (ValueError, "its last axis must be the space's 4 bins", {"space": emdref.Chain(4)}),
+        (TypeError, "space must be a Chain or a Tree, not int", {"space": 5}),
+        (ValueError, "rho = 0.5 must be finite and >= 1", {"rho": 0.5}),
+        (ValueError, "gauge='centred' is not one of", {"gauge": "centred"}),
+        (ValueError, "mass='keep' is not one of", {"mass": "keep"}),
+        (ValueError, "accuracy='exact' is not one of", {"accuracy": "exact"}),
+        (ValueError, "normalize='sigmoid' is not one of", {"normalize": "sigmoid"}),
+        (ValueError, "reduction='max' is not one of", {"reduction": "max"}),
+        (TypeError, "logits_or_p is int64", {"logits_or_p": np.ones((3, 5), int)}),
+        (TypeError, r"logits_or_p is float64 of shape \(\)", {"logits_or_p": 1.0}),
+        (TypeError, "q is complex128", {"q": Q + 0j}),
+        (TypeError, "p is float64 and q is float32", {"q": Q.astype(np.float32)}),
+        (ValueError, r"p \(3, 5\) and q \(3, 1\) cannot be broadcast", {"q": Q[:, :1]}),
+        (ValueError, r"p \(3, 5\) and q \(2, 5\) cannot be broadcast", {"q": Q[:2]}),
+        (ValueError, r"q holds classes in shape \(2,\)", {"q": np.array([0, 1])}),
+        (Exception, r"q\[1\] = -1 is no class: for 5 bins, 0 to 4", {"q": np.array([0, -1, 2])}),
+        (Exception, r"q\[2\] = 5 is no class", {"q": np.array([0, 1, 5])}),
+        (Exception, r"p\[1, 0\] = nan", {"logits_or_p": X * np.array([[1], [np.nan], [1]])}),
+        (Exception, "row 0: p has total", {"logits_or_p": 2 * Q, "normalize": None}),
+    ],
+)
+def test_bad_input(error, words, given, capfd):
+    with pytest.raises(error, match=words):
+        emd_loss(**{"logits_or_p": X, "q": Q, "space": CHAIN, **given}).block_until_ready()
+    capfd.readouterr()  # where JAX writes the callback's traceback
