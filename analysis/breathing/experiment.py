@@ -8,27 +8,32 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.breathing import cohort, spectra
-from analysis.breathing.spectra import Array, Clips
+from analysis.breathing.spectra import Clips
 from analysis.cells import Cell, Rows, grid
-from analysis.script import Options
 from analysis.training.processes import apart
+
+if TYPE_CHECKING:  # not for the processes that train: Matplotlib
+    from analysis.script import Options
 
 LOSSES = (
     "MSE", "KL", "EMD normalized", "EMD zero-sum", "EMD normalized + MSE", "EMD zero-sum + MSE", "EMD2", "EMD2 layer",
     "SD",
 )  # fmt: skip
-RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # of Adam; the same search for every loss
+RATES = {  # of Adam; the same search for every loss of a network
+    "perceptron": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+    "filters": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3),
+}
 SEARCHED, SEEDS = 2, 10  # seeds of the search, and at the rate found
 BATCH = 64
 TESTED, CHOOSING = 15 / 75, 10 / 75  # of the subjects: the papers' split; those kept back to choose the rate
-FULL = {"subjects": 75, "each": 200, "epochs": 20}
-TOY = {"subjects": 20, "each": 24, "epochs": 6}
+FULL, TOY = {"subjects": 75, "each": 200}, {"subjects": 20, "each": 24}
+EPOCHS, TOY_EPOCHS = {"perceptron": 20, "filters": 5}, 6
 SIMULATED = "simulated"
 GRADIENTS = 500  # clips whose gradients are summed
 
@@ -38,7 +43,7 @@ GRADIENTS = 500  # clips whose gradients are summed
 
 def search(run: str, network: str, options: Options, weights: dict[str, float]) -> list[Cell]:
     """A run for each loss, rate and seed of the search."""
-    rates = RATES[2:4] if options.toy else RATES
+    rates = RATES[network][2:4] if options.toy else RATES[network]
     seeds = range(options.seed, options.seed + (1 if options.toy else SEARCHED))
     every = grid(loss=LOSSES, rate=rates, seed=seeds)
     return [_cell(run, network, options, weights, **each) for each in every]
@@ -46,22 +51,22 @@ def search(run: str, network: str, options: Options, weights: dict[str, float]) 
 
 def further(run: str, network: str, options: Options, weights: dict[str, float], table: pd.DataFrame) -> list[Cell]:
     """The other seeds, each loss at the rate that the search has found."""
-    done, seeds = table.seed.nunique(), 2 if options.toy else SEEDS
+    done, seeds = training(table).seed.nunique(), 2 if options.toy else SEEDS
     rates = best(table)
     every = grid(loss=LOSSES, seed=range(options.seed + done, options.seed + seeds))
     return [_cell(run, network, options, weights, rate=float(rates[each["loss"]]), **each) for each in every]
 
 
 def _cell(run: str, network: str, options: Options, weights: dict[str, float], **axes: Any) -> Cell:
-    size = TOY if options.toy else FULL
-    parameters = {"network": network, **axes, "epochs": size["epochs"], "source": _source(options, size)}
+    epochs = TOY_EPOCHS if options.toy else EPOCHS[network]
+    parameters = {"network": network, **axes, "epochs": epochs, "source": _source(options)}
     return Cell(run, parameters, weight=0.3 if options.toy else weights.get(axes["loss"], weights["other"]))
 
 
-def _source(options: Options, size: dict[str, int]) -> dict[str, Any]:
+def _source(options: Options) -> dict[str, Any]:
     """Where the clips come from; the fingerprint tells other recordings in the same folder."""
     if options.records is None:
-        return {"subjects": size["subjects"], "each": size["each"], "seed": options.seed}
+        return {**(TOY if options.toy else FULL), "seed": options.seed}
     return {
         "records": str(options.records.resolve()),
         "chest": options.chest,
@@ -77,21 +82,27 @@ def _fingerprint(folder: Path) -> str:
     return records.fingerprint(folder)
 
 
+def training(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that are not timings."""
+    return table[table.part == "training"]
+
+
 def best(table: pd.DataFrame) -> pd.Series:
     """Of each loss the rate whose error at the end is least on the subjects kept for choosing, over all seeds searched.
 
     A rate at which a run diverged is not chosen while there is another.
     """
-    searched = table.groupby("seed").rate.nunique()
-    last = table[table.seed.isin(searched.index[searched == searched.max()])]
-    last = last.groupby(["loss", "rate", "seed"]).last()
+    table = training(table)
+    searched = table.groupby(["loss", "seed"]).rate.transform("nunique")
+    last = table[searched == searched.max()].groupby(["loss", "rate", "seed"]).last()
     error = last.choosing.where(last.status == "ok", np.inf)
     return error.groupby(["loss", "rate"]).mean().unstack().idxmin(axis=1)
 
 
 def chosen(table: pd.DataFrame) -> pd.DataFrame:
     """Of each loss the runs at its rate."""
-    return table[table.rate == table.loss.map(best(table))]
+    runs = training(table)
+    return runs[runs.rate == runs.loss.map(best(runs))]
 
 
 # --- one run ----------------------------------------------------------------------------------------------------------
@@ -142,7 +153,10 @@ def measured(steps: int) -> list[int]:
 
 
 def train(run: str, parameters: dict[str, Any]) -> Rows:
-    """The rows of one run: what it is, and at each measurement the errors, the output's total and the gradient's sum."""
+    """The rows of one run: what it is, and at each measurement the error, the output's total and the gradient's sum.
+
+    The last row has the error on the subjects that choose the rate.
+    """
     import torch
 
     from analysis.breathing import networks
@@ -163,13 +177,15 @@ def train(run: str, parameters: dict[str, Any]) -> Rows:
         torch.optim.Adam(model.parameters(), lr=rate),
         *_on(where, training),
         networks.LOSSES[loss],
-        lambda network: _measure(network, loss, *held),
+        lambda network: _measure(network, loss, *held[1]),
         batch,
         steps,
         set(measured(steps)),
         seed,
     )
     rows = loop(task, Checkpoint(Cell(run, parameters)), f"{loss}, rate {rate:g}, seed {seed}")
+    if rows[-1]["status"] == "ok":
+        rows[-1]["choosing"] = error(model, *held[0])
     name = Path(parameters["source"].get("records", SIMULATED)).name
     common = {"part": "training", "data": name, "device": where, "subjects": len(set(testing.subject))}
     return [{**common, "loss": loss, "rate": rate, "seed": seed, **row, **_guesses(training, testing)} for row in rows]
@@ -181,22 +197,30 @@ def _on(where: str, clips: Clips) -> tuple[Any, Any]:
     return torch.tensor(clips.chest, device=where), torch.tensor(clips.psd, device=where)
 
 
-def _measure(model: Any, loss: str, choosing: tuple[Any, Any], testing: tuple[Any, Any]) -> dict[str, float]:
+def _measure(model: Any, loss: str, x: Any, q: Any) -> dict[str, float]:
     from analysis.breathing import networks
 
-    p = model(testing[0])
+    p = outputs(model, x)
     few = slice(None, None, max(len(p) // GRADIENTS, 1))
-    return {
-        "error": _error(p.cpu().numpy(), testing[1].cpu().numpy()),
-        "choosing": _error(model(choosing[0]).cpu().numpy(), choosing[1].cpu().numpy()),
-        "total": float(p.sum(dim=1).median()),
-        **networks.gradient_sums(loss, p[few], testing[1][few]),
-    }
+    total = float(p.sum(dim=1).median())
+    return {"error": _distance(p, q), "total": total, **networks.gradient_sums(loss, p[few], q[few])}
 
 
-def _error(p: Array, q: Array) -> float:
+def outputs(model: Any, x: Any) -> Any:
+    """Of all clips, a few at a time: what they need in between stays in the processor's cache."""
+    import torch
+
+    with torch.no_grad():
+        return torch.cat([model(part) for part in x.split(4 * BATCH)])
+
+
+def error(model: Any, x: Any, q: Any) -> float:
     """Mean distance between the largest peaks, breaths per minute."""
-    return float(np.abs(spectra.peak(p) - spectra.peak(q)).mean())
+    return _distance(outputs(model, x), q)
+
+
+def _distance(p: Any, q: Any) -> float:
+    return float(np.abs(spectra.peak(p.cpu().numpy()) - spectra.peak(q.cpu().numpy())).mean())
 
 
 def _guesses(training: Clips, testing: Clips) -> dict[str, float]:
