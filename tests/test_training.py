@@ -25,6 +25,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: the extra t
 from analysis.breathing import experiment, networks  # noqa: E402
 from analysis.cells import Cell  # noqa: E402
 from analysis.training import checkpoints, loop, processes  # noqa: E402
+from emdref.kernels.jit import cache_folder  # noqa: E402
 
 RUN = "analysis.scripts.figure6_breathing:run"
 SOURCE = {"subjects": 5, "each": 32, "seed": 0}
@@ -33,8 +34,9 @@ PARAMETERS = {"network": "perceptron", "loss": "MSE", "rate": 1e-3, "seed": 0, "
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """Checkpoints of one test alone."""
+    """Checkpoints of one test alone; the variable is for other processes, this one has read it."""
     monkeypatch.setenv("EMDREF_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(checkpoints, "cache_folder", cache_folder.__wrapped__)
     return tmp_path / "runs"
 
 
@@ -140,7 +142,6 @@ def test_a_run_that_diverges_says_so_in_its_last_row():
     assert rows[-1]["status"] == "diverged"
     assert rows[-1]["step"] < 12
     work = task()
-    work.measure = lambda net: net[0].weight.data.fill_(torch.nan) and {}
     work.measure = lambda net: {"nothing": net[0].weight.data.fill_(torch.nan).numel()}
     assert [row["status"] for row in loop.train(work, checkpoint(), "")] == ["ok", "diverged"]
 
@@ -162,13 +163,18 @@ def greet(name):
     return {"greeting": name, "pid": os.getpid()}
 
 
+def saving_often(parameters):
+    loop.EVERY = 0.1
+    return experiment.train(RUN, parameters)
+
+
 def fail(how):
     if how == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     raise ValueError("no such thing")
 
 
-def test_a_process_lives_on_is_replaced_when_it_dies_and_tells_its_errors():
+def test_a_process_lives_on_is_replaced_when_it_dies_and_tells_its_errors(importable):
     first = processes.apart(greet, name="ä")
     assert first["greeting"] == "ä"
     with pytest.raises(RuntimeError, match="ValueError: no such thing") as caught:
@@ -182,11 +188,18 @@ def test_a_process_lives_on_is_replaced_when_it_dies_and_tells_its_errors():
     del processes._own.process
 
 
-COMMAND = f"import json; from analysis.breathing import experiment; print(json.dumps(experiment.trained({RUN!r}, **json.loads(%r))))"
+COMMAND = "import json, sys, test_training as t; print(json.dumps(t.processes.apart(t.saving_often, parameters=json.loads(sys.argv[1]))))"
 
 
 def command(parameters):
-    return subprocess.Popen([sys.executable, "-c", COMMAND % json.dumps(parameters)], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, "-c", COMMAND, json.dumps(parameters)], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def importable(monkeypatch):
+    """This module, by the processes."""
+    here = Path(__file__)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (here.parent, here.parent.parent))))
 
 
 def children(pid):
@@ -201,8 +214,8 @@ def until(condition, seconds=60.0):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in Linux's /proc")
-def test_a_command_that_is_killed_takes_its_process_along_and_goes_on_later(cache):
-    parameters = PARAMETERS | {"epochs": 4500}
+def test_a_command_that_is_killed_takes_its_process_along_and_goes_on_later(cache, importable):
+    parameters = PARAMETERS | {"epochs": 2000}
     process = command(parameters)
     until(lambda: cache.exists() and list(cache.glob("*.pt")))
     (child,) = children(process.pid)
@@ -219,13 +232,18 @@ def test_a_command_that_is_killed_takes_its_process_along_and_goes_on_later(cach
 # --- gradients --------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def three(monkeypatch):
+    monkeypatch.setattr(networks, "CHAIN", networks.emdref.Chain(3))
+
+
 def handed_gradient(loss, p, q):
     p = torch.tensor([p], requires_grad=True)
     (gradient,) = torch.autograd.grad(networks.LOSSES[loss](p, torch.tensor([q])), p)
     return gradient[0].numpy()
 
 
-def test_gradients_are_the_papers_handed_on_as_they_are():
+def test_gradients_are_the_papers_handed_on_as_they_are(three):
     """N = 3, p / |p| = (1/2, 1/4, 1/4), q = (0, 0, 1): phi = (1/2, 3/4), raw gradient (2, 1, 0)."""
     p, q = [2.0, 1.0, 1.0], [0.0, 0.0, 1.0]
     kwargs = {"rtol": 1e-6, "atol": 1e-6}
@@ -242,14 +260,9 @@ def test_gradients_are_the_papers_handed_on_as_they_are():
     np.testing.assert_allclose(tensors.grad[0], [1, 0, -1], **kwargs)
 
 
-def test_sums_of_gradients():
+def test_sums_of_gradients(three):
     p, q = torch.tensor([[2.0, 1.0, 1.0]] * 2), torch.tensor([[0.0, 0.0, 1.0]] * 2)
-    chain = networks.CHAIN
-    try:
-        networks.CHAIN = networks.emdref.Chain(3)
-        sums = {loss: networks.gradient_sums(loss, p, q) for loss in LOSSES}
-    finally:
-        networks.CHAIN = chain
+    sums = {loss: networks.gradient_sums(loss, p, q) for loss in LOSSES}
     assert sums["EMD zero-sum"]["gradient_sum_rms"] < 1e-6
     assert sums["EMD2"]["gradient_sum_rms"] < 1e-6
     assert sums["EMD normalized"]["gradient_sum"] == pytest.approx(-0.75)
@@ -287,9 +300,7 @@ def table(final, early=None, sums=0.0, lost=()):
     timing = [("KL", "torch", 2e-4), ("EMD as in the paper", "torch", 1e-4), ("EMD", "torch", 4e-4)]
     timing += [("KL", "NumPy", 2e-5), ("EMD", "NumPy", 1e-5)]
     for loss, way, at in timing:
-        found.append(
-            {"part": "timing", "loss": loss, "way": way, "seconds": at, "low": 0.9 * at, "high": 1.1 * at}
-        )
+        found.append({"part": "timing", "loss": loss, "way": way, "seconds": at, "low": 0.9 * at, "high": 1.1 * at})
     return pd.DataFrame(found)
 
 

@@ -141,7 +141,9 @@ def parts(clips: Clips, seed: int) -> tuple[Clips, Clips, Clips]:
     """
     subjects = np.unique(clips.subject)
     if len(subjects) < 3:
-        raise RuntimeError(f"{len(subjects)} subjects cannot be split into training, choosing and testing: 3 are needed")
+        raise RuntimeError(
+            f"{len(subjects)} subjects cannot be split into training, choosing and testing: 3 are needed"
+        )
     subjects = np.random.default_rng([seed, 60_15]).permutation(subjects)
     tested, choosing = (max(int(share * len(subjects) + 1e-9), 1) for share in (TESTED, CHOOSING))
     return tuple(clips.of(some) for some in np.split(subjects, [-tested - choosing, -tested]))

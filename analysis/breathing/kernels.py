@@ -53,7 +53,12 @@ def _torch(p: Any, q: Any) -> dict[str, Callable[[], Any]]:
     from analysis.breathing.networks import LOSSES, cumulative
 
     output, target = torch.tensor(p, requires_grad=True), torch.tensor(q)
-    losses = {"KL": LOSSES["KL"], "EMD as in the paper": cumulative, "EMD": LOSSES["EMD zero-sum"], "EMD2": LOSSES["EMD2"]}
+    losses = {
+        "KL": LOSSES["KL"],
+        "EMD as in the paper": cumulative,
+        "EMD": LOSSES["EMD zero-sum"],
+        "EMD2": LOSSES["EMD2"],
+    }
 
     def both(loss: Any) -> Callable[[], Any]:
         return lambda: torch.autograd.grad(loss(output, target), output)
@@ -65,9 +70,7 @@ def _numpy(p: Any, q: Any) -> dict[str, Callable[[], Any]]:
     chain = emdref.Chain(BINS)
     calls: dict[str, Callable[[], Any]] = {"KL, NumPy": lambda: kl(p, q)}
     for rho, name in ((1, "EMD"), (2, "EMD2")):
-        calls[f"{name}, NumPy"] = lambda rho=rho: emdref.emd_value_and_grad(
-            p, q, chain, rho, accuracy="native"
-        )
+        calls[f"{name}, NumPy"] = lambda rho=rho: emdref.emd_value_and_grad(p, q, chain, rho, accuracy="native")
     return calls
 
 

@@ -191,10 +191,14 @@ def note(table: pd.DataFrame) -> str:
     """Under the panels."""
     subjects = int(training(table).subjects.iloc[0])
     return (
-        f"{origin(table).capitalize()}; {subjects} unseen subject{'s' if subjects > 1 else ''} tested. Lines: mean over seeds, "
+        f"{_sentence(origin(table))}; {subjects} unseen subject{'s' if subjects > 1 else ''} tested. Lines: mean over seeds, "
         f"bands: 95% interval; intervals in the text: 95% each, by Student's t, differences in pairs of equal seeds. "
-        f"{search(table)}. {diverged(table).capitalize()}."
+        f"{search(table)}. {_sentence(diverged(table))}."
     )
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 # --- panels -----------------------------------------------------------------------------------------------------------
