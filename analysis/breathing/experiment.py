@@ -226,7 +226,7 @@ def _distance(p: Any, q: Any) -> float:
 
 
 def _guesses(training: Clips, testing: Clips) -> dict[str, float]:
-    """The errors without learning: of always guessing the training subjects' median rate, and of the chest's own peak."""
+    """The errors without learning: of the training subjects' median rate as a guess, and of the chest's own peak."""
     rates = spectra.peak(testing.psd)
     own = spectra.peak(spectra.spectrum(testing.chest))
     constant = np.median(spectra.peak(training.psd))

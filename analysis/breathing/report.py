@@ -49,7 +49,7 @@ def runs(table: pd.DataFrame) -> Any:
 
 
 def early(table: pd.DataFrame) -> pd.Series:
-    """Mean error over the measurements of the first epoch, which are even on a logarithmic clock; inf if it diverged."""
+    """Mean error over the measurements of the first epoch, even on a logarithmic clock; inf if it diverged."""
     first = chosen(table).query("0 < epoch <= 1").groupby(["loss", "seed"])
     return first.error.mean().where(~first.status.agg(_diverged), np.inf)
 
@@ -168,7 +168,8 @@ def search(table: pd.DataFrame) -> str:
     counts = every.groupby(["loss", "rate"]).seed.nunique()
     edge = [words(loss) for loss in LOSSES if rates[loss] in (grid[0], grid[-1])]
     return (
-        f"Adam's rate is chosen for each loss from {', '.join(f'{rate:g}' for rate in grid)}, with {_seeds(counts.min())} "
+        "Adam's rate is chosen for each loss from "
+        f"{', '.join(f'{rate:g}' for rate in grid)}, with {_seeds(counts.min())} "
         f"at each, on subjects that are neither trained on nor tested; {_seeds(counts.max())} are run at it: "
         + ", ".join(f"{words(loss)} {rates[loss]:g}" for loss in LOSSES)
         + f" (at the edge of the grid: {'; '.join(edge)})" * bool(edge)
@@ -191,7 +192,8 @@ def note(table: pd.DataFrame) -> str:
     """Under the panels."""
     subjects = int(training(table).subjects.iloc[0])
     return (
-        f"{_sentence(origin(table))}; {subjects} unseen subject{'s' if subjects > 1 else ''} tested. Lines: mean over seeds, "
+        f"{_sentence(origin(table))}; {subjects} unseen subject{'s' if subjects > 1 else ''} tested. "
+        "Lines: mean over seeds, "
         f"bands: 95% interval; intervals in the text: 95% each, by Student's t, differences in pairs of equal seeds. "
         f"{search(table)}. {_sentence(diverged(table))}."
     )

@@ -117,9 +117,9 @@ def _speed(table: pd.DataFrame) -> Claim:
     return Claim(
         "ICML 2016, Sec. 2.3",
         "on a GPU, EMD is faster than KL forward and backward, for N = 30",
-        f"on one CPU thread (no GPU was timed), value and gradient of a batch of 64 in float32, microseconds, median and "
-        f"quartiles: in torch {names['torch']}; between NumPy arrays {names['NumPy']}; EMD as in the paper is cumulative "
-        "sums of tensors, the others are emdref's",
+        f"on one CPU thread (no GPU was timed), value and gradient of a batch of 64, float32, microseconds, median and "
+        f"quartiles: in torch {names['torch']}; between NumPy arrays {names['NumPy']}; EMD as in the paper is "
+        "cumulative sums of tensors, the others are emdref's",
         bool(rows.high["EMD as in the paper", "torch"] < rows.low["KL", "torch"]),
     )
 
