@@ -217,7 +217,7 @@ def until(condition, seconds=60.0):
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in Linux's /proc")
 def test_a_command_that_is_killed_takes_its_process_along_and_goes_on_later(cache, importable):
-    parameters = PARAMETERS | {"epochs": 2000}
+    parameters = PARAMETERS | {"epochs": 1000}
     process = command(parameters)
     until(lambda: cache.exists() and list(cache.glob("*.pt")))
     (child,) = children(process.pid)
