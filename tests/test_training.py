@@ -320,7 +320,7 @@ def test_further_cells_are_the_seeds_that_the_search_has_not_run():
     options = Options(seed=4)
     searched = experiment.search(RUN, "filters", options, {"other": 1.0})
     axes = [(c.parameters["loss"], c.parameters["rate"], c.parameters["seed"]) for c in searched]
-    assert len(set(axes)) == len(LOSSES) * 5 * experiment.SEARCHED
+    assert len(set(axes)) == len(LOSSES) * len(experiment.RATES["filters"]) * experiment.SEARCHED
     frame = pd.DataFrame([r for axis in axes for r in rows(*axis, [2.0, 1.0], choosing=abs(axis[1] - 3e-4))])
     more = experiment.further(RUN, "filters", options, {"other": 1.0}, frame)
     assert {c.parameters["rate"] for c in more} == {3e-4}

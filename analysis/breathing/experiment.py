@@ -27,7 +27,7 @@ LOSSES = (
 )  # fmt: skip
 RATES = {  # of Adam; the same search for every loss of a network
     "perceptron": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
-    "filters": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3),
+    "filters": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
 }
 SEARCHED, SEEDS = 2, 10  # seeds of the search, and at the rate found
 BATCH = 64
