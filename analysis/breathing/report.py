@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import textwrap
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
 from analysis import style
-from analysis.breathing.experiment import LOSSES, RATES, chosen
+from analysis.breathing.experiment import LOSSES, SIMULATED, best, chosen, training
+from analysis.script import Claim, must
 
 LINES = {
     "MSE": (style.ORANGE, "-"),
@@ -22,58 +24,238 @@ LINES = {
     "EMD2 layer": (style.RED, ":"),
     "SD": (style.GREEN, "-"),
 }
+PURE = ("MSE", "KL", "EMD normalized", "EMD zero-sum", "EMD2", "SD")
+SETTLED = 0.1  # of the way from the untrained error to the last: what is left to go when a run counts as converged
 
 
 def words(loss: str) -> str:
     """As a legend says it."""
-    return loss.replace("EMD2", "EMD²").replace(" + MSE", " + 0.1 MSE").replace(" layer", ", through the layer")
+    loss = loss.replace("EMD2", "EMD²").replace(" layer", ", through the division")
+    return loss.replace(" normalized", ", normalized").replace(" zero-sum", ", zero-sum").replace(" + MSE", ", 0.1 MSE")
+
+
+def origin(table: pd.DataFrame) -> str:
+    """What the clips are, for every title and caption: "simulated", or the name of the records' folder."""
+    name = training(table).data.iloc[0]
+    return "simulated cohort" if name == SIMULATED else f"records {name}"
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+
+
+def runs(table: pd.DataFrame) -> Any:
+    """The chosen runs, by loss and seed."""
+    return chosen(table).groupby(["loss", "seed"])
 
 
 def early(table: pd.DataFrame) -> pd.Series:
-    """Mean error over the first epoch, by loss and seed: how fast a loss converges, on a logarithmic clock."""
-    return chosen(table).query("0 < epoch <= 1").groupby(["loss", "seed"]).error.mean()
+    """Mean error over the measurements of the first epoch, even on a logarithmic clock; inf if it diverged."""
+    first = chosen(table).query("0 < epoch <= 1").groupby(["loss", "seed"])
+    return first.error.mean().where(~first.status.agg(_diverged), np.inf)
 
 
 def final(table: pd.DataFrame) -> pd.Series:
     """Error at the last measurement, by loss and seed; inf where the run diverged."""
-    last = chosen(table).groupby(["loss", "seed"]).last()
+    last = runs(table).last()
     return last.error.where(last.status == "ok", np.inf)
 
 
+def converged(table: pd.DataFrame) -> pd.Series:
+    """Epochs until 90% of the way from the untrained error to the last one are gone; inf where the run diverged."""
+    return runs(table).apply(_converged, include_groups=False)
+
+
+def _converged(run: pd.DataFrame) -> float:
+    if _diverged(run.status):
+        return np.inf
+    begin, end = run.error.iloc[0], run.error.iloc[-1]
+    return float(run.epoch[run.error <= end + SETTLED * max(begin - end, 0)].iloc[0])
+
+
+def _diverged(status: pd.Series) -> bool:
+    return bool((status != "ok").any())
+
+
 def interval(values: Any) -> str:
-    """Mean and 95% confidence interval over seeds."""
+    """Mean and 95% confidence interval over seeds, by Student's t; of the runs that diverged, how many.
+
+    >>> interval([1.0, 2.0, 3.0])
+    '2.00 ± 2.48'
+    """
     values = np.asarray(values, float)
-    if not np.isfinite(values).all():
-        return f"diverged in {(~np.isfinite(values)).sum()} of {len(values)} runs"
-    half = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return f"{values.mean():.2f} ± {half:.2f}"
+    lost = int((~np.isfinite(values)).sum())
+    if lost:
+        return f"diverged in {lost} of {len(values)} runs"
+    return f"{values.mean():.2f} ± {_half(values):.2f}"
 
 
-def less(one: pd.Series, other: pd.Series) -> tuple[str, bool]:
-    """Whether one is less than the other, in pairs of equal seeds: the difference's interval, and the verdict."""
-    difference = (one - other).to_numpy()
-    if not np.isfinite(difference).all():
-        return "not comparable", bool(np.nanmean(one) < np.nanmean(other))
-    return interval(difference), bool(difference.mean() < 0)
+def _half(values: Any) -> float:
+    if len(values) < 2:
+        return np.inf
+    return float(student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
 
 
-def curves(axis: Any, table: pd.DataFrame, column: str) -> None:
-    """Mean over seeds against the step, at each loss' own rate, and its standard error."""
-    runs = chosen(table)
-    runs = runs[(runs.status == "ok") & (runs.step > 0)]
-    for loss in LOSSES:
-        rows = runs[runs.loss == loss].groupby("step")[column].agg(["mean", "sem"])
-        colour, line = LINES[loss]
-        axis.plot(rows.index, rows["mean"], line, color=colour, label=words(loss))
-        axis.fill_between(
-            rows.index, rows["mean"] - rows["sem"], rows["mean"] + rows["sem"], color=colour, alpha=0.15, lw=0
-        )
-    axis.set_xscale("log")
-    axis.set_xlabel("step of the optimizer (64 clips each)")
+class Difference(NamedTuple):
+    """In pairs of equal seeds."""
+
+    words: str
+    less: bool  # its 95% interval lies below 0
+
+
+def less(one: pd.Series, other: pd.Series) -> Difference:
+    """One minus the other: its mean, its interval, and whether that is below 0."""
+    difference = (one - other).to_numpy(float)
+    lost = int((~np.isfinite(difference)).sum())
+    if lost:
+        return Difference(f"not comparable, diverged in {lost} of {len(difference)} pairs", False)
+    mean, half = difference.mean(), _half(difference)
+    doubt = ", an interval that includes 0" if abs(mean) <= half else ""
+    return Difference(f"{mean:+.2f} ± {half:.2f}{doubt}", bool(mean + half < 0))
+
+
+def contest(values: pd.Series, ours: str, others: tuple[str, ...]) -> tuple[str, bool]:
+    """One loss against others: everybody's numbers, the differences, and whether ours is less than each."""
+    found = [(loss, less(values[ours], values[loss])) for loss in others]
+    parts = [f"{words(loss)} {interval(values[loss])} (difference {x.words})" for loss, x in found]
+    return f"{words(ours)} {interval(values[ours])}; against " + "; ".join(parts), all(x.less for _, x in found)
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def claim(table: pd.DataFrame, source: str, claimed: str, found: str, holds: bool | None) -> Claim:
+    """That says what the clips are."""
+    return Claim(source, claimed, f"{origin(table)}, {found}", holds)
+
+
+def compared(table: pd.DataFrame, source: str, claimed: str, what: str, ours: str, others: tuple[str, ...]) -> Claim:
+    """Of one loss that is to be better than others; `what` is ``early`` or ``final``."""
+    text = {"early": "mean error over the first epoch", "final": "error at the end"}[what]
+    found, holds = contest({"early": early, "final": final}[what](table), ours, others)
+    return claim(table, source, claimed, f"{text}, breaths per minute: {found}", holds)
+
+
+def check(table: pd.DataFrame) -> None:
+    """Every loss was tried at every rate with the same seeds, and training helps somewhere."""
+    every = training(table)
+    must(set(every.loss) == set(LOSSES), "a loss is missing")
+    searched = every.groupby("loss").rate.nunique()
+    must(searched.nunique() == 1, "the losses were not tried at equally many rates")
+    must(every.groupby("loss").apply(_runs, include_groups=False).nunique() == 1, "a loss has more runs than another")
+    must(final(table).min() < every[every.step == 0].error.mean(), "no loss gets better than the untrained network")
+
+
+def _runs(rows: pd.DataFrame) -> int:
+    return len(rows[["rate", "seed"]].drop_duplicates())
+
+
+def told(table: pd.DataFrame) -> dict[str, Any]:
+    """For the record."""
+    every = training(table)
+    return {
+        "clips": origin(table),
+        "trained_on": sorted(every.device.unique()),
+        "search": search(table),
+        "diverged": diverged(table),
+        "rates": {loss: float(rate) for loss, rate in best(table).items()},
+    }
 
 
 def search(table: pd.DataFrame) -> str:
-    """The same for every loss."""
-    best = chosen(table).groupby("loss").rate.first()
-    rates = ", ".join(f"{words(loss)} {best[loss]:g}" for loss in LOSSES if loss in best)
-    return f"Adam's rate from {', '.join(f'{r:g}' for r in RATES)}, the same search for each loss: {rates}"
+    """The budget, the same for every loss, and what it has found."""
+    every, rates = training(table), best(table)
+    grid = sorted(every.rate.unique())
+    counts = every.groupby(["loss", "rate"]).seed.nunique()
+    edge = [words(loss) for loss in LOSSES if rates[loss] in (grid[0], grid[-1])]
+    return (
+        "Adam's rate is chosen for each loss from "
+        f"{', '.join(f'{rate:g}' for rate in grid)}, with {_seeds(counts.min())} "
+        f"at each, on subjects that are neither trained on nor tested; {_seeds(counts.max())} are run at it: "
+        + ", ".join(f"{words(loss)} {rates[loss]:g}" for loss in LOSSES)
+        + f" (at the edge of the grid: {'; '.join(edge)})" * bool(edge)
+    )
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' if count > 1 else ''}"
+
+
+def diverged(table: pd.DataFrame) -> str:
+    """How many runs, and which."""
+    last = training(table).groupby(["loss", "rate", "seed"]).status.last()
+    lost = last[last != "ok"].groupby(["loss", "rate"]).size()
+    named = "; ".join(f"{words(loss)} at {rate:g}: {count}" for (loss, rate), count in lost.items())
+    return f"{lost.sum()} of {len(last)} runs diverged" + (f" ({named})" if named else "")
+
+
+def note(table: pd.DataFrame) -> str:
+    """Under the panels."""
+    subjects = int(training(table).subjects.iloc[0])
+    return (
+        f"{_sentence(origin(table))}; {subjects} unseen subject{'s' if subjects > 1 else ''} tested. "
+        "Lines: mean over seeds, "
+        f"bands: 95% interval; intervals in the text: 95% each, by Student's t, differences in pairs of equal seeds. "
+        f"{search(table)}. {_sentence(diverged(table))}."
+    )
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+# --- panels -----------------------------------------------------------------------------------------------------------
+
+
+def panels(table: pd.DataFrame, network: str) -> Any:
+    """Errors of the papers' losses and of their mixtures, the gradient's sum, and the output's total."""
+    fig, axes = style.figure(style.PAGE, 5.6, 2, 2, sharex=True)
+    (pure, mixed), (sums, totals) = axes
+    mixed.sharey(pure)
+    _errors(pure, table, PURE)
+    _errors(mixed, table, tuple(loss for loss in LOSSES if loss not in PURE))
+    for axis in (pure, mixed):
+        axis.set(ylabel="distance of the largest peaks\n(breaths per minute)", yscale="log")
+    curves(sums, table, "gradient_sum", LOSSES, band=False)
+    sums.set_yscale("symlog", linthresh=0.1)
+    sums.set_ylabel("sum of the gradient over bins")
+    curves(totals, table, "total", LOSSES, band=False)
+    totals.axhline(1, color=style.BLACK, lw=0.6, ls="--")
+    totals.set(ylabel="total of the output (target 1)", yscale="log")
+    titles = ("error", "error, mixtures and the layer", "gradient at the output", "mass of the output")
+    for axis, text, title in zip(axes.flat, "abcd", titles, strict=True):
+        style.letter(axis, text, f"{title} ({origin(table).split()[0]})")
+    for axis in axes[1]:
+        axis.set_xlabel("step of the optimizer (64 clips each)")
+    title = f"{network}: {origin(table)}"
+    fig.legend(handles=_handles(), loc="outside upper center", ncols=5, fontsize=6.5, title=title, title_fontsize=8)
+    fig.supxlabel(textwrap.fill(note(table), 165), fontsize=5.5, ha="left", x=0.01)
+    return fig
+
+
+def _handles() -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    return [Line2D([], [], color=LINES[x][0], ls=LINES[x][1], label=words(x)) for x in LOSSES]
+
+
+def _errors(axis: Any, table: pd.DataFrame, losses: tuple[str, ...]) -> None:
+    curves(axis, table, "error", losses)
+    without = training(table)[["constant", "chest"]].mean()
+    for name, text in (("constant", "always the median rate"), ("chest", "the chest's own peak")):
+        axis.axhline(without[name], color=style.GREY, lw=0.8, ls="--")
+        axis.annotate(text, (0.01, without[name]), (0, 2), ("axes fraction", "data"), "offset points", fontsize=5.5,
+                      color=style.GREY)  # fmt: skip
+
+
+def curves(axis: Any, table: pd.DataFrame, column: str, losses: tuple[str, ...], band: bool = True) -> None:
+    """Mean over seeds against the step, at each loss' own rate, and its 95% interval."""
+    alive = chosen(table).query("status == 'ok' and step > 0")
+    for loss in losses:
+        rows = alive[alive.loss == loss].groupby("step")[column].agg(["mean", "sem", "count"])
+        half = rows["sem"] * student.ppf(0.975, np.maximum(rows["count"] - 1, 1))
+        colour, line = LINES[loss]
+        axis.plot(rows.index, rows["mean"], line, color=colour)
+        if band:
+            low = np.maximum(rows["mean"] - half, rows["mean"] / 10)  # on a logarithmic axis
+            axis.fill_between(rows.index, low, rows["mean"] + half, color=colour, alpha=0.15, lw=0)
+    axis.set_xscale("log")
