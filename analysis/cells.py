@@ -33,6 +33,9 @@ NUMBERLESS = (
     "rescue",
     "style",
     "machine",
+    "breathing/report",
+    "hierarchy/claims",
+    "hierarchy/panels",
 )
 
 
