@@ -148,12 +148,13 @@ def test_outcomes_of_no_wrong_answer_and_of_no_numbers():
 # --- rates, intervals, tests
 
 
-def runs(top1, loss="CE", size=4, rate=0.1, part="simulated", stage="search", **changes):
+def runs(top1, loss="CE", size=4, rate=0.1, part="simulated", stage="search", optimizer="SGD", **changes):
     """Rows of one run for each entry of `top1`: untrained, on the way, at the end."""
     rows = []
     for seed, end in enumerate(top1):
         values = {"top1": end, "choosing": end, "holistic": 10 - 5 * end, "severity": 4 - end} | changes
-        about = {"part": part, "data": "", "stage": stage, "size": size, "loss": loss, "rate": rate, "seed": seed}
+        about = {"part": part, "data": "", "stage": stage, "size": size, "loss": loss}
+        about |= {"optimizer": optimizer, "rate": rate, "seed": seed}
         nothing = {"top1": 0.001, "choosing": 0.0, "holistic": 13.0, "severity": 13.0}
         rows.append(about | {"step": 0, "epoch": 0.0, "status": "ok"} | nothing)
         if np.isnan(end):
@@ -163,19 +164,23 @@ def runs(top1, loss="CE", size=4, rate=0.1, part="simulated", stage="search", **
     return rows
 
 
-def test_the_rate_is_that_of_the_best_end_on_the_samples_kept_for_choosing():
+def test_the_setting_is_that_of_the_best_end_on_the_samples_kept_for_choosing():
     table = pd.DataFrame(
         runs([0.5, 0.6], rate=0.1, choosing=0.3)
         + runs([0.1, 0.2], rate=0.2, choosing=0.4)
         + runs([0.9, np.nan], rate=0.4, choosing=0.7)  # counts 0.35
         + runs([0.99] * 3, rate=0.8, choosing=0.99, stage="chosen")  # is no part of the search
+        + runs([0.15, 0.15], size=20, rate=0.2, optimizer="Adam")
+        + runs([0.3, 0.3], size=100, rate=0.1, optimizer="Adam")
+        + runs([0.2, 0.2], size=100, rate=0.1)
         + runs([0.2, 0.2], size=20, rate=0.1)
         + runs([0.1, 0.1], size=20, rate=0.2)
         + runs([np.nan, np.nan], loss="SD", rate=0.1)
         + runs([np.nan, np.nan], loss="SD", rate=0.2)
     )
-    best = {("simulated", 4, "CE"): 0.2, ("simulated", 20, "CE"): 0.1, ("simulated", 4, "SD"): 0.1}
-    assert statistics.best(table) == best
+    best = {(4, "CE"): ("SGD", 0.2), (20, "CE"): ("SGD", 0.1), (100, "CE"): ("Adam", 0.1), (4, "SD"): ("SGD", 0.1)}
+    assert statistics.best(table) == {("simulated", *key): setting for key, setting in best.items()}
+    assert set(statistics.chosen(table).query("size == 100").optimizer) == {"Adam"}
     assert set(statistics.chosen(table).query("loss == 'CE' and size == 4").rate) == {0.2}
 
 
@@ -226,6 +231,7 @@ def table_of(base=0.6, gain=0.01, holistic=2.0, alone=0.004, part="simulated", s
         rows += runs(base + noise + rng.normal(0, 1e-3, seeds), "SD+CE", **options)
     for loss in ("EMD", "SD"):
         rows += runs([alone] * seeds, loss, part=part, size=sizes[0])
+        rows += runs([0.5] * seeds, loss, part=part, size=sizes[0], optimizer="Adam", choosing=0.0)
     return pd.DataFrame(rows)
 
 
@@ -236,7 +242,7 @@ def verdicts(table):
 COMBINED = "with few samples EMD²+CE has a higher to"
 HOLISTIC = "EMD² has a far smaller holistic error th"
 SHRINKS = "the advantage of EMD² is more apparent w"
-CONVERGE = "EMD and SD alone do not converge"
+CONVERGE = "EMD and SD alone do not converge using S"
 
 
 def test_claims_that_hold():
@@ -283,9 +289,9 @@ def test_each_loss_is_searched_equally():
     plan = experiment.Plan()
     cells = experiment.search("module:run", plan, None, 0)
     count = pd.DataFrame([cell.parameters for cell in cells]).groupby(["size", "loss"]).size()
-    assert set(count) == {len(plan.rates) * plan.searching}
+    assert set(count) == {len(plan.settings) * plan.searching}
     assert {loss for size, loss in count.index if size == 4} == {*experiment.TOGETHER, *experiment.ALONE}
-    best = {(experiment.SIMULATED, size, loss): 0.2 for size, loss in count.index}
+    best = {(experiment.SIMULATED, size, loss): ("SGD", 0.2) for size, loss in count.index}
     more = pd.DataFrame([cell.parameters for cell in experiment.more("module:run", plan, None, 0, best)])
     assert set(more.groupby(["size", "loss"]).seed.nunique()) == {plan.seeds - plan.searching}
     assert not set(more.seed) & {cell.parameters["seed"] for cell in cells}

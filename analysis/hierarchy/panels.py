@@ -36,7 +36,7 @@ def kind(part: str) -> str:
 
 
 def curves(axis: Any, table: pd.DataFrame, part: str, size: int, measure: str) -> None:
-    """Mean over seeds and its interval, at each loss' own rate, against the epoch."""
+    """Mean over seeds and its interval, in each loss' own setting, against the epoch."""
     rows = statistics.chosen(table)
     rows = rows[(rows.part == part) & (rows["size"] == size) & (rows.status == "ok")]
     for loss, (colour, line, _) in LINES.items():
@@ -69,15 +69,19 @@ def growth(axis: Any, summary: pd.DataFrame, part: str, measure: str) -> None:
 
 
 def searched(table: pd.DataFrame) -> str:
-    """The search for rates in words; it is the same for every loss."""
+    """The search in words; it is the same for every loss."""
     tried = table[table.stage == "search"]
-    rates, seeds = sorted(tried.rate.unique()), tried.seed.nunique()
-    best = statistics.best(table)
-    edge = [f"{words(loss)} at {size}" for (_, size, loss), rate in best.items() if rate in (rates[0], rates[-1])]
+    seeds, rates = tried.seed.nunique(), tried.groupby("optimizer", sort=False).rate.unique().map(sorted)
+    grid = ", ".join(f"{name} at {', '.join(f'{rate:g}' for rate in found)}" for name, found in rates.items())
+    edge = [
+        f"{words(loss)} at {size} ({name} {rate:g})"
+        for (_, size, loss), (name, rate) in statistics.best(table).items()
+        if rate in (rates[name][0], rates[name][-1])
+    ]
     text = (
-        f"SGD's rate: for each loss and number of samples the same search, {', '.join(f'{r:g}' for r in rates)} with "
-        f"{seeds} seed{'s' * (seeds > 1)} each, by top-1 accuracy on samples neither trained on nor tested; then "
-        f"{table.seed.nunique()} seeds at the rate chosen. At the search's edge: {', '.join(edge) if edge else 'none'}."
+        f"The same search for each loss and number of samples: {grid}, {seeds} seed{'s' * (seeds > 1)} each, by "
+        f"top-1 accuracy on samples neither trained on nor tested; then {table.seed.nunique()} seeds with what is best. "
+        f"Best at the end of a grid: {', '.join(edge) if edge else 'none'}."
     )
     return "\n".join(textwrap.wrap(text, WIDE))
 
@@ -89,7 +93,7 @@ def sheet(summary: pd.DataFrame) -> Any:
     ]
     fig, axis = style.figure(style.PAGE, 0.13 * (len(lines) + 3), 1, 1)
     axis.axis("off")
-    heads = ["part", "samples", "loss", "rate"]
+    heads = ["part", "samples", "loss", "optimizer"]
     for name in ("top-1, %", "holistic, edges", "severity, edges"):
         heads += [name, "minus CE"]
     drawn = axis.table(
@@ -109,12 +113,12 @@ def sheet(summary: pd.DataFrame) -> Any:
     return fig
 
 
-WIDTHS = (0.07, 0.06, 0.07, 0.05, 0.115, 0.135, 0.115, 0.135, 0.115, 0.135)
+WIDTHS = (0.04, 0.06, 0.07, 0.08, 0.115, 0.135, 0.115, 0.135, 0.115, 0.135)
 
 
 def _cells(part: str, size: int, loss: str, rows: pd.DataFrame) -> list[str]:
     first = rows.iloc[0]
-    cells = [f"({'i' * (1 + (part == DATA))})", str(size), words(loss), f"{first.rate:g}"]
+    cells = [f"({'i' * (1 + (part == DATA))})", str(size), words(loss), f"{first.optimizer} {first.rate:g}"]
     for measure in statistics.MEASURES:
         row, factor = rows.loc[measure], 100 if measure == "top1" else 1
         half, apart = row.high - row["mean"], row.minus_CE_high - row.minus_CE

@@ -1,4 +1,4 @@
-"""What the table of runs says: rates chosen, means over seeds with intervals, losses compared in pairs of seeds."""
+"""What the table of runs says: settings chosen, means over seeds with intervals, losses compared in pairs of seeds."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pandas as pd
 from scipy import stats
 
 MEASURES = ("top1", "holistic", "severity")
-RUN = ["part", "size", "loss", "rate", "seed"]
+SETTING = ["optimizer", "rate"]
+RUN = ["part", "size", "loss", *SETTING, "seed"]
 LEVEL = 0.95
-FAILED = 0.0  # what a run that diverged counts as where rates are chosen
+FAILED = 0.0  # what a run that diverged counts as where settings are chosen
 
 
 @dataclass(frozen=True)
@@ -87,18 +88,18 @@ def last(table: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def best(table: pd.DataFrame) -> dict[tuple[str, int, str], float]:
-    """The rate of each part, size and loss with the most right answers at the end on the samples kept for choosing."""
+def best(table: pd.DataFrame) -> dict[tuple[str, int, str], tuple[str, float]]:
+    """For each part, size and loss the optimizer and rate with the most right answers on the samples that choose."""
     found = last(table[table.stage == "search"])
-    score = found.choosing.fillna(FAILED).groupby([found.part, found["size"], found.loss, found.rate]).mean()
-    return {key: float(rates.idxmax()[-1]) for key, rates in score.groupby(level=[0, 1, 2], sort=False)}
+    score = found.choosing.fillna(FAILED).groupby([found[name] for name in RUN[:-1]], sort=False).mean()
+    return {key: tuple(scores.idxmax()[3:]) for key, scores in score.groupby(level=[0, 1, 2], sort=False)}
 
 
 def chosen(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of all runs, also those of the search, at their chosen rates."""
-    rates = best(table)
-    keys = zip(table.part, table["size"], table.loss, strict=True)
-    return table[[rates[key] == rate for key, rate in zip(keys, table.rate, strict=True)]]
+    """The rows of all runs, also those of the search, in their chosen settings."""
+    settings = best(table)
+    rows = zip(*(table[name] for name in RUN[:-1]), strict=True)
+    return table[[settings[row[:3]] == row[3:] for row in rows]]
 
 
 def against(one: pd.Series, other: pd.Series, lost: int = 0) -> Interval:
@@ -126,7 +127,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 def _line(part: str, size: int, loss: str, measure: str, runs: pd.DataFrame, base: pd.DataFrame) -> dict[str, Any]:
     lost = int((runs.status != "ok").sum())
     own = interval(runs[measure], lost)
-    line = {"part": part, "size": size, "loss": loss, "rate": runs.rate.iloc[0], "measure": measure, "seeds": own.n}
+    line = {"part": part, "size": size, "loss": loss, **runs[SETTING].iloc[0], "measure": measure, "seeds": own.n}
     line |= {"diverged": lost, "mean": own.mean, "low": own.low, "high": own.high}
     if loss == "CE":
         return line | dict.fromkeys(("minus_CE", "minus_CE_low", "minus_CE_high", "p"), np.nan)

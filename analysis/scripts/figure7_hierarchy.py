@@ -26,12 +26,12 @@ CHANCE = 3  # times as many right answers as guessing gives, which something mus
 
 
 def cells(options: Options) -> list[Cell]:
-    """The search: each loss at each rate."""
+    """The search: each loss in each setting."""
     return experiment.search(f"{__name__}:run", _plan(options), _data(options), options.seed)
 
 
 def then(table: pd.DataFrame, options: Options) -> list[Cell]:
-    """More seeds at the rates chosen."""
+    """More seeds in the settings chosen."""
     best = statistics.best(table)
     return experiment.more(f"{__name__}:run", _plan(options), _data(options), options.seed, best)
 
@@ -50,7 +50,7 @@ def _data(options: Options) -> Any:
 
 
 def check(table: pd.DataFrame) -> None:
-    """Every loss was tried at as many rates with as many seeds, and training helps."""
+    """Every loss was tried in as many settings with as many seeds, and training helps."""
     tried = table[table.stage == "search"].drop_duplicates(statistics.RUN)
     must(tried.groupby(["part", "size", "loss"]).size().nunique() == 1, "a loss was searched more than another")
     for part, rows in table.groupby("part"):
