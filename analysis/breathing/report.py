@@ -195,8 +195,8 @@ def note(table: pd.DataFrame) -> str:
         f"{_sentence(origin(table))}; {subjects} unseen subject{'s' if subjects > 1 else ''} tested. "
         "Lines: mean over seeds, bands: 95% interval; intervals in the text: 95% each, by Student's t, differences in "
         "pairs of equal seeds. "
-        f"{search(table)}. {_sentence(diverged(table))}. KL is of the output with 0.01 more in each bin, without which it "
-        "trains worse."
+        f"{search(table)}. {_sentence(diverged(table))}. "
+        "KL is of the output with 0.01 more in each bin, without which it trains worse."
     )
 
 

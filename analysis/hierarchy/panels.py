@@ -79,8 +79,8 @@ def searched(table: pd.DataFrame) -> str:
         if rate in (rates[name][0], rates[name][-1])
     ]
     text = (
-        f"The same search for each loss and number of samples: {grid}, {seeds} seed{'s' * (seeds > 1)} each, by "
-        f"top-1 accuracy on samples neither trained on nor tested; then {table.seed.nunique()} seeds with what is best. "
+        f"The same search for each loss and number of samples: {grid}, {seeds} seed{'s' * (seeds > 1)} each, "
+        f"by top-1 accuracy on samples neither trained on nor tested; then {table.seed.nunique()} seeds with what is best. "
         f"Best at the end of a grid: {', '.join(edge) if edge else 'none'}."
     )
     return "\n".join(textwrap.wrap(text, WIDE))
