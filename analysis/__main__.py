@@ -183,7 +183,10 @@ def _recorded(text: str) -> Path:
 def _features() -> argparse.ArgumentParser:
     parser = _options()
     parser.add_argument(
-        "--data", type=Path, metavar="FILE", help=".npz of features X, classes y and their tree's parents, for k-shot"
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="for k-shot learning: .npz of features X, classes y, their tree's parents; or openml, which fetches plants",
     )
     return parser
 

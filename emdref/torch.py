@@ -3,7 +3,7 @@
 `emd_loss` with `EMDLoss`, and `sinkhorn_loss` with `SinkhornLoss`.  Tensors lie on the CPU, or on an NVIDIA GPU with
 the extra ``cuda``.  ``torch.compile`` takes the losses as they are, without a break in the graph, and keeps their
 spaces alive.  torch.func's ``grad``, ``vmap`` and ``jacrev`` work, but not within what is compiled; forward mode
-(``jvp``, ``jacfwd``) is not there.
+(``jvp``, ``jacfwd``) is not there.  Compilers of torch before 2.13 may refuse; uncompiled, 2.9 works as well.
 """
 
 from __future__ import annotations

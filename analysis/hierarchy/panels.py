@@ -80,7 +80,7 @@ def searched(table: pd.DataFrame) -> str:
     ]
     text = (
         f"The same search for each loss and number of samples: {grid}, {seeds} seed{'s' * (seeds > 1)} each, "
-        f"by top-1 accuracy on samples neither trained on nor tested; then {table.seed.nunique()} seeds with what is best. "
+        f"by top-1 accuracy on samples neither trained on nor tested; then {table.seed.nunique()} seeds with the best. "
         f"Best at the end of a grid: {', '.join(edge) if edge else 'none'}."
     )
     return "\n".join(textwrap.wrap(text, WIDE))
