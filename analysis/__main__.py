@@ -186,7 +186,7 @@ def _features() -> argparse.ArgumentParser:
         "--data",
         type=Path,
         metavar="FILE",
-        help="for k-shot learning: .npz of features X, classes y, their tree's parents; or openml, which fetches plants",
+        help="for k-shot learning: .npz of features X, classes y, their tree's parents; or openml, to fetch plants",
     )
     return parser
 
