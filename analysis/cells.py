@@ -33,6 +33,7 @@ NUMBERLESS = (
     "rescue",
     "style",
     "machine",
+    "breathing/clips",
     "breathing/report",
     "hierarchy/claims",
     "hierarchy/panels",

@@ -415,7 +415,7 @@ def test_pictures_say_that_the_cohort_is_simulated_and_what_was_searched():
     assert "the grid: MSE" in words
     assert "1 of 36 runs diverged (KL at 0.1: 1)" in words
     assert [axis.get_title(loc="left")[-11:] for axis in figure.axes] == ["(simulated)"] * 4
-    frame.loc[frame.part == "training", "data"] = "slpdb"
+    frame.loc[frame.part == "training", "data"] = "records slpdb"
     assert report.origin(frame) == "records slpdb"
     told = icml_figure1.told(frame)
     assert told["rates"] == dict.fromkeys(LOSSES, 0.1)

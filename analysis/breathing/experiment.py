@@ -188,7 +188,8 @@ def train(run: str, parameters: dict[str, Any]) -> Rows:
     rows = loop(task, Checkpoint(Cell(run, parameters)), f"{loss}, rate {rate:g}, seed {seed}")
     if rows[-1]["status"] == "ok":
         rows[-1]["choosing"] = error(model, *held[0])
-    name = Path(parameters["source"].get("records", SIMULATED)).name
+    folder = parameters["source"].get("records")
+    name = f"records {Path(folder).name}" if folder else SIMULATED
     common = {"part": "training", "data": name, "device": where, "subjects": len(set(testing.subject))}
     return [{**common, "loss": loss, "rate": rate, "seed": seed, **row, **_guesses(training, testing)} for row in rows]
 

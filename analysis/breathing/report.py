@@ -36,8 +36,12 @@ def words(loss: str) -> str:
 
 def origin(table: pd.DataFrame) -> str:
     """What the clips are, for every title and caption: "simulated", or the name of the records' folder."""
-    name = training(table).data.iloc[0]
-    return "simulated cohort" if name == SIMULATED else f"records {name}"
+    return "simulated cohort" if simulated(table) else training(table).data.iloc[0]
+
+
+def simulated(table: pd.DataFrame) -> bool:
+    """Whether no recordings were given."""
+    return training(table).data.iloc[0] == SIMULATED
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------

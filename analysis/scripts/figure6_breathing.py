@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.breathing import experiment, report
+from analysis.breathing import clips, experiment, report
 from analysis.cells import Cell, Rows
 from analysis.script import Claim, Options
 from analysis.training.extra import absent as absent
@@ -84,5 +84,6 @@ def _all(table: pd.DataFrame) -> Claim:
 
 
 def draw(table: pd.DataFrame) -> Any:
-    """Errors, gradients' sums, the output's total."""
-    return report.panels(table, "16 temporal filters of width 11 (arXiv 1611.07573, Fig. 6)")
+    """Errors, gradients' sums, the output's total; and clips, where they are simulated."""
+    main = report.panels(table, "16 temporal filters of width 11 (arXiv 1611.07573, Fig. 6)")
+    return {"": main} | ({"_clips": clips.sheet()} if report.simulated(table) else {})
