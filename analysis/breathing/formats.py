@@ -13,9 +13,7 @@ import numpy as np
 
 from analysis.breathing.spectra import Array
 
-PART = (
-    1 << 20
-)  # frames of a WFDB record read at once: all channels of a part are in memory, of a night they need not be
+PART = 1 << 20  # frames of a WFDB record read at once, with all channels: a whole night's need not be in memory
 
 
 class Header(NamedTuple):
@@ -109,15 +107,9 @@ def _joined(path: Path, head: Any, channel: int) -> Signal:
     if len(rates) != 1:
         raise ValueError(f"channel {name!r} has the rates {sorted(rates)} in its segments")
     rate = rates.pop()
-    return Signal(
-        np.concatenate(
-            [
-                part.values if isinstance(part, Signal) else np.full(round(part * rate / head.fs), np.nan)
-                for part in parts
-            ]
-        ),
-        rate,
-    )
+    gaps = (None if isinstance(part, Signal) else np.full(round(part * rate / head.fs), np.nan) for part in parts)
+    values = [part.values if gap is None else gap for part, gap in zip(parts, gaps, strict=True)]
+    return Signal(np.concatenate(values), rate)
 
 
 def _whole(head: Any, stem: str, channel: int) -> Signal:
