@@ -37,6 +37,7 @@ NUMBERLESS = (
     "breathing/report",
     "hierarchy/claims",
     "hierarchy/panels",
+    "training/intervals",
 )
 
 

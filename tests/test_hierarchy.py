@@ -19,6 +19,7 @@ from analysis.hierarchy import brownian, claims, experiment, openml, plants, spe
 from analysis.hierarchy.outcomes import Outcomes  # noqa: E402
 from analysis.script import Options  # noqa: E402
 from analysis.scripts import figure7_hierarchy  # noqa: E402
+from analysis.training import intervals  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 PARENT = [-1, 0, 0, 1, 1, 2, 2, 2]
@@ -203,17 +204,15 @@ def test_holm_is_that_of_its_definition():
     for rank, place in enumerate(order):
         worst = max(worst, min(1.0, (4 - rank) * p[place]))
         expected[place] = worst
-    assert_allclose(statistics.holm(p), expected)
+    assert_allclose(intervals.holm(p), expected)
 
 
 def test_intervals_of_few_and_of_equal_numbers():
-    assert np.isnan(statistics.interval([0.5]).low) and statistics.interval([0.5]).open()
-    assert np.isnan(statistics.interval([]).mean)
-    assert statistics.interval([2.0, 2.0, np.nan]).above()
-    assert (
-        statistics.chance([1.0, 1.0]) == 0 and statistics.chance([0.0, 0.0]) == 1 and np.isnan(statistics.chance([1.0]))
-    )
-    assert not statistics.interval([2.0, 2.1], lost=1).above()
+    assert np.isnan(intervals.interval([0.5]).low) and intervals.interval([0.5]).open()
+    assert np.isnan(intervals.interval([]).mean)
+    assert intervals.interval([2.0, 2.0, np.nan]).above()
+    assert intervals.chance([1.0, 1.0]) == 0 and intervals.chance([0.0, 0.0]) == 1 and np.isnan(intervals.chance([1.0]))
+    assert not intervals.interval([2.0, 2.1], lost=1).above()
 
 
 # --- claims

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 
 from analysis import style
 from analysis.breathing.experiment import LOSSES, SIMULATED, best, chosen, training
 from analysis.script import Claim, must
+from analysis.training import intervals
 
 LINES = {
     "MSE": (style.ORANGE, "-"),
@@ -90,13 +90,7 @@ def interval(values: Any) -> str:
     lost = int((~np.isfinite(values)).sum())
     if lost:
         return f"diverged in {lost} of {len(values)} runs"
-    return f"{values.mean():.2f} ± {_half(values):.2f}"
-
-
-def _half(values: Any) -> float:
-    if len(values) < 2:
-        return np.inf
-    return float(student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    return f"{values.mean():.2f} ± {intervals.interval(values).half():.2f}"
 
 
 class Difference(NamedTuple):
@@ -112,9 +106,9 @@ def less(one: pd.Series, other: pd.Series) -> Difference:
     lost = int((~np.isfinite(difference)).sum())
     if lost:
         return Difference(f"not comparable, diverged in {lost} of {len(difference)} pairs", False)
-    mean, half = difference.mean(), _half(difference)
-    doubt = ", an interval that includes 0" if abs(mean) <= half else ""
-    return Difference(f"{mean:+.2f} ± {half:.2f}{doubt}", bool(mean + half < 0))
+    found = intervals.interval(difference)
+    doubt = ", an interval that includes 0" * found.open()
+    return Difference(f"{found.mean:+.2f} ± {found.half():.2f}{doubt}", found.below())
 
 
 def contest(values: pd.Series, ours: str, others: tuple[str, ...]) -> tuple[str, bool]:
@@ -256,11 +250,11 @@ def curves(axis: Any, table: pd.DataFrame, column: str, losses: tuple[str, ...],
     """Mean over seeds against the step, at each loss' own rate, and its 95% interval."""
     alive = chosen(table).query("status == 'ok' and step > 0")
     for loss in losses:
-        rows = alive[alive.loss == loss].groupby("step")[column].agg(["mean", "sem", "count"])
-        half = rows["sem"] * student.ppf(0.975, np.maximum(rows["count"] - 1, 1))
+        steps = {step: intervals.interval(values) for step, values in alive[alive.loss == loss].groupby("step")[column]}
         colour, line = LINES[loss]
-        axis.plot(rows.index, rows["mean"], line, color=colour)
+        at, means = list(steps), [found.mean for found in steps.values()]
+        axis.plot(at, means, line, color=colour)
         if band:
-            low = np.maximum(rows["mean"] - half, rows["mean"] / 10)  # on a logarithmic axis
-            axis.fill_between(rows.index, low, rows["mean"] + half, color=colour, alpha=0.15, lw=0)
+            low = [max(found.low, found.mean / 10) for found in steps.values()]  # on a logarithmic axis
+            axis.fill_between(at, low, [found.high for found in steps.values()], color=colour, alpha=0.15, lw=0)
     axis.set_xscale("log")

@@ -15,8 +15,8 @@ import pandas as pd
 
 from analysis.hierarchy import statistics
 from analysis.hierarchy.experiment import ADAM, ALONE, DATA, SGD, SIMULATED, TOGETHER
-from analysis.hierarchy.statistics import Interval
 from analysis.script import Claim
+from analysis.training.intervals import Interval, against
 
 SOURCE = "arXiv 1611.07573, Sec. 5.3 and Fig. 7"
 HALF = 0.5
@@ -117,7 +117,7 @@ class Part:
     def fastest(self, few: int) -> Claim:
         """Top-1 on the way."""
         ce, emd2 = self.way("CE", few), self.way("EMD2", few)
-        difference = statistics.against(ce, emd2, self.lost("CE", "EMD2", few))
+        difference = against(ce, emd2, self.lost("CE", "EMD2", few))
         return self._claim(
             "CE converges fast in top-1 accuracy, EMD² slowly",
             f"top-1 averaged over the measurements (dense at first), {few} a class: CE {ce.mean():.1%}, "
@@ -131,7 +131,7 @@ class Part:
         means = runs.mean()
         lowest = means.idxmin()
         start, end = runs.iloc[:, 0], runs.iloc[:, -1]
-        rise, back = (statistics.against(end, other, self.lost("CE", "CE", few)) for other in (runs[lowest], start))
+        rise, back = (against(end, other, self.lost("CE", "CE", few)) for other in (runs[lowest], start))
         return self._claim(
             "with few samples CE overfits: its holistic error falls, then grows back to its original value",
             f"{few} a class: {means.iloc[0]:.2f} untrained, {means[lowest]:.2f} at best (step {lowest}), "
@@ -144,7 +144,7 @@ class Part:
         """There is an advantage with few samples, and it is larger than with many."""
         gains = [self.end("EMD2+CE", "top1", size) - self.end("CE", "top1", size) for size in (few, many)]
         lost = sum(self.lost("EMD2+CE", "CE", size) for size in (few, many))
-        difference = statistics.against(*gains, lost)
+        difference = against(*gains, lost)
         return self._claim(
             "the advantage of EMD² is more apparent with few samples than with all",
             f"top-1 of EMD²+CE over CE: {100 * gains[0].mean():+.2f} points at {few} a class, "
@@ -194,7 +194,7 @@ class Part:
     def gap(self, one: str, other: str, measure: str, size: int) -> Interval:
         """One less the other at the end."""
         pair = (self.end(loss, measure, size) for loss in (one, other))
-        return statistics.against(*pair, self.lost(one, other, size))
+        return against(*pair, self.lost(one, other, size))
 
     def mean(self, loss: str, measure: str, size: int) -> float:
         """Over seeds; inf if none is left, so that it is no one's least."""

@@ -12,6 +12,7 @@ from analysis import style
 from analysis.hierarchy import statistics
 from analysis.hierarchy.claims import words
 from analysis.hierarchy.experiment import DATA, SIMULATED, TOGETHER
+from analysis.training.intervals import interval
 
 LINES = {
     "CE": (style.ORANGE, "-", "o"),
@@ -43,7 +44,7 @@ def curves(axis: Any, table: pd.DataFrame, part: str, size: int, measure: str) -
         runs = rows[rows.loss == loss].groupby("epoch")[measure]
         if not len(runs):
             continue
-        bands = [statistics.interval(values) for _, values in runs]
+        bands = [interval(values) for _, values in runs]
         at = np.array(list(runs.groups))
         axis.plot(at, [band.mean for band in bands], line, color=colour, label=words(loss))
         axis.fill_between(at, [b.low for b in bands], [b.high for b in bands], color=colour, alpha=0.2, lw=0)
