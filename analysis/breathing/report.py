@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator
 
 from analysis import style
 from analysis.breathing.experiment import LOSSES, SIMULATED, best, chosen, training
@@ -225,9 +226,13 @@ def panels(table: pd.DataFrame, network: str) -> Any:
     _errors(mixed, table, tuple(loss for loss in LOSSES if loss not in PURE))
     for axis in (pure, mixed):
         axis.set(ylabel="distance of the largest peaks\n(breaths per minute)", yscale="log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 4)))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("")
     curves(sums, table, "gradient_sum", LOSSES, band=False)
     sums.set_yscale("symlog", linthresh=0.1)
     sums.set_ylabel("sum of the gradient over bins")
+    sums.annotate("EMD, zero-sum, and EMD²", (1, 0), (0, 2), textcoords="offset points", fontsize=5.5)
     curves(totals, table, "total", LOSSES, band=False)
     totals.axhline(1, color=style.BLACK, lw=0.6, ls="--")
     totals.set(ylabel="total of the output (target 1)", yscale="log")
@@ -251,9 +256,9 @@ def _handles() -> list[Any]:
 def _errors(axis: Any, table: pd.DataFrame, losses: tuple[str, ...]) -> None:
     curves(axis, table, "error", losses)
     without = training(table)[["constant", "chest"]].mean()
-    for name, text in (("constant", "always the median rate"), ("chest", "the chest's own peak")):
+    for name, text, x in (("constant", "always the median rate", 0.66), ("chest", "the chest's own peak", 0.01)):
         axis.axhline(without[name], color=style.GREY, lw=0.8, ls="--")
-        axis.annotate(text, (0.01, without[name]), (0, 2), ("axes fraction", "data"), "offset points", fontsize=5.5,
+        axis.annotate(text, (x, without[name]), (0, 2), ("axes fraction", "data"), "offset points", fontsize=5.5,
                       color=style.GREY)  # fmt: skip
 
 

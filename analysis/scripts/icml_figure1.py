@@ -18,6 +18,7 @@ from analysis.script import Claim, Options
 from analysis.training.extra import absent as absent
 
 DTYPES = ("float32",)
+PNG = True
 NETWORK = "perceptron"
 SECONDS = {"SD": 16.0, "other": 8.0}
 FIGURE, SECTION = "ICML 2016, Fig. 1", "ICML 2016, Sec. 3"
