@@ -26,8 +26,8 @@ LOSSES = (
     "SD",
 )  # fmt: skip
 RATES = {  # of Adam; the same search for every loss of a network
-    "perceptron": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
-    "filters": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+    "perceptron": (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+    "filters": (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
 }
 SEARCHED, SEEDS = 2, 10  # seeds of the search, and at the rate found
 BATCH = 64
@@ -43,7 +43,7 @@ GRADIENTS = 500  # clips whose gradients are summed
 
 def search(run: str, network: str, options: Options, weights: dict[str, float]) -> list[Cell]:
     """A run for each loss, rate and seed of the search."""
-    rates = RATES[network][2:4] if options.toy else RATES[network]
+    rates = RATES[network][4:6] if options.toy else RATES[network]
     seeds = range(options.seed, options.seed + (1 if options.toy else SEARCHED))
     every = grid(loss=LOSSES, rate=rates, seed=seeds)
     return [_cell(run, network, options, weights, **each) for each in every]
