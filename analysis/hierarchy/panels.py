@@ -49,6 +49,7 @@ def curves(axis: Any, table: pd.DataFrame, part: str, size: int, measure: str) -
         axis.plot(at, [band.mean for band in bands], line, color=colour, label=words(loss))
         axis.fill_between(at, [b.low for b in bands], [b.high for b in bands], color=colour, alpha=0.2, lw=0)
     axis.set_xscale("symlog", linthresh=_first(rows))
+    axis.set_xticks([x for x in (0, 1, 10, 100, 1000) if x <= rows.epoch.max()])
     axis.set(xlabel="epoch", ylabel=NAMES[measure])
     _plain(axis, measure)
 
