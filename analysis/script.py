@@ -130,9 +130,7 @@ def run(scripts: dict[str, Script], options: Options) -> tuple[dict[str, list[Cl
         there = {name: script for name, script in scripts.items() if not _lacks_report(name, script, options)}
         return {name: _finish(name, script, options, _read(name, options)) for name, script in there.items()}, []
     found, errors = reports({name: script for name, script in scripts.items() if hasattr(script, "measure")}, options)
-    scripts = {
-        n: script for n, script in scripts.items() if not hasattr(script, "measure") and _able(n, script, options)
-    }
+    scripts = _able({name: script for name, script in scripts.items() if not hasattr(script, "measure")}, options)
     if not scripts:
         return found, errors
     prepare(options.out)
@@ -146,12 +144,16 @@ def run(scripts: dict[str, Script], options: Options) -> tuple[dict[str, list[Cl
     return found | more, errors + failed
 
 
-def _able(name: str, script: Script, options: Options) -> bool:
-    """Say so of a script that lacks what it needs."""
-    reason = getattr(script, "absent", lambda _: "")(options)
-    if reason:
-        print(f"{name}: nothing is computed: {reason}")
-    return not reason
+def _able(scripts: dict[str, Script], options: Options) -> dict[str, Script]:
+    """Those that have what they need; what others lack is said, once for all that lack the same."""
+    reasons = {name: _absent(script, options) for name, script in scripts.items()}
+    for reason in dict.fromkeys(filter(None, reasons.values())):
+        print(f"{', '.join(n for n, own in reasons.items() if own == reason)}: nothing is computed: {reason}")
+    return {name: script for name, script in scripts.items() if not reasons[name]}
+
+
+def _absent(script: Script, options: Options) -> str:
+    return getattr(script, "absent", lambda _: "")(options)
 
 
 def _run(
@@ -211,10 +213,11 @@ def _refresh(name: str, options: Options) -> None:
 
 
 def _lacks_report(name: str, script: Script, options: Options) -> bool:
-    """Say so of a report that was never made: there need not be one."""
-    if not hasattr(script, "measure") or (options.out / f"{name}.csv").exists():
+    """Say so of a table that was never made, and cannot be: there need not be one."""
+    if (options.out / f"{name}.csv").exists() or not (hasattr(script, "measure") or _absent(script, options)):
         return False
-    print(f"{name}: nothing is drawn: {options.out / name}.csv does not exist, no device has been measured")
+    reason = "no device has been measured" if hasattr(script, "measure") else _absent(script, options)
+    print(f"{name}: nothing is drawn: {options.out / name}.csv does not exist, {reason}")
     return True
 
 

@@ -13,6 +13,7 @@ from analysis import __main__ as command
 from analysis import shapes, targets
 from analysis.scripts import NAMES, SWEEP
 from analysis.targets import Group
+from analysis.training import extra
 
 
 def test_list_names_every_script_with_a_line(capsys):
@@ -179,3 +180,15 @@ def test_failed_rows_are_infinitely_wrong_in_the_choice_of_lambda():
     bad = key | {"lam": 2.0, "sd_over_emd": 1.0, "angle_deg": 1.0, "status": "underflow"}
     best = figure3_spaces._best(pd.DataFrame([good, bad]))
     np.testing.assert_allclose(best[["value_error", "angle"]], [[0.2, 30.0]])
+
+
+def test_what_lacks_torch_says_so_in_one_line_and_the_rest_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(extra, "find_spec", lambda name: None)
+    monkeypatch.setattr(command, "NAMES", ("icml_figure1", "figure6_breathing", "figure7_hierarchy", "slides"))
+    assert command.main(["--toy", "--out", str(tmp_path)]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "pip install" in line]
+    assert line.startswith("icml_figure1, figure6_breathing, figure7_hierarchy: nothing is computed: ")
+    assert line.endswith("python3 -m pip install --editable '.[torch]'")
+    assert {path.name for path in tmp_path.glob("*.csv")} == {"slides.csv"}
+    assert command.main(["--redraw", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.count("nothing is drawn") == 3

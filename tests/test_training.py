@@ -420,9 +420,3 @@ def test_pictures_say_that_the_cohort_is_simulated_and_what_was_searched():
     told = icml_figure1.told(frame)
     assert told["rates"] == dict.fromkeys(LOSSES, 0.1)
     assert told["trained_on"] == ["cpu"]
-
-
-def test_without_torch_one_line_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(extra, "find_spec", lambda name: None)
-    for script in (icml_figure1, figure6_breathing):
-        assert "pip install --editable '.[torch]'" in script.absent(Options())
