@@ -215,22 +215,23 @@ def _sentence(text: str) -> str:
 
 def panels(table: pd.DataFrame, network: str) -> Any:
     """Errors of the papers' losses and of their mixtures, the gradient's sum, and the output's total."""
-    fig, axes = style.figure(style.PAGE, 4.6, 2, 3, sharex=True)
+    fig, axes = style.figure(style.PAGE, 4.8, 2, 3, sharex=True)
     (end, quick, mixed), (sums, totals, legend) = axes
     _errors(end, table, chosen(table), PURE)
     _errors(quick, table, fastest(table), PURE)
     _errors(mixed, table, chosen(table), tuple(loss for loss in LOSSES if loss not in PURE))
+    end.set_ylabel("distance of the largest peaks\n(breaths per minute)")
     for axis in (quick, mixed):
         axis.sharey(end)
     _sums(sums, chosen(table))
     curves(totals, chosen(table), "total", LOSSES, band=False)
     totals.axhline(1, color=style.BLACK, lw=0.6, ls="--")
-    totals.set(ylabel="total of the output (target 1)", yscale="log")
-    titles = ("error", "error, quickest rates", "error, others", "gradient at the output", "mass of the output")
+    totals.set(ylabel="output's total (target 1)", yscale="log")
+    titles = ("error", "quickest rates", "other losses", "gradient", "mass")
     for axis, text, title in zip(axes.flat, "abcde", titles, strict=False):
         style.letter(axis, text, f"{title} ({origin(table).split()[0]})")
     for axis in (mixed, sums, totals):
-        axis.set_xlabel("step of the optimizer (64 clips each)")
+        axis.set_xlabel("step (64 clips each)")
         axis.tick_params(labelbottom=True)
     legend.axis("off")
     legend.legend(handles=_handles(), loc="center", fontsize=6.5)
@@ -242,7 +243,7 @@ def panels(table: pd.DataFrame, network: str) -> Any:
 def _sums(axis: Any, some: pd.DataFrame) -> None:
     curves(axis, some, "gradient_sum", LOSSES, band=False)
     axis.set_yscale("symlog", linthresh=0.1)
-    axis.set_ylabel("sum of the gradient over bins")
+    axis.set_ylabel("sum of the gradient\nover bins")
     axis.annotate("EMD, zero-sum, and EMD²", (1, 0), (0, 2), textcoords="offset points", fontsize=5.5)
 
 
@@ -255,11 +256,11 @@ def _handles() -> list[Any]:
 def _errors(axis: Any, table: pd.DataFrame, some: pd.DataFrame, losses: tuple[str, ...]) -> None:
     curves(axis, some, "error", losses)
     without = training(table)[["constant", "chest"]].mean()
-    for name, text, x in (("constant", "always the median rate", 0.5), ("chest", "the chest's own peak", 0.01)):
+    for name, text, x in (("constant", "always the median rate", 0.42), ("chest", "the chest's own peak", 0.01)):
         axis.axhline(without[name], color=style.GREY, lw=0.8, ls="--")
         axis.annotate(text, (x, without[name]), (0, 2), ("axes fraction", "data"), "offset points", fontsize=5.5,
                       color=style.GREY)  # fmt: skip
-    axis.set(ylabel="distance of the largest peaks\n(breaths per minute)", yscale="log")
+    axis.set_yscale("log")
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 4)))
     axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_formatter("")
