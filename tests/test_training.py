@@ -312,6 +312,8 @@ def test_the_rate_is_chosen_by_the_seeds_that_were_searched_and_never_a_diverged
     found += rows("KL", 0.1, 0, [3.0, 2.0], choosing=9.0) + rows("KL", 1.0, 0, [3.0, 0.1], status="diverged")
     frame = pd.DataFrame(found)
     assert best(frame).to_dict() == {"MSE": 0.1, "KL": 0.1}
+    again = rows("MSE", 1.0, 1, [3.0, 2.0], choosing=0.0)  # two rates of a loss are repeated where the search had two
+    assert best(pd.concat([frame, pd.DataFrame(again)])).to_dict() == {"MSE": 0.1, "KL": 0.1}
     assert set(chosen(frame).rate) == {0.1}
     assert "1 of 5 runs diverged (KL at 1: 1)" in report.diverged(frame)
 
@@ -338,12 +340,20 @@ def test_further_cells_are_the_seeds_that_the_search_has_not_run():
 def test_recordings_are_told_apart_by_their_fingerprint(monkeypatch, tmp_path):
     from analysis.breathing import records
 
-    monkeypatch.setattr(records, "fingerprint", lambda folder: f"print of {folder.name}", raising=False)
+    checked = []
+    monkeypatch.setattr(records, "check", lambda *args, say: checked.append(args))
+    monkeypatch.setattr(records, "fingerprint", lambda folder: f"print of {folder.name}")
     options = Options(records=tmp_path, chest="belt")
     cell = experiment.search(RUN, "filters", options, {"other": 1.0})[0]
     source = {"records": str(tmp_path), "chest": "belt", "nose": "", "fingerprint": f"print of {tmp_path.name}"}
     assert cell.parameters["source"] == source
     json.dumps(cell.parameters)
+    assert checked == [(tmp_path, "belt", "")]
+
+
+def test_recordings_that_cannot_be_used_are_refused_before_any_cell(tmp_path):
+    with pytest.raises(RuntimeError, match="no WFDB header"):
+        experiment.search(RUN, "filters", Options(records=tmp_path), {"other": 1.0})
 
 
 @pytest.mark.parametrize(("subjects", "sizes"), [(75, (50, 10, 15)), (5, (3, 1, 1)), (3, (1, 1, 1))])

@@ -73,14 +73,16 @@ def _source(options: Options) -> dict[str, Any]:
         "records": str(options.records.resolve()),
         "chest": options.chest,
         "nose": options.nose,
-        "fingerprint": _fingerprint(options.records),
+        "fingerprint": _fingerprint(options.records, options.chest, options.nose),
     }
 
 
 @lru_cache
-def _fingerprint(folder: Path) -> str:
+def _fingerprint(folder: Path, chest: str, nose: str) -> str:
+    """Of recordings that can be used, by their headers: those that cannot are refused before anything is trained."""
     from analysis.breathing import records
 
+    records.check(folder, chest, nose, say=lambda line: None)  # the processes that read them say what is left out
     return records.fingerprint(folder)
 
 
@@ -110,10 +112,10 @@ def quickest(table: pd.DataFrame) -> pd.Series:
 
 
 def searched(table: pd.DataFrame) -> pd.DataFrame:
-    """The runs of the seeds that every rate was tried with."""
+    """The runs of the seeds with which every loss was tried at every rate."""
     runs = training(table)
-    rates = runs.groupby(["loss", "seed"]).rate.transform("nunique")
-    return runs[rates == rates.max()]
+    rates = runs.groupby(["seed", "loss"]).rate.nunique().unstack(fill_value=0).min(axis=1)
+    return runs[runs.seed.isin(rates.index[rates == rates.max()])]
 
 
 def chosen(table: pd.DataFrame) -> pd.DataFrame:
