@@ -242,39 +242,7 @@ class SinkhornLoss(_Loss):
     _of = staticmethod(sinkhorn_loss)
 
 
-# --- computed ---------------------------------------------------------------------------------------------------------
-
-
-def _evaluated(
-    p: Tensor, q: Tensor, space: Space, rho: float, gauge: Any, mass: Any, accuracy: Any, layer: str | None
-) -> tuple[Tensor, Tensor]:
-    """EMD^rho of each row, and its gradient."""
-    with _naming(layer):
-        value, gradient = emd_value_and_grad(
-            _array(p), _array(_target(p, q)), space, rho, gauge=gauge, mass=mass, accuracy=accuracy
-        )
-    return torch.as_tensor(value), torch.as_tensor(gradient)
-
-
-def _product(
-    p: Tensor, q: Tensor, v: Tensor, space: Space, rho: float, gauge: Any, mass: Any, accuracy: Any, layer: str | None
-) -> Tensor:
-    """Each row's Hessian times v."""
-    options: Any = {"gauge": gauge, "mass": mass, "accuracy": accuracy}
-    return torch.as_tensor(emd_hvp(_array(p), _array(_target(p, q)), space, _array(v), rho, **options))
-
-
-def _alternated(
-    p: Tensor, q: Tensor, cost: Tensor | None, space: Space | None, lam: float, max_iter: int, tol: Any, variant: str,
-    kernel: Any, domain: Any, layer: str | None,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The Sinkhorn distance of each row, and the variant's gradient, which behind a layer empty bins have none of."""
-    where = space if cost is None else _array(cost)
-    options: Any = {"max_iter": max_iter, "tol": tol, "variant": variant, "kernel": kernel, "domain": domain}
-    with _naming(layer):
-        result = sinkhorn(_array(p), _array(_target(p, q)), where, lam, **options)
-    value, gradient = torch.as_tensor(result.value), torch.as_tensor(result.grad)
-    return value, gradient.masked_fill((p == 0) & (gradient == -torch.inf), 0.0) if layer else gradient
+# --- arrays in and out ---------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -375,23 +343,27 @@ class _Sinkhorn(torch.autograd.Function):
     vmap = staticmethod(lambda *args: _over_another_axis(_Sinkhorn.apply, 2, *args))
 
 
-# --- operators, which take tensors, numbers and texts alone --------------------------------------------
+# --- operators, which take tensors, numbers and texts alone ------------------------------------------------------------
 
 
 @torch.library.custom_op("emdref::emd", mutates_args=())
 def _emd(
     p: Tensor, q: Tensor, space: int, rho: float, gauge: str, mass: str, accuracy: str, layer: str | None
 ) -> tuple[Tensor, Tensor]:
-    """`_evaluated`."""
-    return _evaluated(p, q, _called(space), rho, gauge, mass, accuracy, layer)
+    """EMD^rho of each row, and its gradient."""
+    options: Any = {"gauge": gauge, "mass": mass, "accuracy": accuracy}
+    with _naming(layer):
+        value, gradient = emd_value_and_grad(_array(p), _array(_target(p, q)), _called(space), rho, **options)
+    return torch.as_tensor(value), torch.as_tensor(gradient)
 
 
 @torch.library.custom_op("emdref::emd_hvp", mutates_args=())
 def _hvp(
     p: Tensor, q: Tensor, v: Tensor, space: int, rho: float, gauge: str, mass: str, accuracy: str, layer: str | None
 ) -> Tensor:
-    """`_product`."""
-    return _product(p, q, v, _called(space), rho, gauge, mass, accuracy, layer)
+    """Each row's Hessian times v."""
+    options: Any = {"gauge": gauge, "mass": mass, "accuracy": accuracy}
+    return torch.as_tensor(emd_hvp(_array(p), _array(_target(p, q)), _called(space), _array(v), rho, **options))
 
 
 @torch.library.custom_op("emdref::sinkhorn", mutates_args=())
@@ -399,10 +371,14 @@ def _sinkhorn(
     p: Tensor, q: Tensor, cost: Tensor | None, space: int, lam: float, max_iter: int, tol: float | None, variant: str,
     kernel: str, domain: str, layer: str | None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """`_alternated`."""
-    where = _called(space) if cost is None else None
-    until = "auto" if tol is None else tol
-    return _alternated(p, q, cost, where, lam, max_iter, until, variant, kernel, domain, layer)
+    """The Sinkhorn distance of each row, and the variant's gradient, which behind a layer empty bins have none of."""
+    where = _called(space) if cost is None else _array(cost)
+    until: Any = "auto" if tol is None else tol
+    options: Any = {"max_iter": max_iter, "tol": until, "variant": variant, "kernel": kernel, "domain": domain}
+    with _naming(layer):
+        result = sinkhorn(_array(p), _array(_target(p, q)), where, lam, **options)
+    value, gradient = torch.as_tensor(result.value), torch.as_tensor(result.grad)
+    return value, gradient.masked_fill((p == 0) & (gradient == -torch.inf), 0.0) if layer else gradient
 
 
 @_emd.register_fake
