@@ -242,7 +242,7 @@ class SinkhornLoss(_Loss):
     _of = staticmethod(sinkhorn_loss)
 
 
-# --- arrays in and out ---------------------------------------------------------------------------------------------------------
+# --- arrays in and out ------------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -343,7 +343,7 @@ class _Sinkhorn(torch.autograd.Function):
     vmap = staticmethod(lambda *args: _over_another_axis(_Sinkhorn.apply, 2, *args))
 
 
-# --- operators, which take tensors, numbers and texts alone ------------------------------------------------------------
+# --- operators, which take tensors, numbers and texts alone -----------------------------------------------------------
 
 
 @torch.library.custom_op("emdref::emd", mutates_args=())
