@@ -256,7 +256,7 @@ def flow(
         phi = np.empty((len(rows.p), work))
         p64, q64 = pairs.as_float64(rows)
         unsafe, most = np.zeros(len(phi), bool), space.n_bins - normalize  # bins below an edge on which anything flows
-        weight = space._edges_between(0, most).astype(np.float64)
+        weight = inputs.frozen(space._edges_between(0, most).astype(np.float64))
         shared = (layout.parent, weight, layout.bin_node, normalize)
         over_rows(cpu.flow_twolimb, (p64, q64, phi, unsafe), shared, work=30 * work)
         for i in fallback.rows(unsafe):

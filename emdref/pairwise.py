@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import devices, induced, inputs, sparse
+from emdref import devices, induced, inputs, pairs, sparse
 from emdref.evaluation import values
 from emdref.induced import Side
 from emdref.inputs import Accuracy, Batch, Mass
@@ -22,6 +22,7 @@ from emdref.spaces import Space
 from emdref.sparse import Rows
 
 _SIDE = 256  # rows of a block at most: its sums and values take 4 MB of scratch memory a thread
+_BAND = 2**20  # pairs that are computed before they are put into the result
 _BYTES = 2**22  # of rows that are gathered to be computed pair by pair
 _RANGE = 900  # totals beyond 2**900, or below 2**-900: each pair needs a scale of its own
 _DENSE = 2**26  # bytes of sparse rows that are made dense at once, on the bins that they span
@@ -97,7 +98,8 @@ def pairwise(
 
     Notes
     -----
-    Beyond the result and the checks of the input, about 6 MB of scratch memory a thread, whatever the number of rows,
+    Beyond the result and the checks of the input, about 6 MB of scratch memory a thread and 8 MB for results, whatever the number of
+    rows,
     and O(V) for the space.  Blocks are dealt to threads; no entry depends on their number.
 
     If X or Y is sparse, a block of rows is computed on the subtree that its bins span, or pair by pair as in `emd`,
@@ -224,12 +226,29 @@ def _deal(rows: _Rows, out: Any, frame: _Frame, scales: Any, rho: float, kind: i
     exponent = 0 if kind == allpairs.PLAIN else top + int(rho) * shift
     n, m = len(rows.x), len(rows.y)
     side = _side(n, m, len(frame.up))
-    tasks = _tasks(n, m, rows.mirror, side)
-    shared = (out, rows.x, rows.y, fx, fy, tree, rho, kind, exponent, rows.mirror, side)
-    for group in np.array_split(tasks, min(len(tasks), 100)) if done else [tasks]:
-        over_rows(allpairs.all_pairs, (group,), shared, work=len(frame.up) * side * side)
-        if done:
-            done(sum(_pairs_of(task, rows.mirror) for task in group.tolist()))
+    tasks, height = _tasks(n, m, rows.mirror, side), side * max(1, _BAND // (side * m))
+    shared = (rows.x, rows.y, fx, fy, tree, rho, kind, exponent, rows.mirror, side)
+    for top in range(0, n, height):
+        band = np.empty((min(height, n - top), m))
+        group = tasks[(tasks[:, 0] >= top) & (tasks[:, 0] < top + height)]
+        over_rows(allpairs.all_pairs, (group,), (top, band, *shared), work=len(frame.up) * side * side)
+        for task in group.tolist():
+            _place(band, top, out, task, rows.mirror)
+            if done:
+                done(_pairs_of(task, rows.mirror))
+
+
+def _place(band: NDArray[np.float64], top: int, out: NDArray[Any], task: list[int], mirror: bool) -> None:
+    """Results of a task in the caller's dtype, and with `mirror` in both places."""
+    i0, i1, j0, j1 = task
+    block = pairs.narrowed(band[i0 - top : i1 - top, j0:j1], out.dtype)
+    if not mirror:
+        out[i0:i1, j0:j1] = block
+    elif i0 < j0:
+        out[i0:i1, j0:j1], out[j0:j1, i0:i1] = block, block.T
+    else:
+        i, j = np.triu_indices(i1 - i0, 1)
+        out[i0 + i, i0 + j] = out[i0 + j, i0 + i] = block[i, j]
 
 
 def _kind(rho: float, accuracy: str) -> int | None:
@@ -300,7 +319,7 @@ def _lost(parent: NDArray[np.int64], bins_below: NDArray[np.int64], normalize: b
     if normalize:
         return np.full(len(parent), 64.0 * _U2 * (bins_below[0] + len(parent) + 16.0) ** 2)
     below = np.empty(len(parent), np.int64)
-    metric.bins_below(np.arange(len(parent)), parent, below)
+    metric.bins_below(inputs.frozen(np.arange(len(parent))), inputs.frozen(parent), below)
     return 8.0 * _U2 * (bins_below + below + 16.0) ** 2
 
 
@@ -448,11 +467,11 @@ def _span(space: Space, places: NDArray[np.int64], normalize: bool) -> _Frame:
     nodes = np.unique(np.concatenate([[0], places, between]))
     above = np.zeros(len(nodes), np.int64)
     spans.meetings(nodes[:-1], nodes[1:], path, above[1:])  # neighbours meet in the latter's parent
-    parent = np.searchsorted(nodes, above)
+    parent = inputs.frozen(np.searchsorted(nodes, above))
     cost = np.empty((2, len(nodes)))
     spans.run_costs(nodes, above, depth, cost)
     column = np.full(len(nodes), -1)
-    at = np.searchsorted(nodes, places)
+    at = inputs.frozen(np.searchsorted(nodes, places))
     column[at] = np.arange(len(places))
     label, level, head = (np.empty(len(nodes), np.int64) for _ in range(3))
     outline.depth_first(parent, label, level, head)
@@ -464,7 +483,7 @@ def _span(space: Space, places: NDArray[np.int64], normalize: bool) -> _Frame:
         inputs.frozen(label[parent[order]]),
         inputs.frozen(level[order]),
         column[order],
-        cost[:, order],
+        np.ascontiguousarray(cost[:, order]),
         lost[order],
         space.n_nodes,
     )

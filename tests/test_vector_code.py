@@ -53,7 +53,7 @@ def test_arithmetic_is_packed(kernel, real):
 def test_loops_over_edges_use_wide_registers(kernel, real):
     """There is no loop of scalar products beside them, and the first look adds up in wide registers as well."""
     blind, seeing = (tile_code(kernel, real, blind)[1] for blind in (True, False))
-    hot = [loop for loop in loops(blind) if len(PACKED.findall(loop)) > 20]
+    hot = [loop for loop in loops(blind) if len(PACKED.findall(loop)) > 10]
     assert hot
     assert all(len(PACKED.findall(loop)) > 3 * len(SCALAR.findall(loop)) for loop in hot)
     assert len(PACKED.findall(seeing)) > len(PACKED.findall(blind))

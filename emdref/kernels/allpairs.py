@@ -256,7 +256,7 @@ def _put(kind, h, l, own, other, absolute, relative, exponent, out):
 
 
 @row
-def _task(task, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, sums, a, b, masses, ends, h, l, partial):
+def _task(task, top, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, sums, a, b, masses, ends, h, l, partial):
     """The pairs of rows i0 to i1 of x with rows j0 to j1 of y."""
     i0, i1, j0, j1 = task
     ah, al, bh, bl = sums
@@ -282,24 +282,16 @@ def _task(task, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, sums, a, b
     for i in range(i1 - i0):
         j = max(0, i0 + i + 1 - j0) if mirror else 0
         k = max(j, j1 - j0)
-        line = out[i0 + i, j0 + j : j0 + k]
+        line = out[i0 + i - top, j0 + j : j0 + k]
         _put(kind, h[i, j:k], l[i, j:k], a_bound[i], b_bound[j:k], absolute, relative, exponent, line)
-        if mirror:
-            _copy(line, out[j0 + j : j0 + k, i0 + i])
-
-
-@row
-def _copy(x, y):
-    for j in range(len(x)):
-        y[j] = x[j]
 
 
 @loop
-def all_pairs(tasks, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, side):
-    """out[i, j] for each task (first i, last i, first j, last j); NaN where two limbs leave the rounding open.
+def all_pairs(tasks, top, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, side):
+    """out[i - top, j] for each task (first i, last i, first j, last j); NaN where two limbs leave the rounding open.
 
     `fx` and `fy` hold for each row a power of two, which multiplies its masses, and the limbs of a factor, which
-    multiplies its sums.  With `mirror`, y is x, pairs with j <= i are left out and the others written twice.
+    multiplies its sums.  With `mirror`, y is x, and pairs with j <= i are left out.
     """
     levels = tree[1].max() + 1
     sums = (np.empty((levels, side)), np.empty((levels, side)), np.empty((levels, side)), np.empty((levels, side)))
@@ -308,7 +300,7 @@ def all_pairs(tasks, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, side)
     h, l, partial = np.empty((side, side)), np.empty((side, side)), np.empty((3, side))
     for t in range(len(tasks)):
         task = (tasks[t, 0], tasks[t, 1], tasks[t, 2], tasks[t, 3])
-        _task(task, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, sums, a, b, masses, ends, h, l, partial)
+        _task(task, top, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, sums, a, b, masses, ends, h, l, partial)
 
 
 @loop

@@ -10,7 +10,7 @@ import numpy as np
 
 from emdref import gauges
 from emdref.kernels import hessian, hessian2, native, twolimb
-from emdref.kernels.floats import div2, limbs, mul2
+from emdref.kernels.floats import copy, div2, limbs, mul2
 from emdref.kernels.jit import loop, row
 
 _RAW, _SCALED, _NORMALIZED = gauges.RAW, gauges.SCALED, gauges.NORMALIZED
@@ -121,7 +121,7 @@ def flow_twolimb(p, q, phi, unsafe, parent, weight, bin_node, normalize):
     err = np.empty(len(parent))
     for i in range(len(p)):
         unsafe[i] = not twolimb_flow(p[i], q[i], weight, parent, bin_node, normalize, h, l, err)
-        phi[i] = h
+        copy(phi[i], h)
 
 
 @row

@@ -68,6 +68,13 @@ def clear(x, k):
 
 
 @row
+def copy(x, j, k):
+    """Row j = row k."""
+    for i in range(x.shape[1]):
+        x[j, i] = x[k, i]
+
+
+@row
 def top(x, k):
     """The place of the highest digit of row k that is not 0; -1 if all are."""
     for i in range(x.shape[1] - 1, -1, -1):

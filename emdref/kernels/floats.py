@@ -18,6 +18,13 @@ def limbs(n):
     return np.empty((2, n))
 
 
+@row
+def copy(target, source):
+    """target = source, one by one: assigning arrays would compile Numba's check of their shapes, which takes seconds."""
+    for k in range(len(target)):
+        target[k] = source[k]
+
+
 @inline
 def two_sum(a, b):
     """s + e == a + b exactly, s the rounded sum."""

@@ -21,20 +21,31 @@ from pathlib import Path
 from typing import ClassVar
 
 import numba
+from numba import types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 from numba.misc.appdirs import AppDirs
+
+from emdref.kernels import linking
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False}
 
 
 def row(function):
     """Compile one row's formula: called from compiled loops, never from Python."""
-    return numba.njit(**_OPTIONS)(_unique(function))
+    return _generic(numba.njit(**_OPTIONS, **linking.options())(_unique(function)))
 
 
 def inline(function):
     """Compile what stands in a hot loop as a part of it, always: a call would send all vectors through memory."""
-    return numba.njit(**_OPTIONS, forceinline=True)(_unique(function))
+    return _generic(numba.njit(**_OPTIONS, forceinline=True, **linking.options())(_unique(function)))
+
+
+def _generic(dispatcher):
+    """Compile a call with a literal, f(x, 0), as one with any number of its type, and not once more."""
+    if hasattr(dispatcher, "get_call_template"):  # a plain function with the JIT disabled
+        template = dispatcher.get_call_template
+        dispatcher.get_call_template = lambda args, kws: template(tuple(map(types.unliteral, args)), kws)
+    return dispatcher
 
 
 def _unique(function):
@@ -53,7 +64,7 @@ def primitive(function):
 
 def loop(function):
     """Compile a loop over rows, the only kind of kernel that Python calls, and keep the machine code on disk."""
-    dispatcher = numba.njit(**_OPTIONS)(function)
+    dispatcher = numba.njit(**_OPTIONS, no_cfunc_wrapper=True)(function)
     if cache_folder() is not None and hasattr(dispatcher, "enable_caching"):  # a plain function with the JIT disabled
         dispatcher._cache = _SourcesCache(dispatcher.py_func)
     return dispatcher

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from emdref.kernels.floats import add2, div2, limbs, mul2, quick_two_sum, scale2, two_prod, two_sum
+from emdref.kernels.floats import add2, copy, div2, limbs, mul2, quick_two_sum, scale2, two_prod, two_sum
 from emdref.kernels.jit import loop, row
 from emdref.kernels.twolimb import dot, mass2, scaled, top_exponent
 
@@ -88,7 +88,7 @@ def forward(x, out, kind):
     p, f, exponent = limbs(n), limbs(n), np.empty(n, np.int64)
     for i in range(len(x)):
         _layer(kind, x[i], p, f, exponent)
-        out[i] = p[0]
+        copy(out[i], p[0])
 
 
 @loop

@@ -117,7 +117,7 @@ def _stay(p, q, low, factors, bin_node, queues, unit, entries):
             count = _record(k, k, _amount(left, less, unit), entries, count)
         digits.subtract(left, more, less)
         if more == scratch:
-            left[k] = left[scratch]
+            digits.copy(left, k, scratch)
         queues.sign[k] = sign
         if sign != 0:
             queues.first[bin_node[k]] = queues.last[bin_node[k]] = k
@@ -155,11 +155,11 @@ def _factors(p, q, low, high, normalize):
 @loop
 def plan(p, q, parent, bin_node, normalize, bits, row, col, mass):
     """Write the plan's entries, of so many significant bits, into row, col and mass; returns how many they are."""
-    n, nodes, index = len(p), len(parent), row.dtype
+    n, nodes = len(p), len(parent)
     low, high = digits.span(q, *digits.span(p, _FAR, -_FAR))
     factors, most, h, l, e = _factors(p, q, low, high, normalize)
-    after, sign = np.full(n, _NOBODY, index), np.empty(n, np.int8)
-    first, last = np.full(nodes, _NOBODY, index), np.empty(nodes, index)
+    after, sign = np.full(n, _NOBODY), np.empty(n, np.int8)
+    first, last = np.full(nodes, _NOBODY), np.empty(nodes, np.int64)
     queues = Queues(first, last, after, sign, np.empty((n + 1, digits.needed(most)), np.int32))
     unit, entries = Unit(bits, -e, h, l), Entries(row, col, mass)
     count = _stay(p, q, low, factors, bin_node, queues, unit, entries)

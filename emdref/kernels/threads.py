@@ -8,10 +8,14 @@ import contextlib
 import contextvars
 import functools
 import os
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import pairwise
 
 _SERIAL_WORK = 300_000  # nanoseconds, about, below which to give work away costs more than it saves
+_BLOCK = 100_000_000  # nanoseconds, about, after which somebody who pressed Ctrl-C is listened to
+_PATIENCE = 400_000_000  # nanoseconds that may pass until then
+_COLUMNS = 64  # that kernels work on side by side, the most of any
 _MOST_THREADS = 1024
 _limit = contextvars.ContextVar("emdref_threads", default=0)
 
@@ -47,26 +51,57 @@ def _from_environment() -> int:
 
 
 def over_rows(kernel, batched, shared=(), *, work=0):
-    """Call ``kernel(*batched, *shared)`` with the batched arrays cut into blocks of rows, a block per thread."""
+    """Call ``kernel(*batched, *shared)`` with the batched arrays cut into blocks of rows, dealt to threads.
+
+    `work` is about how many nanoseconds a row takes.
+    """
     rows = len(batched[0])
-    _deal(rows, work, lambda a, b: kernel(*(x[a:b] for x in batched), *shared))
+    _deal(rows, work, 1, lambda a, b: kernel(*(x[a:b] for x in batched), *shared))
 
 
 def over_columns(kernel, columns, args, *, work=0):
-    """Call ``kernel(first, last, *args)`` for blocks of columns, a block per thread."""
-    _deal(columns, work, lambda a, b: kernel(a, b, *args))
+    """Call ``kernel(first, last, *args)`` for blocks of columns, dealt to threads."""
+    _deal(columns, work, _COLUMNS, lambda a, b: kernel(a, b, *args))
 
 
-def _deal(size, work, call):
-    """call(first, last) for blocks, the last of them in the caller's own thread."""
+def alone(kernel, *args, work=0):
+    """kernel(*args), which takes about `work` nanoseconds, and can be interrupted if that is long."""
+    results = []
+    _deal(1, work, 1, lambda a, b: results.append(kernel(*args)))
+    return results[0]
+
+
+def _deal(size, work, least, call):
+    """call(first, last) for blocks of `least` or more, so short that Ctrl-C is answered between two of them.
+
+    The last thread's blocks are the caller's own.  Where one block alone takes long, all are others': the caller waits,
+    which Ctrl-C ends at once, and blocks under way come to their end by themselves.
+    """
     count = thread_count(size, size * work)
-    *others, (first, last) = _blocks(size, count)
-    waiting = [_workers().submit(call, a, b) for a, b in others]
+    step = max(least, _BLOCK // max(int(work), 1))
+    stop = threading.Event()
+
+    def several(first, last):
+        for at in range(first, last, step):
+            if stop.is_set():
+                return
+            call(at, min(at + step, last))
+
+    *others, own = _blocks(size, count)
+    long = work * min(step, size) > _PATIENCE
+    waiting = [_workers().submit(several, *block) for block in (*others, *([own] * long))]
     try:
-        call(first, last)
-    finally:
+        if not long:
+            several(*own)
         for future in waiting:
             future.result()
+    except BaseException:
+        stop.set()
+        for future in waiting:
+            future.cancel()
+        if not long:
+            wait(waiting)
+        raise
 
 
 @functools.cache
