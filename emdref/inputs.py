@@ -39,6 +39,13 @@ def option(value: object, name: str, allowed: object) -> None:
         raise ValueError(f"{name}={value!r} is not one of {', '.join(choices)}")
 
 
+def layers(normalize: object, reduction: object) -> None:
+    """Refuse what frameworks' losses do not put before and after themselves."""
+    if normalize is not None:
+        option(normalize, "normalize", Normalize)
+    option(reduction, "reduction", Reduction)
+
+
 def exponent(rho: object) -> float:
     """rho as a float, finite and >= 1."""
     return _real(rho, "rho", lambda x: x >= 1, "must be finite and >= 1")

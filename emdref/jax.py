@@ -18,7 +18,7 @@ try:
 except ImportError as error:
     raise ImportError(f"emdref.jax needs the extra jax ({error}): pip install 'emdref[jax]'") from error
 
-from emdref import gauges, inputs, pairs
+from emdref import inputs, pairs
 from emdref.emd import emd_value_and_grad
 from emdref.gauges import Gauge
 from emdref.hessian import emd_hvp
@@ -59,22 +59,17 @@ def emd_loss(
     >>> print(numpy.asarray(jax.grad(loss)(jax.numpy.zeros((1, 3)))).round(4))
     [[ 0.2963  0.0741 -0.3704]]
     """
-    inputs.option(reduction, "reduction", Reduction)
-    gauges.code(gauge)
-    mass = mass or ("ignore" if gauge == "raw" and normalize is None else "raise")
-    pairs.check_options(space, mass, accuracy)
+    mass = pairs.loss_mass(space, gauge, normalize, reduction, mass, accuracy)
     options = (("gauge", gauge), ("mass", mass), ("accuracy", accuracy))
     p, target = _histograms(jnp.asarray(logits_or_p), jnp.asarray(q), normalize)
     if p.shape[-1] != space.n_bins:
         raise ValueError(f"p has shape {p.shape}, its last axis must be the space's {space.n_bins} bins")
-    value, _ = _emd(_Problem(space, inputs.exponent(rho), options), p, jax.lax.stop_gradient(target))
+    value, _ = _emd(_Problem(space, inputs.exponent(rho), options), p, target)
     return value if reduction == "none" else value.mean() if reduction == "mean" else value.sum()
 
 
 def _histograms(x: jax.Array, q: jax.Array, normalize: Normalize | None) -> tuple[jax.Array, jax.Array]:
     """p and q in one dtype and shape; classes stay classes."""
-    if normalize is not None:
-        inputs.option(normalize, "normalize", Normalize)
     if not jnp.issubdtype(x.dtype, jnp.floating) or x.ndim == 0:
         raise TypeError(f"logits_or_p is {x.dtype} of shape {x.shape}: give float32 or float64 of shape (..., N)")
     x = x.astype(jnp.float32) if x.dtype in _HALVES else x
@@ -135,6 +130,8 @@ def _target(p: Any, q: Any) -> Any:
 
 
 def _keep(problem: _Problem, p: Any, q: Any) -> Any:
+    if q.perturbed:
+        raise ValueError("q is differentiated, and nothing flows back to it: give jax.lax.stop_gradient(q)")
     p, q = p.value, q.value
     both = _emd(problem, p, q)
     return both, (p, q, both[1])  # the gradient as this function's output, so that JAX can differentiate it

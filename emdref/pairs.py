@@ -54,6 +54,16 @@ def check_options(space: Any, mass: str, accuracy: str) -> None:
         raise TypeError(f"space must be a Chain or a Tree, not {type(space).__name__}")
 
 
+def loss_mass(space: Any, gauge: str, normalize: object, reduction: object, mass: "str | None", accuracy: str) -> str:
+    """What `mass` means to a framework's loss, where None follows the other options; these are checked."""
+    inputs.layers(normalize, reduction)
+    gauges.code(gauge)
+    if mass is None:
+        mass = "ignore" if gauge == "raw" and normalize is None else "raise"
+    check_options(space, mass, accuracy)
+    return mass
+
+
 def as_float64(rows: Batch) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
     """p and q for the compensated kernels."""
     return widened(rows.p), widened(rows.q)
