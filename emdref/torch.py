@@ -20,6 +20,7 @@ from typing import Any, Literal
 try:
     import torch
     from torch import Tensor, nn
+    from torch.autograd import forward_ad
 except ImportError as error:
     raise ImportError(f"emdref.torch needs the extra torch ({error}): pip install 'emdref[torch]'") from error
 
@@ -277,6 +278,7 @@ def _target(p: Tensor, q: Tensor) -> Tensor:
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.set_materialize_grads(False)  # few ask for the derivative of the gradient
+    _check_no_grad(ctx.needs_input_grad[1], "q")
     p, q, *ctx.problem = inputs
     ctx.save_for_backward(p, q, output[1])
 
@@ -293,6 +295,7 @@ def _back(product: Any, ctx: Any, of_value: Tensor | None, of_gradient: Tensor |
 
 def _keep_gradient(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.set_materialize_grads(False)
+    _check_no_grad(ctx.needs_input_grad[1], "q")
     ctx.others = len(inputs) - 1
     ctx.save_for_backward(output[1])
 
@@ -456,7 +459,13 @@ def _check_tensor(x: Any, name: str, holds: str = "") -> None:
         raise TypeError(f"{name} is a sparse tensor ({x.layout}): give {name}.to_dense()")
     if x.device.type not in ("cpu", "cuda"):
         raise RuntimeError(f"{name} is on {x.device}, and this computes on the CPU and on CUDA: give {name}.cpu()")
-    if name != "logits_or_p" and x.requires_grad:
+    _check_no_grad(name != "logits_or_p" and x.requires_grad, name)
+    if torch.compiler.is_compiling() and forward_ad.unpack_dual(x).tangent is not None:  # an operator would drop it
+        raise NotImplementedError(f"{name} has a tangent, and there is no forward mode: use grad or jacrev, not jvp")
+
+
+def _check_no_grad(required: bool, name: str) -> None:
+    if required:
         raise ValueError(f"{name} requires grad, and nothing flows back to it: give {name}.detach()")
 
 

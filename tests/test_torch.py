@@ -576,6 +576,43 @@ def test_hessians_by_torch_func():
     torch.testing.assert_close(many[0], hessian)
 
 
+@each_loss
+@pytest.mark.parametrize(
+    "derivative",
+    [
+        lambda loss: torch.func.grad(loss, argnums=1)(X, Q),
+        lambda loss: torch.func.grad(loss, argnums=(0, 1))(X, Q),
+        lambda loss: torch.func.jacrev(loss, argnums=1)(X, Q),
+        lambda loss: torch.func.vmap(torch.func.grad(loss, argnums=1))(X, Q),
+        lambda loss: torch.func.grad(lambda q: torch.func.vmap(loss)(X, q).sum())(Q),
+        lambda loss: torch.func.grad(lambda q: torch.func.vmap(partial(loss, X[0]))(q).sum())(Q),
+        lambda loss: torch.func.grad(lambda q: torch.func.grad(loss)(X, q).sum())(Q),
+        lambda loss: torch.func.grad(lambda q: torch.func.vmap(torch.func.grad(loss))(X, q).sum())(Q),
+        lambda loss: torch.func.vmap(loss)(X, recorded(Q)),
+        lambda loss: torch.func.vmap(torch.func.vmap(loss))(X[None], recorded(Q)[None]),
+    ],
+)
+def test_nothing_flows_to_targets(loss, derivative):
+    """Nor to those that vmap hides."""
+    with pytest.raises(ValueError, match=r"q requires grad, and nothing flows back to it: give q.detach\(\)"):
+        derivative(lambda p, q: loss(p, q, TREE))
+
+
+@compiled
+@each_loss
+@pytest.mark.parametrize(
+    "of", [lambda loss: (lambda x: loss(x, Q), X), lambda loss: (lambda q: loss(X, q), Q)], ids=["p", "q"]
+)
+def test_there_is_no_forward_mode(loss, of):
+    """Neither in a graph, whose operators would hand on zeros."""
+    torch._dynamo.reset()
+    function, at = of(partial(loss, **{"space" if loss is emd_loss else "space_or_cost": TREE}))
+    for mode in (torch.func.jacfwd(function), lambda x: torch.func.jvp(function, (x,), (x,))):
+        for call in (mode, torch.compile(mode, backend="aot_eager")):
+            with pytest.raises(NotImplementedError, match="forward mode"):
+                call(at)
+
+
 def test_costs_cannot_be_an_axis_of_vmap():
     costs = torch.tensor(TREE.distance_matrix()).expand(2, 5, 5)
     with pytest.raises(NotImplementedError, match="one matrix of costs"):
