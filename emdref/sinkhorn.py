@@ -173,7 +173,7 @@ def sinkhorn(
     0.8984375
     """
     place = _place(device, p, q, space_or_cost, init)
-    switches = _variant(variant)
+    switches = variant_of(variant)
     inputs.option(kernel, "kernel", Kernel)
     inputs.option(domain, "domain", Domain)
     unrolled = inputs.switch(unrolled, "unrolled")
@@ -238,7 +238,8 @@ def _reported(
     return replace(result, checkpoints={k: results[k] for k in stops})
 
 
-def _variant(name: object) -> Variant:
+def variant_of(name: object) -> Variant:
+    """What a name stands for."""
     if not isinstance(name, str) or name not in VARIANTS:
         raise ValueError(f"variant={name!r} is not one of {', '.join(VARIANTS)}")
     return VARIANTS[name]

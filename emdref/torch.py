@@ -24,12 +24,13 @@ try:
 except ImportError as error:
     raise ImportError(f"emdref.torch needs the extra torch ({error}): pip install 'emdref[torch]'") from error
 
-from emdref import inputs
+from emdref import entropic_inputs, inputs, pairs
 from emdref.emd import emd_value_and_grad
 from emdref.gauges import Gauge
 from emdref.hessian import emd_hvp
 from emdref.inputs import Accuracy, Mass, Normalize, Reduction
-from emdref.sinkhorn import sinkhorn
+from emdref.iteration import takes_space
+from emdref.sinkhorn import Domain, Kernel, sinkhorn, variant_of
 from emdref.spaces import Space
 
 __all__ = ["EMDLoss", "SinkhornLoss", "emd_loss", "sinkhorn_loss"]
@@ -116,16 +117,12 @@ def emd_loss(
     >>> print(f"{loss.item():.4f}", logits.grad.numpy().round(4))
     0.5556 [[ 0.2963  0.0741 -0.3704]]
     """
-    _check_option(reduction, "reduction", Reduction, _REDUCED)
-    _check_constant(rho, "rho")
+    space, *options = _emd_options(space, rho, gauge, normalize, reduction, mass, accuracy)
     p, target = _histograms(logits_or_p, q, normalize)
-    mass = mass or ("ignore" if gauge == "raw" and normalize is None else "raise")
-    options = (gauge, mass, accuracy, normalize)
     if torch.compiler.is_compiling():
-        value, _ = _emd(p, target, _number(space), float(rho), *options)
+        value, _ = _emd(p, target, _number(space), *options)
     else:
-        _check_texts(gauge=gauge, mass=mass, accuracy=accuracy)
-        value, _ = _EMD.apply(p, target, _checked(space), inputs.exponent(rho), *options)
+        value, _ = _EMD.apply(p, target, space, *options)
     return _REDUCED[reduction](value)
 
 
@@ -185,32 +182,34 @@ def sinkhorn_loss(
     >>> print(logits.grad.numpy().round(4))
     [[ 0.3333  0.     -0.3333]]
     """
-    _check_option(reduction, "reduction", Reduction, _REDUCED)
-    _check_constant(lam, "lam")
+    cost, space, *options = _sinkhorn_options(
+        space_or_cost, lam, max_iter, tol, variant, kernel, domain, normalize, reduction
+    )
     p, target = _histograms(logits_or_p, q, normalize)
-    space, cost = _where(space_or_cost)
-    until = None if tol == "auto" else tol
-    options = (variant, kernel, domain, normalize)
     if torch.compiler.is_compiling():
-        number = 0 if space is None else _number(space)
-        value, _ = _sinkhorn(p, target, cost, number, float(lam), max_iter, until, *options)
+        value, _ = _sinkhorn(p, target, cost, 0 if space is None else _number(space), *options)
     else:
-        _check_texts(variant=variant, kernel=kernel, domain=domain)
-        until = until if until is None else inputs.weight(until, "tol")
-        numbers = inputs.positive(lam, "lam"), inputs.count(max_iter, "max_iter"), until
-        value, _ = _Sinkhorn.apply(p, target, cost, space, *numbers, *options)
+        value, _ = _Sinkhorn.apply(p, target, cost, space, *options)
     return _REDUCED[reduction](value)
 
 
 class _Loss(nn.Module):
-    """A loss with its options."""
+    """A loss with its space and its options, which are checked as a call checks them."""
 
     _of: Any
+    space: Any
 
-    def __init__(self, space: Any, *strengths: float, **options: Any) -> None:
+    def __init__(self, check: Any, space: Any, strengths: tuple[float, ...], options: dict[str, Any]) -> None:
         super().__init__()
-        inspect.signature(self._of).bind(None, None, space, *strengths, **options)
-        self.space, self.strengths, self.options = space, strengths, options
+        given = inspect.signature(self._of).bind(None, None, space, *strengths, **options)
+        given.apply_defaults()
+        check(*given.args[2:], **given.kwargs)
+        self.strengths, self.options = strengths, options
+        if isinstance(space, Tensor):
+            costs = entropic_inputs.matrix(space.numpy(force=True))  # a copy in float64
+            self.register_buffer("space", torch.as_tensor(costs, device=space.device))
+        else:
+            self.space = space
 
     def forward(self, logits_or_p: Tensor, q: Tensor) -> Tensor:
         """The loss of a batch."""
@@ -219,12 +218,22 @@ class _Loss(nn.Module):
     def extra_repr(self) -> str:
         """What a network's print shows."""
         options = [f"{name}={value!r}" for name, value in self.options.items()]
-        where = repr(self.space) if isinstance(self.space, Space) else f"costs of shape {tuple(self.space.shape)}"
+        where = f"costs of shape {tuple(self.space.shape)}" if isinstance(self.space, Tensor) else repr(self.space)
         return ", ".join([where, *map(str, self.strengths), *options])
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """Move the module, or cast it, of which costs know nothing: in half precision they would be others."""
+        before = self.space
+        super()._apply(fn, recurse)
+        if isinstance(before, Tensor) and self.space.dtype != before.dtype:
+            self.space = before.to(self.space.device)
+        return self
 
 
 class EMDLoss(_Loss):
     """`emd_loss` as a module: ``EMDLoss(space, rho, **options)(logits_or_p, q)``.
+
+    What is no space or no option is refused as soon as the module is made, with the error of a call.
 
     Examples
     --------
@@ -236,11 +245,30 @@ class EMDLoss(_Loss):
 
     _of = staticmethod(emd_loss)
 
+    def __init__(self, space: Space, *strengths: float, **options: Any) -> None:
+        super().__init__(_emd_options, space, strengths, options)
+
 
 class SinkhornLoss(_Loss):
-    """`sinkhorn_loss` as a module: ``SinkhornLoss(space_or_cost, lam, **options)(logits_or_p, q)``."""
+    """`sinkhorn_loss` as a module: ``SinkhornLoss(space_or_cost, lam, **options)(logits_or_p, q)``.
+
+    What is no space, no matrix of costs or no option is refused as soon as the module is made, with the error of a
+    call.  A matrix is kept as the buffer ``space``, a copy in float64: it moves with the module to another device, it
+    is in the ``state_dict``, and it stays float64 where the module is cast (``half()``, ``to(torch.float32)``).
+
+    Examples
+    --------
+    >>> import emdref, torch
+    >>> from emdref.torch import SinkhornLoss
+    >>> loss = SinkhornLoss(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), 10.0).half()
+    >>> loss, list(loss.state_dict()), loss.space.dtype
+    (SinkhornLoss(costs of shape (2, 2), 10.0), ['space'], torch.float64)
+    """
 
     _of = staticmethod(sinkhorn_loss)
+
+    def __init__(self, space_or_cost: Space | Tensor, *strengths: float, **options: Any) -> None:
+        super().__init__(_sinkhorn_options, space_or_cost, strengths, options)
 
 
 # --- arrays in and out ------------------------------------------------------------------------------------------------
@@ -405,7 +433,7 @@ for _operator, _n_rows in ((_emd, 2), (_hvp, 3), (_sinkhorn, 2)):
 @torch.compiler.assume_constant_result
 def _number(space: Space) -> int:
     """What stands for a space in a graph: a digest, so that a graph that comes from elsewhere finds it or nothing."""
-    layout = _checked(space)._layout
+    layout = space._layout
     content = hashlib.sha256(type(space).__name__.encode())
     for part in (layout.parent, layout.bin_node, layout.cost):
         content.update(part.tobytes())
@@ -435,9 +463,38 @@ def _called(number: int) -> Space:
 # --- checked and made ready -------------------------------------------------------------------------------------------
 
 
+def _emd_options(
+    space: Any, rho: Any, gauge: Any, normalize: Any, reduction: Any, mass: Any, accuracy: Any
+) -> tuple[Any, ...]:
+    """What `_EMD` takes beside p and q, checked; a graph's numbers are checked as it runs."""
+    _check_constant(rho, "rho")
+    mass = pairs.loss_mass(space, gauge, normalize, reduction, mass, accuracy)
+    rho = float(rho) if torch.compiler.is_compiling() else inputs.exponent(rho)
+    return space, rho, gauge, mass, accuracy, normalize
+
+
+def _sinkhorn_options(
+    space_or_cost: Any, lam: Any, max_iter: Any, tol: Any, variant: Any, kernel: Any, domain: Any, normalize: Any,
+    reduction: Any,
+) -> tuple[Any, ...]:  # fmt: skip
+    """What `_Sinkhorn` takes beside p and q, the costs first, likewise."""
+    inputs.layers(normalize, reduction)
+    _check_constant(lam, "lam")
+    _check_constant(tol, "tol")
+    space, cost = _where(space_or_cost)
+    variant_of(variant)
+    inputs.option(kernel, "kernel", Kernel)
+    inputs.option(domain, "domain", Domain)
+    takes_space(space, kernel)
+    max_iter = inputs.count(max_iter, "max_iter")
+    in_graph, auto = torch.compiler.is_compiling(), isinstance(tol, str) and tol == "auto"
+    lam = float(lam) if in_graph else inputs.positive(lam, "lam")
+    until = None if auto else float(tol) if in_graph else inputs.weight(tol, "tol")
+    return cost, space, lam, max_iter, until, variant, kernel, domain, normalize
+
+
 def _histograms(x: Tensor, q: Tensor, normalize: Normalize | None) -> tuple[Tensor, Tensor]:
     """p and q in one dtype and shape; classes stay classes."""
-    _check_option(normalize, "normalize", Normalize, _LAYERS)
     for given, name in ((x, "logits_or_p"), (q, "q")):
         _check_tensor(given, name)
     if x.device != q.device:
@@ -492,26 +549,9 @@ def _converted(q: Tensor, x: Tensor) -> Tensor:
     return q
 
 
-def _check_option(value: Any, name: str, allowed: Any, known: Any) -> None:
-    if value not in tuple(known):  # first, since typing is a break to graphs of torch 2.5
-        inputs.option(value, name, allowed)
-
-
-def _check_texts(**options: Any) -> None:
-    for name, value in options.items():
-        if not isinstance(value, str):
-            raise ValueError(f"{name}={value!r} is not one of its names")
-
-
 def _check_constant(x: Any, name: str) -> None:
     if isinstance(x, Tensor):
         raise TypeError(f"{name} must be a number, not a tensor, since nothing flows back to it: give {name}.item()")
-
-
-def _checked(space: Any) -> Space:
-    if not isinstance(space, Space):
-        raise TypeError(f"space must be a Chain or a Tree, not {type(space).__name__}")
-    return space
 
 
 def _where(space_or_cost: Any) -> tuple[Space | None, Tensor | None]:
@@ -519,6 +559,8 @@ def _where(space_or_cost: Any) -> tuple[Space | None, Tensor | None]:
     if isinstance(space_or_cost, Space):
         return space_or_cost, None
     _check_tensor(space_or_cost, "space_or_cost", " of costs, a Chain or a Tree")
+    if space_or_cost.dtype in _HALVES:
+        raise TypeError(f"space_or_cost is {_kind(space_or_cost)}: give costs as float64, float32 or integers")
     return None, space_or_cost
 
 

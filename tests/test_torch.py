@@ -388,46 +388,88 @@ def test_bad_input(loss, error, words, given):
         loss(**{"logits_or_p": X, "q": Q, **given}, **{"space" if loss is emd_loss else "space_or_cost": CHAIN})
 
 
+def test_bins_must_be_the_spaces():
+    with pytest.raises(ValueError, match="its last axis must be the space's 4 bins"):
+        emd_loss(X, Q, emdref.Chain(4))
+
+
+LAYERS_OR_REDUCTIONS = [
+    (ValueError, "normalize='sigmoid' is not one of", {"normalize": "sigmoid"}),
+    (ValueError, r"normalize=\['l1'\] is not one of", {"normalize": ["l1"]}),
+    (ValueError, "reduction='max' is not one of", {"reduction": "max"}),
+    (ValueError, "reduction=None is not one of", {"reduction": None}),
+]
+
+
+def refused_alike(error, words, function, module, options):
+    """A call and a module's construction raise the same."""
+    with pytest.raises(error, match=words) as called:
+        function(X, Q, **options)
+    with pytest.raises(error, match=words) as made:
+        module(**options)
+    assert str(called.value) == str(made.value)
+
+
 @pytest.mark.parametrize(
     ("error", "words", "given"),
     [
+        *LAYERS_OR_REDUCTIONS,
         (TypeError, "space must be a Chain or a Tree, not int", {"space": 5}),
-        (ValueError, "its last axis must be the space's 4 bins", {"space": emdref.Chain(4)}),
+        (TypeError, "space must be a Chain or a Tree, not type", {"space": emdref.Chain}),
+        (TypeError, "space must be a Chain or a Tree, not Tensor", {"space": torch.zeros(5, 5)}),
         (ValueError, "rho = 0.5 must be finite and >= 1", {"rho": 0.5}),
+        (ValueError, "rho = nan must be finite and >= 1", {"rho": float("nan")}),
+        (ValueError, "rho = inf must be finite and >= 1", {"rho": float("inf")}),
         (TypeError, "rho must be a real number", {"rho": "2"}),
         (TypeError, r"rho must be a number, not a tensor.* rho.item\(\)", {"rho": torch.tensor(2.0)}),
         (ValueError, "gauge='centred' is not one of", {"gauge": "centred"}),
         (ValueError, "gauge=None is not one of", {"gauge": None}),
         (ValueError, "mass='keep' is not one of", {"mass": "keep"}),
+        (ValueError, "mass='' is not one of", {"mass": ""}),
         (ValueError, "accuracy='exact' is not one of", {"accuracy": "exact"}),
     ],
 )
 def test_bad_options_of_emd(error, words, given):
-    with pytest.raises(error, match=words):
-        emd_loss(X, Q, **{"space": CHAIN, **given})
+    refused_alike(error, words, emd_loss, EMDLoss, {"space": CHAIN, **given})
+
+
+COST = torch.tensor(CHAIN.distance_matrix())
 
 
 @pytest.mark.parametrize(
     ("error", "words", "given"),
     [
+        *LAYERS_OR_REDUCTIONS,
+        (TypeError, "space_or_cost must be a torch tensor of costs, a Chain or a Tree, not int", {"space_or_cost": 5}),
         (TypeError, "space_or_cost must be a torch tensor of costs, a Chain or a Tree, not ndarray",
          {"space_or_cost": np.zeros((5, 5))}),
         (ValueError, "space_or_cost requires grad", {"space_or_cost": torch.zeros(5, 5, requires_grad=True)}),
+        (TypeError, "space_or_cost is a sparse tensor", {"space_or_cost": COST.to_sparse()}),
+        (RuntimeError, "space_or_cost is on meta", {"space_or_cost": COST.to("meta")}),
+        (TypeError, "space_or_cost is torch.float16 .*: give costs as float64", {"space_or_cost": COST.half()}),
+        (TypeError, "space_or_cost is torch.bfloat16 .*: give costs as float64", {"space_or_cost": COST.bfloat16()}),
+        (TypeError, "integer matrix, not bool", {"space_or_cost": COST > 0}),
+        (ValueError, r"cost has shape \(4, 5\), expected \(N, N\)", {"space_or_cost": COST[:4]}),
+        (ValueError, r"cost\[0, 1\] = -0.5 must be finite and >= 0", {"space_or_cost": -COST}),
+        (ValueError, r"cost\[0, 0\] = 1.0 lies on the diagonal", {"space_or_cost": COST + 1}),
         (ValueError, "cost must be symmetric", {"space_or_cost": 1 - torch.eye(5).roll(1, 0) - torch.eye(5)}),
+        (ValueError, 'kernel="space" needs a Chain or a Tree', {"space_or_cost": COST, "kernel": "space"}),
         (ValueError, "lam = 0.0 must be finite and > 0", {"lam": 0}),
         (TypeError, "lam must be a number, not a tensor", {"lam": torch.tensor(3.0)}),
+        (ValueError, "lam = inf must be finite and > 0", {"lam": float("inf")}),
         (ValueError, "max_iter = 0 must be >= 1", {"max_iter": 0}),
         (TypeError, "max_iter must be an integer", {"max_iter": 5.0}),
         (ValueError, "tol = -1.0 must be finite and >= 0", {"tol": -1}),
         (TypeError, "tol must be a real number", {"tol": "soon"}),
+        (TypeError, "tol must be a real number", {"tol": None}),
+        (TypeError, "tol must be a number, not a tensor", {"tol": torch.tensor(0.1)}),
         (ValueError, "variant='torch' is not one of", {"variant": "torch"}),
         (ValueError, "kernel='fast' is not one of", {"kernel": "fast"}),
         (ValueError, "domain='real' is not one of", {"domain": "real"}),
     ],
 )  # fmt: skip
 def test_bad_options_of_sinkhorn(error, words, given):
-    with pytest.raises(error, match=words):
-        sinkhorn_loss(X, Q, **{"space_or_cost": CHAIN, **given})
+    refused_alike(error, words, sinkhorn_loss, SinkhornLoss, {"space_or_cost": CHAIN, **given})
 
 
 def test_infinite_curvature_names_the_edge():
@@ -641,7 +683,7 @@ def test_threads():
 MODULES = [
     EMDLoss(TREE, 3, gauge="raw", normalize="l1", accuracy="native"),
     SinkhornLoss(CHAIN, 2.0, max_iter=7, variant="caffe"),
-    SinkhornLoss(torch.tensor(CHAIN.distance_matrix()), max_iter=7),
+    SinkhornLoss(COST, max_iter=7),
 ]
 
 
@@ -650,7 +692,42 @@ def test_copies_of_modules(loss):
     for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss)), copy.copy(loss).to("cpu")):
         assert other(X, Q) == loss(X, Q)
         assert repr(other) == repr(loss)
-    assert not loss.state_dict() and not list(loss.parameters())
+        assert other.state_dict().keys() == loss.state_dict().keys()
+    assert not list(loss.parameters())
+
+
+@pytest.mark.parametrize("given", [COST, COST.float(), COST.mul(10).long()], ids=lambda cost: str(cost.dtype))
+def test_costs_are_a_buffer_in_float64(given):
+    loss = SinkhornLoss(given, max_iter=7)
+    assert loss(X, Q) == sinkhorn_loss(X, Q, given, max_iter=7)
+    assert [(name, x.dtype) for name, x in loss.state_dict().items()] == [("space", torch.float64)]
+    assert not EMDLoss(CHAIN).state_dict() and not SinkhornLoss(CHAIN).state_dict()
+    for cast in ("half", "bfloat16", "float", "double"):
+        network = getattr(torch.nn.Sequential(torch.nn.Linear(5, 5), copy.deepcopy(loss)), cast)()
+        assert torch.equal(network[1].space, loss.space) and network[1](X, Q) == loss(X, Q)
+    there = copy.deepcopy(loss).to("meta", torch.float16)
+    assert (there.space.device.type, there.space.dtype) == ("meta", torch.float64)
+    assert there.space.shape == (5, 5)
+
+
+def test_costs_are_saved_and_loaded():
+    loss, other = SinkhornLoss(COST), SinkhornLoss(2 * COST)
+    kept = 2 * COST
+    assert loss(X, Q) != other(X, Q)
+    saved = io.BytesIO()
+    torch.save(loss.state_dict(), saved)
+    saved.seek(0)
+    other.load_state_dict(torch.load(saved, weights_only=True))
+    assert loss(X, Q) == other(X, Q) == torch.func.functional_call(SinkhornLoss(kept), {"space": COST}, (X, Q))
+    mine = COST.clone()
+    SinkhornLoss(mine).load_state_dict({"space": kept})
+    assert torch.equal(mine, COST)  # nobody's own tensor is written to
+    empty = copy.deepcopy(loss).to("meta").to_empty(device="cpu")
+    empty.load_state_dict(loss.state_dict())
+    assert empty(X, Q) == loss(X, Q)
+    other.load_state_dict({"space": COST.roll(1, 0)})
+    with pytest.raises(ValueError, match=r"cost\[0, 0\] = .* must be 0"):
+        other(X, Q)
 
 
 def test_modules_say_what_they_do():
