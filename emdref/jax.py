@@ -51,6 +51,9 @@ def emd_loss(
     Bad input that can only be seen once numbers are there is refused from within JAX's callback, as an error of JAX's
     that quotes emdref's.
 
+    Nothing flows back to q.  Where it is differentiated, by itself or because it is made of the same weights as p, that
+    is a ValueError: give ``jax.lax.stop_gradient(q)``.
+
     Examples
     --------
     >>> import emdref, jax, numpy
