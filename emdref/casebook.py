@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from emdref import inputs
+from emdref.messages import shown
 
 Grade = Literal["easy", "ordinary", "hard", "hostile"]
 Pair = tuple[NDArray[Any], NDArray[Any]]
@@ -176,8 +177,8 @@ def pair(family: str, n: int, dtype: DTypeLike = np.float64, seed: int = 0) -> P
     (array([3., 1., 3., 2., 1.]), array([3., 1., 2., 1., 3.]))
     """
     if family not in FAMILIES:
-        raise ValueError(f"family={family!r} is not one of {', '.join(FAMILIES)}")
+        raise ValueError(f"family={shown(family)} is not one of {', '.join(FAMILIES)}")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed={seed!r} must be an integer >= 0")
+        raise ValueError(f"seed={shown(seed)} must be an integer >= 0")
     size = inputs.count(n, "n")
     return FAMILIES[family].draw(np.random.default_rng([seed, size]), size, inputs.float_dtype(dtype).type)

@@ -8,6 +8,7 @@ from typing import Any
 from emdref import devices, outputs
 from emdref.kernels.cuda import copies, memory
 from emdref.kernels.cuda.memory import Memory
+from emdref.messages import cut, type_name
 
 
 class Result:
@@ -59,7 +60,7 @@ def _target(call: Any, out: Any, name: str, shape: tuple[int, ...], dtype: Any) 
         return None
     place, kind = devices.place_of(out, name), devices.kind(call.place.framework)
     if place is None or place.framework != call.place.framework:
-        raise TypeError(f"{name} must be {kind} on the inputs' GPU, not {type(out).__module__}.{type(out).__name__}")
+        raise TypeError(f"{name} must be {kind} on the inputs' GPU, not {cut(type(out).__module__)}.{type_name(out)}")
     if place.number not in (None, call.number):
         raise ValueError(f"{name} must be {kind} on the inputs' GPU {call.number}, and lies on GPU {place.number}")
     there = memory.described(out, name)

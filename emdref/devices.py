@@ -9,6 +9,9 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from emdref import messages
+from emdref.messages import cut, shown
+
 Device = Literal["cpu", "cuda"]
 
 _HOST = (np.ndarray, np.generic, list, tuple, float, int)
@@ -46,7 +49,7 @@ def find(device: object, **arrays: object) -> Place | None:
     given = {name: x for name, x in arrays.items() if x is not None}
     there = [x for x in (_found(x, name) for name, x in given.items() if not isinstance(x, _HOST)) if x]
     if not there:
-        return _usable(Place("numpy"), f"device={device!r}") if device == "cuda" else None
+        return _usable(Place("numpy"), f"device={shown(device)}") if device == "cuda" else None
     if device == "cpu":
         raise RuntimeError(f"device='cpu', but {there[0]}: leave device=None, or give {_on_host(there[0])}")
     _check_together(there, given)
@@ -63,7 +66,7 @@ def run(name: str, *args: Any) -> Any:
 def check(device: object) -> None:
     """Refuse what is no device."""
     if not (device is None or (isinstance(device, str) and device in get_args(Device))):
-        raise ValueError(f"device={device!r} is not one of None, 'cpu', 'cuda'")
+        raise ValueError(f"device={shown(device)} is not one of None, 'cpu', 'cuda'")
 
 
 def stay(device: object, **arrays: object) -> None:
@@ -94,7 +97,7 @@ def place_of(x: Any, name: str) -> Place | None:
     return Place(*found[1:]) if found else None
 
 
-def kind(framework: str) -> str:
+def type_name(framework: str) -> str:
     """How a message calls an array of a framework."""
     return _KINDS[framework]
 
@@ -112,7 +115,9 @@ def _found(x: Any, name: str) -> _Found | None:
     try:
         return _Found(name, "numba", None) if hasattr(x, "__cuda_array_interface__") else None
     except Exception as error:  # of whoever made the array
-        raise TypeError(f"{name} ({type(x).__qualname__}) has no array interface to a GPU: {error}") from error
+        raise TypeError(
+            f"{name} ({messages.type_name(x)}) has no array interface to a GPU: {cut(str(error), 120)}"
+        ) from error
 
 
 def _check_no_graph(x: Any, name: str) -> None:

@@ -15,6 +15,8 @@ gauge           w        f        source
 
 from typing import Literal, get_args
 
+from emdref.messages import shown
+
 Gauge = Literal["zero_sum", "raw", "scaled", "normalized"]
 RAW, ZERO_SUM, SCALED, NORMALIZED = 0, 1, 2, 3
 CODES = {"raw": RAW, "zero_sum": ZERO_SUM, "scaled": SCALED, "normalized": NORMALIZED}
@@ -23,7 +25,7 @@ CODES = {"raw": RAW, "zero_sum": ZERO_SUM, "scaled": SCALED, "normalized": NORMA
 def code(gauge: str) -> int:
     """The kernels' number for a gauge's name."""
     if not isinstance(gauge, str) or gauge not in CODES:
-        raise ValueError(f"gauge={gauge!r} is not one of {', '.join(get_args(Gauge))}")
+        raise ValueError(f"gauge={shown(gauge)} is not one of {', '.join(get_args(Gauge))}")
     return CODES[gauge]
 
 

@@ -12,6 +12,7 @@ from emdref import entropic_inputs, formats, plans
 from emdref.failures import FAILED, Watch
 from emdref.inputs import Batch
 from emdref.kernels.alternation import Marks, State
+from emdref.messages import shown
 from emdref.relaxation import LARGEST, Relaxation
 from emdref.spaces import Space
 from emdref.unrolled import Tape, Unrolled
@@ -185,7 +186,7 @@ def tolerance(tol: Any, where: Any, n_bins: int, lam: float, domain: str, dtype:
         growth = np.sqrt(n_bins) + (lam * entropic_inputs.largest(where) if domain == "log" else 0.0)
         return Tolerance(4.0 * formats.limits(dtype).eps * growth, True)
     if np.ndim(tol) != 0 or isinstance(tol, (bool, str)) or not isinstance(tol, (int, float, np.number)):
-        raise TypeError(f'tol={tol!r} must be a number >= 0 or "auto"')
+        raise TypeError(f'tol={shown(tol)} must be a number >= 0 or "auto"')
     if not 0 <= float(tol) < np.inf:
         raise ValueError(f"tol = {tol} must be finite and >= 0")
     return Tolerance(float(tol), False)

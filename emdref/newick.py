@@ -5,8 +5,22 @@ import math
 import os
 import re
 import warnings
+import zlib
 from pathlib import Path
 
+from emdref import messages
+from emdref.messages import cut, shown
+
+_LONGEST = 4096  # characters of a path
+_QUOTES = "a name with a blank or an apostrophe stands in quotes, and has the apostrophe twice: 'Foo''s bat'"
+_OTHERS = {
+    "#nexus": "NEXUS, not Newick: give what follows '=' in a line of its trees block, or write the tree as Newick",
+    "<": "XML, not Newick: write the tree as Newick, with Bio.Phylo.convert for example",
+    "{": "JSON, not Newick: write the tree as Newick",
+    "\xef\xbb\xbf": "UTF-8 read in another encoding: give the file's path, or its text read as utf-8",
+    "\xff\xfe": "UTF-16 read in another encoding: read the file as utf-16",
+    "\xfe\xff": "UTF-16 read in another encoding: read the file as utf-16",
+}
 _TOKEN = re.compile(
     r"""\s+ | \[[^\]]*\]                       # blanks and comments
       | (?P<mark>[(),:;])
@@ -17,24 +31,42 @@ _TOKEN = re.compile(
 
 
 def read(source: "str | os.PathLike[str]") -> str:
-    """The text itself for a str, the file's content (``.gz`` unpacked) for a path."""
+    """The text itself for a str, the file's content (unpacked if gzip made it) for a path."""
     if isinstance(source, str):
+        if len(source) <= _LONGEST and os.path.isfile(source):
+            raise ValueError(f"source names a file, and a str is Newick text: give pathlib.Path({shown(source, 200)})")
         return source
     if not isinstance(source, os.PathLike):
-        raise TypeError(f"source must be Newick text (str) or a path, not {type(source).__name__}")
+        raise TypeError(f"source must be Newick text (str) or a path, not {messages.type_name(source)}")
     path = Path(source)
-    if path.suffix == ".gz":
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            return file.read()
-    return path.read_text(encoding="utf-8")
+    name = str(path) if len(str(path)) <= 120 else f"...{str(path)[-117:]}"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, name) from None
+    try:
+        packed = content.startswith(b"\x1f\x8b")
+        return (gzip.decompress(content) if packed else content).decode()
+    except UnicodeDecodeError as error:
+        wrong = f"byte {error.start} is 0x{error.object[error.start]:02x}"
+        raise ValueError(f"{name} is not UTF-8 text ({wrong}): save it as UTF-8") from None
+    except (EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"{name} cannot be unpacked by gzip ({cut(str(error), 100)})") from None
 
 
 def parse(text: str) -> "tuple[list[int], list[float], list[str], list[int]]":
     """Parents (-1 at the root), costs, labels and the tips in the order of the text."""
-    reader = _Reader()
-    for kind, value, at in _tokens(text):
-        reader.take(kind, value, at)
-    return reader.finish(len(text))
+    text = text.removeprefix("\ufeff")
+    reader, start = _Reader(), text[:100].lstrip().lower()
+    try:
+        for kind, value, at in _tokens(text):
+            reader.take(kind, value, at)
+        return reader.finish(len(text))
+    except ValueError:
+        other = next((what for mark, what in _OTHERS.items() if start.startswith(mark)), None)
+        if other is None:
+            raise
+        raise ValueError(f"the text is {other}") from None
 
 
 def _tokens(text):
@@ -42,7 +74,8 @@ def _tokens(text):
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
-            raise ValueError(f"Newick: cannot read {text[at : at + 20]!r} at character {at}")
+            hint = {"'": _QUOTES, "[": "no ] closes it", "]": "no [ opens it"}[text[at]]
+            raise ValueError(f"Newick: cannot read {text[at : at + 20]!r} at character {at}: {hint}")
         if match["mark"]:
             yield match["mark"], None, at
         elif match["quoted"] is not None:
@@ -82,7 +115,7 @@ class _Reader:
             self._take_length(value, at)
             kind = "length"
         elif kind == "name":
-            self._expect(self.before in ("(", ",", ")"), f"name {value!r}", at)
+            self._expect(self.before in ("(", ",", ")"), f"name {shown(value)}", at)
             self.label[self.node] = value
         elif kind == ":":
             self._expect(self.before not in (":", "length"), kind, at)
@@ -94,19 +127,21 @@ class _Reader:
     def _expect(self, allowed, what, at):
         if not allowed:
             hint = "a parenthesis is open" if what == ";" else "check the commas, colons and parentheses before it"
+            hint = _QUOTES if self.before == "name" and what.startswith("name") else hint
             raise ValueError(f"Newick: unexpected {what} at character {at}: {hint}")
 
     def _take_length(self, value, at):
         try:
             self.length[self.node] = float(value.replace("_", "?"))  # Python would read 1_0 as 10
         except ValueError:
-            raise ValueError(f"Newick: branch length {value!r} at character {at} is not a number") from None
+            raise ValueError(f"Newick: branch length {shown(value)} at character {at} is not a number") from None
         if self.stack and not 0 <= self.length[self.node] < math.inf:  # the root's is ignored
-            raise ValueError(f"Newick: branch length {value!r} at character {at} is not finite and >= 0")
+            raise ValueError(f"Newick: branch length {shown(value)} at character {at} is not finite and >= 0")
 
     def finish(self, end):
         if not self.ended:
-            raise ValueError(f"Newick: the text ends at character {end} without a ';'")
+            hint = " (a str is text: for a file, give its pathlib.Path)" if end and len(self.label) == 1 else ""
+            raise ValueError(f"Newick: the text ends at character {end} without a ';'{hint}")
         tips = [v for v, inner in enumerate(self.inner) if not inner]
         return self.parent, [0.0, *self._costs()], self.label, tips
 
@@ -118,7 +153,7 @@ class _Reader:
         if missing:
             warnings.warn(
                 f"Newick: {len(missing)} of {len(self.length) - 1} branches have no length and cost 0, the first is "
-                f"that of node {missing[0]} ({self.label[missing[0]]!r})",
+                f"that of node {missing[0]} ({shown(self.label[missing[0]])})",
                 UserWarning,
                 stacklevel=5,
             )

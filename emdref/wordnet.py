@@ -4,6 +4,7 @@ import csv
 from importlib.resources import files
 from typing import Literal
 
+from emdref.messages import shown
 from emdref.spaces import Tree
 
 
@@ -32,7 +33,7 @@ def wordnet_tree(cost: Literal["hops", "unit"] = "hops") -> Tree:
     (1374, 1000, 26.0)
     """
     if cost not in ("hops", "unit"):
-        raise ValueError(f"cost={cost!r} is not one of hops, unit")
+        raise ValueError(f"cost={shown(cost)} is not one of hops, unit")
     rows = wordnet_rows()
     number = {row["wnid"]: v for v, row in enumerate(rows)}
     return Tree(
