@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from emdref import devices
-from emdref.spaces import Chain, Space
+from emdref import containers, devices
+from emdref.messages import shown, written
+from emdref.spaces import Chain, Space, check_space
 
 
 class Row:
@@ -33,8 +34,8 @@ class Row:
     """
 
     def __init__(self, p: Any, q: Any, space: Space, normalize: bool) -> None:
-        if not isinstance(space, Space):
-            raise TypeError(f"space must be a Chain or a Tree, not {type(space).__name__}")
+        check_space(space)
+        containers.check_labels({"p": p, "q": q}, space)
         n = space.n_bins
         both, self.mass_unit = integers([*histogram(p, "p", n), *histogram(q, "q", n)])
         self.p, q = both[:n], both[n:]
@@ -234,26 +235,27 @@ def histogram(x: Any, name: str, size: int) -> Sequence[Any]:
     values = numbers(x, name, size)
     for k, number in enumerate(values):
         if number < 0:
-            raise ValueError(f"{name}[{k}] = {number}: a histogram holds finite mass >= 0")
+            raise ValueError(f"{name}[{k}] = {written(number)}: a histogram holds finite mass >= 0")
     return values
 
 
 def numbers(x: Any, name: str, size: int) -> Sequence[Any]:
     """`size` finite numbers with exact values: floats, integers, Fractions."""
     devices.on_host(x, name)
+    x = containers.row(x, name)
     try:
         values = x if isinstance(x, (list, tuple)) else np.asarray(x)
         shape = np.shape(values)
     except ValueError:
         raise ValueError(f"{name} is not a sequence of numbers") from None
     if shape != (size,):
-        raise ValueError(f"{name} has shape {shape}, expected one entry for each of the space's {size} bins")
+        raise ValueError(f"{name} has shape {written(shape)}, expected one entry for each of the space's {size} bins")
     values = values if isinstance(values, (list, tuple)) else values.tolist()
     for k, number in enumerate(values):
         if not isinstance(number, (Rational, float, np.integer, np.floating)):
-            raise TypeError(f"{name}[{k}] = {number!r} is not a real number: give floats, integers or Fractions")
+            raise TypeError(f"{name}[{k}] = {shown(number)} is not a real number: give floats, integers or Fractions")
         if not -inf < number < inf:
-            raise ValueError(f"{name}[{k}] = {number}: only finite numbers have an exact value")
+            raise ValueError(f"{name}[{k}] = {written(number)}: only finite numbers have an exact value")
     return values
 
 

@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref import devices
+from emdref import containers, devices
+from emdref.messages import cut, shown, type_name, written
 
 Mass = Literal["raise", "normalize", "ignore"]
 Normalize = Literal["softmax", "l1", "square"]  # how frameworks' losses make p of what a network puts out
@@ -36,7 +37,7 @@ def option(value: object, name: str, allowed: object) -> None:
     """Refuse a value that is not one of a Literal's."""
     choices = get_args(allowed)
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name}={value!r} is not one of {', '.join(choices)}")
+        raise ValueError(f"{name}={shown(value)} is not one of {', '.join(choices)}")
 
 
 def layers(normalize: object, reduction: object) -> None:
@@ -63,11 +64,11 @@ def weight(value: object, name: str) -> float:
 
 def _real(value, name, holds, rule):
     if isinstance(value, (bool, np.bool_, str, list, tuple, np.ma.MaskedArray)) or np.ndim(value) != 0:
-        raise TypeError(f"{name} must be a real number, not {type(value).__name__}")
+        raise TypeError(f"{name} must be a real number, not {type_name(value)}")
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a real number, not {type(value).__name__}") from None
+        raise TypeError(f"{name} must be a real number, not {type_name(value)}") from None
     except OverflowError:
         raise ValueError(f"{name} is beyond the range of float64; it {rule}") from None
     if not (math.isfinite(number) and holds(number)):
@@ -78,16 +79,16 @@ def _real(value, name, holds, rule):
 def count(value: object, name: str, least: int = 1) -> int:
     """An integer >= `least`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
+        raise TypeError(f"{name} must be an integer, not {type_name(value)}")
     if value < least:
-        raise ValueError(f"{name} = {value} must be >= {least}")
+        raise ValueError(f"{name} = {written(value)} must be >= {least}")
     return int(value)
 
 
 def switch(value: object, name: str) -> bool:
     """True or False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, not {value!r}")
+        raise TypeError(f"{name} must be True or False, not {shown(value)}")
     return bool(value)
 
 
@@ -95,10 +96,10 @@ def float_dtype(dtype: Any, or_else: str = "") -> "np.dtype[Any]":
     """float32 or float64, of any byte order, as a NumPy dtype."""
     try:
         result = np.dtype(dtype)
-    except TypeError:
+    except Exception:  # TypeError, or what the repr of whatever was given raises
         result = None
     if result is None or result.newbyteorder("=") not in _FLOATS:
-        raise TypeError(f"dtype={dtype!r} must be float32 or float64{or_else}")
+        raise TypeError(f"dtype={shown(dtype)} must be float32 or float64{or_else}")
     return result
 
 
@@ -127,20 +128,25 @@ def rounds_in_float64(array: NDArray[Any]) -> bool:
 
 def histogram(x: Any, name: str) -> NDArray[Any]:
     """A float32 or float64 array as it is, integers below 2**53 as float64, native byte order."""
-    if not isinstance(x, np.ndarray):
-        devices.on_host(x, name)
-    if np.ma.is_masked(x):
-        raise TypeError(f"{name} has masked entries, which no histogram has: fill them, or leave their bins out")
-    try:
-        array = np.asarray(x)
-    except ValueError as error:
-        raise ValueError(f"{name} is not a rectangular array of numbers ({error})") from None
+    array = read(x, name)
     if array.dtype.kind in "iu":
         if rounds_in_float64(array):
             refuse_wide(name)
         return array.astype(np.float64)
     check_float(array.dtype, name)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def read(x: Any, name: str) -> NDArray[Any]:
+    """What was given as a NumPy array: sparse rows made dense, nothing masked, ragged or on a GPU."""
+    if type(x) is np.ndarray:
+        return x
+    devices.on_host(x, name)
+    plain = containers.plain(x, name)
+    try:
+        return np.asarray(plain)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a rectangular array of numbers ({cut(str(error), 160)})") from None
 
 
 def refuse_wide(name: str) -> None:
@@ -151,13 +157,21 @@ def refuse_wide(name: str) -> None:
 def check_float(dtype: "np.dtype[Any]", name: str) -> None:
     """Refuse a histogram of another dtype than float32 and float64, of any byte order."""
     if dtype.newbyteorder("=") not in _FLOATS:
-        raise TypeError(f"{name} has dtype {dtype}: give float32 or float64 (integers below 2**53 count as float64)")
+        raise TypeError(
+            f"{name} has dtype {written(dtype)}: give float32 or float64 (integers below 2**53 count as float64)"
+        )
 
 
-def batch(p: Any, q: Any, n_bins: int, v: Any = None, of: str = "the space's") -> Batch:
-    """Check dtype, shape and entries of a pair of (batches of) histograms, and of a direction, and broadcast them."""
+def batch(p: Any, q: Any, n_bins: "int | None", v: Any = None) -> Batch:
+    """Check dtype, shape and entries of a pair of (batches of) histograms, and of a direction, and broadcast them.
+
+    `n_bins` are the space's; None for those of p.
+    """
     given = {"p": p, "q": q} if v is None else {"p": p, "q": q, "v": v}
     arrays = {name: histogram(x, name) for name, x in given.items()}
+    of = "the space's" if n_bins else "p's"
+    n_bins = n_bins or some_bins(arrays["p"], "p")
+    same_dtype(arrays, given)
     lead, rows = leading_axes(arrays, n_bins, of), {}
     for name, x in arrays.items():
         (check_finite if name == "v" else check_histograms)(x, name)
@@ -167,7 +181,9 @@ def batch(p: Any, q: Any, n_bins: int, v: Any = None, of: str = "the space's") -
 
 def unseen_batch(p: Any, q: Any, n_bins: int) -> "tuple[Batch, dict[str, NDArray[Any]]]":
     """The same without a look at the entries, and without a copy of rows as they usually lie; the arrays as given."""
-    arrays = {name: histogram(x, name) for name, x in (("p", p), ("q", q))}
+    given = {"p": p, "q": q}
+    arrays = {name: histogram(x, name) for name, x in given.items()}
+    same_dtype(arrays, given)
     lead = leading_axes(arrays, n_bins, "the space's")
     return Batch(*(_views(x, (*lead, n_bins)) for x in arrays.values()), lead), arrays
 
@@ -181,20 +197,33 @@ def _views(x: NDArray[Any], shape: "tuple[int, ...]") -> NDArray[Any]:
     return frozen(rows if regular or rows.size == 0 else np.ascontiguousarray(rows))
 
 
-def leading_axes(arrays: "dict[str, NDArray[Any]]", n_bins: int, of: str) -> "tuple[int, ...]":
-    """The leading axes, broadcast together, of arrays that must share the first one's dtype and have n_bins bins."""
-    first, dtype = next((name, x.dtype) for name, x in arrays.items())
-    for name, x in arrays.items():
-        if x.dtype != dtype:
-            way_out = f"give both the same dtype, e.g. {name}.astype({first}.dtype)"
-            raise TypeError(f"{first} is {dtype} and {name} is {x.dtype}: {way_out}")
+def some_bins(x: NDArray[Any], name: str) -> int:
+    """The length of the last axis, which must hold a bin."""
+    if x.shape[-1:] in ((), (0,)):
+        raise ValueError(f"{name} has shape {written(x.shape)}: its last axis holds the bins, at least one")
+    return x.shape[-1]
+
+
+def same_dtype(arrays: "dict[str, Any]", given: "dict[str, Any]") -> None:
+    """Refuse arrays of two dtypes, with an advice that suits what they were given as."""
+    (first, a), *others = arrays.items()
+    for name, x in others:
+        if x.dtype != a.dtype:
+            has, also = (isinstance(given[k], np.ndarray) or containers.is_sparse(given[k]) for k in (first, name))
+            way_out = f"{name}.astype({first}.dtype)" if also else f'np.asarray({name}, "{a.dtype}")'
+            way_out += f" with {first} = np.asarray({first})" if also and not has else ""  # a list has no dtype
+            raise TypeError(f"{first} is {a.dtype} and {name} is {x.dtype}: give both the same dtype, e.g. {way_out}")
+
+
+def leading_axes(arrays: "dict[str, Any]", n_bins: int, of: str) -> "tuple[int, ...]":
+    """The leading axes, broadcast together, of arrays that must have n_bins bins."""
     for name, x in arrays.items():
         if x.ndim == 0 or x.shape[-1] != n_bins:
-            raise ValueError(f"{name} has shape {x.shape}, its last axis must be {of} {n_bins} bins")
+            raise ValueError(f"{name} has shape {written(x.shape)}, its last axis must be {of} {n_bins} bins")
     lead: tuple[int, ...] = ()
     shapes = []
     for name, x in arrays.items():
-        shapes.append(f"{name} {x.shape}")
+        shapes.append(f"{name} {written(x.shape)}")
         try:
             lead = np.broadcast_shapes(lead, x.shape[:-1])
         except ValueError:
@@ -227,7 +256,7 @@ def check_totals(rows: Batch) -> None:
 
 
 def _where(index: "tuple[int, ...]", name: str) -> str:
-    return f"{name}[{', '.join(map(str, index))}]"
+    return f"{name}[{cut(', '.join(map(str, index)))}]"
 
 
 def rows_of(x: NDArray[Any], shape: "tuple[int, ...]") -> NDArray[Any]:
@@ -274,7 +303,7 @@ def row_name(i: int, shape: "tuple[int, ...]", end: str = "") -> str:
     if not shape:
         return ""
     index = tuple(int(k) for k in np.unravel_index(i, shape))
-    return f"row {index[0] if len(index) == 1 else index}{end}"
+    return f"row {index[0] if len(index) == 1 else written(index)}{end}"
 
 
 def check_masses(rows: Batch, way_out: str, dtype: Any = None) -> None:

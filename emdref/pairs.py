@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref import gauges, inputs, sparse
+from emdref import containers, gauges, inputs
 from emdref.inputs import Accuracy, Batch, Mass
-from emdref.spaces import Space
+from emdref.messages import written
+from emdref.spaces import check_space
 
 _ADVICE = "scale the costs or the masses down"
 WAY_OUT = 'pass mass="normalize" or mass="ignore", or normalise them yourself'
@@ -18,7 +19,7 @@ WAY_OUT = 'pass mass="normalize" or mass="ignore", or normalise them yourself'
 def checked(p: Any, q: Any, space: Any, mass: str, accuracy: str, v: Any = None, gauge: "int | None" = None) -> Batch:
     """Valid pairs as rows, or an error that says why not."""
     check_options(space, mass, accuracy)
-    p, q, v = sparse.dense(p, "p"), sparse.dense(q, "q"), sparse.dense(v, "v")  # as the results are
+    containers.check_labels({"p": p, "q": q, "v": v}, space)
     rows = inputs.batch(p, q, space.n_bins, v)
     if mass == "raise":
         inputs.check_masses(rows, WAY_OUT)
@@ -27,12 +28,25 @@ def checked(p: Any, q: Any, space: Any, mass: str, accuracy: str, v: Any = None,
     return rows
 
 
+def one(p: Any, q: Any, space: Any, mass: str, what: str) -> Batch:
+    """The same for one pair; a sparse matrix of one row is one histogram."""
+    p, q = containers.row(p, "p"), containers.row(q, "q")
+    rows = checked(p, q, space, mass, "compensated")
+    if rows.shape:
+        shape = written(rows.shape)
+        raise ValueError(
+            f"p and q are a batch of shape {shape}: {what} takes one pair at a time, as in "
+            f"[emdref.{what}(a, b, space) for a, b in zip(*np.broadcast_arrays(p, q))]"
+        )
+    return rows
+
+
 class Unseen:
     """Pairs as rows whose entries nobody has looked at; a kernel does that on the way, and `verify` looks again."""
 
     def __init__(self, p: Any, q: Any, space: Any, mass: str, accuracy: str) -> None:
         check_options(space, mass, accuracy)
-        p, q = sparse.dense(p, "p"), sparse.dense(q, "q")  # as the results are
+        containers.check_labels({"p": p, "q": q}, space)
         self.rows, self._arrays = inputs.unseen_batch(p, q, space.n_bins)
         self.given = tuple(self._arrays.values())
         self._equal = mass == "raise"
@@ -50,8 +64,7 @@ def check_options(space: Any, mass: str, accuracy: str) -> None:
     """Refuse what is no space and what is no option."""
     inputs.option(mass, "mass", Mass)
     inputs.option(accuracy, "accuracy", Accuracy)
-    if not isinstance(space, Space):
-        raise TypeError(f"space must be a Chain or a Tree, not {type(space).__name__}")
+    check_space(space)
 
 
 def loss_mass(space: Any, gauge: str, normalize: object, reduction: object, mass: "str | None", accuracy: str) -> str:

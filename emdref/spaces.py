@@ -1,7 +1,7 @@
 """The spaces that histograms live on: chains and trees, validated once and immutable from then on."""
 
 import os
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from emdref import inputs
 from emdref.kernels import metric
 from emdref.kernels import outline as outlines
+from emdref.messages import shown, type_name, written
 
 
 class Layout(NamedTuple):
@@ -156,13 +157,36 @@ class Space:
         return out
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"{type(self).__name__} is immutable: {name!r} cannot be set; make a new one")
+        raise AttributeError(f"{type(self).__name__} is immutable: {shown(name)} cannot be set; make a new one")
 
     def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"{type(self).__name__} is immutable: {name!r} cannot be deleted")
+        raise AttributeError(f"{type(self).__name__} is immutable: {shown(name)} cannot be deleted")
 
     def _set(self, **attributes: object) -> None:
         self.__dict__.update(attributes)
+
+
+def check_space(space: Any) -> None:
+    """Refuse what is no space."""
+    if not isinstance(space, Space):
+        raise TypeError(f"space must be a Chain or a Tree, not {type_name(space)}")
+
+
+class _Words(NamedTuple):
+    """How messages about a tree speak."""
+
+    subject: str  # of "has 2 roots"
+    node: "Callable[[int], str]"  # what the caller calls a node
+    to_be_root: str  # what one node must do
+
+
+def _by_number(labels: "Sequence[Hashable] | None") -> _Words:
+    """Nodes by their numbers, with their labels where they have some."""
+    return _Words(
+        "parent has",
+        lambda v: f"{v} ({shown(labels[v], 40)})" if labels and v < len(labels) else f"{v}",
+        "have parent -1 or its own index",
+    )
 
 
 class Chain(Space):
@@ -180,6 +204,8 @@ class Chain(Space):
     Attributes
     ----------
     gaps : (N-1,) float64, read-only
+    bin_labels : (N,) array, read-only
+        Names of the bins, which labels of pandas must be: the positions if they were given, else 0 to N-1.
     n_bins, n_nodes : int
         Both N.
 
@@ -196,6 +222,7 @@ class Chain(Space):
     """
 
     gaps: NDArray[np.float64]
+    _positions: "NDArray[np.float64] | None"
 
     def __init__(
         self, n: "int | None" = None, *, gaps: "ArrayLike | None" = None, positions: "ArrayLike | None" = None
@@ -207,8 +234,9 @@ class Chain(Space):
         elif gaps is not None:
             gaps = _frozen(_costs(gaps, "gaps"))
         else:
-            gaps = _frozen(_gaps_of(_floats(positions, "positions")))
-        self._set(gaps=gaps)
+            positions = _frozen(_floats(positions, "positions"))
+            gaps = _frozen(_gaps_of(positions))
+        self._set(gaps=gaps, _positions=positions)
 
     @property
     def n_bins(self) -> int:
@@ -216,6 +244,11 @@ class Chain(Space):
         return len(self.gaps) + 1
 
     n_nodes = n_bins
+
+    @property
+    def bin_labels(self) -> NDArray[Any]:
+        """Names of the bins: their positions if these were given, else their numbers."""
+        return _frozen(np.arange(self.n_bins)) if self._positions is None else self._positions
 
     @cached_property
     def _layout(self) -> Layout:
@@ -238,9 +271,11 @@ class Chain(Space):
     def to_tree(self) -> "Tree":
         """The same space as a Tree: a path rooted at the last bin, node k being bin k."""
         parent = np.append(np.arange(1, self.n_bins), -1)
-        return Tree(parent, np.append(self.gaps, 0.0), bins=np.arange(self.n_bins))
+        return Tree(parent, np.append(self.gaps, 0.0), bins=np.arange(self.n_bins), labels=self.bin_labels.tolist())
 
     def __reduce__(self) -> tuple:
+        if self._positions is not None:
+            return _chain_from_positions, (np.array(self._positions),)
         if self.gaps.strides == (0,):
             return Chain, (self.n_bins,)
         return _chain_from_gaps, (np.array(self.gaps),)
@@ -296,10 +331,14 @@ class Tree(Space):
         bins: "ArrayLike | None" = None,
         labels: "Sequence[Hashable] | None" = None,
     ) -> None:
-        parents, root = _parents(parent)
-        costs = _edge_costs(cost, parents, root)
-        order, position = _breadth_first(parents, root)
-        nodes = _bin_nodes(bins, parents)
+        labels = None if labels is None else list(labels)
+        self._build(parent, cost, bins, labels, _by_number(labels))
+
+    def _build(self, parent: Any, cost: Any, bins: Any, labels: Any, words: "_Words") -> None:
+        parents, root = _parents(parent, words)
+        costs = _edge_costs(cost, parents, root, words)
+        order, position = _breadth_first(parents, root, words)
+        nodes = _bin_nodes(bins, parents, words)
         layout = Layout(
             parent=np.concatenate([[0], position[parents[order[1:]]]]),
             cost=costs[order],
@@ -316,7 +355,7 @@ class Tree(Space):
 
     def _edge_name(self, edge: int) -> str:
         label = self.labels[edge]
-        return f"the edge above node {edge}" + (f" ({label!r})" if isinstance(label, str) else "")
+        return f"the edge above node {edge}" + (f" ({shown(label)})" if isinstance(label, str) else "")
 
     @property
     def bin_labels(self) -> NDArray[np.object_]:
@@ -339,19 +378,28 @@ class Tree(Space):
         number: dict[Hashable, int] = {}
         above: dict[int, tuple[int, Any]] = {}
         for at, edge in enumerate(edges):
-            if isinstance(edge, str) or not hasattr(edge, "__len__") or len(edge) not in (2, 3):
-                raise ValueError(f"edges[{at}] = {edge!r} is not a (child, parent, cost) triple")
+            if not isinstance(edge, (tuple, list, np.ndarray)) or len(edge) not in (2, 3):
+                raise ValueError(f"edges[{at}] = {shown(edge)} is not a (child, parent, cost) triple")
             child = number.setdefault(edge[0], len(number))
             parent = number.setdefault(edge[1], len(number))
             if child in above:
                 raise ValueError(
-                    f"edges[{at}]: node {edge[0]!r} has a second parent {edge[1]!r}; a tree's node has one"
+                    f"edges[{at}]: node {shown(edge[0])} has a second parent {shown(edge[1])}; a tree's node has one"
                 )
             above[child] = (parent, edge[2] if len(edge) == 3 else 1.0)
         if not number:
             raise ValueError("edges is empty: give at least one (child, parent, cost) triple")
         entries = [above.get(v, (-1, 0.0)) for v in range(len(number))]
-        return cls([p for p, _ in entries], [c for _, c in entries], labels=list(number))
+        return cls._named("edges have", [p for p, _ in entries], [c for _, c in entries], list(number))
+
+    @classmethod
+    def _named(cls, subject: str, parent: "list[int]", cost: "list[Any]", ids: "list[Hashable]") -> "Tree":
+        """Tree of numbered nodes whose ids are the labels; messages know nodes by their ids alone."""
+        for x, c in zip(ids, cost, strict=True):
+            _check_number(c, f"cost[{shown(x)}]")
+        tree = cls.__new__(cls)
+        tree._build(parent, cost, None, ids, _Words(subject, lambda v: shown(ids[v]), "have no parent"))
+        return tree
 
     @classmethod
     def from_networkx(cls, graph: Any, root: Hashable, weight: str = "cost") -> "Tree":
@@ -362,7 +410,7 @@ class Tree(Space):
         """
         number = {node: v for v, node in enumerate(graph.nodes)}
         if root not in number:
-            raise ValueError(f"root={root!r} is not a node of the graph")
+            raise ValueError(f"root={shown(root)} is not a node of the graph")
         if graph.is_multigraph():
             raise ValueError("graph is a multigraph: a tree has one edge between two nodes")
         if graph.number_of_edges() != len(number) - 1:
@@ -373,10 +421,10 @@ class Tree(Space):
         missing = [(a, b) for a, b, data in graph.edges(data=True) if weight not in data]
         if missing and len(missing) < graph.number_of_edges():
             raise ValueError(
-                f"edge {missing[0]!r} has no attribute {weight!r} and others do: give all edges one or none"
+                f"edge {shown(missing[0])} has no attribute {shown(weight)} and others do: give all edges one or none"
             )
         undirected = graph.to_undirected(as_view=True) if graph.is_directed() else graph
-        parent, cost = np.full(len(number), -2), np.zeros(len(number))
+        parent, cost = [-2] * len(number), [0.0] * len(number)
         parent[number[root]] = -1
         queue = [root]
         for node in queue:
@@ -387,16 +435,25 @@ class Tree(Space):
                     queue.append(other)
         if len(queue) < len(number):
             lost = next(node for node, v in number.items() if parent[v] == -2)
-            raise ValueError(f"node {lost!r} cannot be reached from root={root!r}: the graph is no tree")
-        return cls(parent, cost, labels=list(number))
+            raise ValueError(f"node {shown(lost)} cannot be reached from root={shown(root)}: the graph is no tree")
+        return cls._named("graph has", parent, cost, list(number))
 
     @classmethod
     def from_newick(cls, source: "str | os.PathLike[str]") -> "Tree":
-        """Tree of Newick text (a str) or of a Newick file (a path, ``.gz`` allowed).
+        """Tree of Newick text (a str) or of a Newick file (a path; UTF-8, may be compressed by gzip).
 
         Bins are the tips in the order they stand in the text, labels the names as written (quotes removed, underscores
         kept).  Branch lengths are the costs; if no branch has one every cost is 1, if only some lack one those cost 0,
         as UniFrac's implementations count them, and a UserWarning says how many.  A length at the root is ignored.
+        So is a byte-order mark at the start.
+
+        Raises
+        ------
+        ValueError
+            Text that is not Newick, naming the character and what to do; a str that names an existing file; a file that
+            is not UTF-8.
+        OSError
+            A file that cannot be read.
 
         Examples
         --------
@@ -421,6 +478,10 @@ def _chain_from_gaps(gaps: NDArray[np.float64]) -> Chain:
     return Chain(gaps=gaps)
 
 
+def _chain_from_positions(positions: NDArray[np.float64]) -> Chain:
+    return Chain(positions=positions)
+
+
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     array = np.ascontiguousarray(array)
     array.setflags(write=False)
@@ -428,21 +489,30 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _floats(values: Any, name: str) -> NDArray[np.float64]:
-    array = np.asarray(values)
+    array = inputs.read(values, name)
     if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
-        raise TypeError(f"{name} must hold real numbers that float64 can hold, not {array.dtype}")
+        raise TypeError(f"{name} must hold real numbers that float64 can hold, not {written(array.dtype)}")
     if array.ndim != 1:
-        raise ValueError(f"{name} must be one-dimensional, not of shape {array.shape}")
+        raise ValueError(f"{name} must be one-dimensional, not of shape {written(array.shape)}")
     if inputs.rounds_in_float64(array):
         raise ValueError(f"{name} holds an integer beyond 2**53, which float64 would round; give floats")
     return array.astype(np.float64)
 
 
-def _costs(values: Any, name: str) -> NDArray[np.float64]:
+def _check_number(value: Any, name: str) -> None:
+    """Refuse what, among numbers, would make an array of something else; arrays without axes are looked at later."""
+    number = isinstance(value, (float, int, np.floating, np.integer)) and not isinstance(value, bool)
+    if not number and (isinstance(value, np.generic) or getattr(value, "shape", None) != ()):
+        raise TypeError(f"{name} = {shown(value)}: a cost must be a real number")
+    if isinstance(value, (int, np.integer)) and abs(value) >= 2**53:
+        raise ValueError(f"{name} = {written(value)} is an integer of 2**53 or more, which float64 would round")
+
+
+def _costs(values: Any, name: str, node: "Callable[[int], str]" = str) -> NDArray[np.float64]:
     costs = _floats(values, name)
     bad = np.flatnonzero(~(np.isfinite(costs) & (costs >= 0)))
     if len(bad):
-        raise ValueError(f"{name}[{bad[0]}] = {costs[bad[0]]}: a cost must be finite and >= 0")
+        raise ValueError(f"{name}[{node(int(bad[0]))}] = {costs[bad[0]]}: a cost must be finite and >= 0")
     return costs + 0.0  # -0.0 becomes 0.0
 
 
@@ -465,19 +535,19 @@ def _gaps_of(positions: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _integers(values: Any, name: str) -> NDArray[np.int64]:
-    array = np.asarray(values)
+    array = inputs.read(values, name)
     if array.ndim != 1:
-        raise ValueError(f"{name} must be one-dimensional, not of shape {array.shape}")
+        raise ValueError(f"{name} must be one-dimensional, not of shape {written(array.shape)}")
     if array.size == 0:
         raise ValueError(f"{name} is empty: a space has at least one node and one bin")
     if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must hold integers, not {array.dtype}")
+        raise TypeError(f"{name} must hold integers, not {written(array.dtype)}")
     if array.dtype == np.uint64 and array.max() >= 2**63:
         raise ValueError(f"{name}[{array.argmax()}] = {array.max()} is out of range")
     return array.astype(np.int64)
 
 
-def _parents(values: Any) -> tuple[NDArray[np.int64], int]:
+def _parents(values: Any, words: _Words) -> tuple[NDArray[np.int64], int]:
     parent = _integers(values, "parent")
     size = len(parent)
     outside = np.flatnonzero((parent < -1) | (parent >= size))
@@ -486,14 +556,21 @@ def _parents(values: Any) -> tuple[NDArray[np.int64], int]:
         raise ValueError(f"parent[{v}] = {parent[v]} is out of range: nodes are 0 to {size - 1}, the root has -1")
     roots = np.flatnonzero((parent == -1) | (parent == np.arange(size)))
     if len(roots) == 0:
-        raise ValueError("parent has no root: one node must have parent -1 or its own index")
+        node = words.node(_in_cycle(parent, 0))
+        raise ValueError(
+            f"{words.subject} no root: one node must {words.to_be_root}, and from node {node} parents lead back to it"
+        )
     if len(roots) > 1:
-        raise ValueError(f"parent has {len(roots)} roots (nodes {roots[0]} and {roots[1]}): exactly one is allowed")
+        first, second = map(words.node, roots[:2].tolist())
+        note = ", and one that is its own parent counts" if (parent[roots] >= 0).any() else ""
+        raise ValueError(
+            f"{words.subject} {len(roots)} roots (nodes {first} and {second}): exactly one is allowed{note}"
+        )
     parent[roots[0]] = -1
     return parent, int(roots[0])
 
 
-def _edge_costs(cost: Any, parent: NDArray[np.int64], root: int) -> NDArray[np.float64]:
+def _edge_costs(cost: Any, parent: NDArray[np.int64], root: int, words: _Words) -> NDArray[np.float64]:
     if cost is None:
         costs = np.ones(len(parent))
     else:
@@ -503,10 +580,10 @@ def _edge_costs(cost: Any, parent: NDArray[np.int64], root: int) -> NDArray[np.f
                 f"cost has {len(costs)} entries for {len(parent)} nodes: give one for each (the root's is ignored)"
             )
     costs[root] = 0.0
-    return _costs(costs, "cost")
+    return _costs(costs, "cost", words.node)
 
 
-def _breadth_first(parent: NDArray[np.int64], root: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _breadth_first(parent: NDArray[np.int64], root: int, words: _Words) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The nodes in breadth-first order, children in ascending order, and each node's position in it."""
     size = len(parent)
     by_parent = np.argsort(parent, kind="stable")[1:].tolist()  # without the root, whose parent is -1
@@ -517,14 +594,21 @@ def _breadth_first(parent: NDArray[np.int64], root: int) -> tuple[NDArray[np.int
     position = np.full(size, -1)
     position[order] = np.arange(len(order))
     if len(order) < size:
-        stray = int(np.flatnonzero(position < 0)[0])
-        for _ in range(size):  # from anywhere outside the tree the parents lead into a cycle
-            stray = int(parent[stray])
-        raise ValueError(f"parent has a cycle through node {stray}: it never reaches the root {root}")
+        stray = _in_cycle(parent, int(np.flatnonzero(position < 0)[0]))
+        raise ValueError(
+            f"{words.subject} a cycle through node {words.node(stray)}: it never reaches the root {words.node(root)}"
+        )
     return np.array(order), position
 
 
-def _bin_nodes(bins: Any, parent: NDArray[np.int64]) -> NDArray[np.int64]:
+def _in_cycle(parent: NDArray[np.int64], node: int) -> int:
+    """A node of the cycle into which the parents lead from a node that no root is above."""
+    for _ in range(len(parent)):
+        node = int(parent[node])
+    return node
+
+
+def _bin_nodes(bins: Any, parent: NDArray[np.int64], words: _Words) -> NDArray[np.int64]:
     if bins is None:
         leaf = np.ones(len(parent), bool)
         leaf[parent[parent >= 0]] = False
@@ -538,7 +622,8 @@ def _bin_nodes(bins: Any, parent: NDArray[np.int64]) -> NDArray[np.int64]:
     if counts.max() > 1:
         twice = values[counts > 1][0]
         where = np.flatnonzero(nodes == twice)
-        raise ValueError(f"bins[{where[0]}] and bins[{where[1]}] are both node {twice}: a node holds at most one bin")
+        node = words.node(int(twice))
+        raise ValueError(f"bins[{where[0]}] and bins[{where[1]}] are both node {node}: a node holds at most one bin")
     return nodes
 
 

@@ -6,15 +6,15 @@ scipy.sparse is never imported here: whoever has such a matrix has done so.
 from __future__ import annotations
 
 import math
-import sys
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref import inputs
+from emdref import containers, inputs
 from emdref.inputs import Accuracy, Mass
-from emdref.spaces import Space
+from emdref.messages import written
+from emdref.spaces import Space, check_space
 
 
 class Rows(NamedTuple):
@@ -68,23 +68,9 @@ class Rows(NamedTuple):
         return inputs.frozen(out)
 
 
-def is_sparse(x: Any) -> bool:
-    """True for a scipy.sparse matrix or array."""
-    module = sys.modules.get("scipy.sparse")
-    return module is not None and module.issparse(x)
-
-
-def dense(x: Any, name: str) -> Any:
-    """A sparse matrix as an array, anything else as it is."""
-    if not is_sparse(x):
-        return x
-    _entries(x, name)
-    return x.toarray()
-
-
 def refuse(x: Any, name: str) -> None:
     """Say that a GPU takes no sparse matrix."""
-    if is_sparse(x):
+    if containers.is_sparse(x):
         raise TypeError(f"{name} is sparse, which no GPU kernel takes: give {name}.toarray(), or leave device=None")
 
 
@@ -92,15 +78,15 @@ def checked(given: dict[str, Any], space: Any, mass: str, accuracy: str) -> dict
     """Valid rows of each argument, or an error that names it, the row and the bin."""
     inputs.option(mass, "mass", Mass)
     inputs.option(accuracy, "accuracy", Accuracy)
-    if not isinstance(space, Space):
-        raise TypeError(f"space must be a Chain or a Tree, not {type(space).__name__}")
+    check_space(space)
+    containers.check_labels(given, space)
     return {name: _rows(x, name, space) for name, x in given.items()}
 
 
 def _rows(x: Any, name: str, space: Space) -> Rows:
     row, column, data, shape = _entries(x, name)
     if shape[-1] != space.n_bins:
-        raise ValueError(f"{name} has shape {shape}, its last axis must be the space's {space.n_bins} bins")
+        raise ValueError(f"{name} has shape {written(shape)}, its last axis must be the space's {space.n_bins} bins")
     bad = np.flatnonzero(~((data >= 0) & (data < np.inf)))
     if len(bad):
         k = bad[0]
@@ -122,29 +108,11 @@ def _index(row: Any, column: Any, shape: tuple[int, ...]) -> str:
 
 def _entries(x: Any, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any], tuple[int, ...]]:
     """Row, column and value of each entry that is there; no place holds two."""
-    if not is_sparse(x):
+    if not containers.is_sparse(x):
         array = inputs.histogram(x, name)
         if array.ndim not in (1, 2):
-            raise ValueError(f"{name} has shape {array.shape}: beside sparse rows, give (N,) or (rows, N)")
+            raise ValueError(f"{name} has shape {written(array.shape)}: beside sparse rows, give (N,) or (rows, N)")
         row, column = np.nonzero(np.atleast_2d(array))
         return row, column, np.atleast_2d(array)[row, column], array.shape
-    if len(x.shape) != 2:
-        raise ValueError(f"{name} has shape {x.shape}: sparse histograms are the rows of a 2-D matrix")
-    entries = x.tocoo()
-    row, column, data = entries.row.astype(np.int64), entries.col.astype(np.int64), inputs.histogram(entries.data, name)
-    if len(column) and not (column.min() >= 0 and column.max() < x.shape[1]):
-        raise ValueError(f"{name} has an entry in column {column.max()}, which its shape {x.shape} does not have")
-    _check_single(row, column, data, name)
-    return row, column, data, x.shape
-
-
-def _check_single(row: Any, column: Any, data: Any, name: str) -> None:
-    """Refuse two entries in one place: their sum would be rounded before anything is computed."""
-    order = np.lexsort((column, row))
-    again = np.flatnonzero((np.diff(row[order]) == 0) & (np.diff(column[order]) == 0))
-    if len(again):
-        a, b = order[again[0]], order[again[0] + 1]
-        raise ValueError(
-            f"{name}[{row[a]}, {column[a]}] is there twice, as {data[a]} and {data[b]}: "
-            f"call {name}.sum_duplicates() first"
-        )
+    row, column, data = containers.coordinates(x, name)
+    return row, column, inputs.histogram(data, name), x.shape

@@ -1,11 +1,14 @@
 """Bad input is refused before anything is computed, by a message that names the argument, the place and the amount."""
 
+import gzip
 import re
 from fractions import Fraction
 
 import networkx
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse
 
 import emdref
 from emdref import exact
@@ -311,14 +314,45 @@ def test_trees(arguments, error, message):
         (["ab"], "edges[0] = 'ab' is not a (child, parent, cost) triple"),
         ([("a", "b", 1), 7], "edges[1] = 7 is not a (child, parent, cost) triple"),
         ([("a", "b", 1), ("a", "c", 1)], "edges[1]: node 'a' has a second parent 'c'"),
-        ([("a", "b", 1), ("c", "d", 1)], "2 roots"),
-        ([("a", "b", 1), ("b", "a", 1)], "no root"),
-        ([("a", "b", -1)], "-1.0: a cost must be finite and >= 0"),
+        ([("a", "b", 1), ("c", "d", 1)], "edges have 2 roots (nodes 'b' and 'd')"),
+        ([("a", "b", 1), ("c", "c", 1)], "edges have 2 roots (nodes 'b' and 'c')...its own parent"),
+        ([("a", "b", 1), ("b", "a", 1)], "edges have no root: one node must have no parent, and from node 'a' "),
+        ([("r", 5, 1), (8, 9, 1), (9, 8, 1)], "edges have a cycle through node 8: it never reaches the root 5"),
+        ([("a", "b", -1)], "cost['a'] = -1.0: a cost must be finite and >= 0"),
+        ([("a", "b", 1), (7, "b", np.nan)], "cost[7] = nan: a cost must be finite and >= 0"),
+        ([("a", "b", 2**60)], "cost['a'] = 1152921504606846976 is an integer of 2**53 or more"),
+        ([{0: "a", 1: "b"}], "edges[0] = {0: 'a', 1: 'b'} is not a (child, parent, cost) triple"),
     ],
 )
 def test_edges(edges, message):
     with refuses(ValueError, message):
         emdref.Tree.from_edges(edges)
+
+
+@pytest.mark.parametrize("cost", ["1", None, True, np.True_, 1j, [1]])
+def test_costs_of_edges_that_are_no_numbers(cost):
+    with refuses(TypeError, "cost['a'] = ...: a cost must be a real number"):
+        emdref.Tree.from_edges([("b", "r", 1), ("a", "r", cost)])
+    with refuses(TypeError, "cost['a'] = ...: a cost must be a real number"):
+        emdref.Tree.from_networkx(networkx.Graph([("r", "a", {"cost": cost})]), "r")
+
+
+def test_a_root_may_be_its_own_parent():
+    assert emdref.Tree.from_edges([("r", "r", 1), ("a", "r", 2)]).cost.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([-1, 0, -1],), "parent has 2 roots (nodes 0 ('x') and 2 ('z'))"),
+        (([-1, 2, 1],), "parent has a cycle through node 2 ('z'): it never reaches the root 0 ('x')"),
+        (([-1, 0, 0], [0, 1, -1]), "cost[2 ('z')] = -1.0: "),
+        (([-1, 0, 0], None, [1, 1]), "bins[0] and bins[1] are both node 1 ('y')"),
+    ],
+)
+def test_trees_name_the_labels(arguments, message):
+    with refuses(ValueError, message):
+        emdref.Tree(*arguments, labels=["x", "y", "z"])
 
 
 @pytest.mark.parametrize(
@@ -330,6 +364,7 @@ def test_edges(edges, message):
         (networkx.MultiGraph([(0, 1)]), 0, "graph is a multigraph"),
         (networkx.Graph([(0, 1, {"cost": 2}), (1, 2)]), 0, "edge (1, 2) has no attribute 'cost'"),
         (networkx.Graph([(0, 1, {"cost": -2})]), 0, "cost[1] = -2.0: "),
+        (networkx.Graph([("a", "b", {"cost": -2})]), "a", "cost['b'] = -2.0: "),
     ],
 )
 def test_networkx_graphs(graph, root, message):
@@ -358,7 +393,22 @@ def test_networkx_graphs(graph, root, message):
         ("(a:1,b:1e999);", "Newick: branch length '1e999' at character 7 is not finite and >= 0"),
         ("(a,b);(c,d);", "Newick: something follows the final ';' at character 6"),
         ("(a,'b);", "Newick: cannot read ...'b);...at character 3"),
-        ("(a,b[);", "Newick: cannot read '[);' at character 4"),
+        ("(a,b[);", "Newick: cannot read '[);' at character 4: no ] closes it"),
+        ("(a,b]);", "Newick: cannot read ']);' at character 4: no [ opens it"),
+        ("(Foo's:1,b:1);", "Newick: cannot read ...at character 4: ...has the apostrophe twice: 'Foo''s bat'"),
+        ("('Foo's':1,b:1);", "Newick: unexpected name 's' at character 6: ...apostrophe twice"),
+        ("(Foo's:1,d's:1);", "Newick: unexpected name 's:1,d' at character 4: ...apostrophe twice"),
+        (
+            "nowhere.tre",
+            "Newick: the text ends at character 11 without a ';' (a str is text: for a file, give its pathlib",
+        ),
+        ("#NEXUS\nBegin trees;\ntree a = (a,b);\nEnd;", "the text is NEXUS, not Newick: give what follows '='"),
+        ("\n #nexus\n", "the text is NEXUS"),
+        ("\ufeff#NEXUS\nBegin trees;", "the text is NEXUS"),
+        ("<?xml version='1.0'?><phyloxml/>", "the text is XML"),
+        ('{"nodes": []}', "the text is JSON"),
+        ("\xef\xbb\xbf(a,b);", "the text is UTF-8 read in another encoding"),
+        ("\xff\xfe(\0a\0,\0b\0)\0;\0", "the text is UTF-16 read in another encoding"),
     ],
 )
 def test_newick(text, message):
@@ -370,6 +420,26 @@ def test_newick(text, message):
 def test_newick_source(source):
     with refuses(TypeError, "source must be Newick text (str) or a path, not "):
         emdref.Tree.from_newick(source)
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        ("(a,b);".encode("utf-16"), ValueError, "tree.nwk is not UTF-8 text (byte 0 is 0xff): save it as UTF-8"),
+        (b"(\xe4,b);", ValueError, "tree.nwk is not UTF-8 text (byte 1 is 0xe4)"),
+        (gzip.compress(b"(a,b);")[:-9], ValueError, "tree.nwk cannot be unpacked by gzip"),
+        (b"", ValueError, "Newick: the text ends at character 0 without a ';'"),
+        (None, FileNotFoundError, "tree.nwk"),
+    ],
+)
+def test_newick_files(content, error, message, tmp_path):
+    path = tmp_path / "tree.nwk"
+    if content is not None:
+        path.write_bytes(content)
+    with refuses(error, message):
+        emdref.Tree.from_newick(path)
+    with refuses(IsADirectoryError, "Is a directory"):
+        emdref.Tree.from_newick(tmp_path)
 
 
 def test_wordnet_option():
@@ -498,12 +568,84 @@ def test_native_normalisation_refuses_totals_beyond_the_dtype():
         emdref.emd(p, p, emdref.Chain(2), mass="normalize", accuracy="native")
 
 
-@each_call
-def test_masked_entries(call):
-    masked = np.ma.array([0.25, 0.75, 7.0], mask=[0, 0, 1])
-    with refuses(TypeError, "p has masked entries"):
+BARE = [call for call in CALLS if call is not hvp]
+MASKED = np.ma.array([0.25, 0.75, 7.0], mask=[0, 0, 1])
+MASKS = "has masked entries, for which no number stands: fill them, or leave them out"
+
+
+@pytest.mark.parametrize("masked", [MASKED, [0.25, 0.75, np.ma.masked], tuple(MASKED)], ids=["array", "list", "tuple"])
+@pytest.mark.parametrize("call", [*BARE, exact.emd, exact.flow, exact.grad, exact.hess, emdref.certify, emdref.plan])
+def test_masked_entries(call, masked):
+    with refuses(TypeError, f"p {MASKS}"):
         call(masked, GOOD, CHAIN)
+    with refuses(TypeError, f"q {MASKS}"):
+        call(GOOD, masked, CHAIN)
     call(np.ma.array(GOOD), GOOD, CHAIN)
+
+
+COST = np.abs(np.subtract.outer(np.arange(3.0), np.arange(3.0)))
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("p", lambda x: emdref.emd([x, x], GOOD, CHAIN)),
+        ("p", lambda x: emdref.emd([[x.tolist(), x]], GOOD, CHAIN)),
+        ("q", lambda x: emdref.emd(GOOD, x, CHAIN)),
+        ("v", lambda x: emdref.emd_hvp(GOOD, GOOD, CHAIN, x)),
+        ("v", lambda x: exact.hvp(GOOD, GOOD, CHAIN, x)),
+        ("out", lambda x: emdref.emd_grad(GOOD, GOOD, CHAIN, out=x.copy())),
+        ("X", lambda x: emdref.pairwise([x, x], CHAIN)),
+        ("Y", lambda x: emdref.pairwise([GOOD], CHAIN, Y=np.ma.stack([x, x]))),
+        ("p", lambda x: emdref.losses.mse(x, GOOD)),
+        ("q", lambda x: emdref.losses.kl(GOOD, x)),
+        ("p", lambda x: emdref.losses.emd_mse(x, GOOD, CHAIN)),
+        ("x", lambda x: emdref.normalize.softmax(x)),
+        ("g", lambda x: emdref.normalize.l1.vjp(GOOD, x)),
+        ("gaps", lambda x: emdref.Chain(gaps=x)),
+        ("gaps", lambda x: emdref.Chain(gaps=list(x))),
+        ("positions", lambda x: emdref.Chain(positions=x)),
+        ("parent", lambda x: emdref.Tree(np.ma.array([-1, 0, 0], mask=x.mask))),
+        ("cost", lambda x: emdref.Tree([-1, 0, 0], x)),
+        ("bins", lambda x: emdref.Tree([-1, 0, 0, 0], bins=np.ma.array([1, 2, 3], mask=x.mask))),
+        ("cost", lambda x: emdref.Tree.from_edges([("a", "r", x[2])])),
+        ("p", lambda x: emdref.sinkhorn(x, GOOD, CHAIN, 1.0)),
+        ("p", lambda x: emdref.sinkhorn(x, GOOD, CHAIN, 1.0, dtype=np.float32)),
+        ("p", lambda x: emdref.sinkhorn(x, GOOD, CHAIN, 1.0, kernel="dense", dtype="bfloat16")),
+        ("cost", lambda x: emdref.sinkhorn(GOOD, GOOD, np.ma.array(COST, mask=[x.mask] * 3), 1.0)),
+        ("init's log_u", lambda x: emdref.sinkhorn(GOOD, GOOD, CHAIN, 1.0, init=(x, GOOD))),
+        ("init's log_v", lambda x: emdref.sinkhorn(GOOD, GOOD, CHAIN, 1.0, init=(GOOD, x))),
+        ("q", lambda x: emdref.certify_sinkhorn(GOOD, x, CHAIN, 1.0)),
+        ("init's log_v", lambda x: emdref.certify_sinkhorn(GOOD, GOOD, CHAIN, 1.0, max_iter=0, init=(GOOD, x))),
+        ("cases[0][1]", lambda x: emdref.check(lambda p, q: 0.0, CHAIN, cases=[(GOOD, x)])),
+        ("what it returned", lambda x: emdref.check(lambda p, q: MASKED, CHAIN)),
+    ],
+)
+def test_masked_entries_anywhere(name, call):
+    with refuses(TypeError, f"{name} has masked entries"):
+        call(MASKED)
+
+
+@pytest.mark.parametrize(
+    ("p", "q", "way_out"),
+    [
+        (np.float32(GOOD), GOOD, 'np.asarray(q, "float32")'),
+        (np.float32(GOOD), tuple(GOOD), 'np.asarray(q, "float32")'),
+        (np.float32(GOOD), pd.Series(GOOD), 'np.asarray(q, "float32")'),
+        (np.float32([GOOD]), pd.DataFrame([GOOD]), 'np.asarray(q, "float32")'),
+        (GOOD, np.float32(GOOD), "q.astype(p.dtype) with p = np.asarray(p)"),
+        (pd.Series(GOOD, dtype="f4"), GOOD, 'np.asarray(q, "float32")'),
+        (scipy.sparse.csr_array([np.float32(GOOD)]), [GOOD], 'np.asarray(q, "float32")'),
+        ([GOOD], scipy.sparse.csr_array([np.float32(GOOD)]), "q.astype(p.dtype) with p = np.asarray(p)"),
+    ],
+)
+@pytest.mark.parametrize("call", [*BARE, lambda p, q, space: emdref.losses.mse(p, q)])
+def test_an_advice_on_dtypes_works_on_what_was_given(call, p, q, way_out):
+    with refuses(TypeError, f"p is ... and q is ...: give both the same dtype, e.g. {way_out}"):
+        call(p, q, CHAIN)
+    advice, _, first = way_out.partition(" with p = ")
+    p = eval(first) if first else p
+    call(p, eval(advice), CHAIN)
 
 
 @each_call

@@ -197,8 +197,16 @@ def test_a_str_is_text_and_a_path_is_a_file(name, tmp_path):
     text, path = "(ä:1,b:2);", tmp_path / name
     path.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
     assert same(emdref.Tree.from_newick(path), emdref.Tree.from_newick(text))
-    with pytest.raises(ValueError, match="Newick"):
+    with pytest.raises(ValueError, match=r"source names a file, and a str is Newick text: give pathlib\.Path\("):
         emdref.Tree.from_newick(str(path))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_byte_order_mark_is_no_part_of_a_tree(packed, tmp_path):
+    text, path = "\ufeff(ä:1,b:2);", tmp_path / "tree"
+    path.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
+    assert same(emdref.Tree.from_newick(path), emdref.Tree.from_newick("(ä:1,b:2);"))
+    assert same(emdref.Tree.from_newick(text), emdref.Tree.from_newick("(ä:1,b:2);"))
 
 
 def test_newick_of_any_depth():
