@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from emdref import containers
+from emdref.messages import cut, shown
+
 FRAMEWORKS = ("numpy", "torch", "jax", "cupy")
 
 
@@ -84,21 +87,26 @@ class Convention:
 def find(function: Callable, pairs: list[tuple[NDArray[Any], NDArray[Any]]], framework: str | None) -> Convention:
     """The first convention under which the function answers one of these pairs, or a TypeError with what each gave."""
     if framework not in (None, *FRAMEWORKS):
-        raise ValueError(f"framework={framework!r} is not one of None, {', '.join(FRAMEWORKS)}")
+        raise ValueError(f"framework={shown(framework)} is not one of None, {', '.join(FRAMEWORKS)}")
     if framework not in (None, "numpy") and framework not in sys.modules:
-        raise ValueError(f"framework={framework!r} is not imported: import it first")
-    failures = []
+        raise ValueError(f"framework={shown(framework)} is not imported: import it first")
+    failures: dict[str, Convention] = {}  # the first way that failed so
     for convention in _conventions(framework):
         for p, q in pairs:
             try:
                 convention.call(function, p, q)
             except Exception as error:  # a foreign function may raise anything
-                failures.append(f"  {convention}: {short(error)}")
+                failures.setdefault(cut(short(error), 120), convention)
             else:
                 return convention
-    raise TypeError(
-        "function gave no answer for an ordinary pair, whatever it was called with:\n" + "\n".join(failures)
-    )
+    text = "function gave no answer for an ordinary pair, whatever it was called with:"
+    for number, (failure, way) in enumerate(failures.items()):
+        line = f"\n  {way}: {failure}"
+        if len(text) + len(line) > 280:
+            text += f"\n  and {len(failures) - number} more"
+            break
+        text += line
+    raise TypeError(text)
 
 
 def _conventions(framework: str | None) -> Iterator[Convention]:
@@ -116,6 +124,7 @@ def short(error: BaseException) -> str:
 
 def _leave(x: Any) -> NDArray[Any]:
     """Any framework's array, or a number, as a NumPy array."""
+    containers.refuse_masked(x, "what it returned")
     if hasattr(x, "detach"):
         x = x.detach().cpu()
         x = x.float() if str(x.dtype) == "torch.bfloat16" else x

@@ -134,9 +134,7 @@ def certify(p: ArrayLike, q: ArrayLike, space: Space, *, mass: Mass = "raise") -
     >>> certificate.grad_lower, certificate.grad_upper
     (array([-0.2, -0.3, -1. ,  0. ]), array([1.8, 1.7, 1. , 0. ]))
     """
-    rows = pairs.checked(p, q, space, mass, "compensated", None)
-    if rows.shape:
-        raise ValueError(f"p and q are a batch of shape {rows.shape}: certify takes one pair at a time")
+    rows = pairs.one(p, q, space, mass, "certify")
     p, q = (_fractions(x, mass == "normalize") for (x,) in (rows.p, rows.q))
     return Certificate(space, p, q, **_Proof(p, q, space).consequences())
 

@@ -11,13 +11,13 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from emdref import calling, casebook, fallback, gauges, inputs
+from emdref import calling, casebook, containers, fallback, gauges, inputs, messages
 from emdref.calling import Answer, Convention
 from emdref.casebook import FAMILIES, Grade
 from emdref.diagnosis import Examiner, Probes, emd_name, is_finite
 from emdref.report import Case, Finding, Report, Result
 from emdref.rounding import error, ulp
-from emdref.spaces import Space
+from emdref.spaces import Space, check_space
 
 GRADES = get_args(Grade)
 _LARGEST_RHO = 1000  # beyond it, exact powers have too many digits
@@ -79,9 +79,8 @@ def check(
     (False, False, 'one_ulp')
     """
     if not callable(function):
-        raise TypeError(f"function must be callable, not {type(function).__name__}")
-    if not isinstance(space, Space):
-        raise TypeError(f"space must be a Chain or a Tree, not {type(space).__name__}")
+        raise TypeError(f"function must be callable, not {messages.type_name(function)}")
+    check_space(space)
     power, kind = inputs.exponent(rho), inputs.float_dtype(dtype).type
     if power > _LARGEST_RHO:
         raise ValueError(f"rho = {power} must be from 1 to {_LARGEST_RHO}")
@@ -92,7 +91,7 @@ def check(
     convention = calling.find(function, [probes.sparse[0], probes.dense[0]], framework)
     examiner = Examiner(_asker(function, convention), space, power, probes)
     report = _began(examiner, convention, gauge, float(allowed))
-    report.results += [_measured(examiner.ask, case, report) for case in _chosen(cases, space.n_bins, kind, power)]
+    report.results += [_measured(examiner.ask, case, report) for case in _chosen(cases, space, kind, power)]
     _look_for_mistakes(examiner, report)
     return report
 
@@ -130,19 +129,22 @@ def _asker(function: Callable, convention: Convention) -> Callable[[Any, Any], A
 # --- cases ------------------------------------------------------------------------------------------------------------
 
 
-def _chosen(cases: Any, n: int, dtype: Any, rho: float) -> Iterator[Case]:
+def _chosen(cases: Any, space: Space, dtype: Any, rho: float) -> Iterator[Case]:
     """The cases that `cases` names."""
+    n = space.n_bins
     wanted = [cases] if isinstance(cases, str) else list(GRADES if cases is None else cases)
     if not wanted:
         raise ValueError("cases is empty: name grades, families, or give pairs (p, q)")
     seeds = 4 if n <= 64 else 2 if n <= 4096 else 1
     for number, item in enumerate(wanted):
         if not isinstance(item, str):
-            yield _own(item, number, n, dtype)
+            yield _own(item, number, space, dtype)
             continue
         families = [name for name, family in FAMILIES.items() if item in (name, family.grade)]
         if not families:
-            raise ValueError(f"cases names {item!r}, which is neither of {', '.join((*GRADES, *FAMILIES))}")
+            raise ValueError(
+                f"cases names {messages.shown(item)}, which is neither of {', '.join((*GRADES, *FAMILIES))}"
+            )
         for family in families:
             if rho != 1 and family == "near_overflow":
                 continue  # powers of it leave the range
@@ -152,14 +154,16 @@ def _chosen(cases: Any, n: int, dtype: Any, rho: float) -> Iterator[Case]:
                     yield Case(family, FAMILIES[family].grade, seed, p, q)
 
 
-def _own(item: Any, number: int, n: int, dtype: Any) -> Case:
+def _own(item: Any, number: int, space: Space, dtype: Any) -> Case:
     """A pair of the caller's."""
     if not isinstance(item, (tuple, list)) or len(item) != 2:
         raise TypeError(f"cases[{number}] must be the name of a grade or family, or a pair (p, q)")
-    p, q = (inputs.converted(x, f"cases[{number}]'s {name}", dtype) for x, name in zip(item, "pq", strict=True))
-    rows = inputs.batch(p, q, n)
+    pair = {f"cases[{number}][{k}]": containers.row(x, f"cases[{number}][{k}]") for k, x in enumerate(item)}
+    containers.check_labels(pair, space)
+    p, q = (inputs.converted(x, name, dtype) for name, x in pair.items())
+    rows = inputs.batch(p, q, space.n_bins)
     if rows.shape:
-        raise ValueError(f"cases[{number}] is a batch of shape {rows.shape}: give one pair at a time")
+        raise ValueError(f"cases[{number}] is a batch of shape {messages.written(rows.shape)}: give one pair at a time")
     return Case("your own", "own", number, rows.p[0], rows.q[0])
 
 

@@ -66,6 +66,7 @@ def made(
 ) -> DeviceBatch:
     """Rows of p, q and maybe v; `native_totals` says that they are divided by their totals in their own dtype."""
     sides = {name: _side(call, x, name) for name, x in given.items()}
+    inputs.same_dtype(sides, given)
     lead = inputs.leading_axes(sides, n_bins, of)
     rows = {name: in_rows(call, side, (*lead, n_bins), name) for name, side in sides.items()}
     (p, p_step), (q, q_step), (v, v_step) = rows["p"], rows["q"], rows.get("v", (None, 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from emdref import device_emd, device_result, gauges, inputs, pairs, sparse
+from emdref import containers, device_emd, device_result, gauges, inputs, pairs, sparse
 from emdref.device_batch import DeviceBatch
 from emdref.devices import Place
 from emdref.gpu import Call
@@ -43,6 +43,7 @@ def second(place: Place, p: Any, q: Any, v: Any, space: Any, rho: float, mass: s
 
 def _call(place: Place, space: Any, mass: str, accuracy: str, **given: Any) -> Call:
     pairs.check_options(space, mass, accuracy)
+    containers.check_labels(given, space)
     for name, x in given.items():
         sparse.refuse(x, name)
     return Call(place, **given)

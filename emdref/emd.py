@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import devices, fallback, gauges, induced, inputs, outputs, pairs, sparse
+from emdref import containers, devices, fallback, gauges, induced, inputs, outputs, pairs
 from emdref.devices import Device
 from emdref.evaluation import SEEN, Wanted, fill, values
 from emdref.gauges import Gauge
@@ -36,8 +36,8 @@ def emd(
     Parameters
     ----------
     p, q : (..., N) arrays, both float32 or both float64 (integers below 2**53 count as float64)
-        Histograms, >= 0; the last axis holds the bins, leading axes are broadcast together.  Either may be a 2-D
-        scipy.sparse matrix, in which no place has two entries: see Notes.
+        Histograms, >= 0; the last axis holds the bins, leading axes are broadcast together.  Either may be a
+        scipy.sparse matrix or array, in which no place has two entries, or of pandas: see Notes.
     space : Chain or Tree
     rho : float
         Finite and >= 1.
@@ -83,8 +83,13 @@ def emd(
     -----
     Sparse rows take O(k log V) steps for k bins with mass, on the subtree that these span, after O(V) steps once a
     space.  Compensated, values are those of the dense rows, bit for bit for rho in {1, 2, 3, 4}: a row whose rounding
-    two limbs leave open is made dense.  With ``native`` they have the same two limbs, without that check.  The other
-    functions take sparse rows too, and make them dense, as their results are.
+    two limbs leave open is made dense.  With ``native`` they have the same two limbs, without that check.  All other
+    functions of histograms on the CPU take sparse rows too; but for `pairwise` they make them dense, as their results
+    are, and those of one pair take a matrix of one row for that row.
+
+    The labels of a pandas Series (its index) or DataFrame (its columns) must be ``space.bin_labels`` in their order;
+    nothing is reordered.  A default RangeIndex is positional.  So it is in all functions of histograms; without a space
+    the labels of all arguments must be the same.
 
     Examples
     --------
@@ -100,7 +105,7 @@ def emd(
     if place:
         outs = {"value": (out, "out")}
         return devices.run("value_and_grad", place, p, q, space, rho, mass, accuracy, None, outs)["value"]
-    if sparse.is_sparse(p) or sparse.is_sparse(q):
+    if containers.is_sparse(p) or containers.is_sparse(q):
         return outputs.filled(out, induced.emd(p, q, space, rho, mass, accuracy, values))
     job = _Job(p, q, space, rho, mass, accuracy)
     value = Target(job.rows, job.given, out, "out")

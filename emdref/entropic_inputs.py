@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref import inputs
+from emdref import containers, inputs
 from emdref.formats import Format
 from emdref.inputs import Batch
+from emdref.messages import shown, written
 from emdref.spaces import Space
 
 _FORMATS = ', or with kernel="dense" bfloat16, float16 or tf32'
@@ -81,14 +82,14 @@ def strength(lam: Any, dtype: Any) -> Any:
 
 def matrix(cost: Any) -> NDArray[Any]:
     """A checked cost matrix in float64."""
-    try:
-        m = np.asarray(cost)
-    except ValueError as error:
-        raise ValueError(f"cost is not a rectangular array of numbers ({error})") from None
+    if containers.is_sparse(cost):
+        raise TypeError("cost is sparse: give cost.toarray(), if what it leaves out costs 0")
+    containers.check_matrix_labels(cost, "cost")
+    m = inputs.read(cost, "cost")
     if m.dtype.kind not in "iuf" or m.dtype == np.float16 or m.dtype.itemsize > 8:
-        raise TypeError(f"cost must be a Chain, a Tree or a float32, float64 or integer matrix, not {m.dtype}")
+        raise TypeError(f"cost must be a Chain, a Tree or a float32, float64 or integer matrix, not {written(m.dtype)}")
     if m.ndim != 2 or m.shape[0] != m.shape[1] or len(m) == 0:
-        raise ValueError(f"cost has shape {m.shape}, expected (N, N)")
+        raise ValueError(f"cost has shape {written(m.shape)}, expected (N, N)")
     if inputs.rounds_in_float64(m):
         raise ValueError("cost holds an integer of 2**53 or more, which float64 would round; give floats")
     slack = 8 * np.finfo(m.dtype if m.dtype.kind == "f" else np.float64).eps
@@ -111,13 +112,13 @@ def largest(where: Any) -> float:
 
 def potentials(init: Any, lead: tuple[int, ...], n_bins: int, dtype: Any) -> NDArray[Any]:
     """The caller's log u_0, (rows, N)."""
-    for x, name in both_potentials(init):
-        x = np.asarray(x)
+    arrays = [(inputs.read(x, f"init's {name}"), name) for x, name in both_potentials(init)]
+    for x, name in arrays:
         check_potential(x.dtype, x.shape, name, lead, n_bins)
         if np.isnan(x).any() or (x == np.inf).any():
             refuse_potential(name)
     full = (*lead, n_bins)
-    return np.broadcast_to(np.asarray(init[0], dtype), full).reshape(math.prod(lead), n_bins)
+    return np.broadcast_to(arrays[0][0].astype(dtype, copy=False), full).reshape(math.prod(lead), n_bins)
 
 
 def both_potentials(init: Any) -> tuple[tuple[Any, str], tuple[Any, str]]:
@@ -132,9 +133,9 @@ def check_potential(
 ) -> None:
     """Refuse what holds no real numbers, or not an entry a bin."""
     if dtype.kind not in "iuf":
-        raise TypeError(f"init's {name} must hold real numbers, not {dtype}")
+        raise TypeError(f"init's {name} must hold real numbers, not {written(dtype)}")
     if shape not in ((*lead, n_bins), (n_bins,)):
-        raise ValueError(f"init's {name} has shape {shape}, expected {(*lead, n_bins)}")
+        raise ValueError(f"init's {name} has shape {written(shape)}, expected {written((*lead, n_bins))}")
 
 
 def refuse_potential(name: str) -> None:
@@ -146,7 +147,7 @@ def iterations(checkpoints: Any, max_iter: int) -> tuple[int, ...]:
     if checkpoints is None:
         return ()
     if np.ndim(checkpoints) != 1:
-        raise TypeError(f"checkpoints={checkpoints!r} must be a sequence of integers")
+        raise TypeError(f"checkpoints={shown(checkpoints)} must be a sequence of integers")
     stops = tuple(sorted({inputs.count(k, "checkpoints") for k in checkpoints}))
     if stops and stops[-1] > max_iter:
         raise ValueError(f"checkpoints holds {stops[-1]}, beyond max_iter = {max_iter}")

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from emdref import formulas, gauges
+from emdref import containers, formulas, gauges
+from emdref.messages import written
 from emdref.spaces import Space
 
 _LARGEST = 1000
@@ -27,7 +28,7 @@ def emd(p: Any, q: Any, space: Space, rho: int = 1, *, normalize: bool = False) 
 
     Parameters
     ----------
-    p, q : (N,) sequences of floats, integers or Fractions, >= 0
+    p, q : (N,) sequences of floats, integers or Fractions, or sparse matrices of one row, >= 0
     space : Chain or Tree
     rho : int from 1 to 1000
     normalize : bool
@@ -115,6 +116,7 @@ def hvp(
     [Fraction(2, 1), Fraction(0, 1), Fraction(0, 1)]
     """
     matrix = _hessian(p, q, space, rho, gauge, normalize)
+    containers.check_labels({"v": v}, space)
     vector, unit = formulas.integers(formulas.numbers(v, "v", space.n_bins))
     unit *= matrix.unit
     return [x * unit for x in matrix.times(vector)]
@@ -128,7 +130,7 @@ def _hessian(p: Any, q: Any, space: Space, rho: int, gauge: str, normalize: bool
 
 def _exponent(rho: Any) -> int:
     if not isinstance(rho, (Real, np.integer, np.floating)) or rho != rho or rho in (inf, -inf) or int(rho) != rho:
-        raise TypeError(f"rho = {rho}: exact values exist for integer rho only")
+        raise TypeError(f"rho = {written(rho)}: exact values exist for integer rho only")
     if not 1 <= rho <= _LARGEST:
-        raise ValueError(f"rho = {rho} must be from 1 to {_LARGEST}: larger powers have too many digits")
+        raise ValueError(f"rho = {written(rho)} must be from 1 to {_LARGEST}: larger powers have too many digits")
     return int(rho)

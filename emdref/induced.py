@@ -29,9 +29,12 @@ def emd(p: Any, q: Any, space: Space, rho: float, mass: str, accuracy: str, dens
     """`emdref.emd` where p, q or both are sparse; `densely` computes a Batch of dense rows."""
     sides = sparse.checked({"p": p, "q": q}, space, mass, accuracy)
     rho = inputs.exponent(rho)
+    inputs.same_dtype(sides, {"p": p, "q": q})
     lead = inputs.leading_axes(sides, space.n_bins, "the space's")
     x, y = sides.values()
-    i, j = (np.ascontiguousarray(np.broadcast_to(np.arange(len(s)), lead).reshape(-1)) for s in (x, y))
+    i, j = (
+        np.ascontiguousarray(np.broadcast_to(np.arange(len(s)).reshape(s.shape[:-1]), lead).reshape(-1)) for s in (x, y)
+    )
     if mass == "raise":
         _check_masses(x, y, i, j, lead, space.n_bins)
     value = computed(prepared(x, mass), prepared(y, mass), i, j, space, rho, mass, accuracy, densely)

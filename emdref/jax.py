@@ -18,7 +18,7 @@ try:
 except ImportError as error:
     raise ImportError(f"emdref.jax needs the extra jax ({error}): pip install 'emdref[jax]'") from error
 
-from emdref import inputs, pairs
+from emdref import containers, inputs, pairs
 from emdref.emd import emd_value_and_grad
 from emdref.gauges import Gauge
 from emdref.hessian import emd_hvp
@@ -64,6 +64,11 @@ def emd_loss(
     """
     mass = pairs.loss_mass(space, gauge, normalize, reduction, mass, accuracy)
     options = (("gauge", gauge), ("mass", mass), ("accuracy", accuracy))
+    given = {"logits_or_p": logits_or_p, "q": q}
+    for name, x in given.items():
+        containers.refuse_masked(x, name)
+    classes = np.ndim(q) < np.ndim(logits_or_p)
+    containers.check_labels({"logits_or_p": logits_or_p} if classes else given, space)
     p, target = _histograms(jnp.asarray(logits_or_p), jnp.asarray(q), normalize)
     if p.shape[-1] != space.n_bins:
         raise ValueError(f"p has shape {p.shape}, its last axis must be the space's {space.n_bins} bins")

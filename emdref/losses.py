@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import devices, gauges, inputs, pairs
+from emdref import containers, devices, gauges, inputs, pairs
 from emdref.evaluation import value_and_grad
 from emdref.gauges import Gauge
 from emdref.inputs import Accuracy, Batch, Mass
@@ -27,7 +27,7 @@ def mse(p: ArrayLike, q: ArrayLike) -> "tuple[Any, Any]":
     Parameters
     ----------
     p, q : (..., N) arrays, both float32 or both float64 (integers below 2**53 count as float64)
-        Histograms as in `emdref.emd`; their totals may differ.
+        Histograms as in `emdref.emd`, also sparse or of pandas, with the same labels; their totals may differ.
 
     Returns
     -------
@@ -47,7 +47,8 @@ def mse(p: ArrayLike, q: ArrayLike) -> "tuple[Any, Any]":
     >>> emdref.losses.mse([1.0, 0.0], [0.5, 0.5])
     (np.float64(0.25), array([ 0.5, -0.5]))
     """
-    rows = _rows(p, q)
+    containers.check_labels({"p": p, "q": q})
+    rows = inputs.batch(p, q, None)
     return _finished(rows, *_computed(layers.mse, rows.p, rows.q, ()))
 
 
@@ -167,17 +168,11 @@ def _mixed(weights: "list[float]", parts: "tuple[NDArray[Any], ...]") -> NDArray
 
 def _divergence(p: Any, q: Any, mass: str, against_itself: bool) -> "tuple[Batch, Any, Any]":
     inputs.option(mass, "mass", Mass)
-    rows = _rows(p, q)
+    containers.check_labels({"p": p, "q": q})
+    rows = inputs.batch(p, q, None)
     if mass == "raise":
         inputs.check_masses(rows, pairs.WAY_OUT)
     return rows, *_computed(layers.divergence, rows.p, rows.q, (against_itself, mass == "normalize"))
-
-
-def _rows(p: Any, q: Any) -> Batch:
-    first = inputs.histogram(p, "p")
-    if first.shape[-1:] in ((), (0,)):
-        raise ValueError(f"p has shape {first.shape}: its last axis holds the bins, at least one")
-    return inputs.batch(first, q, first.shape[-1], of="p's")
 
 
 def _computed(loop: Any, p: NDArray[Any], q: NDArray[Any], options: tuple) -> "tuple[NDArray[Any], NDArray[Any]]":

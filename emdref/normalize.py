@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import inputs, pairs
+from emdref import containers, inputs, pairs
 from emdref.kernels import layers
 from emdref.kernels.threads import over_rows
 
@@ -24,7 +24,7 @@ class Layer:
 
     Parameters
     ----------
-    x : (..., N) array of float32 or float64 (integers below 2**53 count as float64)
+    x : (..., N) array or sparse rows of float32 or float64 (integers below 2**53 count as float64)
         Finite numbers; >= 0 for ``l1``; not all of a row 0 for ``l1`` and ``square``.
 
     Returns
@@ -72,10 +72,12 @@ class Layer:
         >>> emdref.normalize.l1.vjp([1.0, 3.0], [1.0, 0.0])
         array([ 0.1875, -0.0625])
         """
+        containers.check_labels({"x": x, "g": g})
         array, _ = self._rows(x)
         direction = inputs.histogram(g, "g")
-        n_bins = array.shape[-1]
-        shape = (*inputs.leading_axes({"x": array, "g": direction}, n_bins, "x's"), n_bins)
+        n_bins, arrays = array.shape[-1], {"x": array, "g": direction}
+        inputs.same_dtype(arrays, {"x": x, "g": g})
+        shape = (*inputs.leading_axes(arrays, n_bins, "x's"), n_bins)
         inputs.check_finite(direction, "g")
         both = [pairs.widened(inputs.rows_of(a, shape)) for a in (array, direction)]
         out = np.empty(both[0].shape)
@@ -87,8 +89,7 @@ class Layer:
 
     def _rows(self, x: ArrayLike) -> "tuple[NDArray[Any], NDArray[Any]]":
         array = inputs.histogram(x, "x")
-        if array.ndim == 0 or array.shape[-1] == 0:
-            raise ValueError(f"x has shape {array.shape}: its last axis holds the bins, at least one")
+        inputs.some_bins(array, "x")
         _CHECKS[self._kind](array, "x")
         return array, inputs.rows_of(array, array.shape)
 

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emdref import containers
 from emdref.inputs import Batch
+from emdref.messages import type_name, written
 
 Array = NDArray[Any]
 
@@ -62,7 +64,8 @@ def refuse_shared() -> None:
 def check(out: Any, name: str, shape: tuple[int, ...], dtype: Any) -> None:
     """Refuse what no result of that shape and dtype can go to."""
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"{name} must be a NumPy array, not {type(out).__name__}")
+        raise TypeError(f"{name} must be a NumPy array, not {type_name(out)}")
+    containers.refuse_masked(out, name)
     check_fit(name, out.dtype, out.shape, out.flags.writeable, shape, dtype)
 
 
@@ -71,9 +74,9 @@ def check_fit(
 ) -> None:
     """Refuse an array of a dtype and shape that a result does not have, or that cannot be written to."""
     if out_dtype != dtype:
-        raise TypeError(f"{name} has dtype {out_dtype}, the result {dtype}: results are not cast")
+        raise TypeError(f"{name} has dtype {written(out_dtype)}, the result {dtype}: results are not cast")
     if out_shape != shape:
-        raise ValueError(f"{name} has shape {out_shape}, the result {shape}")
+        raise ValueError(f"{name} has shape {written(out_shape)}, the result {written(shape)}")
     if not writeable:
         raise ValueError(f"{name} is read-only: give an array that can be written to")
 

@@ -11,14 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import devices, induced, inputs, pairs, sparse
+from emdref import containers, devices, induced, inputs, pairs, sparse
 from emdref.evaluation import values
 from emdref.induced import Side
 from emdref.inputs import Accuracy, Batch, Mass
 from emdref.kernels import allpairs, metric, outline
 from emdref.kernels import induced as spans
 from emdref.kernels.threads import over_rows, thread_count
-from emdref.spaces import Space
+from emdref.messages import written
+from emdref.spaces import Space, check_space
 from emdref.sparse import Rows
 
 _SIDE = 256  # rows of a block at most: its sums and values take 4 MB of scratch memory a thread
@@ -116,7 +117,7 @@ def pairwise(
     """
     rho = inputs.exponent(rho)
     progress = inputs.switch(progress, "progress")
-    if sparse.is_sparse(X) or sparse.is_sparse(Y):
+    if containers.is_sparse(X) or containers.is_sparse(Y):
         return _of_sparse(X, Y, space, rho, mass, accuracy, progress)
     rows = _checked(X, Y, space, mass, accuracy)
     out = np.full((len(rows.x), len(rows.y)), np.nan, rows.x.dtype)
@@ -149,16 +150,16 @@ def _checked(X: Any, Y: Any, space: Any, mass: str, accuracy: str) -> _Rows:
     devices.stay(None, X=X, Y=Y)
     inputs.option(mass, "mass", Mass)
     inputs.option(accuracy, "accuracy", Accuracy)
-    if not isinstance(space, Space):
-        raise TypeError(f"space must be a Chain or a Tree, not {type(space).__name__}")
+    check_space(space)
     given = {"X": X} if Y is None else {"X": X, "Y": Y}
+    containers.check_labels(given, space)
     arrays = {name: inputs.histogram(x, name) for name, x in given.items()}
+    inputs.same_dtype(arrays, given)
     for name, x in arrays.items():
-        if x.dtype != arrays["X"].dtype:
-            way_out = f"give both the same dtype, e.g. {name}.astype(X.dtype)"
-            raise TypeError(f"X is {arrays['X'].dtype} and {name} is {x.dtype}: {way_out}")
         if x.ndim != 2 or x.shape[1] != space.n_bins:
-            raise ValueError(f"{name} has shape {x.shape}, it must be (rows, {space.n_bins}): the space's bins")
+            raise ValueError(
+                f"{name} has shape {written(x.shape)}, it must be (rows, {space.n_bins}): the space's bins"
+            )
     for name, x in arrays.items():
         inputs.check_histograms(x, name)
     if mass == "raise":
@@ -389,13 +390,14 @@ def _open(rows: _Rows, out: NDArray[Any], step: int) -> Iterator[tuple[NDArray[n
 
 
 def _of_sparse(X: Any, Y: Any, space: Any, rho: float, mass: str, accuracy: str, progress: bool) -> NDArray[Any]:
-    given = sparse.checked({"X": X} if Y is None else {"X": X, "Y": Y}, space, mass, accuracy)
+    raw = {"X": X} if Y is None else {"X": X, "Y": Y}
+    given = sparse.checked(raw, space, mass, accuracy)
+    inputs.same_dtype(given, raw)
     for name, rows in given.items():
         if rows.ndim != 2:
-            raise ValueError(f"{name} has shape {rows.shape}, it must be (rows, {space.n_bins}): the space's bins")
-        if rows.dtype != given["X"].dtype:
-            way_out = f"give both the same dtype, e.g. {name}.astype(X.dtype)"
-            raise TypeError(f"X is {given['X'].dtype} and {name} is {rows.dtype}: {way_out}")
+            raise ValueError(
+                f"{name} has shape {written(rows.shape)}, it must be (rows, {space.n_bins}): the space's bins"
+            )
     if mass == "raise":
         _check_masses(given, Rows.totals)
     sides = [induced.prepared(rows, mass) for rows in given.values()]

@@ -64,12 +64,7 @@ def plan(p: ArrayLike, q: ArrayLike, space: Space, *, mass: Mass = "raise") -> s
     >>> (T * emdref.Chain(3).distance_matrix()).sum(), emdref.emd([0.5, 0.5, 0.0], [0.25, 0.0, 0.75], emdref.Chain(3))
     (np.float64(1.0), np.float64(1.0))
     """
-    rows = pairs.checked(p, q, space, mass, "compensated", None)
-    if rows.shape:
-        raise ValueError(
-            f"p and q are a batch of shape {rows.shape}: plan takes one pair at a time, as in "
-            "[emdref.plan(a, b, space) for a, b in zip(*np.broadcast_arrays(p, q))]"
-        )
+    rows = pairs.one(p, q, space, mass, "plan")
     return _matched(rows, space, mass == "normalize")
 
 

@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from emdref import devices, entropic_inputs, failures, formats, inputs
+from emdref import containers, devices, entropic_inputs, failures, formats, inputs
 from emdref.devices import Device
 from emdref.iteration import VARIANTS, SinkhornResult, Variant, iterate
+from emdref.messages import shown
 from emdref.spaces import Space
 
 Kernel = Literal["auto", "dense", "space"]
@@ -47,7 +48,7 @@ def sinkhorn(
     p, q : (..., N) arrays, both float32 or both float64 (integers below 2**53 count as float64)
         Histograms of equal total, up to rounding in the dtype given; leading axes are broadcast together.
     space_or_cost : Chain, Tree or (N, N) array
-        A cost matrix must be finite, >= 0, symmetric and zero on the diagonal.
+        A cost matrix must be finite, >= 0, symmetric and zero on the diagonal; one of pandas names its bins.
     lam : float > 0
         Inverse strength of the entropy, in units of 1 / cost.
     max_iter : int >= 1
@@ -172,6 +173,7 @@ def sinkhorn(
     >>> float(low.value)  # the EMD is 0.9, between this and the next bfloat16
     0.8984375
     """
+    containers.check_labels({"p": p, "q": q}, space_or_cost)
     place = _place(device, p, q, space_or_cost, init)
     switches = variant_of(variant)
     inputs.option(kernel, "kernel", Kernel)
@@ -241,7 +243,7 @@ def _reported(
 def variant_of(name: object) -> Variant:
     """What a name stands for."""
     if not isinstance(name, str) or name not in VARIANTS:
-        raise ValueError(f"variant={name!r} is not one of {', '.join(VARIANTS)}")
+        raise ValueError(f"variant={shown(name)} is not one of {', '.join(VARIANTS)}")
     return VARIANTS[name]
 
 

@@ -16,8 +16,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import devices, entropic_bounds, entropic_inputs, inputs, potentials
+from emdref import containers, devices, entropic_bounds, entropic_inputs, inputs, potentials
 from emdref.inputs import Batch
+from emdref.messages import written
 from emdref.rounding import up
 from emdref.spaces import Space
 
@@ -179,6 +180,7 @@ def certify_sinkhorn(
     >>> c.status, round(lower, 6), upper - lower < 1e-12
     ('proven', 0.930685, True)
     """
+    p, q = containers.row(p, "p"), containers.row(q, "q")
     rows, where, lam = _checked(p, q, space, lam)
     max_iter = inputs.count(max_iter, "max_iter", 0)
     _check_init(init, rows)
@@ -198,10 +200,13 @@ def certify_sinkhorn(
 
 def _checked(p: Any, q: Any, space: Any, lam: Any) -> tuple[Batch, Any, Any]:
     devices.stay(None, p=p, q=q, space=space)
+    containers.check_labels({"p": p, "q": q}, space)
     where = space if isinstance(space, Space) else entropic_inputs.matrix(space)
     rows = entropic_inputs.rows(p, q, where, np.float64)
     if rows.shape != ():
-        raise ValueError(f"p and q have leading axes {rows.shape}: one pair at a time is certified, give one row")
+        raise ValueError(
+            f"p and q have leading axes {written(rows.shape)}: one pair at a time is certified, give one row"
+        )
     if entropic_inputs.largest(where) == math.inf:
         raise ValueError("space: the largest distance is beyond float64; scale the costs down")
     return rows, where, entropic_inputs.strength(lam, rows.p.dtype)

@@ -234,6 +234,74 @@ def test_functions_with_dense_results_take_sparse_rows():
         assert_same(got, expected)
 
 
+FUNCTIONS = {
+    "mse": lambda p, q: emdref.losses.mse(p, q)[1],
+    "kl": lambda p, q: emdref.losses.kl(p, q)[1],
+    "cross_entropy": lambda p, q: emdref.losses.cross_entropy(p, q)[1],
+    "emd_mse": lambda p, q: emdref.losses.emd_mse(p, q, emdref.Chain(3))[1],
+    "l1": lambda p, q: emdref.normalize.l1(p),
+    "softmax.vjp": lambda p, q: emdref.normalize.softmax.vjp(p, q),
+    "sinkhorn": lambda p, q: emdref.sinkhorn(p, q, emdref.Chain(3), 1.0).grad,
+    "a dtype": lambda p, q: emdref.sinkhorn(p, q, emdref.Chain(3), 1.0, dtype=np.float32).grad,
+    "a format": lambda p, q: emdref.sinkhorn(p, q, emdref.Chain(3), 1.0, kernel="dense", dtype="bfloat16").grad,
+    "a matrix": lambda p, q: emdref.sinkhorn(p, q, emdref.Chain(3).distance_matrix(), 1.0).grad,
+    "emd": lambda p, q: emdref.emd(p, q, emdref.Chain(3)),
+    "flow": lambda p, q: emdref.flow(p, q, emdref.Chain(3)),
+}
+ONE = {
+    "exact.emd": lambda p, q: exact.emd(p, q, emdref.Chain(3)),
+    "exact.grad": lambda p, q: exact.grad(p, q, emdref.Chain(3)),
+    "exact.hvp": lambda p, q: exact.hvp(p, q, emdref.Chain(3), p),
+    "plan": lambda p, q: emdref.plan(p, q, emdref.Chain(3)).toarray(),
+    "certify": lambda p, q: emdref.certify(p, q, emdref.Chain(3)).lower,
+    "certify_sinkhorn": lambda p, q: emdref.certify_sinkhorn(p, q, emdref.Chain(3), 1.0).lower,
+    "check": lambda p, q: emdref.check(lambda *pair: 0.0, emdref.Chain(3), cases=[(p, q)]).results[0].case.p,
+}
+P, Q = np.array([[0.5, 0.25, 0.25], [0.25, 0.5, 0.25]]), np.array([[0.25, 0.25, 0.5], [0.5, 0.25, 0.25]])
+MAKERS = [*FORMATS, scipy.sparse.dok_array, scipy.sparse.lil_matrix]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("call", FUNCTIONS.values(), ids=FUNCTIONS)
+def test_every_function_of_histograms_takes_sparse_rows(call, make):
+    for p, q in ((make(P), make(Q)), (make(P), Q), (P, make(Q)), (make(P), Q[0]), (P[0], make(Q))):
+        dense = [x.toarray() if scipy.sparse.issparse(x) else x for x in (p, q)]
+        for got, expected in zip(call(p, q), call(*dense), strict=True):
+            assert_same(got, expected)
+    for p, q in ((make(P * np.nan), Q), (P, make(Q * np.nan))):
+        with pytest.raises(ValueError, match="nan"):
+            call(*(p, q) if call is not FUNCTIONS["l1"] else (make(P * np.nan), Q))
+
+
+@pytest.mark.parametrize("make", [scipy.sparse.coo_array, scipy.sparse.csr_array])
+@pytest.mark.parametrize("call", [*FUNCTIONS.values(), *ONE.values()], ids=[*FUNCTIONS, *ONE])
+def test_a_sparse_row_of_one_axis_is_one_histogram(call, make):
+    if make(P[0]).ndim != 1:
+        pytest.skip("SciPy is too old for sparse arrays of one axis")
+    for p, q in ((make(P[0]), make(Q[0])), (make(P[0]), Q[0]), (P[0], make(Q[0]))):
+        assert np.array_equal(call(p, q), call(P[0], Q[0]))
+
+
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("call", ONE.values(), ids=ONE)
+def test_a_sparse_matrix_of_one_row_is_one_histogram(call, make):
+    for p, q in ((make(P[:1]), make(Q[:1])), (make(P[:1]), Q[0]), (P[0], make(Q[:1]))):
+        assert np.array_equal(call(p, q), call(P[0], Q[0]))
+    with pytest.raises(ValueError, match=r"one pair at a time|p has shape"):
+        call(make(P), make(Q))
+
+
+def test_a_certificate_of_sparse_rows_verifies():
+    assert emdref.certify_sinkhorn(scipy.sparse.csr_array(P[:1]), Q[0], emdref.Chain(3), 1.0).verify()
+
+
+def test_a_cost_matrix_is_not_sparse():
+    cost = scipy.sparse.csr_array(emdref.Chain(3).distance_matrix())
+    for call in (emdref.sinkhorn, emdref.certify_sinkhorn):
+        with pytest.raises(TypeError, match=r"cost is sparse: give cost\.toarray\(\), if what it leaves out costs 0"):
+            call(P[0], Q[0], cost, 1.0)
+
+
 TWICE = scipy.sparse.coo_array(([0.5, 0.25, 1.0], ([0, 0, 1], [2, 2, 0])), (2, 3))
 GOOD = scipy.sparse.csr_array([[1.0, 0, 0], [0, 1, 0]])
 
@@ -251,6 +319,12 @@ GOOD = scipy.sparse.csr_array([[1.0, 0, 0], [0, 1, 0]])
         (GOOD.astype(np.float32), TypeError, "p is float32 and q is float64"),
         (GOOD.astype(bool), TypeError, "p has dtype bool"),
         (GOOD.astype(complex), TypeError, "p has dtype complex128"),
+        (
+            scipy.sparse.coo_array(np.ones((2, 2, 3))),
+            ValueError,
+            r"p has shape \(2, 2, 3\): sparse histograms are one row",
+        ),
+        (scipy.sparse.coo_array(([1.0, 2], [[0, 0]]), (3,)), ValueError, r"p\[0\] is there twice, as 1.0 and 2.0"),
         ([1.0, -1, 0], ValueError, r"p\[1\] = -1.0: a histogram holds no negative mass"),
         (np.ones((2, 2, 3)), ValueError, r"p has shape \(2, 2, 3\): beside sparse rows, give \(N,\) or \(rows, N\)"),
         (scipy.sparse.csr_array([[1e308, 1e308, 0]]), ValueError, "these are 2.*of totals, which overflow"),
@@ -261,10 +335,11 @@ def test_refuses(p, error, message):
         emdref.emd(p, GOOD, emdref.Chain(3))
 
 
-@pytest.mark.parametrize("call", [emdref.emd_grad, emdref.flow, emdref.pairwise])
+@pytest.mark.parametrize("call", [emdref.emd_grad, emdref.flow, emdref.pairwise, FUNCTIONS["mse"]])
 def test_no_function_sums_entries_in_one_place(call):
+    arguments = {emdref.pairwise: (TWICE, emdref.Chain(3)), FUNCTIONS["mse"]: (TWICE, GOOD)}
     with pytest.raises(ValueError, match=r"\[0, 2\] is there twice"):
-        call(*((TWICE, emdref.Chain(3)) if call is emdref.pairwise else (TWICE, GOOD, emdref.Chain(3))))
+        call(*arguments.get(call, (TWICE, GOOD, emdref.Chain(3))))
 
 
 def test_pairwise_names_the_rows_whose_totals_differ():
