@@ -5,6 +5,7 @@ import sys
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 
 jax = pytest.importorskip("jax", reason="the loss for JAX needs the extra jax: pip install 'emdref[jax]'")
@@ -226,3 +227,21 @@ def test_bad_input(error, words, given, capfd):
     with pytest.raises(error, match=words):
         emd_loss(**{"logits_or_p": X, "q": Q, "space": CHAIN, **given}).block_until_ready()
     capfd.readouterr()  # where JAX writes the callback's traceback
+
+
+def test_labels_and_masks_are_looked_at():
+    p = pd.Series(P[0], [0.0, 1.0, 3.0, 4.0, 7.0])
+    named = emdref.Chain(positions=p.index)
+    assert emd_loss(p, Q[0], named) == emd_loss(P[0], Q[0], named)
+    with pytest.raises(ValueError, match=r"the labels of logits_or_p\.index are not space\.bin_labels"):
+        emd_loss(p[::-1], Q[0], named)
+    with pytest.raises(ValueError, match=r"the labels of q\.index are not space\.bin_labels"):
+        emd_loss(P[0], p[::-1], named)
+    classes = pd.Series([0, 4, 1], ["one", "two", "three"])  # these are the rows' names
+    assert emd_loss(X, classes, named) == emd_loss(X, classes.to_numpy(), named)
+    for given, name in (
+        ((np.ma.array(P, mask=np.eye(3, 5, dtype=bool)), Q), "logits_or_p"),
+        ((P, np.ma.array(Q, mask=np.eye(3, 5, dtype=bool))), "q"),
+    ):
+        with pytest.raises(TypeError, match=f"{name} has masked entries"):
+            emd_loss(*given, CHAIN)
