@@ -99,9 +99,8 @@ def pairwise(
 
     Notes
     -----
-    Beyond the result and the checks of the input, about 6 MB of scratch memory a thread and 8 MB for results, whatever the number of
-    rows,
-    and O(V) for the space.  Blocks are dealt to threads; no entry depends on their number.
+    Beyond the result and the checks of the input, about 6 MB of scratch memory a thread and 8 MB for results, whatever
+    the number of rows, and O(V) for the space.  Blocks are dealt to threads; no entry depends on their number.
 
     If X or Y is sparse, a block of rows is computed on the subtree that its bins span, or pair by pair as in `emd`,
     whichever is estimated to be less work; that takes up to 64 MB, unless a row has more than 8000 bins.  For a rho
