@@ -264,8 +264,9 @@ def flow(
         weight = inputs.frozen(space._edges_between(0, most).astype(np.float64))
         shared = (layout.parent, weight, layout.bin_node, normalize)
         over_rows(cpu.flow_twolimb, (p64, q64, phi, unsafe), shared, work=30 * work)
-        for i in fallback.rows(unsafe):
-            phi[i, position[edges]] = fallback.flow(p64[i], q64[i], space, normalize)
+        again = fallback.rows(unsafe)
+        if len(again):
+            phi[again] = fallback.flows(p64[again], q64[again], space, weight, normalize)[:, 0]
         phi = pairs.narrowed(phi, rows.p.dtype)
     phi[:, 0] = 0  # what is left at the root crosses no edge
     result = np.ascontiguousarray(phi[:, position[edges]])

@@ -113,7 +113,10 @@ def _compensated(wanted: Wanted, value, grad, gauge) -> bool:
     again = np.flatnonzero(unsafe)
     if len(again):
         unsafe[again] = careful(wanted, again, normalize, value, grad, gauge)
-    for i in fallback.rows(unsafe):
+    open_ = fallback.rows(unsafe)
+    if len(open_):
+        unsafe[open_] = careful(wanted, open_, normalize, value, grad, gauge, exactly=True)
+    for i in np.flatnonzero(unsafe).tolist():
         p, q = pairs.widened(rows.p[i]), pairs.widened(rows.q[i])
         number, line = fallback.emd(p, q, space, wanted.rho, normalize, gauges.name(gauge))
         _put(value, i, np.float64(number))
@@ -139,15 +142,22 @@ def _rows(rows: Batch, numbers: Any, dtype: Any = None) -> Batch:
     return Batch(p, q, (len(p),))
 
 
-def careful(wanted: Wanted, again, normalize, value, grad, gauge) -> NDArray[np.bool_]:
-    """Rows by number, by the kernel that looks closer; returns which of them must be done again exactly."""
-    rows, space = wanted.rows, wanted.space
-    p, q, *_ = _rows(rows, again, np.float64)
-    layout = space._layout
+def careful(wanted: Wanted, again, normalize, value, grad, gauge, exactly=False) -> NDArray[np.bool_]:
+    """Rows by number, by the kernel that looks closer, from exact flows if asked; returns which are still unsafe."""
+    step = max(1, _BLOCK // wanted.space.n_nodes)
+    blocks = (again[at : at + step] for at in range(0, len(again), step))
+    return np.concatenate([_careful(wanted, block, normalize, value, grad, gauge, exactly) for block in blocks])
+
+
+def _careful(wanted: Wanted, again, normalize, value, grad, gauge, exactly) -> NDArray[np.bool_]:
+    space = wanted.space
+    p, q, *_ = _rows(wanted.rows, again, np.float64)
+    layout, cost = space._layout, tiled.costs(space, normalize)
+    flows = fallback.flows(p, q, space, cost, normalize) if exactly else np.empty((len(p), 0, 0))
     numbers, unsafe = np.zeros(len(p)), np.zeros(len(p), bool)
     lines = np.zeros(p.shape if grad is not None else (0, space.n_bins))
-    shared = (layout.parent, tiled.costs(space, normalize), layout.bin_node, wanted.rho, normalize, gauge or 0)
-    over_rows(cpu.emd_twolimb, (p, q, numbers, lines, unsafe), shared, work=_CAREFUL * space.n_nodes)
+    shared = (layout.parent, cost, layout.bin_node, wanted.rho, cpu.GIVEN if exactly else int(normalize), gauge or 0)
+    over_rows(cpu.emd_twolimb, (p, q, numbers, lines, unsafe, flows), shared, work=_CAREFUL * space.n_nodes)
     _put(value, again, numbers)
     if grad is not None:
         _put(grad, again, lines)

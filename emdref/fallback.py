@@ -1,8 +1,11 @@
-"""What two limbs cannot hold, done again without them: rationals for rho in {1, 2, 3, 4}, else decimals.
+"""What two limbs cannot hold, done again without them.
 
-Decimals have 50 digits, and as many more as rho has, since rounding a flow counts rho times in its power.
+Where a flow cancels more than two limbs hold, `flows` adds it up exactly, compiled; what follows from flows is then
+computed in two limbs as ever.  Where that leaves the range of floats, or its rounding open, all of it is done in
+Python: rationals for rho in {1, 2, 3, 4}, else decimals of 50 digits, and as many more as rho has, since rounding a
+flow counts rho times in its power.  That is slow, a row at a time.
 
-One row at a time and slow; ordinary data hardly ever comes here, and `counting` tells how much did.
+`counting` tells how many rows came here.
 """
 
 from __future__ import annotations
@@ -19,7 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref import formulas, rounding
+from emdref import formulas, inputs, rounding
+from emdref.kernels import kulisch
+from emdref.kernels.threads import over_rows
+from emdref.spaces import Space
 
 _DIGITS = 50
 
@@ -55,14 +61,26 @@ def counting() -> Iterator[Count]:
         _count.reset(token)
 
 
-def rows(unsafe: NDArray[np.bool_]) -> list[int]:
-    """The rows that must be done again, counted if anybody counts."""
-    again = np.flatnonzero(unsafe).tolist()
+def rows(unsafe: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The numbers of rows whose flows must be added up exactly, counted if anybody counts."""
+    again = np.flatnonzero(unsafe)
     count = _count.get()
     if count is not None:
         count.rows += len(unsafe)
         count.exact += len(again)
     return again
+
+
+def flows(p: NDArray[Any], q: NDArray[Any], space: Space, weight: NDArray[np.float64], normalize: bool) -> NDArray[Any]:
+    """Flows of float64 rows in exact arithmetic, (rows, 3, V): two limbs, and a bound of their error, for each node in
+    the kernels' order; 0 on edges of weight 0."""
+    outline = space._outline
+    column = np.full(space.n_nodes, -1)
+    column[outline.place] = np.arange(space.n_bins)
+    order = kulisch.Order(outline.up, outline.level, inputs.frozen(column), outline.order)
+    given = np.empty((len(p), 3, space.n_nodes))
+    over_rows(kulisch.flows, (p, q, given), (order, inputs.frozen(weight), normalize), work=200 * space.n_nodes)
+    return given
 
 
 def beyond(results: NDArray[Any]) -> NDArray[np.bool_]:
@@ -98,12 +116,6 @@ def emd(p: Any, q: Any, space: Any, rho: float, normalize: bool, gauge: str | No
     """The same rounded to float64, inf beyond its range."""
     value, grad = numbers(p, q, space, rho, normalize, gauge)
     return rounding.nearest(value), None if grad is None else list(map(rounding.nearest, grad))
-
-
-def flow(p: Any, q: Any, space: Any, normalize: bool) -> list[float]:
-    """Flows rounded to float64, in the order of emdref.flow."""
-    row = formulas.Row(p, q, space, normalize)
-    return _floats(row.phi, row.phi_unit)
 
 
 def kink(p: Any, q: Any, space: Any, normalize: bool, gauge: str) -> int | None:

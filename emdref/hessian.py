@@ -13,6 +13,8 @@ from emdref.kernels import cpu
 from emdref.kernels.threads import over_rows
 from emdref.spaces import Space
 
+_BLOCK = 2**20  # entries of results, or of flows, that are done again at a time
+
 
 def emd_hess(
     p: ArrayLike,
@@ -153,11 +155,21 @@ def second(
         _refuse_infinite(rows, space, layout.order[infinite], infinite > 0, rho, numbers)
         return out
     p, q = pairs.as_float64(rows)
-    unsafe = np.zeros(len(p), bool)
+    unsafe, shared = np.zeros(len(p), bool), (layout.parent, cost, layout.bin_node, rho)
+
+    def compute(batched, flows, code):
+        over_rows(twolimb, (*batched, flows), (*shared, code, gauge), work=30 * (out[:1].size + space.n_nodes))
+
     batched = (p, q, *map(pairs.widened, direction), out, unsafe, infinite)
-    shared = (layout.parent, cost, layout.bin_node, rho, normalize, gauge)
-    over_rows(twolimb, batched, shared, work=30 * (out[:1].size + space.n_nodes))
+    compute(batched, np.empty((len(p), 0, 0)), int(normalize))
     again = fallback.rows(unsafe | (fallback.beyond(out) & (infinite == 0)))
+    step = max(1, _BLOCK // max(space.n_nodes, out[:1].size))
+    for some in (again[at : at + step] for at in range(0, len(again), step)):
+        block = [np.ascontiguousarray(x[some]) for x in batched]
+        block[:-3] = map(inputs.frozen, block[:-3])
+        compute(block, fallback.flows(*block[:2], space, cost, normalize), cpu.GIVEN)
+        out[some], unsafe[some], infinite[some] = block[-3:]
+    again = np.flatnonzero(unsafe | (fallback.beyond(out) & (infinite == 0)))
     edges, name = layout.order[infinite], gauges.name(gauge)
     if 1 < rho < 2:
         for i in again:

@@ -32,9 +32,9 @@ def second(space, p, q, rho, normalize, gauge, v=None):
     shared = (layout.parent, cost_between(space, gauge), layout.bin_node, float(rho), normalize, gauge)
     out = np.full((len(p), n, n) if v is None else (len(p), n), np.nan)
     if v is None:
-        emdref.kernels.cpu.hess_twolimb(p, q, out, unsafe, infinite, *shared)
+        emdref.kernels.cpu.hess_twolimb(p, q, out, unsafe, infinite, np.empty((len(p), 0, 0)), *shared)
     else:
-        emdref.kernels.cpu.hvp_twolimb(p, q, v, out, unsafe, infinite, *shared)
+        emdref.kernels.cpu.hvp_twolimb(p, q, v, out, unsafe, infinite, np.empty((len(p), 0, 0)), *shared)
     return out, unsafe, infinite
 
 

@@ -13,6 +13,7 @@ cpu = emdref.kernels.cpu
 LINE = emdref.Chain(gaps=[1.0, 3.0])
 P, Q = np.array([1.0, 0.0, 0.5]), np.array([0.0, 0.25, 1.25])
 RAW, SCALED, NORMALIZED = 0, 2, 3
+NONE_GIVEN = np.empty((1, 0, 0))  # flows
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_a_single_row_without_flow_has_a_gradient_of_0():
     layout = LINE._layout
     value, grad, unsafe = np.full(1, np.nan), np.full((1, 3), np.nan), np.ones(1, bool)
     shared = (layout.parent, layout.cost, layout.bin_node, 2.5, False, RAW)
-    cpu.emd_twolimb(P[None], P[None], value, grad, unsafe, *shared)
+    cpu.emd_twolimb(P[None], P[None], value, grad, unsafe, NONE_GIVEN, *shared)
     assert value[0] == 0 and not grad.any() and not unsafe[0]
 
 
@@ -78,10 +79,10 @@ def test_a_single_row_without_flow_has_a_gradient_of_0():
 def test_nothing_is_written_where_the_curvature_is_infinite(loop):
     layout, p, q = LINE._layout, np.array([P, P, P]), np.array([Q, P, Q])
     out = np.full((3, 3, 3) if "hess" in loop else (3, 3), np.nan)
-    unsafe, infinite = [np.ones(3, bool)] * ("twolimb" in loop), np.full(3, -1)
+    twolimb, infinite = "twolimb" in loop, np.full(3, -1)
     way = [] if "hess" in loop else [np.array([[1.0, 2.0, 3.0]] * 3)]
     shared = (layout.parent, layout.cost, layout.bin_node, 1.5, False, RAW)
-    getattr(cpu, loop)(p, q, *way, out, *unsafe, infinite, *shared)
+    getattr(cpu, loop)(p, q, *way, out, *[np.ones(3, bool)] * twolimb, infinite, *[NONE_GIVEN] * twolimb, *shared)
     assert infinite.tolist() == [0, 1, 0]
     assert np.isnan(out[1]).all() and np.isfinite(out[[0, 2]]).all()
 
@@ -109,7 +110,7 @@ def test_what_second_derivatives_ask_to_be_trusted(monkeypatch):
     for gauge, relative in ((RAW, True), (1, False), (SCALED, False), (NORMALIZED, False)):
         shared = (layout.parent, layout.cost, layout.bin_node, 3.0, gauge == NORMALIZED, gauge)
         total = 0.125 * 0.75 * 8 if gauge == NORMALIZED else 0.0
-        cpu.hvp_twolimb(p, q, p, np.empty((1, 3)), np.ones(1, bool), np.ones(1, int), *shared)
-        cpu.hess_twolimb(p, q, np.empty((1, 3, 3)), np.ones(1, bool), np.ones(1, int), *shared)
+        cpu.hvp_twolimb(p, q, p, np.empty((1, 3)), np.ones(1, bool), np.ones(1, int), NONE_GIVEN, *shared)
+        cpu.hess_twolimb(p, q, np.empty((1, 3, 3)), np.ones(1, bool), np.ones(1, int), NONE_GIVEN, *shared)
         assert asked == [(0.0, total, False), (0.0, total, relative)]
         asked.clear()

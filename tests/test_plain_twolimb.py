@@ -393,7 +393,7 @@ def emd(space, p, q, rho, normalize, gauge, gradient=True):
     value, unsafe = np.full(len(p), np.nan), np.zeros(len(p), bool)
     grad = np.full(p.shape if gradient else (0, p.shape[1]), np.nan)
     shared = (layout.parent, space._cost_between(0, most), layout.bin_node, float(rho), normalize, gauge)
-    emdref.kernels.cpu.emd_twolimb(p, q, value, grad, unsafe, *shared)
+    emdref.kernels.cpu.emd_twolimb(p, q, value, grad, unsafe, np.empty((len(p), 0, 0)), *shared)
     return value, grad, unsafe
 
 

@@ -13,6 +13,7 @@ from emdref.kernels import hessian, hessian2, native, twolimb
 from emdref.kernels.floats import copy, div2, limbs, mul2
 from emdref.kernels.jit import loop, row
 
+GIVEN = 2  # instead of whether to normalise: h, l and err are what emdref.kernels.kulisch makes of a pair
 _RAW, _SCALED, _NORMALIZED = gauges.RAW, gauges.SCALED, gauges.NORMALIZED
 
 
@@ -99,11 +100,22 @@ def _finish_gradient(p, uh, ul, m, bin_node, rho, gauge, rh, rl, grad):
 
 @row
 def _settled_flow(p, q, weight, parent, bin_node, normalize, h, l, err):
+    if normalize == GIVEN:
+        return True
     if normalize:
         twolimb.flow_normalized(p, q, parent, bin_node, h, l, err)
     else:
         twolimb.flow(p, q, parent, bin_node, h, l, err)
     return twolimb.settle(h, l, err, weight)
+
+
+@row
+def _give(normalize, flows, i, h, l, err):
+    """Row i of flows that are given."""
+    if normalize == GIVEN:
+        copy(h, flows[i, 0])
+        copy(l, flows[i, 1])
+        copy(err, flows[i, 2])
 
 
 @row
@@ -133,13 +145,17 @@ def twolimb_emd(p, q, parent, cost, bin_node, rho, normalize, gauge, h, l, err, 
 
 
 @loop
-def emd_twolimb(p, q, value, grad, unsafe, parent, cost, bin_node, rho, normalize, gauge):
-    """Value and gradient (none if grad has no rows) of each pair, and whether they must be done again exactly."""
+def emd_twolimb(p, q, value, grad, unsafe, flows, parent, cost, bin_node, rho, normalize, gauge):
+    """Value and gradient (none if grad has no rows) of each pair, and whether they must be done again exactly.
+
+    `flows` has no rows unless they are GIVEN.
+    """
     nodes = len(parent)
     h, l, err = np.empty(nodes), np.empty(nodes), np.empty(nodes)
     rh, rl = np.empty(nodes), np.empty(nodes)
     for i in range(len(p)):
         line = grad[min(i, len(grad) - 1)] if len(grad) > 0 else rh[:0]
+        _give(normalize, flows, i, h, l, err)
         unsafe[i] = not twolimb_emd(
             p[i], q[i], parent, cost, bin_node, rho, normalize, gauge, h, l, err, rh, rl, value[i : i + 1], line
         )
@@ -259,13 +275,14 @@ def twolimb_hvp(p, q, v, parent, cost, bin_node, rho, normalize, gauge, h, l, er
 
 
 @loop
-def hvp_twolimb(p, q, v, out, unsafe, infinite, parent, cost, bin_node, rho, normalize, gauge):
+def hvp_twolimb(p, q, v, out, unsafe, infinite, flows, parent, cost, bin_node, rho, normalize, gauge):
     """Hessian times v of each pair; whether it must be done again exactly; the edge where the curvature is infinite."""
     nodes, bins = len(parent), p.shape[1]
     h, l, err, rh, rl = np.empty(nodes), np.empty(nodes), np.empty(nodes), np.empty(nodes), np.empty(nodes)
     c, t = limbs(nodes), limbs(nodes)
     w, g, x, y = limbs(bins), limbs(bins), limbs(bins), limbs(bins)
     for i in range(len(p)):
+        _give(normalize, flows, i, h, l, err)
         safe, infinite[i] = twolimb_hvp(
             p[i], q[i], v[i], parent, cost, bin_node, rho, normalize, gauge, h, l, err, rh, rl, c, t, w, g, x, y, out[i]
         )
@@ -286,13 +303,14 @@ def twolimb_border(p, q, parent, cost, bin_node, rho, normalize, gauge, h, l, er
 
 
 @loop
-def hess_twolimb(p, q, out, unsafe, infinite, parent, cost, bin_node, rho, normalize, gauge):
+def hess_twolimb(p, q, out, unsafe, infinite, flows, parent, cost, bin_node, rho, normalize, gauge):
     """Hessian of each pair; whether it must be done again exactly; the edge where the curvature is infinite."""
     nodes, bins = len(parent), p.shape[1]
     h, l, err, rh, rl = np.empty(nodes), np.empty(nodes), np.empty(nodes), np.empty(nodes), np.empty(nodes)
     c, t, above = limbs(nodes), limbs(nodes), np.empty(nodes, np.int64)
     w, g, o = limbs(bins), limbs(bins), limbs(bins)
     for i in range(len(p)):
+        _give(normalize, flows, i, h, l, err)
         safe, infinite[i], corner, factor, e = twolimb_border(
             p[i], q[i], parent, cost, bin_node, rho, normalize, gauge, h, l, err, rh, rl, c, t, w, g, o
         )

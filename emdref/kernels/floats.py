@@ -20,7 +20,7 @@ def limbs(n):
 
 @row
 def copy(target, source):
-    """target = source, one by one: assigning arrays would compile Numba's check of their shapes, which takes seconds."""
+    """target = source, entry by entry: to assign arrays would compile Numba's check of their shapes, for seconds."""
     for k in range(len(target)):
         target[k] = source[k]
 

@@ -32,20 +32,27 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False}
 
 def row(function):
     """Compile one row's formula: called from compiled loops, never from Python."""
-    return _generic(numba.njit(**_OPTIONS, **linking.options())(_unique(function)))
+    return _inner(numba.njit(**_OPTIONS, **linking.options())(_unique(function)))
 
 
 def inline(function):
     """Compile what stands in a hot loop as a part of it, always: a call would send all vectors through memory."""
-    return _generic(numba.njit(**_OPTIONS, forceinline=True, **linking.options())(_unique(function)))
+    return _inner(numba.njit(**_OPTIONS, forceinline=True, **linking.options())(_unique(function)))
 
 
-def _generic(dispatcher):
-    """Compile a call with a literal, f(x, 0), as one with any number of its type, and not once more."""
+def _inner(dispatcher):
+    """Compile a call with a literal, f(x, 0), as one with any number of its type, and not once more; refuse Python's
+    calls, for which there is no way in."""
     if hasattr(dispatcher, "get_call_template"):  # a plain function with the JIT disabled
         template = dispatcher.get_call_template
         dispatcher.get_call_template = lambda args, kws: template(tuple(map(types.unliteral, args)), kws)
+        dispatcher._insert = lambda *_, **__: None  # where Numba looks for a way in
+        dispatcher._compile_for_args = functools.partial(_refuse, dispatcher.__name__)
     return dispatcher
+
+
+def _refuse(name, *_, **__):
+    raise TypeError(f"{name} is a part of compiled loops: make a `loop` that calls it")
 
 
 def _unique(function):

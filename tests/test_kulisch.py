@@ -1,0 +1,109 @@
+"""Flows in long accumulators beside exact rationals, and that rows which need them need nothing slower."""
+
+from fractions import Fraction
+
+import hostile
+import numpy as np
+import pytest
+
+import emdref
+from emdref import fallback, formulas
+
+
+def mantissas(rng, n, least, most):
+    """Full significands at exponents from `least` to `most`, below which floats end."""
+    return np.ldexp(rng.integers(2**52, 2**53, n).astype(float), rng.integers(least, most, n))
+
+
+KINDS = {
+    "softmaxes": lambda rng, n: np.exp(200 * rng.standard_normal(n) - 700),
+    "all of float64's range": lambda rng, n: mantissas(rng, n, -1120, 940),
+    "subnormal": lambda rng, n: mantissas(rng, n, -1126, -1100),
+    "few integers": lambda rng, n: rng.integers(0, 3, n).astype(float),
+    "one bit": lambda rng, n: np.ldexp(1.0, rng.integers(-1074, 1000, n)),
+}
+
+
+def drawn(rng):
+    n = int(rng.integers(1, 30))
+    if rng.random() < 0.3:
+        return emdref.Chain(n)
+    parent = [-1, *(int(rng.integers(max(0, v - 5), v)) for v in range(1, n))]
+    return emdref.Tree(parent, bins=rng.permutation(n)[: rng.integers(1, n + 1)])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("normalize", [False, True])
+def test_limbs_are_those_of_exact_flows(kind, normalize):
+    rng = np.random.default_rng(len(kind))
+    for _ in range(40):
+        space = drawn(rng)
+        p, q = (np.maximum(KINDS[kind](rng, space.n_bins), 5e-324) for _ in range(2))
+        q = rng.permutation(p) if rng.random() < 0.3 else q
+        (h, l, err), *_ = fallback.flows(p[None], q[None], space, np.ones(space.n_nodes), normalize)
+        row = formulas.Row(p, q, space, normalize)
+        for position, edge in enumerate(space._layout.order.tolist()[1:], 1):
+            phi, found = row.phi[edge] * row.phi_unit, h[position]
+            if abs(phi) > Fraction(np.finfo(float).max):
+                assert abs(found) >= np.finfo(float).max
+                continue
+            assert abs(Fraction(found) + Fraction(l[position]) - phi) <= Fraction(err[position])
+            assert (found > 0, found < 0) == (phi > 0, phi < 0)
+            assert err[position] <= 2.0**-95 * abs(found) + 1e-322
+
+
+def test_edges_of_no_weight_carry_nothing():
+    space, weight = emdref.Chain(4), np.array([1.0, 0.0, 1.0, 1.0])
+    given = fallback.flows(np.array([[1.0, 1, 0, 0]]), np.array([[0.0, 0, 1, 1]]), space, weight, False)
+    assert given[0, 0].tolist() == [0, 0, 2, 1]  # from the last bin on
+
+
+CALLS = {
+    "flow": lambda p, q, space: emdref.flow(p, q, space),
+    "flow of shares": lambda p, q, space: emdref.flow(p, q, space, mass="normalize"),
+    "value of shares": lambda p, q, space: emdref.emd(p, q, space, mass="normalize"),
+    "gradient": lambda p, q, space: emdref.emd_grad(p, q, space, gauge="normalized"),
+    "value and gradient, rho = 3": lambda p, q, space: emdref.emd_value_and_grad(p, q, space, 3, mass="normalize"),
+    "rho = 2.5": lambda p, q, space: emdref.emd_grad(p, q, space, 2.5),
+    "product": lambda p, q, space: emdref.emd_hvp(p, q, space, p, gauge="normalized"),
+    "product, rho = 3": lambda p, q, space: emdref.emd_hvp(p, q, space, p, 3),
+    "Hessian": lambda p, q, space: emdref.emd_hess(p, q, space, 3, mass="normalize"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("space", [emdref.Chain(60), emdref.Tree([-1, *(v // 3 for v in range(99))])], ids=repr)
+def test_rows_of_wide_range_need_no_rationals(call, space, monkeypatch):
+    """512 softmaxes of 1000 bins took seconds in Python's integers, where others took milliseconds."""
+    for slow in ("emd", "hess", "hvp"):
+        monkeypatch.setattr(fallback, slow, None)
+    rng = np.random.default_rng(0)
+    for scale in (20, 50, 100):
+        x = scale * rng.standard_normal((2, 64, space.n_bins))
+        x = np.exp(x - x.max(-1, keepdims=True))
+        with fallback.counting() as count:
+            CALLS[call](*(x / x.sum(-1, keepdims=True)), space)
+    assert count.rows == 64
+    assert count.exact or "2.5" in call or "product" in call
+
+
+@pytest.mark.parametrize("rho", [1, 2, 3, 4])
+@pytest.mark.parametrize("gauge", ["raw", "zero_sum", "normalized"])
+def test_values_and_gradients_of_exact_flows_keep_their_bounds(rho, gauge):
+    rng = np.random.default_rng(rho)
+    space = emdref.Chain(gaps=hostile.costs(rng, 60)[1:])
+    for scale in (30, 100, 300):
+        x = scale * rng.standard_normal((2, 8, space.n_bins))
+        p, q = np.exp(x - x.max(-1, keepdims=True))
+        with fallback.counting() as count:
+            value, grad = emdref.emd_value_and_grad(p, q, space, rho, gauge=gauge, mass="normalize")
+        assert count.exact or scale < 300
+        for i in range(len(p)):
+            row = formulas.Row(p[i], q[i], space, True)
+            exact = formulas.value(row, rho) * row.cost_unit * row.phi_unit**rho
+            assert abs(Fraction(value[i]) - exact) <= Fraction(np.spacing(value[i]))
+            numbers, unit = formulas.gradient(row, rho, gauge)
+            steepest = max(map(abs, formulas.slopes(row, rho))) * row.cost_unit * row.phi_unit ** (rho - 1)
+            steepest /= Fraction(float(p[i].sum())) if gauge == "normalized" else 1
+            for found, number in zip(grad[i].tolist(), numbers, strict=True):
+                assert abs(Fraction(found) - number * unit) <= 8 * Fraction(2) ** -52 * steepest
