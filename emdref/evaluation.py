@@ -161,7 +161,7 @@ def _careful(wanted: Wanted, again, normalize, value, grad, gauge, exactly) -> N
     _put(value, again, numbers)
     if grad is not None:
         _put(grad, again, lines)
-        unsafe |= fallback.beyond(lines)
+        unsafe |= fallback.beyond(grad[again])
     return unsafe
 
 

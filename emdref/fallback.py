@@ -141,6 +141,15 @@ def hvp(p: Any, q: Any, space: Any, v: Any, rho: float, normalize: bool, gauge: 
         return _floats(matrix.times(vector), matrix.unit * unit)
 
 
+def layer_vjp(x: NDArray[Any], g: NDArray[Any], squares: bool) -> list[float]:
+    """The product of a layer's Jacobian, see emdref.kernels.layers, l1's or that of squares, rounded to float64."""
+    a, unit = formulas.integers(x.tolist())
+    b, other = formulas.integers(g.tolist())
+    w, slopes = ([k * k for k in a], [2 * k for k in a]) if squares else (a, [1] * len(a))
+    total, inner = sum(w), formulas.dot(w, b)
+    return _floats([(total * y - inner) * f for y, f in zip(b, slopes, strict=True)], other / (unit * total**2))
+
+
 def _floats(numbers: list[Any], unit: Any) -> list[float]:
     return list(map(rounding.nearest, _times(numbers, unit)))
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import containers, inputs, pairs
+from emdref import containers, fallback, inputs, pairs
 from emdref.kernels import layers
 from emdref.kernels.threads import over_rows
 
@@ -82,6 +82,9 @@ class Layer:
         both = [pairs.widened(inputs.rows_of(a, shape)) for a in (array, direction)]
         out = np.empty(both[0].shape)
         over_rows(layers.backward, (*both, out), (self._kind,), work=40 * n_bins)
+        if self._kind != layers.SOFTMAX:  # whose products are at most 2 max|g|
+            for i in np.flatnonzero(fallback.beyond(pairs.narrowed(out, array.dtype))):
+                out[i] = fallback.layer_vjp(*(x[i] for x in both), squares=self._kind == layers.SQUARE)
         result = pairs.narrowed(out, array.dtype).reshape(shape)
         rows = inputs.Batch(*both, shape[:-1])
         pairs.warn_beyond(rows, advice="scale g down", gradient=result.reshape(both[0].shape))

@@ -389,6 +389,20 @@ def test_an_exact_zero_beside_gradients_beyond_the_range(rho):
     assert product.tolist() == [np.inf, 0, -np.inf]
 
 
+@pytest.mark.parametrize("rho", [1, 2, 3])
+def test_what_cancels_exactly_is_0_beside_gradients_beyond_float32(rho):
+    """Rounding in float64, a tiny part of the cost, was beyond float32."""
+    rng = np.random.default_rng(rho)
+    p, q = np.zeros((2, 60, 10), np.float32)
+    p[:, :3], q[:, 8:] = rng.random((60, 3)), rng.random((60, 2))
+    for _ in range(10):
+        space = emdref.Chain(gaps=[0, 0, *(rng.random(6) * 10 ** rng.uniform(230, 249, 6)), 0])
+        with pytest.warns(RuntimeWarning, match="beyond the range of float32"):
+            found = emdref.emd_grad(p, q, space, rho, gauge="normalized", mass="normalize")
+        assert not found[:, :3].any()
+        assert np.isneginf(found[:, 8:]).all()
+
+
 def test_a_flow_beyond_the_range_is_inf_with_one_warning():
     big = np.array([1e308, 1e308, 0, 0])
     with pytest.warns(RuntimeWarning, match="flow are beyond the range of float64") as caught:

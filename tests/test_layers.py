@@ -440,3 +440,17 @@ def test_divergences_of_masses_far_apart_or_nearly_in_proportion(loss, p, q, mas
     more = Fraction(1, 2**100) if mass == "normalize" else 0
     assert_within(value, [sum(each)], 4 * eps(np.float64) * sum(map(abs, each)) + more)
     assert_within_ulps(grad, [-y / x for x, y in zip(a, b, strict=True)])
+
+
+@pytest.mark.parametrize("layer", [normalize.l1, normalize.square], ids=repr)
+@pytest.mark.parametrize(("dtype", "x", "g"), [(np.float32, 1e-38, 3e38), (np.float64, 1e-308, 1.5e308)])
+def test_products_that_are_0_are_not_infinite(layer, dtype, x, g):
+    """Rounding of <p, g>, a tiny part of g, divided by a tiny total, was beyond the dtype."""
+    with np.errstate(under="ignore"):
+        masses = (x * np.random.default_rng(0).uniform(0.5, 2, (40, 7))).astype(dtype)
+    assert not layer.vjp(masses, np.full(7, g, dtype)).any()
+    some = np.array([g, g, g, g, g, g, g / 2], dtype)
+    with pytest.warns(RuntimeWarning, match="beyond the range"):
+        found = layer.vjp(masses[0], some)
+    for y, exact in zip(found, exact_vjp(layer, masses[0], some), strict=True):
+        assert (y > 0) == (exact > 0) and (np.isinf(y) or abs(exact) < float(np.finfo(dtype).max))
