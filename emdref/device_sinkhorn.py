@@ -45,7 +45,9 @@ def iterate(
         with np.errstate(all="ignore"):
             make = SpacePlan if by_space else DensePlan
             plan = make(call, where, rows.dtype.type, strength, domain, switches.shift, rows.rows)
-            run = _DeviceRun(call, rows, plan, switches, strength, domain, wanted)
+            reach = np.finfo(rows.dtype).eps * float(strength) * entropic_inputs.largest(where)
+            blurs = domain == "log" and (init is not None or reach > iteration.RESOLVES / 16)
+            run = _DeviceRun(call, rows, plan, switches, strength, domain, wanted, blurs)
             run.start(init)
             return run.go(max_iter, stops), rows.shape, run.error
 
@@ -107,7 +109,9 @@ class _DeviceRun(Run):
         lam: Any,
         domain: str,
         wanted: Tolerance,
+        blurs: bool,
     ) -> None:
+        self.blurs = blurs  # whether rounding of logarithms may move masses visibly
         self.call, self.rows, self.plan, self.switches, self.lam = call, rows, plan, switches, lam
         self.domain = domain
         self.kernels = balance.LOG_KERNELS if domain == "log" else balance.LINEAR_KERNELS
@@ -119,8 +123,8 @@ class _DeviceRun(Run):
         one = self._entered_on_host(iteration.first_scalings(switches, np.array([rows.n_bins]), rows.dtype), domain)
         numbers = call.to_device(np.array([switches.shift, lam, one[0]], rows.dtype))
         self.shift, self.strength, self.one = numbers[0:1], numbers[1:2], numbers[2:3]
-        self.totals = self._totals() if wanted.relative or plan.lost > 0 else np.ones(self.size)
-        self.tol = wanted.of(self.totals, rows.dtype)
+        self.totals = self._totals() if wanted.number > 0 or plan.lost > 0 else np.ones(self.size)
+        self.tol = wanted.of(self.totals, rows.dtype, rows.shape)
 
     def start(self, init: Any) -> None:
         """u_0 and K u_0."""
@@ -250,6 +254,7 @@ class _DeviceRun(Run):
             seen[balance.NAN] > 0,
             seen[balance.OVER] > 0,
             (vanished > 0) | (seen[balance.UNDER] > 0) | lost,
+            self._unresolved(out),
             (reached > 0) | (error <= self.tol if self.tol is not None else False),
         )
         half, place = np.divmod(first, self.rows.n_bins)
@@ -266,6 +271,13 @@ class _DeviceRun(Run):
             lost_entries=self.plan.lost,
             checkpoints={},
         )
+
+    def _unresolved(self, out: dict[str, Any]) -> Any:
+        """See `emdref.iteration.unresolved`."""
+        if not self.blurs:
+            return False
+        arrays = (out["log_u"].flat, out["log_v"].flat, self.rows.p, self.rows.q)
+        return iteration.unresolved(*(self.call.to_host(x).reshape(self.size, -1) for x in arrays))
 
     def _as_rows(self, array: NDArray[Any]) -> Any:
         return array.reshape(self.rows.shape)[()]

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref import entropic_inputs, formats, plans
+from emdref import entropic_inputs, formats, inputs, plans
 from emdref.failures import FAILED, Watch
 from emdref.inputs import Batch
 from emdref.kernels.alternation import Marks, State
@@ -17,8 +17,9 @@ from emdref.relaxation import LARGEST, Relaxation
 from emdref.spaces import Space
 from emdref.unrolled import Tape, Unrolled
 
-Status = Literal["nan", "overflow", "underflow", "converged", "iteration_limit"]
-_LOSS = 1e-3  # marginal error, relative to the total, above which lost entries of K count as a failure
+Status = Literal["nan", "overflow", "underflow", "unresolved", "converged", "iteration_limit"]
+IDENTIFIES = 1e-3  # marginal error, relative to the total, beyond which nothing is said to have converged
+RESOLVES = 2.0**-6  # eps (max|log u| + max|log v|) beyond which rounding of logarithms moves masses by percents
 _BLOCK = 2**26  # bins and iterations in one call: so that it lasts about a second and can be interrupted
 
 
@@ -67,7 +68,12 @@ class SinkhornResult:
     status
         The first that holds of: ``nan`` and ``overflow`` (in value, objective, u or v), ``underflow`` (a mass was
         divided by 0, u or v is 0 where mass is, or K lost entries to 0 and marginal_error exceeds 1e-3 of the total),
-        ``converged``, ``iteration_limit``.
+        ``unresolved``, ``converged``, ``iteration_limit``.
+
+        ``unresolved`` is the log domain's.  An entry of T is exp(log u - lam M + log v); rounding these logarithms
+        changes it, relatively, by up to 5/2 eps (max|log u| + max|log v|).  The status says that this exceeds 4%: from
+        lam max(M) of about 1e5 on in float32, of 7e13 in float64.  Value, objective and marginal_error may be off by as
+        much, and marginal_error does not show it, since it is rounded alike.
     converged
         Whether status is ``converged``.
     failed_at
@@ -126,7 +132,7 @@ def iterate(
     plan = plan_for(where, kernel, domain, dtype, lam, switches.shift)
     with np.errstate(all="ignore"):
         wanted = tolerance(tol, where, rows.p.shape[1], float(lam), domain, dtype)
-        run = _Run(rows, plan, switches, lam, wanted.of(rows.p.sum(axis=1), rows.p.dtype), unrolled)
+        run = _Run(rows, plan, switches, lam, wanted.of(rows.p.sum(axis=1), rows.p.dtype, rows.shape), unrolled)
         run.start(_initial(init, rows, switches))
         return run.go(max_iter, stops)
 
@@ -173,18 +179,31 @@ class Tolerance(NamedTuple):
     number: float  # 0 if nothing ends a run
     relative: bool  # to the row's total
 
-    def of(self, totals: NDArray[Any], dtype: Any) -> NDArray[Any] | None:
-        """The tolerance of each row, None for none."""
+    def of(self, totals: NDArray[Any], dtype: Any, shape: tuple[int, ...]) -> NDArray[Any] | None:
+        """The tolerance of each row, None for none; refused where any plan would meet it."""
         if self.relative:
             return self.number * totals
+        if (self.number >= totals).any():
+            i = int(np.argmin(totals))
+            raise ValueError(
+                f"tol = {self.number:.3g} is not below {inputs.row_name(i, shape, chr(39) + 's ') or 'the '}total, "
+                f'{totals[i]:.3g}, so that any plan would do: give tol="auto", or a small part of the total'
+            )
         return np.full(len(totals), self.number, dtype) if self.number else None
+
+
+def unresolved(log_u: Any, log_v: Any, p: Any, q: Any) -> NDArray[Any]:
+    """Rows whose masses the rounding of their logarithms moves by percents, from arrays (rows, N)."""
+    reach = sum(np.abs(np.where(mass > 0, log, 0)).max(axis=1) for log, mass in ((log_u, p), (log_v, q)))
+    return reach * np.finfo(log_u.dtype).eps > RESOLVES
 
 
 def tolerance(tol: Any, where: Any, n_bins: int, lam: float, domain: str, dtype: Any) -> Tolerance:
     """From what the caller gave."""
     if isinstance(tol, str) and tol == "auto":
         growth = np.sqrt(n_bins) + (lam * entropic_inputs.largest(where) if domain == "log" else 0.0)
-        return Tolerance(4.0 * formats.limits(dtype).eps * growth, True)
+        eps = float(formats.limits(dtype).eps)
+        return Tolerance(min(4.0 * eps * growth, max(IDENTIFIES, 2.0 * eps)), True)
     if np.ndim(tol) != 0 or isinstance(tol, (bool, str)) or not isinstance(tol, (int, float, np.number)):
         raise TypeError(f'tol={shown(tol)} must be a number >= 0 or "auto"')
     if not 0 <= float(tol) < np.inf:
@@ -209,15 +228,21 @@ def first_scalings(switches: Variant, kept: NDArray[Any], dtype: Any) -> NDArray
     return np.log(size.astype(dtype))
 
 
-def ranked(nan: Any, overflow: Any, underflow: Any, converged: Any) -> NDArray[Any]:
+def ranked(nan: Any, overflow: Any, underflow: Any, unresolved: Any, converged: Any) -> NDArray[Any]:
     """The first status that holds, by row."""
-    tests: dict[Status, Any] = {"nan": nan, "overflow": overflow, "underflow": underflow, "converged": converged}
+    tests: dict[Status, Any] = {
+        "nan": nan,
+        "overflow": overflow,
+        "underflow": underflow,
+        "unresolved": unresolved,
+        "converged": converged,
+    }
     return np.select(list(tests.values()), list(tests), "iteration_limit")
 
 
 def lost_too_much(lost: float, error: NDArray[Any], totals: NDArray[Any]) -> Any:
     """Rows whose marginals miss what K has lost."""
-    return (lost > 0) & ~(error <= _LOSS * totals)
+    return (lost > 0) & ~(error <= IDENTIFIES * totals)
 
 
 class Run:
@@ -350,7 +375,7 @@ class _Run(Run):
         objective = store(store(entropy - self.switches.shift * store(row_mass.sum(axis=1))) / self.lam)
         value = cost if self.switches.value == "cost" else objective
         grad = store(log_u / self.lam)
-        status = self._status(cost + objective, np.where(p > 0, grad, 0), np.where(q > 0, log_v, 0), error)
+        status = self._status(cost + objective, log_u, grad, log_v, error)
         if self.switches.centred:
             grad = store(grad - store(np.mean(grad, axis=1, where=p > 0, keepdims=True)))
         failed_at, failed_bin = self.watch.outcome(np.isin(status, FAILED), v)
@@ -386,14 +411,16 @@ class _Run(Run):
         store = self.domain.store
         return store(plans.over_bins(np.abs(store(mass - given))))
 
-    def _status(self, values: Any, grad: Any, log_v: Any, error: Any) -> NDArray[Any]:
-        """From cost and objective, gradient and log v where there is mass, and marginal errors."""
-        numbers = np.concatenate([values[:, None], grad, log_v], axis=1)
+    def _status(self, values: Any, log_u: Any, grad: Any, log_v: Any, error: Any) -> NDArray[Any]:
+        """From cost and objective, u, gradient and v where there is mass, and marginal errors."""
+        p, q = self.rows.p, self.rows.q
+        numbers = np.concatenate([values[:, None], np.where(p > 0, grad, 0), np.where(q > 0, log_v, 0)], axis=1)
         lost = lost_too_much(self.plan.lost, error, self.rows.p.sum(axis=1))
         return ranked(
             np.isnan(numbers).any(axis=1),
             (numbers == np.inf).any(axis=1) | (values == -np.inf),
             self.watch.vanished | (numbers == -np.inf).any(axis=1) | lost,
+            unresolved(log_u, log_v, p, q) if self.domain is plans.Log else False,
             self.reached | (error <= self.tol if self.tol is not None else False),
         )
 

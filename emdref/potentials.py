@@ -60,7 +60,7 @@ def _stage(
     plain = cap if cap <= 2 * _PLAIN else _PLAIN
     result = iterate(rows, where, lam, variant, "auto", domain, tol, init, plain)[plain]
     spent = int(result.n_iter)
-    if result.status != "iteration_limit" or plain == cap:
+    if result.status in (*FAILED, "converged") or plain == cap:
         return result, spent
     plan = plan_for(where, "auto", "log", np.float64, lam, variant.shift)
     with np.errstate(all="ignore"):

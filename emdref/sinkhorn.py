@@ -54,8 +54,9 @@ def sinkhorn(
     max_iter : int >= 1
         Iterations at most (exactly, with ``tol=0``).
     tol : float >= 0 or "auto"
-        Stop a row when its marginal error is at most this.  ``"auto"``: 4 eps (sqrt(N) + lam max(M) in the log domain)
-        times the row's total.  ``0`` never stops and never reports convergence.
+        Stop a row when its marginal error is at most this, which must be less than its total.  ``"auto"``: 4 eps
+        (sqrt(N) + lam max(M) in the log domain), but at most 1e-3, beyond which no plan is identified, times the row's
+        total.  ``0`` never stops and never reports convergence.
     variant : {"paper", "frogner", "cuturi", "caffe", "mocha", "overrelaxed"}
         ``paper``
             Algorithm 1: K = exp(-lam M - 1), u_0 = 1, v refreshed after the last u, value <T, M>, gradient log u / lam.
@@ -109,8 +110,8 @@ def sinkhorn(
     Warns
     -----
     RuntimeWarning
-        Once a call: how many rows failed, how, which was the first, in which iteration and bin, and what to do; or did
-        not reach `tol`.
+        Once a call: how many rows failed, how, which was the first, in which iteration and bin, and what to do; or are
+        ``unresolved``; or did not reach `tol`.
 
     Notes
     -----
@@ -130,7 +131,7 @@ def sinkhorn(
     - float64 input goes through float32.  Totals are compared as given, before rounding, in the coarser precision of p
       and q; rounding then moves them apart, and no row need sum to 1 any more.  marginal_error is against the rounded p
       and q, by the format's own products; a mass rounded to 0 is an empty bin.
-    - ``tol="auto"`` takes the format's eps (2^-7 for bfloat16, else 2^-10): for many bins it is met at once.
+    - ``tol="auto"`` takes the format's eps (2^-7 for bfloat16, else 2^-10), and 2 eps for its limit.
 
     *Derivatives.* Algorithm 1 returns <T, M> with log u / lam, which is the gradient of the objective, and of that
     only at convergence. ``grad_unrolled.value`` and ``grad_unrolled.objective`` are the partial derivatives of the
@@ -251,13 +252,22 @@ def _report(result: SinkhornResult, shape: tuple[int, ...], error: Any, tol: Any
     """One warning for whatever went wrong."""
     status, error, *at = map(np.ravel, (result.status, error, result.failed_at, result.failed_bin))
     failed = failures.described(status, *at, shape)
-    slow = np.flatnonzero((status == "iteration_limit") & bool(tol))
+    slow, blurred = np.flatnonzero((status == "iteration_limit") & bool(tol)), np.flatnonzero(status == "unresolved")
+    some = slow if len(slow) and not len(blurred) else blurred
+    first = f", the first {inputs.row_name(some[0], shape)}" if len(some) and shape else ""
+    dtype, finer = result.log_u.dtype, "float64 or " if result.log_u.dtype == np.float32 else ""
     if failed:
         text = f'{failed}: do not trust their values, use domain="log", float64 or a smaller lam'
+    elif len(blurred):
+        text = (
+            f"{len(blurred)} of {len(status)} rows are unresolved{first}: {dtype} rounds logarithms as large as theirs "
+            f"so far that masses, value and marginal_error are off by percents; use {finer}a smaller lam"
+        )
     elif len(slow):
-        first = inputs.row_name(slow[0], shape, " ")
-        text = f"{len(slow)} of {len(status)} rows did not reach tol={tol!r} in max_iter iterations, the first {first}"
-        text += f"with marginal error {error[slow[0]]:.3g}: raise max_iter or tol"
+        text = (
+            f"{len(slow)} of {len(status)} rows did not reach tol={tol!r} in max_iter iterations{first} with marginal "
+            f"error {error[slow[0]]:.3g}: raise max_iter or tol"
+        )
     else:
         return
     warnings.warn(text, RuntimeWarning, stacklevel=4)

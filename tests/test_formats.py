@@ -189,7 +189,7 @@ def test_automatic_tolerance_takes_the_formats_eps(name):
     p, q = histograms(rng, (5, 6)), histograms(rng, (5, 6))
     got = emdref.sinkhorn(p, q, CHAIN, 1.0, max_iter=500, tol="auto", kernel="dense", dtype=name)
     assert got.converged.all()
-    assert (got.marginal_error <= 4 * FORMATS[name].eps * np.sqrt(6)).all()
+    assert (got.marginal_error <= 2 * FORMATS[name].eps).all()  # less than 4 eps sqrt(6)
     strict = emdref.sinkhorn(p, q, CHAIN, 1.0, max_iter=500, tol="auto")
     assert (got.n_iter < strict.n_iter).all()
 

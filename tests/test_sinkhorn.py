@@ -434,3 +434,52 @@ def test_more_bad_input(error, match, arguments):
     call = {"p": P, "q": P, "space_or_cost": C, "lam": 1.0} | arguments
     with pytest.raises(error, match=match):
         emdref.sinkhorn(**call)
+
+
+# --- what a tolerance and a dtype can tell ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", ["paper", "cuturi", "caffe", "overrelaxed"])
+@pytest.mark.parametrize("kernel", ["space", "dense"])
+@pytest.mark.filterwarnings("ignore:.*(unresolved|did not reach):RuntimeWarning")
+def test_nothing_converges_to_less_than_a_plan(variant, kernel):
+    """4 eps (sqrt(N) + lam max(M)) was more than the total: met after one iteration, with a marginal error of 0.98."""
+    rng = np.random.default_rng(0)
+    for dtype, lam, n in ((np.float32, 3000.0, 200), (np.float32, 100.0, 200), (np.float64, 1e15, 4)):
+        p = rng.dirichlet(np.ones(n)).astype(dtype)
+        how = {"domain": "log", "tol": "auto", "variant": variant, "kernel": kernel, "max_iter": 40}
+        got = emdref.sinkhorn(p, p[::-1].copy(), emdref.Chain(n), lam, **how)
+        assert got.status != "converged" or got.marginal_error <= 1e-3
+        assert got.n_iter > 1
+
+
+def test_a_tolerance_that_any_plan_meets_is_refused():
+    p = np.array([[0.5, 0.5, 0.0], [5e-7, 5e-7, 0.0]])
+    with pytest.raises(ValueError, match=r"tol = 0\.001 is not below row 1's total, 1e-06"):
+        emdref.sinkhorn(p, p[:, ::-1], emdref.Chain(3), 3.0, tol=1e-3)
+    assert emdref.sinkhorn(p[0], p[0, ::-1], emdref.Chain(3), 3.0, tol=1e-3).converged
+
+
+@pytest.mark.parametrize("kernel", ["space", "dense"])
+@pytest.mark.parametrize("lam", [1.0, 100.0, 130.0, 400.0, 3000.0])
+@pytest.mark.filterwarnings("ignore:.*unresolved:RuntimeWarning")
+def test_what_logarithms_cannot_resolve_says_so(kernel, lam):
+    """One mass, one way: the value is the distance, but for rounding by 5/2 eps (max|log u| + max|log v|)."""
+    space, bins = emdref.Chain(1000), np.eye(1000, dtype=np.float32)
+    for i, j in ((0, 999), (3, 777), (998, 1), (400, 403)):
+        got = emdref.sinkhorn(bins[i], bins[j], space, lam, domain="log", kernel=kernel, max_iter=3)
+        reach = float(abs(got.log_u[i]) + abs(got.log_v[j]))
+        assert (got.status == "unresolved") == (reach * np.finfo(np.float32).eps > 2.0**-6)
+        if got.status != "unresolved":
+            assert abs(got.value - abs(i - j)) <= 2.5 * 2.0**-6 * abs(i - j)
+        exact = emdref.sinkhorn(bins[i], bins[j], space, lam, domain="log", kernel=kernel, max_iter=3, dtype=np.float64)
+        assert exact.status == "iteration_limit"
+        assert abs(exact.value - abs(i - j)) <= 1e-8 * abs(i - j)
+
+
+def test_unresolved_rows_are_named():
+    bins = np.eye(1000, dtype=np.float32)
+    with pytest.warns(RuntimeWarning, match="1 of 2 rows are unresolved, the first row 1.*float64 or a smaller lam"):
+        got = emdref.sinkhorn(bins[[5, 0]], bins[[6, 999]], emdref.Chain(1000), 3000.0, domain="log", tol="auto")
+    assert got.status.tolist() == ["converged", "unresolved"]
+    assert got.converged.tolist() == [True, False]
