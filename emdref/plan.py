@@ -72,7 +72,7 @@ def _matched(rows: Batch, space: Space, normalize: bool) -> Any:
     from scipy import sparse  # here, because SciPy takes long to import and few need it
 
     layout, dtype, n = space._layout, rows.p.dtype, space.n_bins
-    index = sparse.get_index_dtype(maxval=max(space.n_nodes, 2 * n))
+    index = np.int32 if max(space.n_nodes, 2 * n) <= np.iinfo(np.int32).max else np.int64
     row, col, amount = np.empty(2 * n - 1, index), np.empty(2 * n - 1, index), np.empty(2 * n - 1)
     p, q = (x[0] for x in pairs.as_float64(rows))
     bits = np.finfo(dtype).nmant + 1
