@@ -97,7 +97,7 @@ def place_of(x: Any, name: str) -> Place | None:
     return Place(*found[1:]) if found else None
 
 
-def type_name(framework: str) -> str:
+def kind(framework: str) -> str:
     """How a message calls an array of a framework."""
     return _KINDS[framework]
 

@@ -209,8 +209,9 @@ def same_dtype(arrays: "dict[str, Any]", given: "dict[str, Any]") -> None:
     (first, a), *others = arrays.items()
     for name, x in others:
         if x.dtype != a.dtype:
-            has, also = (isinstance(given[k], np.ndarray) or containers.is_sparse(given[k]) for k in (first, name))
-            way_out = f"{name}.astype({first}.dtype)" if also else f'np.asarray({name}, "{a.dtype}")'
+            has, also = (hasattr(given[k], "dtype") for k in (first, name))  # not lists, nor tables of pandas
+            cast = "to" if hasattr(given[name], "to") else "astype"
+            way_out = f"{name}.{cast}({first}.dtype)" if also else f'np.asarray({name}, "{a.dtype}")'
             way_out += f" with {first} = np.asarray({first})" if also and not has else ""  # a list has no dtype
             raise TypeError(f"{first} is {a.dtype} and {name} is {x.dtype}: give both the same dtype, e.g. {way_out}")
 

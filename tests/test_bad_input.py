@@ -631,7 +631,7 @@ def test_masked_entries_anywhere(name, call):
     [
         (np.float32(GOOD), GOOD, 'np.asarray(q, "float32")'),
         (np.float32(GOOD), tuple(GOOD), 'np.asarray(q, "float32")'),
-        (np.float32(GOOD), pd.Series(GOOD), 'np.asarray(q, "float32")'),
+        (np.float32(GOOD), pd.Series(GOOD), "q.astype(p.dtype)"),
         (np.float32([GOOD]), pd.DataFrame([GOOD]), 'np.asarray(q, "float32")'),
         (GOOD, np.float32(GOOD), "q.astype(p.dtype) with p = np.asarray(p)"),
         (pd.Series(GOOD, dtype="f4"), GOOD, 'np.asarray(q, "float32")'),
