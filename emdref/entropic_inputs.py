@@ -81,7 +81,7 @@ def strength(lam: Any, dtype: Any) -> Any:
 
 
 def matrix(cost: Any) -> NDArray[Any]:
-    """A checked cost matrix in float64."""
+    """A checked cost matrix in float64, symmetric: of two entries that rounding alone tells apart the larger."""
     if containers.is_sparse(cost):
         raise TypeError("cost is sparse: give cost.toarray(), if what it leaves out costs 0")
     containers.check_matrix_labels(cost, "cost")
@@ -92,17 +92,45 @@ def matrix(cost: Any) -> NDArray[Any]:
         raise ValueError(f"cost has shape {written(m.shape)}, expected (N, N)")
     if inputs.rounds_in_float64(m):
         raise ValueError("cost holds an integer of 2**53 or more, which float64 would round; give floats")
-    slack = 8 * np.finfo(m.dtype if m.dtype.kind == "f" else np.float64).eps
+    slack = _slack(m.dtype, len(m))
     m = m.astype(np.float64)
-    for bad, rule in (
-        (~(np.isfinite(m) & (m >= 0)), "must be finite and >= 0"),
-        (np.diag(np.diag(m) != 0), "lies on the diagonal and must be 0"),
-        (np.abs(m - m.T) > slack * np.maximum(m, m.T), "differs from its mirror image: cost must be symmetric"),
+    finite = np.isfinite(m)
+    noise = math.sqrt(slack) * m.max(initial=0, where=finite)
+    for bad, rule, way_out in (
+        (~finite, "must be finite and >= 0", ""),
+        (np.diag(np.diag(m) != 0), "lies on the diagonal and must be 0", "np.fill_diagonal(cost, 0) mends it"),
+        (m < 0, "must be finite and >= 0", "give np.maximum(cost, 0)"),
     ):
         if bad.any():
             i, j = np.argwhere(bad)[0]
-            raise ValueError(f"cost[{i}, {j}] = {m[i, j]} {rule}")
-    return m
+            note = f"; rounding explains that much: {way_out}" if abs(m[i, j]) <= noise else ""
+            raise ValueError(f"cost[{i}, {j}] = {m[i, j]} {rule}{note}")
+    return m if np.array_equal(m, m.T) else _symmetric(m, slack)
+
+
+def _slack(dtype: np.dtype[Any], n_bins: int) -> float:
+    """How far rounding alone can bring the squares of two distances apart, relative to the largest: 16 eps sqrt(N).
+
+    |x|^2 + |y|^2 - 2 x y is off by a few eps of |x|^2, which among points about the origin is at most the largest
+    square, and its root d by that / 2d: so squares tell.  sqrt(N) is for lengths of paths, sums of up to N costs.
+    """
+    return 16.0 * float(np.finfo(dtype).eps) * math.sqrt(n_bins) if dtype.kind == "f" else 0.0
+
+
+def _symmetric(m: NDArray[np.float64], slack: float) -> NDArray[np.float64]:
+    """The larger of each two entries, which does not depend on their order, if they are no further apart."""
+    most = m.max()
+    scaled = m / most
+    apart = np.abs(scaled - scaled.T) * (scaled + scaled.T)
+    i, j = np.unravel_index(np.argmax(apart), m.shape)
+    if apart[i, j] > slack:
+        explained = slack / (scaled[i, j] + scaled[j, i]) * most
+        raise ValueError(
+            f"cost[{i}, {j}] = {m[i, j]} differs from its mirror image cost[{j}, {i}] = {m[j, i]} by "
+            f"{abs(m[i, j] - m[j, i]):.3g}, where rounding explains {explained:.2g}: cost must be symmetric; "
+            "if either will do, give np.maximum(cost, cost.T) or (cost + cost.T) / 2"
+        )
+    return np.maximum(m, m.T)
 
 
 def largest(where: Any) -> float:

@@ -323,7 +323,12 @@ ASYMMETRIC = np.array([[0, 1, 2], [1, 0, 1], [2.5, 1, 0]])
         (ValueError, "init must be a pair", {"init": np.zeros(3)}),
         (ValueError, r"log_v has shape \(2,\), expected \(3,\)", {"init": (np.zeros(3), np.zeros(2))}),
         (ValueError, "log_u must be finite or -inf", {"init": (np.full(3, np.nan), np.zeros(3))}),
-        (ValueError, r"cost\[0, 2\] = 2.0 differs from its mirror image", {"space_or_cost": ASYMMETRIC}),
+        (
+            ValueError,
+            r"cost\[0, 2\] = 2.0 differs from its mirror image cost\[2, 0\] = 2.5 by 0.5, where rounding explains "
+            r"8.5e-15: cost must be symmetric; .*\(cost \+ cost.T\) / 2",
+            {"space_or_cost": ASYMMETRIC},
+        ),
         (
             ValueError,
             r"cost\[1, 1\] = 1.0 lies on the diagonal",
@@ -348,6 +353,94 @@ def test_bad_input(error, match, arguments):
     call = {"p": P, "q": P, "space_or_cost": C, "lam": 1.0} | arguments
     with pytest.raises(error, match=match):
         emdref.sinkhorn(**call)
+
+
+POINTS = np.random.default_rng(3).normal(size=(40, 7))
+
+
+def by_products(x):
+    """Squared distances as many libraries compute them: |x|^2 + |y|^2 - 2 x y, one after the other."""
+    norms = (x * x).sum(1)
+    m = np.maximum((-2 * x @ x.T + norms[:, None]) + norms, 0)
+    np.fill_diagonal(m, 0)
+    return m
+
+
+def path_lengths(gaps):
+    """Sums of gaps from each end."""
+    return np.stack([np.concatenate([np.cumsum(gaps[:k][::-1])[::-1], [0], np.cumsum(gaps[k:])]) for k in range(1000)])
+
+
+NOT_QUITE_SYMMETRIC = {
+    **{name: ot.dist(POINTS, metric=name) for name in ("sqeuclidean", "euclidean")},
+    "jensenshannon": ot.dist(abs(POINTS), metric="jensenshannon"),
+    "float32": ot.dist(POINTS.astype("f4"), metric="euclidean"),
+    "products": by_products(3 + POINTS),
+    "roots": np.sqrt(by_products(np.repeat(POINTS, 2, 0) + 1e-7 * np.tile(POINTS, (2, 1)))),
+    "roots in float32": np.sqrt(by_products(3 + POINTS.astype("f4"))),
+    "another byte order": ot.dist(POINTS.astype("f4")).astype(">f4"),
+    "huge": np.ldexp(ot.dist(POINTS), 1016),
+    "paths": path_lengths(np.random.default_rng(0).random(999)),
+}
+
+
+@pytest.mark.parametrize("name", ["products", "roots", "roots in float32", "paths"])
+def test_rounding_does_make_costs_asymmetric(name):
+    assert (NOT_QUITE_SYMMETRIC[name] != NOT_QUITE_SYMMETRIC[name].T).any()
+
+
+@pytest.mark.parametrize("cost", NOT_QUITE_SYMMETRIC.values(), ids=NOT_QUITE_SYMMETRIC)
+def test_costs_are_symmetric_but_for_rounding(cost):
+    p, q = pair(0, len(cost))
+    lam, given = 4 / cost.astype(float).max(), cost.copy()
+    got = [emdref.sinkhorn(p, q, m, lam, max_iter=3) for m in (cost, cost.T.copy(), np.maximum(cost, cost.T))]
+    for other in got[1:]:
+        assert_array_equal(other.grad, got[0].grad)
+        assert other.value == got[0].value
+    assert_array_equal(cost, given)
+
+
+def test_certificates_of_costs_that_are_symmetric_but_for_rounding():
+    cost, (p, q) = by_products(POINTS[:6] + 3), pair(0)
+    assert (cost != cost.T).any()
+    c = emdref.certify_sinkhorn(p, q, cost, 0.1)
+    assert tuple(c) == tuple(emdref.certify_sinkhorn(p, q, cost.T, 0.1))
+    assert c.verify()
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+@pytest.mark.parametrize(("i", "j"), [(3, 4), (29, 0)])
+def test_what_rounding_does_not_explain(dtype, size, i, j):
+    cost, p = (emdref.Chain(30).distance_matrix() * size).astype(dtype), np.full(30, 1 / 30)
+    limit = 16 * np.finfo(dtype).eps * np.sqrt(30) * 29**2 / (2 * (i - j) ** 2)  # of the entry, relative
+    cost[i, j] *= 1 + limit / 2
+    emdref.sinkhorn(p, p, cost, 1 / size, max_iter=1)
+    cost[i, j] *= 1 + limit
+    with pytest.raises(ValueError, match=r"cost\[\d+, \d+\] = .* where rounding explains .* give np\.maximum"):
+        emdref.sinkhorn(p, p, cost, 1 / size, max_iter=1)
+
+
+def test_integers_are_not_rounded():
+    cost = 10**15 * np.abs(np.subtract.outer(np.arange(3), np.arange(3)))
+    cost[0, 2] += 1
+    with pytest.raises(ValueError, match=r"cost\[0, 2\] = .* by 1, where rounding explains 0"):
+        emdref.sinkhorn(P, P, cost, 1e-15)
+    emdref.sinkhorn(P, P, cost.astype(float), 1e-15)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "correlation", "sqeuclidean", "euclidean"])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_what_rounding_leaves_on_the_diagonal_is_refused_with_the_way_out(metric, dtype):
+    x = POINTS.astype(dtype)
+    cost, (p, q) = ot.dist(x, x.copy(), metric=metric), pair(0, len(POINTS))
+    with pytest.raises(ValueError, match=r"must be 0; rounding explains.*np\.fill_diagonal\(cost, 0"):
+        emdref.sinkhorn(p, q, cost, 1.0)
+    np.fill_diagonal(cost, 0)
+    emdref.sinkhorn(p, q, cost, 1.0)
+    cost[2, 5] = -np.finfo(dtype).eps
+    with pytest.raises(ValueError, match=r"cost\[2, 5\] = -.* >= 0; rounding explains.* give np\.maximum\(cost, 0\)"):
+        emdref.sinkhorn(p, q, cost, 1.0)
 
 
 @pytest.mark.parametrize("variant", ["paper", "frogner"])
