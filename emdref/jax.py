@@ -23,6 +23,7 @@ from emdref.emd import emd_value_and_grad
 from emdref.gauges import Gauge
 from emdref.hessian import emd_hvp
 from emdref.inputs import Accuracy, Mass, Normalize, Reduction
+from emdref.messages import written
 from emdref.spaces import Space
 
 __all__ = ["emd_loss"]
@@ -65,21 +66,42 @@ def emd_loss(
     mass = pairs.loss_mass(space, gauge, normalize, reduction, mass, accuracy)
     options = (("gauge", gauge), ("mass", mass), ("accuracy", accuracy))
     given = {"logits_or_p": logits_or_p, "q": q}
-    for name, x in given.items():
-        containers.refuse_masked(x, name)
-    classes = np.ndim(q) < np.ndim(logits_or_p)
-    containers.check_labels({"logits_or_p": logits_or_p} if classes else given, space)
-    p, target = _histograms(jnp.asarray(logits_or_p), jnp.asarray(q), normalize)
+    x, y = (_array(z, name) for name, z in given.items())
+    containers.check_labels({"logits_or_p": logits_or_p} if _are_classes(y, x) else given, space)
+    p, target = _histograms(x, y, normalize)
     if p.shape[-1] != space.n_bins:
-        raise ValueError(f"p has shape {p.shape}, its last axis must be the space's {space.n_bins} bins")
+        raise ValueError(f"p has shape {written(p.shape)}, its last axis must be the space's {space.n_bins} bins")
     value, _ = _emd(_Problem(space, inputs.exponent(rho), options), p, target)
     return value if reduction == "none" else value.mean() if reduction == "mean" else value.sum()
 
 
+def _array(x: Any, name: str) -> jax.Array:
+    """What was given as an array of JAX, whose integers may be narrower and would wrap around."""
+    if isinstance(x, jax.Array):
+        return x
+    array = inputs.read(x, name)
+    if array.dtype.kind in "OSUMm":
+        raise TypeError(f"{name} has dtype {written(array.dtype)}: give floats, or classes as integers")
+    result = jnp.asarray(array)
+    if array.dtype.kind in "iu":
+        held = jnp.iinfo(result.dtype)
+        beyond = (array < held.min) | (array > held.max)
+        if beyond.any():
+            raise ValueError(f"{name} holds {array[beyond][0]}, beyond {result.dtype}: is it a class?")
+    return result
+
+
+def _are_classes(q: jax.Array, x: jax.Array) -> bool:
+    """Whether q holds a class for each row of x."""
+    return not jnp.issubdtype(q.dtype, jnp.inexact) and q.shape == x.shape[:-1]
+
+
 def _histograms(x: jax.Array, q: jax.Array, normalize: Normalize | None) -> tuple[jax.Array, jax.Array]:
     """p and q in one dtype and shape; classes stay classes."""
-    if not jnp.issubdtype(x.dtype, jnp.floating) or x.ndim == 0:
-        raise TypeError(f"logits_or_p is {x.dtype} of shape {x.shape}: give float32 or float64 of shape (..., N)")
+    if x.dtype not in _FLOATS or x.ndim == 0:
+        raise TypeError(
+            f"logits_or_p is {x.dtype} of shape {written(x.shape)}: give float32 or float64 of shape (..., N)"
+        )
     x = x.astype(jnp.float32) if x.dtype in _HALVES else x
     target = _converted(q, x)
     p = x if normalize is None else _LAYERS[normalize](x)
@@ -87,21 +109,23 @@ def _histograms(x: jax.Array, q: jax.Array, normalize: Normalize | None) -> tupl
 
 
 def _converted(q: jax.Array, x: jax.Array) -> jax.Array:
-    """q as int32 classes for the rows of x, or as histograms of its dtype that can be broadcast with it."""
+    """q as classes for the rows of x, or as histograms of its dtype that can be broadcast with it."""
     if jnp.iscomplexobj(q):
         raise TypeError(f"q is {q.dtype}: give histograms as floats, or classes as integers")
     if not jnp.issubdtype(q.dtype, jnp.floating):
-        if q.shape == x.shape[:-1]:
-            return q.astype(jnp.int32)
+        if _are_classes(q, x):
+            return q
         if q.ndim < x.ndim:
-            raise ValueError(f"q holds classes in shape {q.shape}, and the output's rows are {x.shape[:-1]}")
+            shapes = written(q.shape), written(x.shape[:-1])
+            raise ValueError(f"q holds classes in shape {shapes[0]}, and the output's rows are {shapes[1]}")
         q = q.astype(x.dtype)
     q = q.astype(jnp.float32) if q.dtype in _HALVES else q
     if q.dtype != x.dtype:
         raise TypeError(f"p is {x.dtype} and q is {q.dtype}: give both the same dtype, e.g. q.astype({x.dtype})")
     sizes = zip(x.shape[-2::-1], q.shape[-2::-1], strict=False)
     if q.shape[-1:] != x.shape[-1:] or any(a != b and 1 not in (a, b) for a, b in sizes):
-        raise ValueError(f"p {x.shape} and q {q.shape} cannot be broadcast together, or differ in bins")
+        shapes = f"p {written(x.shape)} and q {written(q.shape)}"
+        raise ValueError(f"{shapes} cannot be broadcast together, or differ in bins")
     return q
 
 
@@ -110,6 +134,7 @@ def _l1(x: jax.Array) -> jax.Array:
 
 
 _HALVES = (jnp.float16, jnp.bfloat16)
+_FLOATS = (*_HALVES, jnp.float32, jnp.float64)
 _LAYERS = {"softmax": partial(jax.nn.softmax, axis=-1), "l1": _l1, "square": lambda x: _l1(x * x)}
 
 
@@ -133,7 +158,8 @@ def _target(p: Any, q: Any) -> Any:
     wrong = (q < 0) | (q >= n_bins)
     if wrong.any():
         at = tuple(map(int, np.argwhere(wrong)[0]))
-        raise ValueError(f"q{list(at) if at else ''} = {int(q[at])} is no class: for {n_bins} bins, 0 to {n_bins - 1}")
+        place = written(list(at)) if at else ""
+        raise ValueError(f"q{place} = {int(q[at])} is no class: for {n_bins} bins, 0 to {n_bins - 1}")
     return (q[..., None] == np.arange(n_bins)).astype(p.dtype)
 
 

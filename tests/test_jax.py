@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 
 jax = pytest.importorskip("jax", reason="the loss for JAX needs the extra jax: pip install 'emdref[jax]'")
 
@@ -216,7 +217,14 @@ print(value.dtype, grad.dtype)"""
         (TypeError, "p is float64 and q is float32", {"q": Q.astype(np.float32)}),
         (ValueError, r"p \(3, 5\) and q \(3, 1\) cannot be broadcast", {"q": Q[:, :1]}),
         (ValueError, r"p \(3, 5\) and q \(2, 5\) cannot be broadcast", {"q": Q[:2]}),
+        (ValueError, r"p \(1, 1, .*\.\.\. and q \(3, 5\)", {"logits_or_p": np.zeros((1,) * 60 + (4,))}),
         (ValueError, r"q holds classes in shape \(2,\)", {"q": np.array([0, 1])}),
+        (TypeError, "logits_or_p is float8_e4m3fn", {"logits_or_p": jnp.asarray(X, jnp.float8_e4m3fn)}),
+        (TypeError, "logits_or_p has dtype object", {"logits_or_p": None}),
+        (TypeError, "q has dtype <U5000", {"q": "x" * 5000}),
+        (ValueError, "q is not a rectangular array of numbers", {"q": [[1.0], [1.0, 2.0]]}),
+        (TypeError, "q is a list of sparse rows", {"q": [scipy.sparse.coo_array(row) for row in Q]}),
+        (Exception, r"q\[1\] = 4294967297 is no class", {"q": np.array([0, 2**32 + 1, 2])}),
         (Exception, r"q\[1\] = -1 is no class: for 5 bins, 0 to 4", {"q": np.array([0, -1, 2])}),
         (Exception, r"q\[2\] = 5 is no class", {"q": np.array([0, 1, 5])}),
         (Exception, r"p\[1, 0\] = nan", {"logits_or_p": X * np.array([[1], [np.nan], [1]])}),
@@ -229,6 +237,17 @@ def test_bad_input(error, words, given, capfd):
     capfd.readouterr()  # where JAX writes the callback's traceback
 
 
+@pytest.mark.parametrize("wide", [2**40, 2**32 + 1, -(2**32)])
+def test_classes_do_not_wrap_around_where_jax_has_int32_alone(wide):
+    jax.config.update("jax_enable_x64", False)
+    with pytest.raises(ValueError, match=f"q holds {wide}, beyond int32"):
+        emd_loss(X.astype(np.float32), np.array([0, wide, 2]), CHAIN)
+
+
+def test_sparse_rows_are_made_dense():
+    assert emd_loss(scipy.sparse.csr_array(X), scipy.sparse.csr_matrix(Q), TREE) == emd_loss(X, Q, TREE)
+
+
 def test_labels_and_masks_are_looked_at():
     p = pd.Series(P[0], [0.0, 1.0, 3.0, 4.0, 7.0])
     named = emdref.Chain(positions=p.index)
@@ -237,6 +256,8 @@ def test_labels_and_masks_are_looked_at():
         emd_loss(p[::-1], Q[0], named)
     with pytest.raises(ValueError, match=r"the labels of q\.index are not space\.bin_labels"):
         emd_loss(P[0], p[::-1], named)
+    with pytest.raises(ValueError, match=r"the labels of q\.index are not space\.bin_labels"):
+        emd_loss(X, p[::-1], named)  # one histogram for all rows
     classes = pd.Series([0, 4, 1], ["one", "two", "three"])  # these are the rows' names
     assert emd_loss(X, classes, named) == emd_loss(X, classes.to_numpy(), named)
     for given, name in (
