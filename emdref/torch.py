@@ -24,12 +24,13 @@ try:
 except ImportError as error:
     raise ImportError(f"emdref.torch needs the extra torch ({error}): pip install 'emdref[torch]'") from error
 
-from emdref import entropic_inputs, inputs, pairs
+from emdref import containers, entropic_inputs, inputs, pairs
 from emdref.emd import emd_value_and_grad
 from emdref.gauges import Gauge
 from emdref.hessian import emd_hvp
 from emdref.inputs import Accuracy, Mass, Normalize, Reduction
 from emdref.iteration import takes_space
+from emdref.messages import type_name, written
 from emdref.sinkhorn import Domain, Kernel, sinkhorn, variant_of
 from emdref.spaces import Space
 
@@ -297,7 +298,8 @@ def _target(p: Tensor, q: Tensor) -> Tensor:
     wrong = (q < 0) | (q >= n_bins)
     if wrong.any():
         at = tuple(wrong.nonzero()[0].tolist())
-        raise ValueError(f"q{list(at) if at else ''} = {int(q[at])} is no class: for {n_bins} bins, 0 to {n_bins - 1}")
+        place = written(list(at)) if at else ""
+        raise ValueError(f"q{place} = {int(q[at])} is no class: for {n_bins} bins, 0 to {n_bins - 1}")
     return nn.functional.one_hot(q, n_bins).to(p.dtype)
 
 
@@ -511,7 +513,9 @@ def _histograms(x: Tensor, q: Tensor, normalize: Normalize | None) -> tuple[Tens
 
 def _check_tensor(x: Any, name: str, holds: str = "") -> None:
     if not isinstance(x, Tensor):
-        raise TypeError(f"{name} must be a torch tensor{holds}, not {type(x).__name__}: give torch.as_tensor({name})")
+        containers.refuse_masked(x, name)
+        array = next((f"{name}.{to}()" for to in ("toarray", "to_numpy") if hasattr(x, to)), name)
+        raise TypeError(f"{name} must be a torch tensor{holds}, not {type_name(x)}: give torch.as_tensor({array})")
     if x.layout != torch.strided:
         raise TypeError(f"{name} is a sparse tensor ({x.layout}): give {name}.to_dense()")
     if x.device.type not in ("cpu", "cuda"):
@@ -527,7 +531,11 @@ def _check_no_grad(required: bool, name: str) -> None:
 
 
 def _kind(x: Tensor) -> str:
-    return f"{x.dtype} of shape {tuple(x.shape)}"
+    return f"{x.dtype} of shape {_shape(x)}"
+
+
+def _shape(x: Tensor) -> str:
+    return written(tuple(x.shape))
 
 
 def _converted(q: Tensor, x: Tensor) -> Tensor:
@@ -538,14 +546,16 @@ def _converted(q: Tensor, x: Tensor) -> Tensor:
         if q.shape == x.shape[:-1]:
             return q.long()
         if q.ndim < x.ndim:
-            raise ValueError(f"q holds classes in shape {tuple(q.shape)}, the output's rows are {tuple(x.shape[:-1])}")
+            raise ValueError(
+                f"q holds classes in shape {_shape(q)}, the output's rows are {written(tuple(x.shape[:-1]))}"
+            )
         q = q.to(x.dtype)
     q = q.float() if q.dtype in _HALVES else q
     if q.dtype != x.dtype:
         raise TypeError(f"p is {x.dtype} and q is {q.dtype}: give both the same dtype, e.g. q.to({x.dtype})")
     sizes = zip(x.shape[-2::-1], q.shape[-2::-1], strict=False)
     if q.shape[-1:] != x.shape[-1:] or any(a != b and 1 not in (a, b) for a, b in sizes):
-        raise ValueError(f"p {tuple(x.shape)} and q {tuple(q.shape)} cannot be broadcast together, or differ in bins")
+        raise ValueError(f"p {_shape(x)} and q {_shape(q)} cannot be broadcast together, or differ in bins")
     return q
 
 

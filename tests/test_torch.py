@@ -13,7 +13,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse
 
 torch = pytest.importorskip("torch", reason="the losses for PyTorch need the extra torch: pip install 'emdref[torch]'")
 
@@ -350,10 +352,16 @@ def test_nothing_recorded(loss):
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
+SPARSE = scipy.sparse.csr_array(Q.numpy())
 HOLE, DEBT = X * torch.tensor([[1.0], [torch.nan], [1.0]]), X - torch.eye(5)[0]
 REFUSED = [
     (TypeError, "logits_or_p must be a torch tensor, not ndarray", {"logits_or_p": X.numpy()}),
     (TypeError, "q must be a torch tensor, not list", {"q": [0, 1, 2]}),
+    (TypeError, r"q must be .*, not csr_array: give torch.as_tensor\(q.toarray\(\)\)", {"q": SPARSE}),
+    (TypeError, r"q must be .*, not Series: give torch.as_tensor\(q.to_numpy\(\)\)", {"q": pd.Series([0, 1, 2])}),
+    (TypeError, "q has masked entries", {"q": np.ma.array(Q.numpy(), mask=np.eye(3, 5))}),
+    (TypeError, "q must be a torch tensor, not x{37}[.]{3}:", {"q": type("x" * 5000, (), {})()}),
+    (ValueError, r"p \(1, 1, .*\.\.\. and q \(3, 5\)", {"logits_or_p": torch.zeros((1,) * 60 + (4,)).double()}),
     (TypeError, "logits_or_p is torch.int64 of shape", {"logits_or_p": torch.ones(3, 5, dtype=torch.int64)}),
     (TypeError, "logits_or_p is torch.complex128", {"logits_or_p": X.to(torch.complex128)}),
     (TypeError, r"logits_or_p is torch.float64 of shape \(\)", {"logits_or_p": X[0, 0]}),
@@ -384,8 +392,9 @@ REFUSED = [
 @each_loss
 @pytest.mark.parametrize(("error", "words", "given"), REFUSED, ids=[words for _, words, _ in REFUSED])
 def test_bad_input(loss, error, words, given):
-    with pytest.raises(error, match=words):
+    with pytest.raises(error, match=words) as refused:
         loss(**{"logits_or_p": X, "q": Q, **given}, **{"space" if loss is emd_loss else "space_or_cost": CHAIN})
+    assert len(str(refused.value)) <= 300
 
 
 def test_bins_must_be_the_spaces():
