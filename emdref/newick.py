@@ -12,11 +12,14 @@ from emdref import messages
 from emdref.messages import cut, shown
 
 _LONGEST = 4096  # characters of a path
-_QUOTES = "a name with a blank or an apostrophe stands in quotes, and has the apostrophe twice: 'Foo''s bat'"
+_QUOTES = "a name with a blank or an apostrophe stands in single quotes, and has the apostrophe twice: 'Foo''s bat'"
+_PATH = " (a str is text: for a file, give its pathlib.Path)"
 _OTHERS = {
     "#nexus": "NEXUS, not Newick: give what follows '=' in a line of its trees block, or write the tree as Newick",
     "<": "XML, not Newick: write the tree as Newick, with Bio.Phylo.convert for example",
     "{": "JSON, not Newick: write the tree as Newick",
+    "pk\x03\x04": "a zip archive: unpack it first",
+    "bzh": "packed by bzip2: unpack it first",
     "\xef\xbb\xbf": "UTF-8 read in another encoding: give the file's path, or its text read as utf-8",
     "\xff\xfe": "UTF-16 read in another encoding: read the file as utf-16",
     "\xfe\xff": "UTF-16 read in another encoding: read the file as utf-16",
@@ -49,24 +52,28 @@ def read(source: "str | os.PathLike[str]") -> str:
         return (gzip.decompress(content) if packed else content).decode()
     except UnicodeDecodeError as error:
         wrong = f"byte {error.start} is 0x{error.object[error.start]:02x}"
-        raise ValueError(f"{name} is not UTF-8 text ({wrong}): save it as UTF-8") from None
+        raise ValueError(f"{name} is not UTF-8 text ({wrong}): save it as UTF-8, or unpack it first") from None
     except (EOFError, OSError, zlib.error) as error:
         raise ValueError(f"{name} cannot be unpacked by gzip ({cut(str(error), 100)})") from None
 
 
-def parse(text: str) -> "tuple[list[int], list[float], list[str], list[int]]":
-    """Parents (-1 at the root), costs, labels and the tips in the order of the text."""
+def parse(text: str, in_file: bool) -> "tuple[list[int], list[float], list[str], list[int]]":
+    """Parents (-1 at the root), costs, labels and the tips in the order of the text, which may come from a file."""
     text = text.removeprefix("\ufeff")
     reader, start = _Reader(), text[:100].lstrip().lower()
     try:
         for kind, value, at in _tokens(text):
             reader.take(kind, value, at)
         return reader.finish(len(text))
-    except ValueError:
+    except ValueError as error:
         other = next((what for mark, what in _OTHERS.items() if start.startswith(mark)), None)
-        if other is None:
+        if other:
+            raise ValueError(f"the text is {other}") from None
+        if "\0" in start:
+            raise ValueError("the text holds NUL characters: read it as utf-16, or unpack it first") from None
+        if in_file or ";" in text or start.startswith(("(", "[")):
             raise
-        raise ValueError(f"the text is {other}") from None
+        raise ValueError(f"{error}{_PATH}") from None
 
 
 def _tokens(text):
@@ -126,7 +133,8 @@ class _Reader:
 
     def _expect(self, allowed, what, at):
         if not allowed:
-            hint = "a parenthesis is open" if what == ";" else "check the commas, colons and parentheses before it"
+            unclosed = what == ";" and self.stack
+            hint = "a parenthesis is open" if unclosed else "check the commas, colons and parentheses before it"
             hint = _QUOTES if self.before == "name" and what.startswith("name") else hint
             raise ValueError(f"Newick: unexpected {what} at character {at}: {hint}")
 
@@ -140,8 +148,7 @@ class _Reader:
 
     def finish(self, end):
         if not self.ended:
-            hint = " (a str is text: for a file, give its pathlib.Path)" if end and len(self.label) == 1 else ""
-            raise ValueError(f"Newick: the text ends at character {end} without a ';'{hint}")
+            raise ValueError(f"Newick: the text ends at character {end} without a ';'")
         tips = [v for v, inner in enumerate(self.inner) if not inner]
         return self.parent, [0.0, *self._costs()], self.label, tips
 

@@ -331,7 +331,7 @@ class Tree(Space):
         bins: "ArrayLike | None" = None,
         labels: "Sequence[Hashable] | None" = None,
     ) -> None:
-        labels = None if labels is None else list(labels)
+        labels = None if labels is None else list(_iterable(labels, "labels"))
         self._build(parent, cost, bins, labels, _by_number(labels))
 
     def _build(self, parent: Any, cost: Any, bins: Any, labels: Any, words: "_Words") -> None:
@@ -355,7 +355,8 @@ class Tree(Space):
 
     def _edge_name(self, edge: int) -> str:
         label = self.labels[edge]
-        return f"the edge above node {edge}" + (f" ({shown(label)})" if isinstance(label, str) else "")
+        unnamed = isinstance(label, int) and label == edge
+        return f"the edge above node {edge}" + ("" if unnamed else f" ({shown(label)})")
 
     @property
     def bin_labels(self) -> NDArray[np.object_]:
@@ -377,9 +378,11 @@ class Tree(Space):
         """
         number: dict[Hashable, int] = {}
         above: dict[int, tuple[int, Any]] = {}
-        for at, edge in enumerate(edges):
+        for at, edge in enumerate(_iterable(edges, "edges")):
             if not isinstance(edge, (tuple, list, np.ndarray)) or len(edge) not in (2, 3):
                 raise ValueError(f"edges[{at}] = {shown(edge)} is not a (child, parent, cost) triple")
+            for k in (0, 1):
+                _check_hashable(edge[k], f"edges[{at}][{k}]")
             child = number.setdefault(edge[0], len(number))
             parent = number.setdefault(edge[1], len(number))
             if child in above:
@@ -408,7 +411,10 @@ class Tree(Space):
         `weight` names the edge attribute that holds the cost; if no edge has it every cost is 1, if only some have it
         that is an error.  Nodes are numbered as in ``graph.nodes``, their names become the labels.
         """
+        if not hasattr(graph, "nodes"):
+            raise TypeError(f"graph must be a networkx graph, not {type_name(graph)}")
         number = {node: v for v, node in enumerate(graph.nodes)}
+        _check_hashable(root, "root")
         if root not in number:
             raise ValueError(f"root={shown(root)} is not a node of the graph")
         if graph.is_multigraph():
@@ -464,7 +470,7 @@ class Tree(Space):
         """
         from emdref import newick
 
-        parent, cost, labels, tips = newick.parse(newick.read(source))
+        parent, cost, labels, tips = newick.parse(newick.read(source), not isinstance(source, str))
         return cls(parent, cost, bins=tips, labels=labels)
 
     def __reduce__(self) -> tuple:
@@ -497,6 +503,21 @@ def _floats(values: Any, name: str) -> NDArray[np.float64]:
     if inputs.rounds_in_float64(array):
         raise ValueError(f"{name} holds an integer beyond 2**53, which float64 would round; give floats")
     return array.astype(np.float64)
+
+
+def _iterable(values: Any, name: str) -> Iterable[Any]:
+    try:
+        iter(values)
+    except TypeError:
+        raise TypeError(f"{name} must be a sequence, not {type_name(values)}") from None
+    return values
+
+
+def _check_hashable(value: Any, name: str) -> None:
+    try:
+        hash(value)
+    except TypeError:
+        raise TypeError(f"{name} = {shown(value)} is not hashable: give text, a number or a tuple of them") from None
 
 
 def _check_number(value: Any, name: str) -> None:
@@ -628,7 +649,13 @@ def _bin_nodes(bins: Any, parent: NDArray[np.int64], words: _Words) -> NDArray[n
 
 
 def _labels(labels: Any, size: int) -> NDArray[np.object_]:
-    names = list(range(size)) if labels is None else list(labels)
+    names = range(size) if labels is None else labels
     if len(names) != size:
         raise ValueError(f"labels has {len(names)} entries for {size} nodes")
+    try:
+        set(names)
+    except TypeError:
+        for v, x in enumerate(names):
+            _check_hashable(x, f"labels[{v}]")
+        raise
     return np.fromiter(names, object, size)

@@ -299,6 +299,9 @@ def test_chains(arguments, error, message):
         (([-1, 0, 0], None, [1, 2, 1]), ValueError, "bins[0] and bins[2] are both node 1"),
         (([-1, 0], None, [1.0]), TypeError, "bins must hold integers, not float64"),
         (([-1, 0], None, None, ["a"]), ValueError, "labels has 1 entries for 2 nodes"),
+        (([-1, 0], None, None, 5), TypeError, "labels must be a sequence, not int"),
+        (([-1, 0], None, None, ["a", ["b"]]), TypeError, "labels[1] = ['b'] is not hashable: give text, a number or"),
+        (([-1, 0], None, None, np.ma.array([1, 2], mask=[0, 1])), TypeError, "labels[1] = masked is not hashable"),
     ],
 )
 def test_trees(arguments, error, message):
@@ -326,6 +329,20 @@ def test_trees(arguments, error, message):
 )
 def test_edges(edges, message):
     with refuses(ValueError, message):
+        emdref.Tree.from_edges(edges)
+
+
+@pytest.mark.parametrize(
+    ("edges", "message"),
+    [
+        (None, "edges must be a sequence, not NoneType"),
+        ([("a", "r"), (["b"], "r")], "edges[1][0] = ['b'] is not hashable: give text, a number or a tuple of them"),
+        ([("a", {"r"})], "edges[0][1] = {'r'} is not hashable"),
+        ([(("a", []), "r")], "edges[0][0] = ('a', []) is not hashable"),
+    ],
+)
+def test_edges_that_are_none(edges, message):
+    with refuses(TypeError, message):
         emdref.Tree.from_edges(edges)
 
 
@@ -373,6 +390,18 @@ def test_networkx_graphs(graph, root, message):
 
 
 @pytest.mark.parametrize(
+    ("graph", "root", "message"),
+    [
+        ([("a", "r")], "r", "graph must be a networkx graph, not list"),
+        (networkx.path_graph(2), [0], "root = [0] is not hashable"),
+    ],
+)
+def test_what_is_no_networkx_graph(graph, root, message):
+    with refuses(TypeError, message):
+        emdref.Tree.from_networkx(graph, root)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "Newick: the text ends at character 0 without a ';'"),
@@ -385,6 +414,11 @@ def test_networkx_graphs(graph, root, message):
         ("(a:,b:1);", "Newick: unexpected , at character 3"),
         ("(a::1,b:1);", "Newick: unexpected : at character 3"),
         ("(a:1:2,b:1);", "Newick: unexpected : at character 4"),
+        ("(a:1,b:2)r:;", "Newick: unexpected ; at character 11: check the commas, colons"),
+        ('("a b":1,c:2);', "Newick: unexpected name 'b\"' at character 4: ...stands in single quotes"),
+        ("C:\\trees\\one.tre", "Newick: branch length ...(a str is text: for a file, give its pathlib.Path)"),
+        ("http://example.org/one.tre", "Newick: branch length ...(a str is text: for a file, give its pathlib.Path)"),
+        ("tree (1).tre", "Newick: unexpected ( at character 5: ...(a str is text: for a file, give its pathlib.Path)"),
         ("(a:1 x,b:1);", "Newick: unexpected name 'x' at character 5"),
         ("(a:one,b:1);", "Newick: branch length 'one' at character 3 is not a number"),
         ("(a:1_0,b:1);", "Newick: branch length '1_0' at character 3 is not a number"),
@@ -429,6 +463,11 @@ def test_newick_source(source):
         (b"(\xe4,b);", ValueError, "tree.nwk is not UTF-8 text (byte 1 is 0xe4)"),
         (gzip.compress(b"(a,b);")[:-9], ValueError, "tree.nwk cannot be unpacked by gzip"),
         (b"", ValueError, "Newick: the text ends at character 0 without a ';'"),
+        (b"tree", ValueError, "Newick: the text ends at character 4 without a ';'"),
+        (b"PK\x03\x04...", ValueError, "the text is a zip archive: unpack it first"),
+        (b"BZh91AY", ValueError, "the text is packed by bzip2: unpack it first"),
+        (b"\xfd7zXZ", ValueError, "tree.nwk is not UTF-8 text (byte 0 is 0xfd): save it as UTF-8, or unpack it first"),
+        ("(a,b);".encode("utf-16-le"), ValueError, "the text holds NUL characters: read it as utf-16, or unpack it"),
         (None, FileNotFoundError, "tree.nwk"),
     ],
 )
@@ -436,8 +475,9 @@ def test_newick_files(content, error, message, tmp_path):
     path = tmp_path / "tree.nwk"
     if content is not None:
         path.write_bytes(content)
-    with refuses(error, message):
+    with refuses(error, message) as refused:
         emdref.Tree.from_newick(path)
+    assert "a str is text" not in str(refused.value)
     with refuses(IsADirectoryError, "Is a directory"):
         emdref.Tree.from_newick(tmp_path)
 

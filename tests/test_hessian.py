@@ -262,6 +262,10 @@ def test_at_rho_1_only_the_normalizer_curves(gauge, accuracy):
         (emdref.Chain(4), r"gap 1 \(after bin 1\)"),
         (emdref.Tree([-1, 0, 0, 1, 1, 2, 2]), "the edge above node [12]"),
         (emdref.Tree.from_newick("((a,b)left,(c,d)right)root;"), r"the edge above node \d \('(left|right)'\)"),
+        (
+            emdref.Tree.from_edges([(40, 4), (41, 4), (50, 5), (51, 5), (4, 9), (5, 9)]),
+            r"the edge above node (1 \(4\)|4 \(5\))",
+        ),
     ],
 )
 def test_infinite_curvature_is_refused_by_row_and_edge(space, edge, call, gauge, accuracy):
