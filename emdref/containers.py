@@ -22,6 +22,8 @@ def plain(x: Any, name: str) -> Any:
     """What NumPy reads as it is: nothing masked, sparse entries as an array."""
     refuse_masked(x, name)
     if not is_sparse(x):
+        if _holds_others(x) and any(map(is_sparse, x)):
+            raise TypeError(f"{name} is a list of sparse rows: give scipy.sparse.vstack({name})")
         return x
     coordinates(x, name)
     return x.toarray()
@@ -44,8 +46,13 @@ def refuse_masked(x: Any, name: str) -> None:
 
 def _is_masked(x: Any) -> bool:
     if isinstance(x, (list, tuple)):
-        return not _NUMBERS.issuperset(map(type, x)) and any(map(_is_masked, x))
+        return _holds_others(x) and any(map(_is_masked, x))
     return isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x)
+
+
+def _holds_others(x: Any) -> bool:
+    """True for a list of more than numbers."""
+    return isinstance(x, (list, tuple)) and not _NUMBERS.issuperset(map(type, x))
 
 
 # --- sparse matrices --------------------------------------------------------------------------------------------------
@@ -96,7 +103,7 @@ def check_labels(given: dict[str, Any], where: Any = None) -> None:
     if hasattr(where, "bin_labels"):
         names, of = where.bin_labels.tolist(), "space.bin_labels"
     else:
-        (place, names, what), *found = [*_labels(pandas, where, "cost"), *found]
+        (place, names, what), *found = [*_names(pandas, where), *found]
         of = f"{place}.{what}"
     for place, labels, what in found:
         if not _equal(labels, names):
@@ -113,12 +120,18 @@ def check_matrix_labels(x: Any, name: str) -> None:
         raise ValueError(f"{name}'s index is not its columns: give {name}.loc[names, names] with one order of names")
 
 
+def _names(pandas: Any, cost: Any) -> list[tuple[str, list[Any], str]]:
+    """What a matrix calls the bins: its columns, or its index if they only count."""
+    named = [*_labels(pandas, cost, "cost")]
+    index = _listed(pandas, cost.index) if isinstance(cost, pandas.DataFrame) else None
+    return named or ([] if index is None else [("cost", index, "index")])
+
+
 def _labels(pandas: Any, x: Any, name: str) -> Iterator[tuple[str, list[Any], str]]:
     """Place, labels and the attribute that holds them, of all that has labels in what was given."""
     if isinstance(x, (list, tuple)):
-        if not _NUMBERS.issuperset(map(type, x)):
-            for k, part in enumerate(x):
-                yield from _labels(pandas, part, f"{name}[{k}]")
+        for k, part in enumerate(x if _holds_others(x) else ()):
+            yield from _labels(pandas, part, f"{name}[{k}]")
         return
     what = "columns" if isinstance(x, pandas.DataFrame) else "index" if isinstance(x, pandas.Series) else ""
     labels = _listed(pandas, getattr(x, what)) if what else None

@@ -98,7 +98,11 @@ def matrix(cost: Any) -> NDArray[Any]:
     noise = math.sqrt(slack) * m.max(initial=0, where=finite)
     for bad, rule, way_out in (
         (~finite, "must be finite and >= 0", ""),
-        (np.diag(np.diag(m) != 0), "lies on the diagonal and must be 0", "np.fill_diagonal(cost, 0) mends it"),
+        (
+            np.diag(np.diag(m) != 0),
+            "lies on the diagonal and must be 0",
+            "set it to 0, as np.fill_diagonal(cost, 0) does",
+        ),
         (m < 0, "must be finite and >= 0", "give np.maximum(cost, 0)"),
     ):
         if bad.any():

@@ -23,7 +23,7 @@ _FINE = 1e-14  # relative marginal error that it aims at in the end
 def find(rows: Batch, where: Any, lam: Any, max_iter: int, init: Any) -> tuple[Any, int, str]:
     """log v or None, iterations, and how they ended."""
     if max_iter == 0:
-        return None if init is None else np.asarray(init[1], np.float64), 0, "given"
+        return None if init is None else init[1], 0, "given"
     reach = float(lam) * entropic_inputs.largest(where)
     if reach > REACH:
         return None, 0, "overflow"

@@ -176,7 +176,7 @@ def sinkhorn(
     >>> float(low.value)  # the EMD is 0.9, between this and the next bfloat16
     0.8984375
     """
-    containers.check_labels({"p": p, "q": q}, space_or_cost)
+    containers.check_labels({"p": p, "q": q, "init": init}, space_or_cost)
     place = _place(device, p, q, space_or_cost, init)
     switches = variant_of(variant)
     inputs.option(kernel, "kernel", Kernel)

@@ -181,9 +181,9 @@ def certify_sinkhorn(
     ('proven', 0.930685, True)
     """
     p, q = containers.row(p, "p"), containers.row(q, "q")
-    rows, where, lam = _checked(p, q, space, lam)
+    rows, where, lam = _checked(p, q, space, lam, init)
     max_iter = inputs.count(max_iter, "max_iter", 0)
-    _check_init(init, rows)
+    init = _potentials(init, rows)
     log_v, n_iter, solver_status = potentials.find(rows, where, lam, max_iter, init)
     certificate = SinkhornCertificate(
         **entropic_bounds.prove(rows, where, lam, log_v),
@@ -198,9 +198,9 @@ def certify_sinkhorn(
     return certificate
 
 
-def _checked(p: Any, q: Any, space: Any, lam: Any) -> tuple[Batch, Any, Any]:
+def _checked(p: Any, q: Any, space: Any, lam: Any, init: Any) -> tuple[Batch, Any, Any]:
     devices.stay(None, p=p, q=q, space=space)
-    containers.check_labels({"p": p, "q": q}, space)
+    containers.check_labels({"p": p, "q": q, "init": init}, space)
     where = space if isinstance(space, Space) else entropic_inputs.matrix(space)
     rows = entropic_inputs.rows(p, q, where, np.float64)
     if rows.shape != ():
@@ -212,15 +212,18 @@ def _checked(p: Any, q: Any, space: Any, lam: Any) -> tuple[Batch, Any, Any]:
     return rows, where, entropic_inputs.strength(lam, rows.p.dtype)
 
 
-def _check_init(init: Any, rows: Batch) -> None:
+def _potentials(init: Any, rows: Batch) -> Any:
+    """The caller's potentials in float64, finite where there is mass."""
     if init is None:
-        return
+        return None
     entropic_inputs.potentials(init, rows.shape, rows.p.shape[1], rows.p.dtype)
-    for name, log, x, mass in (("log_u", init[0], "p", rows.p[0]), ("log_v", init[1], "q", rows.q[0])):
-        bad = np.flatnonzero((np.asarray(log, np.float64) == -np.inf) & (mass > 0))
+    logs = tuple(inputs.read(x, name).astype(np.float64) for x, name in entropic_inputs.both_potentials(init))
+    for name, log, x, mass in (("log_u", logs[0], "p", rows.p[0]), ("log_v", logs[1], "q", rows.q[0])):
+        bad = np.flatnonzero((log == -np.inf) & (mass > 0))
         if len(bad):
             k = bad[0]
             raise ValueError(f"init's {name}[{k}] = -inf where {x}[{k}] = {mass[k]}: it must be finite where mass is")
+    return logs
 
 
 def _copy(x: Any) -> NDArray[Any]:

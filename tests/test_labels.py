@@ -157,6 +157,23 @@ def test_a_cost_matrix_has_names_too():
         emdref.sinkhorn(p, q, COST.loc[[2, 1, 5]], 1.0)
 
 
+@pytest.mark.parametrize("named", ["index", "columns"])
+def test_either_axis_of_a_cost_matrix_has_the_names(named):
+    cost = pd.DataFrame(COST.to_numpy(), **{named: [1, 2, 5]})
+    for call in (emdref.sinkhorn, emdref.certify_sinkhorn):
+        call(P.reindex([1, 2, 5]), PLAIN, cost, 1.0)
+        with pytest.raises(ValueError, match=rf"the labels of p\.index are not cost\.{named}"):
+            call(P, PLAIN, cost, 1.0)
+
+
+@pytest.mark.parametrize("call", [emdref.sinkhorn, emdref.certify_sinkhorn])
+def test_potentials_have_labels(call):
+    zeros = pd.Series(np.zeros(3), [1, 2, 5])
+    call(PLAIN, PLAIN, CHAIN, 1.0, init=(zeros, zeros))
+    with pytest.raises(ValueError, match=r"the labels of init\[1\]\.index are not space\.bin_labels"):
+        call(PLAIN, PLAIN, CHAIN, 1.0, init=(zeros, zeros[::-1]))
+
+
 def test_directions_have_labels():
     for call in (emdref.emd_hvp, exact.hvp):
         with pytest.raises(ValueError, match=r"the labels of v\.index"):

@@ -295,6 +295,34 @@ def test_a_certificate_of_sparse_rows_verifies():
     assert emdref.certify_sinkhorn(scipy.sparse.csr_array(P[:1]), Q[0], emdref.Chain(3), 1.0).verify()
 
 
+@pytest.mark.parametrize("max_iter", [0, 5])
+def test_potentials_may_be_sparse(max_iter):
+    log = [0.0, 0.5, 0.0]
+    calls = [
+        emdref.certify_sinkhorn(P[0], Q[0], emdref.Chain(3), 1.0, max_iter=max_iter, init=(x, x))
+        for x in (log, scipy.sparse.coo_array(log))
+    ]
+    assert tuple(calls[0]) == tuple(calls[1])
+    assert calls[1].verify()
+
+
+@pytest.mark.parametrize("make", [scipy.sparse.coo_array, lambda row: scipy.sparse.csr_matrix([row])])
+def test_a_list_of_sparse_rows_is_no_matrix(make):
+    rows, space = [make(row) for row in P], emdref.Chain(3)
+    for call in (
+        lambda: emdref.emd(rows, Q, space),
+        lambda: emdref.emd_grad(P, tuple(make(row) for row in Q), space),
+        lambda: emdref.sinkhorn(rows, Q, space, 1.0),
+        lambda: emdref.pairwise(rows, space),
+        lambda: emdref.losses.mse(rows, Q),
+        lambda: emdref.normalize.softmax(rows),
+        lambda: emdref.exact.emd(rows[:1], Q[0], space),
+    ):
+        with pytest.raises(TypeError, match=r"[pqxX] is a list of sparse rows: give scipy\.sparse\.vstack\([pqxX]\)"):
+            call()
+    np.testing.assert_array_equal(emdref.emd(scipy.sparse.vstack(rows), Q, space), emdref.emd(P, Q, space))
+
+
 def test_a_cost_matrix_is_not_sparse():
     cost = scipy.sparse.csr_array(emdref.Chain(3).distance_matrix())
     for call in (emdref.sinkhorn, emdref.certify_sinkhorn):
