@@ -516,6 +516,8 @@ def _check_tensor(x: Any, name: str, holds: str = "") -> None:
         containers.refuse_masked(x, name)
         array = next((f"{name}.{to}()" for to in ("toarray", "to_numpy") if hasattr(x, to)), name)
         raise TypeError(f"{name} must be a torch tensor{holds}, not {type_name(x)}: give torch.as_tensor({array})")
+    if x.is_nested:
+        raise TypeError(f"{name} is a nested tensor, and rows have one length: give torch.stack({name}.unbind())")
     if x.layout != torch.strided:
         raise TypeError(f"{name} is a sparse tensor ({x.layout}): give {name}.to_dense()")
     if x.device.type not in ("cpu", "cuda"):

@@ -397,6 +397,16 @@ def test_bad_input(loss, error, words, given):
     assert len(str(refused.value)) <= 300
 
 
+@each_loss
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_nested_tensors(loss, layout):
+    nested = torch.nested.nested_tensor(list(Q), layout=layout)
+    with pytest.raises(TypeError, match=r"q is a nested tensor.*give torch\.stack\(q\.unbind\(\)\)"):
+        loss(X, nested, TREE)
+    assert torch.equal(torch.stack(nested.unbind()), Q)
+
+
 def test_bins_must_be_the_spaces():
     with pytest.raises(ValueError, match="its last axis must be the space's 4 bins"):
         emd_loss(X, Q, emdref.Chain(4))
