@@ -86,7 +86,7 @@ class Convention:
 
 def find(function: Callable, pairs: list[tuple[NDArray[Any], NDArray[Any]]], framework: str | None) -> Convention:
     """The first convention under which the function answers one of these pairs, or a TypeError with what each gave."""
-    if framework not in (None, *FRAMEWORKS):
+    if framework is not None and not (isinstance(framework, str) and framework in FRAMEWORKS):
         raise ValueError(f"framework={shown(framework)} is not one of None, {', '.join(FRAMEWORKS)}")
     if framework not in (None, "numpy") and framework not in sys.modules:
         raise ValueError(f"framework={shown(framework)} is not imported: import it first")

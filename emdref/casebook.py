@@ -176,7 +176,7 @@ def pair(family: str, n: int, dtype: DTypeLike = np.float64, seed: int = 0) -> P
     >>> emdref.casebook.pair("integers", 5)
     (array([3., 1., 3., 2., 1.]), array([3., 1., 2., 1., 3.]))
     """
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
         raise ValueError(f"family={shown(family)} is not one of {', '.join(FAMILIES)}")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed={shown(seed)} must be an integer >= 0")

@@ -132,7 +132,7 @@ def _asker(function: Callable, convention: Convention) -> Callable[[Any, Any], A
 def _chosen(cases: Any, space: Space, dtype: Any, rho: float) -> Iterator[Case]:
     """The cases that `cases` names."""
     n = space.n_bins
-    wanted = [cases] if isinstance(cases, str) else list(GRADES if cases is None else cases)
+    wanted = [cases] if isinstance(cases, str) else list(inputs.iterable(GRADES if cases is None else cases, "cases"))
     if not wanted:
         raise ValueError("cases is empty: name grades, families, or give pairs (p, q)")
     seeds = 4 if n <= 64 else 2 if n <= 4096 else 1

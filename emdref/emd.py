@@ -279,7 +279,8 @@ class _Job:
 
     def __init__(self, p, q, space, rho, mass, accuracy, gauge=None):
         rho = inputs.exponent(rho)
-        self._late = mass != "normalize" and gauge != gauges.NORMALIZED and isinstance(space, Space)
+        normalized = gauge == gauges.NORMALIZED or (isinstance(mass, str) and mass == "normalize")
+        self._late = isinstance(space, Space) and not normalized
         if self._late:
             unseen = pairs.Unseen(p, q, space, mass, accuracy)
             self.rows, self.given, tolerance, verify = unseen.rows, unseen.given, unseen.tolerance, unseen.verify

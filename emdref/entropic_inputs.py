@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from emdref import containers, inputs
 from emdref.formats import Format
 from emdref.inputs import Batch
-from emdref.messages import shown, written
+from emdref.messages import written
 from emdref.spaces import Space
 
 _FORMATS = ', or with kernel="dense" bfloat16, float16 or tf32'
@@ -178,9 +178,7 @@ def refuse_potential(name: str) -> None:
 def iterations(checkpoints: Any, max_iter: int) -> tuple[int, ...]:
     if checkpoints is None:
         return ()
-    if np.ndim(checkpoints) != 1:
-        raise TypeError(f"checkpoints={shown(checkpoints)} must be a sequence of integers")
-    stops = tuple(sorted({inputs.count(k, "checkpoints") for k in checkpoints}))
+    stops = tuple(sorted({inputs.count(k, "checkpoints") for k in inputs.iterable(checkpoints, "checkpoints")}))
     if stops and stops[-1] > max_iter:
-        raise ValueError(f"checkpoints holds {stops[-1]}, beyond max_iter = {max_iter}")
+        raise ValueError(f"checkpoints holds {written(stops[-1])}, beyond max_iter = {max_iter}")
     return stops

@@ -56,7 +56,7 @@ def find(dtype: Any) -> Format | None:
         return FORMATS[dtype]
     try:
         return FORMATS.get(np.dtype(dtype).name)
-    except TypeError:
+    except Exception:  # TypeError, or what the repr of whatever was given raises
         return None
 
 

@@ -76,9 +76,18 @@ def _real(value, name, holds, rule):
     return number
 
 
+def iterable(values: Any, name: str) -> Any:
+    """What can be gone through."""
+    try:
+        iter(values)
+    except TypeError:
+        raise TypeError(f"{name}={shown(values)} must be a sequence") from None
+    return values
+
+
 def count(value: object, name: str, least: int = 1) -> int:
     """An integer >= `least`."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+    if isinstance(value, (bool, np.bool_, np.timedelta64)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an integer, not {type_name(value)}")
     if value < least:
         raise ValueError(f"{name} = {written(value)} must be >= {least}")

@@ -331,7 +331,7 @@ class Tree(Space):
         bins: "ArrayLike | None" = None,
         labels: "Sequence[Hashable] | None" = None,
     ) -> None:
-        labels = None if labels is None else list(_iterable(labels, "labels"))
+        labels = None if labels is None else list(inputs.iterable(labels, "labels"))
         self._build(parent, cost, bins, labels, _by_number(labels))
 
     def _build(self, parent: Any, cost: Any, bins: Any, labels: Any, words: "_Words") -> None:
@@ -378,7 +378,7 @@ class Tree(Space):
         """
         number: dict[Hashable, int] = {}
         above: dict[int, tuple[int, Any]] = {}
-        for at, edge in enumerate(_iterable(edges, "edges")):
+        for at, edge in enumerate(inputs.iterable(edges, "edges")):
             if not isinstance(edge, (tuple, list, np.ndarray)) or len(edge) not in (2, 3):
                 raise ValueError(f"edges[{at}] = {shown(edge)} is not a (child, parent, cost) triple")
             for k in (0, 1):
@@ -411,10 +411,11 @@ class Tree(Space):
         `weight` names the edge attribute that holds the cost; if no edge has it every cost is 1, if only some have it
         that is an error.  Nodes are numbered as in ``graph.nodes``, their names become the labels.
         """
+        for x, name in ((root, "root"), (weight, "weight")):
+            _check_hashable(x, name)
         if not hasattr(graph, "nodes"):
             raise TypeError(f"graph must be a networkx graph, not {type_name(graph)}")
         number = {node: v for v, node in enumerate(graph.nodes)}
-        _check_hashable(root, "root")
         if root not in number:
             raise ValueError(f"root={shown(root)} is not a node of the graph")
         if graph.is_multigraph():
@@ -503,14 +504,6 @@ def _floats(values: Any, name: str) -> NDArray[np.float64]:
     if inputs.rounds_in_float64(array):
         raise ValueError(f"{name} holds an integer beyond 2**53, which float64 would round; give floats")
     return array.astype(np.float64)
-
-
-def _iterable(values: Any, name: str) -> Iterable[Any]:
-    try:
-        iter(values)
-    except TypeError:
-        raise TypeError(f"{name} must be a sequence, not {type_name(values)}") from None
-    return values
 
 
 def _check_hashable(value: Any, name: str) -> None:

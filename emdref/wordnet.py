@@ -4,11 +4,13 @@ import csv
 from importlib.resources import files
 from typing import Literal
 
-from emdref.messages import shown
+from emdref import inputs
 from emdref.spaces import Tree
 
+Cost = Literal["hops", "unit"]
 
-def wordnet_tree(cost: Literal["hops", "unit"] = "hops") -> Tree:
+
+def wordnet_tree(cost: Cost = "hops") -> Tree:
     """The 1374-node WordNet hierarchy of the 1000 ILSVRC2012 classes (Sec. 2.3 of arXiv 1611.07573).
 
     Bins are the classes in ILSVRC order (sorted wnid, n01440764 to n15075141); ``labels`` are the wnids.  The paper
@@ -32,8 +34,7 @@ def wordnet_tree(cost: Literal["hops", "unit"] = "hops") -> Tree:
     >>> tree.n_nodes, tree.n_bins, tree.diameter
     (1374, 1000, 26.0)
     """
-    if cost not in ("hops", "unit"):
-        raise ValueError(f"cost={shown(cost)} is not one of hops, unit")
+    inputs.option(cost, "cost", Cost)
     rows = wordnet_rows()
     number = {row["wnid"]: v for v, row in enumerate(rows)}
     return Tree(

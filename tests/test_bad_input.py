@@ -195,6 +195,8 @@ def test_rho(call, rho, error, message):
     [
         ({"mass": "clip"}, "mass='clip' is not one of raise, normalize, ignore"),
         ({"mass": None}, "mass=None is not one of raise, normalize, ignore"),
+        ({"mass": np.array(["raise", "ignore"])}, "mass=array(...) is not one of raise, normalize, ignore"),
+        ({"mass": pd.NA}, "mass=<NA> is not one of raise, normalize, ignore"),
         ({"accuracy": "fast"}, "accuracy='fast' is not one of compensated, native"),
         ({"device": "tpu"}, "device='tpu' is not one of"),
     ],
@@ -299,7 +301,7 @@ def test_chains(arguments, error, message):
         (([-1, 0, 0], None, [1, 2, 1]), ValueError, "bins[0] and bins[2] are both node 1"),
         (([-1, 0], None, [1.0]), TypeError, "bins must hold integers, not float64"),
         (([-1, 0], None, None, ["a"]), ValueError, "labels has 1 entries for 2 nodes"),
-        (([-1, 0], None, None, 5), TypeError, "labels must be a sequence, not int"),
+        (([-1, 0], None, None, 5), TypeError, "labels=5 must be a sequence"),
         (([-1, 0], None, None, ["a", ["b"]]), TypeError, "labels[1] = ['b'] is not hashable: give text, a number or"),
         (([-1, 0], None, None, np.ma.array([1, 2], mask=[0, 1])), TypeError, "labels[1] = masked is not hashable"),
     ],
@@ -335,7 +337,7 @@ def test_edges(edges, message):
 @pytest.mark.parametrize(
     ("edges", "message"),
     [
-        (None, "edges must be a sequence, not NoneType"),
+        (None, "edges=None must be a sequence"),
         ([("a", "r"), (["b"], "r")], "edges[1][0] = ['b'] is not hashable: give text, a number or a tuple of them"),
         ([("a", {"r"})], "edges[0][1] = {'r'} is not hashable"),
         ([(("a", []), "r")], "edges[0][0] = ('a', []) is not hashable"),
@@ -399,6 +401,17 @@ def test_networkx_graphs(graph, root, message):
 def test_what_is_no_networkx_graph(graph, root, message):
     with refuses(TypeError, message):
         emdref.Tree.from_networkx(graph, root)
+    with refuses(TypeError, "weight = ['cost'] is not hashable"):
+        emdref.Tree.from_networkx(graph, 0, weight=["cost"])
+
+
+def test_options_of_check_and_casebook():
+    with refuses(ValueError, "family=['easy'] is not one of integers, "):
+        emdref.casebook.pair(["easy"], 3)
+    with refuses(TypeError, "cases=7 must be a sequence"):
+        emdref.check(lambda p, q: 0.0, CHAIN, cases=7)
+    with refuses(ValueError, "framework=array(...) is not one of None, numpy, "):
+        emdref.check(emdref.emd, CHAIN, framework=np.array(["numpy", "jax"]))
 
 
 @pytest.mark.parametrize(
@@ -483,6 +496,8 @@ def test_newick_files(content, error, message, tmp_path):
 
 
 def test_wordnet_option():
+    with refuses(ValueError, "cost=array(...) is not one of hops, unit"):
+        emdref.wordnet_tree(cost=np.array(["hops", "unit"]))
     with refuses(ValueError, "cost='depth' is not one of hops, unit"):
         emdref.wordnet_tree("depth")
 

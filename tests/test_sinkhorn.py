@@ -506,6 +506,9 @@ def test_an_empty_batch_gives_empty_results(kernel, domain):
     [
         (TypeError, "checkpoints=10 must be a sequence", {"checkpoints": 10}),
         (ValueError, "checkpoints = 0 must be >= 1", {"checkpoints": np.array([0])}),
+        (TypeError, "checkpoints must be an integer, not list", {"checkpoints": [[1], [2, 3]]}),
+        (TypeError, "checkpoints must be an integer, not timedelta64", {"checkpoints": np.ones(1, "m8[s]")}),
+        (ValueError, r"checkpoints holds 10{56}\.\.\., beyond max_iter", {"checkpoints": [10**400]}),
         (TypeError, "tol=None must be a number", {"tol": None}),
         (TypeError, "tol=1j must be a number", {"tol": 1j}),
         (TypeError, "tol=array", {"tol": np.ones(2)}),
