@@ -204,11 +204,9 @@ def tolerance(tol: Any, where: Any, n_bins: int, lam: float, domain: str, dtype:
         growth = np.sqrt(n_bins) + (lam * entropic_inputs.largest(where) if domain == "log" else 0.0)
         eps = float(formats.limits(dtype).eps)
         return Tolerance(min(4.0 * eps * growth, max(IDENTIFIES, 2.0 * eps)), True)
-    if np.ndim(tol) != 0 or isinstance(tol, (bool, str)) or not isinstance(tol, (int, float, np.number)):
+    if isinstance(tol, bool) or not isinstance(tol, (int, float, np.number)):
         raise TypeError(f'tol={shown(tol)} must be a number >= 0 or "auto"')
-    if not 0 <= float(tol) < np.inf:
-        raise ValueError(f"tol = {tol} must be finite and >= 0")
-    return Tolerance(float(tol), False)
+    return Tolerance(inputs.weight(tol, "tol"), False)
 
 
 def _initial(init: Any, rows: Batch, switches: Variant) -> NDArray[Any]:
