@@ -506,7 +506,10 @@ def test_errors_of_flows_become_errors_of_results(rho):
 
 
 def test_a_flow_too_small_for_its_power_says_so():
-    assert descended([0, 1.0, 2.0**-910], [0] * 3, [0] * 3, [0, 1, 1], 1.5)[3] == INF
+    for rho in (1.001, 1.5, 2.5):
+        _, _, value_err, r_err, _, _ = descended([0, 1.0, 2.0**-910], [0] * 3, [0] * 3, [0, 1, 1], rho)
+        assert math.isclose(value_err, r_err * 2.0**-900)
+        assert rho * 2.0 ** (-910 * (rho - 1)) <= r_err <= rho * 2.0 ** (-899 * (rho - 1))
     assert descended([0, 1.0, 2.0**-890], [0] * 3, [0] * 3, [0, 1, 1], 1.5)[3] == 0
     assert descended([0, 1.0, 2.0**-910], [0] * 3, [0] * 3, [0, 1, 1], 2)[3] == 0
     assert descended([0, 1.0, 2.0**-910], [0] * 3, [0] * 3, [0, 1, 0], 1.5)[3] == 0

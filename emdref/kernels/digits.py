@@ -8,7 +8,7 @@ named by its table and row, since a view of a row would cost more than most of w
 
 import numpy as np
 
-from emdref.kernels.floats import add2
+from emdref.kernels.floats import quick_two_sum, two_sum
 from emdref.kernels.jit import row
 
 BITS = 31
@@ -18,7 +18,7 @@ _WINDOW = 2 * BITS  # leading bits that `nearest` looks at; an int64 holds them
 _STORED = 52  # bits of a float64's significand; those of its exponent stand above
 _HIDDEN = 1 << _STORED
 _BIAS = 1023
-_LIMBS = 5  # leading digits that fill two limbs, even if the first of them has one bit
+_DIGIT = 2.0**-BITS
 
 
 @row
@@ -38,8 +38,8 @@ def length(m):
 
 
 @row
-def _power(e):
-    """2**e as a float."""
+def power_of_two(e):
+    """2**e as a float, for e from -1022 to 1023."""
     return np.int64((e + _BIAS) << _STORED).view(np.float64)
 
 
@@ -160,13 +160,16 @@ def nearest(x, k, bits, unit):
     if rest > half or (rest == half and (sticky or kept & 1 > 0)):
         kept += 1
     e = (t - 2) * BITS + head + drop + unit
-    return kept * _power(e // 2) * _power(e - e // 2)  # in two steps, the first within the normal range
+    return kept * power_of_two(e // 2) * power_of_two(e - e // 2)  # in two steps, the first within the normal range
 
 
 @row
 def as_limbs(x, k):
     """Row k > 0 as (h, l, e) = (h + l) 2**e with h from 1 to 2**BITS, within 2**-100."""
-    t, h, l = top(x, k), 0.0, 0.0
-    for i in range(t, max(t - _LIMBS, -1), -1):
-        h, l = add2(h, l, x[k, i] * _power((i - t) * BITS), 0.0)
+    t = top(x, k)
+    h, l = quick_two_sum(np.float64(x[k, t]), _digit(x, k, t - 1) * _DIGIT)
+    l, rest = two_sum(l, _digit(x, k, t - 2) * _DIGIT**2)
+    h, l = quick_two_sum(h, l)
+    rest += _digit(x, k, t - 3) * _DIGIT**3 + _digit(x, k, t - 4) * _DIGIT**4
+    h, l = quick_two_sum(h, l + rest)
     return h, l, t * BITS
