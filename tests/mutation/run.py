@@ -45,6 +45,7 @@ MODULES = {  # which tests of the plain kernels a module's mutants must face
     "kernels/layers.py": "layers",
     "kernels/entropic.py": "entropic",
     "kernels/digits.py": "plan",
+    "kernels/kulisch.py": "kulisch",
     "kernels/matching.py": "plan",
     "kernels/semirings.py": "semirings entropic",
     "kernels/alternation.py": "alternation",
