@@ -14,6 +14,7 @@ Two more things keep one function from running another's machine code:
 """
 
 import functools
+import gc
 import hashlib
 import os
 import uuid
@@ -72,9 +73,27 @@ def primitive(function):
 def loop(function):
     """Compile a loop over rows, the only kind of kernel that Python calls, and keep the machine code on disk."""
     dispatcher = numba.njit(**_OPTIONS, no_cfunc_wrapper=True)(function)
-    if cache_folder() is not None and hasattr(dispatcher, "enable_caching"):  # a plain function with the JIT disabled
-        dispatcher._cache = _SourcesCache(dispatcher.py_func)
+    if hasattr(dispatcher, "enable_caching"):  # a plain function with the JIT disabled
+        dispatcher.compile = _uncollected(dispatcher.compile)
+        if cache_folder() is not None:
+            dispatcher._cache = _SourcesCache(dispatcher.py_func)
     return dispatcher
+
+
+def _uncollected(compile_):
+    """The same without garbage collection, which would look through all that Numba makes, again and again."""
+
+    @functools.wraps(compile_)
+    def compiled(signature):
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return compile_(signature)
+        finally:
+            if collects:
+                gc.enable()
+
+    return compiled
 
 
 @functools.lru_cache(maxsize=1)
