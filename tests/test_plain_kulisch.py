@@ -36,8 +36,12 @@ def check(rng, kind, normalize, emdref):
     """Limbs, bounds and signs of one pair are right."""
     space = drawn(rng, emdref)
     p, q = (np.maximum(KINDS[kind](rng, space.n_bins), 5e-324) for _ in range(2))
-    q = rng.permutation(p) if rng.random() < 0.3 else q
+    check_pair(p, rng.permutation(p) if rng.random() < 0.3 else q, space, normalize, emdref)
+
+
+def check_pair(p, q, space, normalize, emdref):
     (h, l, err), *_ = emdref.fallback.flows(p[None], q[None], space, np.ones(space.n_nodes), normalize)
+    assert (h[0], l[0], err[0]) == (0, 0, 0)  # the root has no edge
     row = emdref.formulas.Row(p, q, space, normalize)
     for position, edge in enumerate(space._layout.order.tolist()[1:], 1):
         phi, found = row.phi[edge] * row.phi_unit, h[position]
@@ -62,3 +66,10 @@ def test_edges_of_no_weight_carry_nothing():
     space, weight = original.Chain(4), np.array([1.0, 0.0, 1.0, 1.0])
     given = original.fallback.flows(np.array([[1.0, 1, 0, 0]]), np.array([[0.0, 0, 1, 1]]), space, weight, False)
     assert given[0, 0].tolist() == [0, 0, 2, 1]  # from the last bin on
+
+
+@pytest.mark.parametrize("tail", [2.0**-62, 2.0**-31, 3 * 2.0**-62, 0.0])
+def test_totals_whose_high_limb_is_1(tail):
+    p, q = np.array([1.0, tail, 0.5 * tail]), np.array([tail, 1.0, 0.5 * tail])
+    for other in (q, np.array([0.0, 0.0, 1.0]), 3 * q):
+        check_pair(p, other, original.Chain(3), True, original)
