@@ -2,6 +2,10 @@
 
 The threads are Python's own: the kernels release the GIL, and unlike Numba's thread pool these may be used from any
 number of callers at once.  They stay, for starting a thread takes longer than most calls.
+
+Python answers Ctrl-C between two steps of its main thread, and a kernel is one step.  Blocks are therefore short, even
+if they take ten times as long as was thought; what cannot be cut runs in another thread while the caller waits, for a
+wait can be interrupted.
 """
 
 import contextlib
@@ -9,12 +13,15 @@ import contextvars
 import functools
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from itertools import pairwise
+from queue import SimpleQueue
+from typing import Any
 
 _SERIAL_WORK = 300_000  # nanoseconds, about, below which to give work away costs more than it saves
-_BLOCK = 100_000_000  # nanoseconds, about, after which somebody who pressed Ctrl-C is listened to
-_PATIENCE = 400_000_000  # nanoseconds that may pass until then
+_BLOCK = 25_000_000  # nanoseconds, about, after which somebody who pressed Ctrl-C is listened to
+_PATIENCE = 300_000_000  # nanoseconds that may pass until then
 _COLUMNS = 64  # that kernels work on side by side, the most of any
 _MOST_THREADS = 1024
 _limit = contextvars.ContextVar("emdref_threads", default=0)
@@ -38,7 +45,7 @@ def processors() -> int:
 def thread_count(rows: int, work: int) -> int:
     """How many threads so much work on so many rows gets."""
     wanted = _limit.get() or _from_environment() or processors()
-    return max(1, min(wanted, rows, work // _SERIAL_WORK + 1))
+    return max(1, min(wanted, rows, work // _SERIAL_WORK + 1, _MOST_THREADS))
 
 
 def _from_environment() -> int:
@@ -64,50 +71,104 @@ def over_columns(kernel, columns, args, *, work=0):
     _deal(columns, work, _COLUMNS, lambda a, b: kernel(a, b, *args))
 
 
-def alone(kernel, *args, work=0):
-    """kernel(*args), which takes about `work` nanoseconds, and can be interrupted if that is long."""
-    results = []
-    _deal(1, work, 1, lambda a, b: results.append(kernel(*args)))
-    return results[0]
+def alone(function, *args, work, **options):
+    """function(*args, **options), which takes about `work` nanoseconds, without the GIL, and may be interrupted."""
+    if not lasts(work, 1):
+        return function(*args, **options)
+    call = functools.partial(function, *args, **options)
+    future = _workers().submit(contextvars.copy_context().run, call)
+    _wait([future])
+    return future.result()
+
+
+def lasts(work, columns=_COLUMNS):
+    """Whether columns of so many nanoseconds each, about, are left to others, who finish them though interrupted."""
+    return columns * work > _PATIENCE
+
+
+def repeats(work):
+    """How often columns of so many nanoseconds each are gone through between two looks for Ctrl-C."""
+    return max(1, int(_BLOCK // (_COLUMNS * work)))
 
 
 def _deal(size, work, least, call):
     """call(first, last) for blocks of `least` or more, so short that Ctrl-C is answered between two of them.
 
-    The last thread's blocks are the caller's own.  Where one block alone takes long, all are others': the caller waits,
-    which Ctrl-C ends at once, and blocks under way come to their end by themselves.
+    The last thread's blocks are the caller's own, unless one block takes long.  After an interrupt those under way then
+    come to their end by themselves; others are waited for.
     """
+    work = max(1, int(work))
     count = thread_count(size, size * work)
-    step = max(least, _BLOCK // max(int(work), 1))
+    step = max(least, _BLOCK // work)
+    long = lasts(work, step)
+    if count == 1 and 0 < size <= step and not long:
+        call(0, size)
+        return
     stop = threading.Event()
 
     def several(first, last):
-        for at in range(first, last, step):
-            if stop.is_set():
-                return
-            call(at, min(at + step, last))
+        try:
+            for at in range(first, last, step):
+                if stop.is_set():
+                    return
+                call(at, min(at + step, last))
+        except BaseException:
+            stop.set()
+            raise
 
-    *others, own = _blocks(size, count)
-    long = work * min(step, size) > _PATIENCE
-    waiting = [_workers().submit(several, *block) for block in (*others, *([own] * long))]
+    blocks, waiting = _blocks(size, count), []
+    own = [] if long else [blocks.pop()]
     try:
-        if not long:
-            several(*own)
-        for future in waiting:
-            future.result()
+        waiting.extend(_workers().submit(several, *block) for block in blocks)
+        for block in own:
+            several(*block)
+        _wait(waiting)
     except BaseException:
         stop.set()
-        for future in waiting:
-            future.cancel()
-        if not long:
+        if own:
             wait(waiting)
         raise
+    for future in waiting:
+        future.result()
+
+
+def _wait(futures):
+    while wait(futures, _PATIENCE * 1e-9).not_done:  # a wait without an end cannot be interrupted on Windows
+        pass
+
+
+class _Workers:
+    """Threads that wait for work, as many as were ever needed at once.
+
+    Unlike those of a ThreadPoolExecutor they are daemons: nobody who leaves Python waits for what was interrupted.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: SimpleQueue[tuple[Future, Callable, tuple[Any, ...]]] = SimpleQueue()
+        self._idle = threading.Semaphore(0)
+
+    def submit(self, function: Callable, *args: Any) -> Future:
+        """Have function(*args) called by a thread that is idle, or by a new one."""
+        future: Future = Future()
+        if not self._idle.acquire(blocking=False):
+            threading.Thread(target=self._work, name="emdref", daemon=True).start()
+        self._tasks.put((future, function, args))
+        return future
+
+    def _work(self) -> None:
+        while True:
+            future, function, args = self._tasks.get()
+            try:
+                future.set_result(function(*args))
+            except BaseException as error:  # the caller's to raise
+                future.set_exception(error)
+            del future, function, args  # a thread that waits keeps nothing alive
+            self._idle.release()
 
 
 @functools.cache
-def _workers():
-    """Threads that wait for work, as many as were ever needed at once; they are started one by one."""
-    return ThreadPoolExecutor(_MOST_THREADS, "emdref")
+def _workers() -> _Workers:
+    return _Workers()
 
 
 if hasattr(os, "register_at_fork"):
