@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emdref.kernels.threads import alone
 from emdref.messages import shown, written
 
+SORT = 200  # nanoseconds that an entry takes to sort by two keys, about
 _NUMBERS = frozenset({float, int})  # a list of these holds no other containers
 Coordinates = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]
 
@@ -74,7 +76,7 @@ def coordinates(x: Any, name: str) -> Coordinates:
     row, column, data = entries.row.astype(np.int64), entries.col.astype(np.int64), entries.data
     if len(column) and not (column.min() >= 0 and column.max() < x.shape[-1]):
         raise ValueError(f"{name} has an entry in column {column.max()}, which its shape {x.shape} does not have")
-    order = np.lexsort((column, row))
+    order = alone(np.lexsort, (column, row), work=SORT * len(row))
     again = np.flatnonzero((np.diff(row[order]) == 0) & (np.diff(column[order]) == 0))
     if len(again):  # their sum would be rounded before anything is computed
         a, b = order[again[0]], order[again[0] + 1]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import containers, devices, fallback, gauges, induced, inputs, outputs, pairs
+from emdref import containers, devices, fallback, gauges, induced, inputs, outputs, pairs, tiled
 from emdref.devices import Device
 from emdref.evaluation import SEEN, Wanted, fill, values
 from emdref.gauges import Gauge
@@ -108,7 +108,7 @@ def emd(
     if containers.is_sparse(p) or containers.is_sparse(q):
         return outputs.filled(out, induced.emd(p, q, space, rho, mass, accuracy, values))
     job = _Job(p, q, space, rho, mass, accuracy)
-    value = Target(job.rows, job.given, out, "out")
+    value = job.target(out, "out")
     job.run(value.rows, None, None)
     return value.given()
 
@@ -171,7 +171,7 @@ def emd_grad(
         outs = {"gradient": (out, "out")}
         return devices.run("value_and_grad", place, p, q, space, rho, mass, accuracy, code, outs)["gradient"]
     job = _Job(p, q, space, rho, mass, accuracy, code)
-    grad = Target(job.rows, job.given, out, "out", space.n_bins)
+    grad = job.target(out, "out", space.n_bins)
     job.run(None, grad.rows, code)
     return grad.given()
 
@@ -210,8 +210,7 @@ def emd_value_and_grad(
         outs = {"value": (to_value, "out[0]"), "gradient": (to_grad, "out[1]")}
         return tuple(devices.run("value_and_grad", place, p, q, space, rho, mass, accuracy, code, outs).values())
     job = _Job(p, q, space, rho, mass, accuracy, code)
-    value = Target(job.rows, job.given, to_value, "out[0]")
-    grad = Target(job.rows, job.given, to_grad, "out[1]", space.n_bins)
+    value, grad = job.target(to_value, "out[0]"), job.target(to_grad, "out[1]", space.n_bins)
     job.run(value.rows, grad.rows, code)
     return value.given(), grad.given()
 
@@ -251,7 +250,8 @@ def flow(
         return devices.run("flow", place, p, q, space, mass, accuracy)
     rows = pairs.checked(p, q, space, mass, accuracy)
     layout, normalize = space._layout, mass == "normalize"
-    position = np.argsort(layout.order)  # of each node in the kernels' order
+    position = np.empty(space.n_nodes, np.int64)  # of each node in the kernels' order
+    position[layout.order] = np.arange(space.n_nodes)
     edges = slice(-1) if isinstance(space, Chain) else slice(None)  # the root comes last on a chain and has no edge
     work = space.n_nodes
     if accuracy == "native":
@@ -269,9 +269,14 @@ def flow(
             phi[again] = fallback.flows(p64[again], q64[again], space, weight, normalize)[:, 0]
         phi = pairs.narrowed(phi, rows.p.dtype)
     phi[:, 0] = 0  # what is left at the root crosses no edge
-    result = np.ascontiguousarray(phi[:, position[edges]])
+    result = np.empty((len(phi), len(position[edges])), phi.dtype)
+    over_rows(_take, (phi, result), (position[edges],), work=10 * work)
     pairs.warn_beyond(rows, flow=result)
     return rows.as_rows(result)
+
+
+def _take(x, out, columns):
+    np.take(x, columns, 1, out, "clip")  # unless an index that is out of range is put right, out is buffered
 
 
 class _Job:
@@ -288,6 +293,10 @@ class _Job:
             self.rows, self.given = pairs.checked(p, q, space, mass, accuracy, gauge=gauge), ()
             tolerance, verify = SEEN, lambda: None
         self._wanted = Wanted(self.rows, space, rho, mass, accuracy, tolerance, verify)
+
+    def target(self, out, name, *line):
+        """Where a result goes."""
+        return Target(self.rows, self.given, out, name, *line, apart=tiled.lingers(self._wanted.space))
 
     def run(self, value, grad, gauge):
         """Fill what is not None, and warn of what is beyond the dtype."""

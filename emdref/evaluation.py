@@ -15,7 +15,7 @@ from emdref.spaces import Space
 
 SEEN = -1.0  # a tolerance that says that the rows are valid
 _BLOCK = 2**20  # entries of p that are normalised at a time
-_CAREFUL = 70  # nanoseconds a node takes that is looked at more closely
+_CAREFUL = 150  # nanoseconds a node takes that is looked at more closely
 
 
 class Wanted(NamedTuple):

@@ -151,14 +151,15 @@ def second(
         cost, rho = pairs.narrowed(cost, dtype), pairs.native_exponent(rho, dtype, curvature=True)
         batched = (rows.p, rows.q, *direction, out, infinite)
         shared = (layout.parent, cost, layout.bin_node, rho, normalize, gauge)
-        over_rows(native, batched, shared, work=4 * (out[:1].size + space.n_nodes))
+        over_rows(native, batched, shared, work=20 * out[:1].size + 4 * space.n_nodes)
         _refuse_infinite(rows, space, layout.order[infinite], infinite > 0, rho, numbers)
         return out
     p, q = pairs.as_float64(rows)
     unsafe, shared = np.zeros(len(p), bool), (layout.parent, cost, layout.bin_node, rho)
 
     def compute(batched, flows, code):
-        over_rows(twolimb, (*batched, flows), (*shared, code, gauge), work=30 * (out[:1].size + space.n_nodes))
+        work = 30 * out[:1].size + 100 * space.n_nodes
+        over_rows(twolimb, (*batched, flows), (*shared, code, gauge), work=work)
 
     batched = (p, q, *map(pairs.widened, direction), out, unsafe, infinite)
     compute(batched, np.empty((len(p), 0, 0)), int(normalize))

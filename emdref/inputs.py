@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emdref import containers, devices
+from emdref.kernels.threads import alone
 from emdref.messages import cut, shown, type_name, written
 
 Mass = Literal["raise", "normalize", "ignore"]
@@ -272,7 +273,8 @@ def _where(index: "tuple[int, ...]", name: str) -> str:
 def rows_of(x: NDArray[Any], shape: "tuple[int, ...]") -> NDArray[Any]:
     """x broadcast to a shape and laid out as read-only rows of its last axis."""
     full = np.broadcast_to(x, shape)
-    return frozen(np.ascontiguousarray(full.reshape(math.prod(shape[:-1]), shape[-1])))
+    rows = full.reshape(math.prod(shape[:-1]), shape[-1])
+    return frozen(alone(np.ascontiguousarray, rows, work=2 * rows.nbytes))
 
 
 def check_histograms(x: NDArray[Any], name: str) -> None:

@@ -20,7 +20,6 @@ from emdref.unrolled import Tape, Unrolled
 Status = Literal["nan", "overflow", "underflow", "unresolved", "converged", "iteration_limit"]
 IDENTIFIES = 1e-3  # marginal error, relative to the total, beyond which nothing is said to have converged
 RESOLVES = 2.0**-6  # eps (max|log u| + max|log v|) beyond which rounding of logarithms moves masses by percents
-_BLOCK = 2**26  # bins and iterations in one call: so that it lasts about a second and can be interrupted
 
 
 @dataclass(frozen=True)
@@ -282,7 +281,6 @@ class _Run(Run):
         self.switches, self.lam, self.tol = switches, lam, tol
         self.p, self.q = (np.array(self.domain.enter(x.T), order="C") for x in (rows.p, rows.q))
         size = len(rows.p)
-        self._longest = max(1, _BLOCK // max(1, rows.p.size))
         self.active = np.arange(size)  # rows still iterating
         self.n_iter = np.zeros(size, int)
         self.watch = Watch(self.domain, rows.p.T, rows.q.T)
@@ -313,7 +311,7 @@ class _Run(Run):
         if not self._by_blocks:
             self._step(done + 1)
             return done + 1
-        until = min(until, done + self._longest)
+        until = min(until, done + self.plan.at_once)
         if self.tape is not None:
             until = min(until, self.tape.next(done))
         active = self.active

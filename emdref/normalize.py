@@ -48,7 +48,7 @@ class Layer:
     def __call__(self, x: ArrayLike) -> NDArray[Any]:
         array, rows = self._rows(x)
         out = np.empty(rows.shape)
-        over_rows(layers.forward, (pairs.widened(rows), out), (self._kind,), work=20 * rows.shape[1])
+        over_rows(layers.forward, (pairs.widened(rows), out), (self._kind,), work=60 * rows.shape[1])
         return pairs.narrowed(out, array.dtype).reshape(array.shape)
 
     def vjp(self, x: ArrayLike, g: ArrayLike) -> NDArray[Any]:
@@ -81,7 +81,7 @@ class Layer:
         inputs.check_finite(direction, "g")
         both = [pairs.widened(inputs.rows_of(a, shape)) for a in (array, direction)]
         out = np.empty(both[0].shape)
-        over_rows(layers.backward, (*both, out), (self._kind,), work=40 * n_bins)
+        over_rows(layers.backward, (*both, out), (self._kind,), work=120 * n_bins)
         if self._kind != layers.SOFTMAX:  # whose products are at most 2 max|g|
             for i in np.flatnonzero(fallback.beyond(pairs.narrowed(out, array.dtype))):
                 out[i] = fallback.layer_vjp(*(x[i] for x in both), squares=self._kind == layers.SQUARE)

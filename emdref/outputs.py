@@ -15,14 +15,17 @@ Array = NDArray[Any]
 
 
 class Target:
-    """Where one result of a batch goes, an entry or a line of entries a row."""
+    """Where one result of a batch goes, an entry or a line of entries a row; `apart` keeps a kernel out of `out`."""
 
-    def __init__(self, rows: Batch, given: tuple[Array, ...], out: Any, name: str, *line: int) -> None:
+    def __init__(
+        self, rows: Batch, given: tuple[Array, ...], out: Any, name: str, *line: int, apart: bool = False
+    ) -> None:
         shape, dtype = (*rows.shape, *line), rows.p.dtype
         if out is not None:
             check(out, name, shape, dtype)
         self._out, self._batch = out, rows
-        direct = out is not None and out.flags.c_contiguous and out.flags.aligned and not _overlaps(out, rows, given)
+        direct = not apart and out is not None and out.flags.c_contiguous and out.flags.aligned
+        direct = direct and not _overlaps(out, rows, given)
         full = (len(rows.p), *line)
         self.rows: Array = np.asarray(out).reshape(full) if direct else np.empty(full, dtype)
 

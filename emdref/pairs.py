@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from emdref import containers, gauges, inputs
 from emdref.inputs import Accuracy, Batch, Mass
+from emdref.kernels.threads import alone
 from emdref.messages import written
 from emdref.spaces import check_space
 
@@ -84,13 +85,17 @@ def as_float64(rows: Batch) -> "tuple[NDArray[np.float64], NDArray[np.float64]]"
 
 def widened(x: NDArray[Any]) -> NDArray[np.float64]:
     """Rows in float64, which holds them exactly."""
-    return inputs.frozen(x.astype(np.float64, copy=False))
+    return inputs.frozen(_cast(x, np.float64))
 
 
 def narrowed(x: NDArray[np.float64], dtype: Any) -> NDArray[Any]:
     """Results, or costs, in the caller's dtype; inf beyond its range."""
     with np.errstate(over="ignore", under="ignore"):
-        return x.astype(dtype, copy=False)
+        return _cast(x, dtype)
+
+
+def _cast(x: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    return alone(x.astype, dtype, copy=False, work=2 * x.nbytes)
 
 
 def native_exponent(rho: float, dtype: Any, *, curvature: bool = False) -> Any:
@@ -105,7 +110,7 @@ def native_exponent(rho: float, dtype: Any, *, curvature: bool = False) -> Any:
 def warn_beyond(rows: Batch, stacklevel: int = 3, advice: str = _ADVICE, **results: NDArray[Any]) -> None:
     """Say once, by default at the caller's caller, which results are beyond the dtype's range."""
     for what, x in results.items():
-        beyond = ~np.isfinite(x)  # NaN comes of inf - inf, in native arithmetic
+        beyond = ~alone(np.isfinite, x, work=x.nbytes)  # NaN comes of inf - inf, in native arithmetic
         if beyond.any():
             first = inputs.row_name(int(np.argwhere(beyond)[0][0]), rows.shape)
             say_beyond(what, int(beyond.sum()), int(np.isnan(x).sum()), first, x.dtype, stacklevel + 1, advice)

@@ -28,7 +28,7 @@ _BYTES = 2**22  # of rows that are gathered to be computed pair by pair
 _RANGE = 900  # totals beyond 2**900, or below 2**-900: each pair needs a scale of its own
 _DENSE = 2**26  # bytes of sparse rows that are made dense at once, on the bins that they span
 _PAIR_NODE = {allpairs.PLAIN: 0.4, allpairs.FIRST: 0.6, allpairs.SECOND: 1.0, allpairs.THIRD: 6.0, allpairs.FOURTH: 6.0}
-_ROW_NODE, _PAIR_TIP = 20.0, 300.0  # nanoseconds a node of a pair, a node of a row, a tip of a sparse pair take, about
+_ROW_NODE, _PAIR_TIP = 20.0, induced.TIP  # nanoseconds a node of a pair, of a row, and a tip of a sparse pair take
 _U2 = 2.0**-106
 
 
@@ -119,7 +119,7 @@ def pairwise(
     if containers.is_sparse(X) or containers.is_sparse(Y):
         return _of_sparse(X, Y, space, rho, mass, accuracy, progress)
     rows = _checked(X, Y, space, mass, accuracy)
-    out = np.full((len(rows.x), len(rows.y)), np.nan, rows.x.dtype)
+    out = _unknown(rows.x, rows.y, rows.x.dtype)
     if rows.mirror:
         np.fill_diagonal(out, 0.0)
     with _bar(_count(out, rows.mirror) if progress else 0) as done:
@@ -127,6 +127,14 @@ def pairwise(
         if accuracy == "compensated":
             _one_by_one(rows, out, space, rho, mass, done)
     _warn(out)
+    return out
+
+
+def _unknown(x: Any, y: Any, dtype: Any) -> NDArray[Any]:
+    """NaN for each pair of rows, line by line, for a large array takes seconds at once."""
+    out = np.empty((len(x), len(y)), dtype)
+    for line in out:
+        line.fill(np.nan)
     return out
 
 
@@ -231,7 +239,8 @@ def _deal(rows: _Rows, out: Any, frame: _Frame, scales: Any, rho: float, kind: i
     for top in range(0, n, height):
         band = np.empty((min(height, n - top), m))
         group = tasks[(tasks[:, 0] >= top) & (tasks[:, 0] < top + height)]
-        over_rows(allpairs.all_pairs, (group,), (top, band, *shared), work=len(frame.up) * side * side)
+        work = _PAIR_NODE[kind] * len(frame.up) * side * side
+        over_rows(allpairs.all_pairs, (group,), (top, band, *shared), work=work)
         for task in group.tolist():
             _place(band, top, out, task, rows.mirror)
             if done:
@@ -285,7 +294,7 @@ def _scales(rows: _Rows, normalize: bool, kind: int) -> tuple[Any, Any, int] | N
 def _normalizers(x: NDArray[Any], f: NDArray[np.float64]) -> None:
     """Rows 1 and 2 of f: the limbs of 1 over each row's total."""
     h, l = np.empty(len(x)), np.empty(len(x))
-    over_rows(allpairs.totals, (x, f[0], h, l), work=x.shape[1])
+    over_rows(allpairs.totals, (x, f[0], h, l), work=5 * x.shape[1])
     allpairs.reciprocals(h, l, f[1], f[2])
 
 
@@ -401,7 +410,7 @@ def _of_sparse(X: Any, Y: Any, space: Any, rho: float, mass: str, accuracy: str,
         _check_masses(given, Rows.totals)
     sides = [induced.prepared(rows, mass) for rows in given.values()]
     x, y, mirror = sides[0], sides[-1], Y is None
-    out = np.full((len(x.rows), len(y.rows)), np.nan, x.rows.dtype)
+    out = _unknown(x.rows, y.rows, x.rows.dtype)
     with _bar(_count(out, mirror) if progress else 0) as done:
         for i0, i1, j0, j1 in _tasks(len(x.rows), len(y.rows), mirror, _sparse_side(x.rows, y.rows)).tolist():
             _block(x, y, out, (i0, i1, j0, j1), mirror, space, rho, mass, accuracy)

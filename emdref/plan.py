@@ -10,10 +10,13 @@ from numpy.typing import ArrayLike
 from emdref import pairs
 from emdref.inputs import Batch, Mass
 from emdref.kernels import matching
+from emdref.kernels.threads import alone
 from emdref.spaces import Space
 
 if TYPE_CHECKING:
     from scipy import sparse
+
+_WORK = 300  # nanoseconds that a node takes, about
 
 
 def plan(p: ArrayLike, q: ArrayLike, space: Space, *, mass: Mass = "raise") -> sparse.csr_array:
@@ -76,7 +79,8 @@ def _matched(rows: Batch, space: Space, normalize: bool) -> Any:
     row, col, amount = np.empty(2 * n - 1, index), np.empty(2 * n - 1, index), np.empty(2 * n - 1)
     p, q = (x[0] for x in pairs.as_float64(rows))
     bits = np.finfo(dtype).nmant + 1
-    count = matching.plan(p, q, layout.parent, layout.bin_node, normalize, bits, row, col, amount)
+    args = p, q, layout.parent, layout.bin_node, normalize, bits, row, col, amount
+    count = alone(matching.plan, *args, work=_WORK * space.n_nodes)
     row, col, amount = row[:count], col[:count], pairs.narrowed(amount[:count], dtype)
     if normalize:  # quotients may be below the range
         row, col, amount = (x[amount > 0] for x in (row, col, amount))

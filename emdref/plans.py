@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from emdref.formats import Format
 from emdref.kernels import alternation, entropic
-from emdref.kernels.threads import over_columns
+from emdref.kernels.threads import alone, over_columns, repeats
 from emdref.spaces import Space
 
 Array = NDArray[Any]
 Product = Callable[[Array], Array]
+_EXP, _MULTIPLY = 5, 0.1  # nanoseconds that exp takes, and a multiplication in a product of matrices, about
 
 
 class Linear:
@@ -208,24 +209,32 @@ class DenseLinear:
     domain = Linear
 
     def __init__(self, cost: Array, lam: Any, shift: int) -> None:
-        self.k = np.exp(-lam * cost - cost.dtype.type(shift))
+        self.k = _exp(-lam * cost - cost.dtype.type(shift))
         self.km = self.k * cost
         self.lost = float(np.mean(self.k == 0))
 
     def times(self, v: Array) -> Array:
-        return self.k @ v
+        return _product(self.k, v)
 
     def transposed(self, u: Array) -> Array:
-        return self.k.T @ u
+        return _product(self.k.T, u)
 
     def moments(self, v: Array) -> Array:
-        return self.km @ v
+        return _product(self.km, v)
 
     def moments_transposed(self, u: Array) -> Array:
-        return self.km.T @ u
+        return _product(self.km.T, u)
 
     def cost(self, u: Array, v: Array) -> Array:
         return (u * self.moments(v)).sum(axis=0)
+
+
+def _exp(x: Array) -> Array:
+    return alone(np.exp, x, work=_EXP * x.size)
+
+
+def _product(k: Array, x: Array) -> Array:
+    return alone(np.matmul, k, x, work=_MULTIPLY * k.size * x.shape[1])
 
 
 class DenseRounded(DenseLinear):
@@ -237,7 +246,7 @@ class DenseRounded(DenseLinear):
     def __init__(self, cost: Array, lam: Any, shift: int, form: Format) -> None:
         self.domain, self.form = Rounded(form), form
         cost = form.stored(cost)
-        k = form.stored(np.exp(-lam * cost - cost.dtype.type(shift)))
+        k = form.stored(_exp(-lam * cost - cost.dtype.type(shift)))
         self.k, self.km = form.rounded(k), form.rounded(form.stored(k * cost))
         self.lost = float(np.mean(self.k == 0))
 
@@ -248,7 +257,7 @@ class DenseRounded(DenseLinear):
         return self.form.stored(super().transposed(self.form.rounded(u)))
 
     def cost(self, u: Array, v: Array) -> Array:
-        parts = self.form.stored(self.km @ self.form.rounded(v))
+        parts = self.form.stored(super().moments(self.form.rounded(v)))
         return self.form.stored(self.form.stored(u * parts).sum(axis=0))
 
 
@@ -281,9 +290,9 @@ class DenseLog:
 def _log_product(log_k: Array, x: Array) -> Array:
     from scipy.special import logsumexp  # here, because SciPy takes long to import and few need it
 
-    out = np.empty_like(x)
+    out, work = np.empty_like(x), 4 * _EXP * log_k.size
     for i, column in enumerate(x.T):
-        out[:, i] = logsumexp(log_k + column, axis=1)
+        out[:, i] = alone(logsumexp, log_k + column, 1, work=work)
     return out
 
 
@@ -293,6 +302,7 @@ class SpaceLinear:
     domain = Linear
     _product, _cost = staticmethod(entropic.linear_product), staticmethod(entropic.linear_cost)
     _moments, _alternation = staticmethod(entropic.linear_moments), staticmethod(alternation.linear_alternation)
+    _work = 2  # nanoseconds of an iteration, a node and a row, if there are some rows
 
     def __init__(self, space: Space, dtype: Any, lam: Any, shift: int) -> None:
         layout = space._layout
@@ -333,12 +343,17 @@ class SpaceLinear:
         self._deal(self._cost, u.shape[1], u, v, value, self.k0, self.a, self.edge, *self.shape)
         return value
 
+    @property
+    def at_once(self) -> int:
+        """Iterations that one call does."""
+        return repeats(self._work * len(self.edge))
+
     def alternate(
         self, rows: Array, state: alternation.State, marks: alternation.Marks, tol: Array, done: int, until: int
     ) -> None:
         """Iterations of these rows after `done` up to `until`, see emdref.kernels.alternation."""
         args = rows, state, marks, tol, done, until, self.twigs
-        self._deal(self._alternation, len(rows), *args, repeats=until - done)
+        self._deal(self._alternation, len(rows), *args, iterations=until - done)
 
     def _mapped(self, kernel: Any, x: Array, *factors: Any) -> Array:
         x = np.ascontiguousarray(x)
@@ -346,8 +361,8 @@ class SpaceLinear:
         self._deal(kernel, x.shape[1], x, out, *factors)
         return out
 
-    def _deal(self, kernel: Any, rows: int, *args: Any, repeats: int = 1) -> None:
-        over_columns(kernel, rows, args, work=2 * len(self.edge) * repeats)
+    def _deal(self, kernel: Any, rows: int, *args: Any, iterations: int = 1) -> None:
+        over_columns(kernel, rows, args, work=self._work * len(self.edge) * iterations)
 
 
 class SpaceLog(SpaceLinear):
@@ -356,6 +371,7 @@ class SpaceLog(SpaceLinear):
     domain = Log
     _product, _cost = staticmethod(entropic.log_product), staticmethod(entropic.log_cost)
     _moments, _alternation = staticmethod(entropic.log_moments), staticmethod(alternation.log_alternation)
+    _work = 7
 
     @staticmethod
     def _factors(x: Array) -> Array:

@@ -11,7 +11,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from emdref import inputs
 from emdref.kernels import metric
 from emdref.kernels import outline as outlines
+from emdref.kernels.threads import alone
 from emdref.messages import shown, type_name, written
+
+_WALK = 20  # nanoseconds a node, about, that a walk over all of them takes
 
 
 class Layout(NamedTuple):
@@ -75,14 +78,15 @@ class Space:
             raise ValueError(f"the largest distance, {self.diameter}, is beyond float32")
         bins = self._layout.bin_node
         matrix = np.empty((self.n_bins, self.n_bins))
-        metric.distances_between(bins, self._layout.parent, self._layout.cost, matrix)
+        work = self.n_bins * (2 * self.n_nodes + 20 * self.n_bins)
+        alone(metric.distances_between, bins, self._layout.parent, self._layout.cost, matrix, work=work)
         return matrix.astype(dtype, copy=False)
 
     @cached_property
     def _bins_below(self) -> NDArray[np.int64]:
         """Number of bins at or below the node at each position."""
         count = np.empty(self.n_nodes, np.int64)
-        metric.bins_below(self._layout.bin_node, self._layout.parent, count)
+        alone(metric.bins_below, self._layout.bin_node, self._layout.parent, count, work=_WALK * self.n_nodes)
         return count
 
     @cached_property
@@ -118,7 +122,7 @@ class Space:
         """The depth-first order, made when first needed."""
         parent, size = self._layout.parent, self.n_nodes
         label, level, head = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
-        outlines.depth_first(parent, label, level, head)
+        alone(outlines.depth_first, parent, label, level, head, work=_WALK * size)
         order = np.empty(size, np.int64)
         order[label] = np.arange(size)
         place = label[self._layout.bin_node]
@@ -132,7 +136,7 @@ class Space:
     def _depths(self) -> "tuple[NDArray[np.float64], float]":
         """The limbs of the distance from the root by place in the outline, and a bound on their error."""
         depth = np.empty((self.n_nodes, 2))
-        lost = outlines.depths(self._outline.up, self._outline.cost, depth)
+        lost = alone(outlines.depths, self._outline.up, self._outline.cost, depth, work=_WALK * self.n_nodes)
         return _frozen(depth), lost
 
     def _edges_between(self, least: int, most: int) -> NDArray[np.bool_]:
@@ -153,7 +157,7 @@ class Space:
 
     def _distances_from(self, position: int) -> NDArray[np.float64]:
         out = np.empty(self.n_nodes)
-        metric.distances(position, self._layout.parent, self._layout.cost, out)
+        alone(metric.distances, position, self._layout.parent, self._layout.cost, out, work=_WALK * self.n_nodes)
         return out
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from emdref import containers, inputs
 from emdref.inputs import Accuracy, Mass
+from emdref.kernels.threads import alone
 from emdref.messages import written
 from emdref.spaces import Space, check_space
 
@@ -97,7 +98,7 @@ def _rows(x: Any, name: str, space: Space) -> Rows:
     if not count.all():
         raise ValueError(f"{name}[{_index(int(np.argmin(count)), ':', shape)}] is all zeros: some mass is needed")
     place = space._outline.place[column[some]]
-    order = np.lexsort((place, row[some]))
+    order = alone(np.lexsort, (place, row[some]), work=containers.SORT * len(place))
     start = np.concatenate([[0], np.cumsum(count)])
     return Rows(*map(inputs.frozen, (start, place[order], data[some][order])), shape)
 

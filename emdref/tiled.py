@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from emdref import pairs
 from emdref.inputs import Batch, frozen
 from emdref.kernels import tiles, tiles2
-from emdref.kernels.threads import over_columns
+from emdref.kernels.threads import lasts, over_columns
 from emdref.spaces import Chain, Space
 
 Array = NDArray[Any]
@@ -74,6 +74,11 @@ def fits(space: Space, rho: float) -> bool:
 def is_long(space: Space) -> bool:
     """Whether what flows lose must be added up from the start, since a bound of it would be too wide."""
     return space.n_bins + space.n_nodes > _LONG
+
+
+def lingers(space: Space) -> bool:
+    """Whether a kernel may go on writing results after an interrupt."""
+    return lasts(max(_WORK.values()) * space.n_nodes)
 
 
 def costs(space: Space, normalize: bool) -> Array:

@@ -89,7 +89,7 @@ def test_neither_tiles_nor_blocks_nor_checkpoints_show(domain, monkeypatch):
     p, q = pairs(4, 7)
     whole = results(p, q, space, 1.0, domain, max_iter=6)
     cut = results(p, q, space, 1.0, domain, max_iter=6, checkpoints=(1, 2, 5))
-    monkeypatch.setattr(emdref.iteration, "_BLOCK", 1)
+    monkeypatch.setattr(emdref.kernels.threads, "_BLOCK", 1)
     monkeypatch.setattr(emdref.kernels.entropic, "_LANES", 3)
     small = results(p, q, space, 1.0, domain, max_iter=6)
     same(whole, cut), same(whole, small)
