@@ -204,7 +204,7 @@ def _views(x: NDArray[Any], shape: "tuple[int, ...]") -> NDArray[Any]:
     rows = full.reshape(math.prod(shape[:-1]), shape[-1])
     step, size = rows.strides
     regular = size == x.itemsize and step >= 0 and step % size == 0 and x.flags.aligned
-    return frozen(rows if regular or rows.size == 0 else np.ascontiguousarray(rows))
+    return frozen(rows if regular or rows.size == 0 else _contiguous(rows))
 
 
 def some_bins(x: NDArray[Any], name: str) -> int:
@@ -273,13 +273,16 @@ def _where(index: "tuple[int, ...]", name: str) -> str:
 def rows_of(x: NDArray[Any], shape: "tuple[int, ...]") -> NDArray[Any]:
     """x broadcast to a shape and laid out as read-only rows of its last axis."""
     full = np.broadcast_to(x, shape)
-    rows = full.reshape(math.prod(shape[:-1]), shape[-1])
-    return frozen(alone(np.ascontiguousarray, rows, work=2 * rows.nbytes))
+    return frozen(_contiguous(full.reshape(math.prod(shape[:-1]), shape[-1])))
+
+
+def _contiguous(x: NDArray[Any]) -> NDArray[Any]:
+    return alone(np.ascontiguousarray, x, work=2 * x.nbytes)
 
 
 def check_histograms(x: NDArray[Any], name: str) -> None:
     """Refuse NaN, inf, negative mass and rows without any."""
-    good = (x >= 0) & (x < np.inf)
+    good = alone(lambda: (x >= 0) & (x < np.inf), work=5 * x.size)
     if not good.all():
         at = tuple(int(i) for i in np.argwhere(~good)[0])
         value = x[at]

@@ -257,14 +257,7 @@ class Chain(Space):
     @cached_property
     def _layout(self) -> Layout:
         """The chain as a path from its last bin; made when first needed, for a long chain can do without."""
-        backwards = np.arange(self.n_bins)[::-1]
-        layout = Layout(
-            parent=np.maximum(np.arange(self.n_bins) - 1, 0),
-            cost=np.concatenate([[0.0], self.gaps[::-1]]),
-            bin_node=backwards,
-            order=backwards,
-        )
-        return Layout(*map(_frozen, layout))
+        return alone(_path, self.gaps, work=_WALK * self.n_bins)
 
     def _edge_costs(self) -> NDArray[np.float64]:
         return self.gaps[:1] if self.gaps.strides == (0,) else self.gaps
@@ -286,6 +279,17 @@ class Chain(Space):
 
     def __repr__(self) -> str:
         return f"Chain({self.n_bins} bins)"
+
+
+def _path(gaps: NDArray[np.float64]) -> Layout:
+    backwards = np.arange(len(gaps) + 1)[::-1]
+    layout = Layout(
+        parent=np.maximum(np.arange(len(gaps) + 1) - 1, 0),
+        cost=np.concatenate([[0.0], gaps[::-1]]),
+        bin_node=backwards,
+        order=backwards,
+    )
+    return Layout(*map(_frozen, layout))
 
 
 class Tree(Space):

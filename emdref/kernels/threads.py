@@ -3,9 +3,9 @@
 The threads are Python's own: the kernels release the GIL, and unlike Numba's thread pool these may be used from any
 number of callers at once.  They stay, for starting a thread takes longer than most calls.
 
-Python answers Ctrl-C between two steps of its main thread, and a kernel is one step.  Blocks are therefore short, even
-if they take ten times as long as was thought; what cannot be cut runs in another thread while the caller waits, for a
-wait can be interrupted.
+Python answers Ctrl-C between two steps of its main thread, and a kernel is one step.  Blocks are therefore short, and
+the next ones shorter if one took longer than was thought; what cannot be cut runs in another thread while the caller
+waits, for a wait can be interrupted.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import contextvars
 import functools
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from itertools import pairwise
@@ -106,12 +107,16 @@ def _deal(size, work, least, call):
         return
     stop = threading.Event()
 
-    def several(first, last):
+    def several(at, last):
+        size = step
         try:
-            for at in range(first, last, step):
-                if stop.is_set():
-                    return
-                call(at, min(at + step, last))
+            while at < last and not stop.is_set():
+                begun = time.perf_counter_ns()
+                call(at, min(at + size, last))
+                took = time.perf_counter_ns() - begun
+                at += size
+                if took > 2 * _BLOCK:
+                    size = max(least, size * _BLOCK // took)
         except BaseException:
             stop.set()
             raise
