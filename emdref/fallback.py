@@ -79,7 +79,8 @@ def flows(p: NDArray[Any], q: NDArray[Any], space: Space, weight: NDArray[np.flo
     column[outline.place] = np.arange(space.n_bins)
     order = kulisch.Order(outline.up, outline.level, inputs.frozen(column), outline.order)
     given = np.empty((len(p), 3, space.n_nodes))
-    over_rows(kulisch.flows, (p, q, given), (order, inputs.frozen(weight), normalize), work=200 * space.n_nodes)
+    rows = inputs.frozen(p), inputs.frozen(q), given
+    over_rows(kulisch.flows, rows, (order, inputs.frozen(weight), normalize), work=200 * space.n_nodes)
     return given
 
 

@@ -105,7 +105,7 @@ def computed(
         sides = [(*s.rows[:3], s.factors) for s in (x, y)]
         work = TIP * sum(math.ceil(len(s.rows.mass) / max(1, len(s.rows))) for s in (x, y))
         shared = (*sides, tree, rho, mass == "normalize", accuracy == "compensated")
-        over_rows(induced.emd_sparse, (value, i, j), shared, work=work)
+        over_rows(induced.emd_sparse, (value, *map(inputs.frozen, (i, j))), shared, work=work)
     open_ = np.flatnonzero(np.isnan(value))
     value = pairs.narrowed(value, x.rows.dtype)
     step = max(1, _BYTES // (16 * space.n_bins))
