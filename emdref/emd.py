@@ -296,7 +296,9 @@ class _Job:
 
     def target(self, out, name, *line):
         """Where a result goes."""
-        return Target(self.rows, self.given, out, name, *line, apart=tiled.lingers(self._wanted.space))
+        return Target(
+            self.rows, self.given, out, name, *line, apart=tiled.lingers(self._wanted.space, len(self.rows.p))
+        )
 
     def run(self, value, grad, gauge):
         """Fill what is not None, and warn of what is beyond the dtype."""

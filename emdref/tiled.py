@@ -76,9 +76,9 @@ def is_long(space: Space) -> bool:
     return space.n_bins + space.n_nodes > _LONG
 
 
-def lingers(space: Space) -> bool:
+def lingers(space: Space, rows: int) -> bool:
     """Whether a kernel may go on writing results after an interrupt."""
-    return lasts(max(_WORK.values()) * space.n_nodes)
+    return lasts(max(_WORK.values()) * space.n_nodes, rows)
 
 
 def costs(space: Space, normalize: bool) -> Array:

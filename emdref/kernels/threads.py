@@ -82,9 +82,9 @@ def alone(function, *args, work, **options):
     return future.result()
 
 
-def lasts(work, columns=_COLUMNS):
+def lasts(work, columns):
     """Whether columns of so many nanoseconds each, about, are left to others, who finish them though interrupted."""
-    return columns * work > _PATIENCE
+    return min(columns, _COLUMNS) * work > _PATIENCE
 
 
 def repeats(work):
@@ -101,7 +101,7 @@ def _deal(size, work, least, call):
     work = max(1, int(work))
     count = thread_count(size, size * work)
     step = max(least, _BLOCK // work)
-    long = lasts(work, step)
+    long = lasts(work, min(step, size))
     if count == 1 and 0 < size <= step and not long:
         call(0, size)
         return

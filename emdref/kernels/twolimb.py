@@ -232,8 +232,8 @@ def descend(h, l, err, cost, parent, rho, uh, ul, m, rh, rl):
         sign = math.copysign(1.0, h[v])
         xh, xl = in_units(sign * h[v], sign * l[v], shift, uh, ul, rho)
         if xh < _TINY and not is_small_integer(rho):  # nothing, but for its slope if rho is near 1
-            most = rho * _TINY ** (rho - 1.0)
-            value_err, r_err = value_err + most * _TINY, r_err + most
+            most = product(rho, _TINY ** (rho - 1.0))
+            value_err, r_err = value_err + product(most, _TINY), r_err + most
             continue
         th, tl, sh, sl = _edge(xh, xl, math.ldexp(cost[v], -m), rho)
         value_h, value_l = add2(value_h, value_l, th, tl)
