@@ -75,9 +75,7 @@ def flows(p: NDArray[Any], q: NDArray[Any], space: Space, weight: NDArray[np.flo
     """Flows of float64 rows in exact arithmetic, (rows, 3, V): two limbs, and a bound of their error, for each node in
     the kernels' order; 0 on edges of weight 0."""
     outline = space._outline
-    column = np.full(space.n_nodes, -1)
-    column[outline.place] = np.arange(space.n_bins)
-    order = kulisch.Order(outline.up, outline.level, inputs.frozen(column), outline.order)
+    order = kulisch.Order(outline.up, outline.level, space._column, outline.order)
     given = np.empty((len(p), 3, space.n_nodes))
     rows = inputs.frozen(p), inputs.frozen(q), given
     over_rows(kulisch.flows, rows, (order, inputs.frozen(weight), normalize), work=200 * space.n_nodes)

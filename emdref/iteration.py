@@ -184,8 +184,9 @@ class Tolerance(NamedTuple):
             return self.number * totals
         if (self.number >= totals).any():
             i = int(np.argmin(totals))
+            whose = inputs.row_name(i, shape, "'s ") or "the "
             raise ValueError(
-                f"tol = {self.number:.3g} is not below {inputs.row_name(i, shape, chr(39) + 's ') or 'the '}total, "
+                f"tol = {self.number:.3g} is not below {whose}total, "
                 f'{totals[i]:.3g}, so that any plan would do: give tol="auto", or a small part of the total'
             )
         return np.full(len(totals), self.number, dtype) if self.number else None

@@ -312,11 +312,9 @@ class _Frame(NamedTuple):
 def _frame(space: Space, normalize: bool) -> _Frame:
     """The whole space."""
     outline = space._outline
-    column = np.full(space.n_nodes, -1)
-    column[outline.place] = np.arange(space.n_bins)
     cost = space._cost_between(1, space.n_bins - normalize)[outline.order]
     lost = _lost(space._layout.parent, space._bins_below, normalize)[outline.order]
-    return _Frame(outline.up, outline.level, column, np.stack([cost, np.zeros_like(cost)]), lost, space.n_nodes)
+    return _Frame(outline.up, outline.level, space._column, np.stack([cost, np.zeros_like(cost)]), lost, space.n_nodes)
 
 
 def _lost(parent: NDArray[np.int64], bins_below: NDArray[np.int64], normalize: bool) -> NDArray[np.float64]:

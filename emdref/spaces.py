@@ -133,6 +133,13 @@ class Space:
         return Outline(*map(_frozen, outline))
 
     @cached_property
+    def _column(self) -> NDArray[np.int64]:
+        """The bin at each place of the outline, -1 for none."""
+        column = np.full(self.n_nodes, -1)
+        column[self._outline.place] = np.arange(self.n_bins)
+        return _frozen(column)
+
+    @cached_property
     def _depths(self) -> "tuple[NDArray[np.float64], float]":
         """The limbs of the distance from the root by place in the outline, and a bound on their error."""
         depth = np.empty((self.n_nodes, 2))

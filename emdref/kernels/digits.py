@@ -19,6 +19,7 @@ _STORED = 52  # bits of a float64's significand; those of its exponent stand abo
 _HIDDEN = 1 << _STORED
 _BIAS = 1023
 _DIGIT = 2.0**-BITS
+FAR = 2000  # beyond the exponents of floats
 
 
 @row
@@ -105,19 +106,37 @@ def _add_digit_times(digit, place, y, j, size, x, k):
 
 
 @row
+def cut(mass, low):
+    """mass / 2**low as (place, a, b, c): digits from that place on, for a multiple mass > 0 of 2**low."""
+    m, e = as_integer(mass)
+    if e < low:  # only zeros lie below
+        m, e = m >> (low - e), low
+    place, shift = (e - low) // BITS, (e - low) % BITS
+    rest = m >> (BITS - shift)
+    return place, (m & (_MASK >> shift)) << shift, rest & _MASK, rest >> BITS
+
+
+@row
 def add_multiple(mass, low, y, j, x, k):
     """Row k of x += mass / 2**low * (row j of y), for a multiple mass >= 0 of 2**low."""
     if mass == 0.0:
         return
-    m, e = as_integer(mass)
-    if e < low:  # only zeros lie below
-        m, e = m >> (low - e), low
-    place, shift, size = (e - low) // BITS, (e - low) % BITS, top(y, j) + 1
-    digit, m = (m & (_MASK >> shift)) << shift, m >> (BITS - shift)
-    for i in range(place, place + 3):
+    size = top(y, j) + 1
+    place, a, b, c = cut(mass, low)
+    for i, digit in ((place, a), (place + 1, b), (place + 2, c)):
         if digit > 0:
             _add_digit_times(digit, i, y, j, size, x, k)
-        digit, m = m & _MASK, m >> BITS
+
+
+@row
+def totals(p, q, low, high):
+    """The sums of p and q, multiples of 2**low below 2**high, in units of 2**low, as rows 0 and 1."""
+    bits = high - low + length(len(p))
+    one, sums = np.ones((1, 1), np.int32), np.zeros((2, needed(bits)), np.int32)
+    for k in range(len(p)):
+        add_multiple(p[k], low, one, 0, sums, 0)
+        add_multiple(q[k], low, one, 0, sums, 1)
+    return sums
 
 
 @row

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emdref.kernels.digits import BITS, as_integer, as_limbs, compare, length, needed, power_of_two, span, top
+from emdref.kernels.digits import BITS, FAR, as_limbs, compare, cut, length, needed, power_of_two, span, top, totals
 from emdref.kernels.floats import div2, mul2
 from emdref.kernels.jit import loop, row
+from emdref.kernels.native import clear
 
 _MASK = (1 << BITS) - 1
-_FAR = 2000  # beyond the exponents of floats
 _RELATIVE = 2.0**-96  # what two limbs of an exact number, or of a quotient of two, may be wrong by
 _LEAST = 2.0**-900  # below which a low limb may be lost
 _SMALLEST = 5e-324
@@ -34,33 +34,16 @@ class Order(NamedTuple):
 
 
 @row
-def _clear(x):
-    for i in range(len(x)):
-        x[i] = 0
-
-
-@row
 def _increase(x, y):
     for i in range(len(x)):
         x[i] += y[i]
 
 
 @row
-def _cut(mass, low):
-    """mass / 2**low as (place, d0, d1, d2): digits from that place on; `mass` > 0 is a multiple of 2**low."""
-    m, e = as_integer(mass)
-    if e < low:  # only zeros lie below
-        m, e = m >> (low - e), low
-    place, shift = (e - low) // BITS, (e - low) % BITS
-    rest = m >> (BITS - shift)
-    return place, (m & (_MASK >> shift)) << shift, rest & _MASK, rest >> BITS
-
-
-@row
 def _add(mass, low, sign, x):
     """x += sign * mass / 2**low."""
     if mass > 0.0:
-        place, a, b, c = _cut(mass, low)
+        place, a, b, c = cut(mass, low)
         x[place] += sign * a
         x[place + 1] += sign * b
         x[place + 2] += sign * c
@@ -83,7 +66,7 @@ def _add_times(digit, y, place, sign, x):
 def _add_product(mass, low, y, sign, x):
     """x += sign * mass / 2**low * y."""
     if mass > 0.0:
-        place, a, b, c = _cut(mass, low)
+        place, a, b, c = cut(mass, low)
         _add_times(a, y, place, sign, x)
         _add_times(b, y, place + 1, sign, x)
         _add_times(c, y, place + 2, sign, x)
@@ -108,18 +91,6 @@ def _carried(x, y):
 
 
 @row
-def _totals(p, q, low, size):
-    """The digits of the sums of p and q in units of 2**low, as rows 0 and 1."""
-    sums, totals = np.zeros((2, size), np.int64), np.empty((2, size), np.int64)
-    for k in range(len(p)):
-        _add(p[k], low, 1, sums[0])
-        _add(q[k], low, 1, sums[1])
-    _carried(sums[0], totals[0])
-    _carried(sums[1], totals[1])
-    return totals
-
-
-@row
 def _put(v, h, l, e, flow):
     """Limbs and a bound of their error at v; a number too small for a float keeps its sign."""
     if -_NORMAL < e < _NORMAL - BITS:
@@ -141,7 +112,7 @@ def _flow(p, q, low, factors, unit, order, sums, y, weight, flow):
     for u in range(len(up) - 1, 0, -1):
         s = sums[level[u]]
         if u + 1 == len(up) or up[u + 1] != u:  # a leaf opens a new sum
-            _clear(s)
+            clear(s)
         k = column[u]
         if k >= 0 and stretched:
             _add_product(p[k], low, factors[1], 1, s)
@@ -173,17 +144,17 @@ def flows(p, q, flow, order, weight, normalize):
     for v in range(len(order.level)):
         levels = max(levels, order.level[v] + 1)
     for i in range(len(p)):
-        low, high = span(q[i], *span(p[i], _FAR, -_FAR))
+        low, high = span(q[i], *span(p[i], FAR, -FAR))
         bits = high - low + length(len(p[i])) + 1
         size = needed(bits) + 3  # three digits at a time are written
-        factors, unit = np.empty((0, size), np.int64), (1.0, 0.0, low)
+        factors, unit = np.empty((0, size), np.int32), (1.0, 0.0, low)
         if normalize:
-            totals = _totals(p[i], q[i], low, size)
-            h, l, e = as_limbs(totals, 0)
+            both = totals(p[i], q[i], low, high)
+            h, l, e = as_limbs(both, 0)
             unit = (h, l, -e)
-            if compare(totals, 0, 1) != 0:
-                factors = totals
-                bh, bl, d = as_limbs(totals, 1)
+            if compare(both, 0, 1) != 0:
+                factors = both
+                bh, bl, d = as_limbs(both, 1)
                 h, l = mul2(h, l, bh, bl)
                 unit, size = (h, l, -e - d), 2 * size + 3
         sums, y = np.empty((levels, size), np.int64), np.empty((1, size), np.int64)

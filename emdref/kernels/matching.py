@@ -18,7 +18,6 @@ from emdref.kernels.floats import div2, mul2
 from emdref.kernels.jit import loop, row
 
 _NOBODY = -1
-_FAR = 2000  # beyond the exponents of floats
 
 
 class Queues(NamedTuple):
@@ -125,24 +124,13 @@ def _stay(p, q, low, factors, bin_node, queues, unit, entries):
 
 
 @row
-def _totals(p, q, low, high):
-    """The sums of p and q in units of 2**low, as rows 0 and 1."""
-    bits = high - low + digits.length(len(p))
-    one, totals = np.ones((1, 1), np.int32), np.zeros((2, digits.needed(bits)), np.int32)
-    for k in range(len(p)):
-        digits.add_multiple(p[k], low, one, 0, totals, 0)
-        digits.add_multiple(q[k], low, one, 0, totals, 1)
-    return totals
-
-
-@row
 def _factors(p, q, low, high, normalize):
     """What p (row 0) and q (row 1) are multiplied by to have equal totals, if asked; how many bits that takes; and what
     they are divided by, (h + l) 2**e, or 2**e alone if h is 0."""
     factors = np.ones((2, 1), np.int32)
     if not normalize:
         return factors, high - low, 0.0, 0.0, -low
-    totals = _totals(p, q, low, high)
+    totals = digits.totals(p, q, low, high)
     h, l, e = digits.as_limbs(totals, 0)
     if digits.compare(totals, 0, 1) == 0:
         return factors, high - low, h, l, e
@@ -156,7 +144,7 @@ def _factors(p, q, low, high, normalize):
 def plan(p, q, parent, bin_node, normalize, bits, row, col, mass):
     """Write the plan's entries, of so many significant bits, into row, col and mass; returns how many they are."""
     n, nodes = len(p), len(parent)
-    low, high = digits.span(q, *digits.span(p, _FAR, -_FAR))
+    low, high = digits.span(q, *digits.span(p, digits.FAR, -digits.FAR))
     factors, most, h, l, e = _factors(p, q, low, high, normalize)
     after, sign = np.full(n, _NOBODY), np.empty(n, np.int8)
     first, last = np.full(nodes, _NOBODY), np.empty(nodes, np.int64)
