@@ -255,7 +255,7 @@ def _report(result: SinkhornResult, shape: tuple[int, ...], error: Any, tol: Any
     status, error, *at = map(np.ravel, (result.status, error, result.failed_at, result.failed_bin))
     failed = failures.described(status, *at, shape)
     slow, blurred = np.flatnonzero((status == "iteration_limit") & bool(tol)), np.flatnonzero(status == "unresolved")
-    some = slow if len(slow) and not len(blurred) else blurred
+    some = blurred if len(blurred) else slow
     first = f", the first {inputs.row_name(some[0], shape)}" if len(some) and shape else ""
     dtype, finer = result.log_u.dtype, "float64 or " if result.log_u.dtype == np.float32 else ""
     if failed:
