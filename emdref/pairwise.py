@@ -237,7 +237,7 @@ def _deal(rows: _Rows, out: Any, frame: _Frame, scales: Any, rho: float, kind: i
     tasks, height = _tasks(n, m, rows.mirror, side), side * max(1, _BAND // (side * m))
     shared = (rows.x, rows.y, fx, fy, tree, rho, kind, exponent, rows.mirror, side)
     for top in range(0, n, height):
-        band = np.empty((min(height, n - top), m))
+        band = np.zeros((min(height, n - top), m))  # what no task fills is cast as well
         group = tasks[(tasks[:, 0] >= top) & (tasks[:, 0] < top + height)]
         work = _PAIR_NODE[kind] * len(frame.up) * side * side
         over_rows(allpairs.all_pairs, (group,), (top, band, *shared), work=work)
