@@ -1,4 +1,4 @@
-"""The command line: ``python -m analysis [NAME] [--toy] [--out DIR]``."""
+"""The command line: ``python -m analysis [NAME ...] [--toy] [--out DIR]``."""
 
 from __future__ import annotations
 
@@ -9,31 +9,29 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from analysis.axes import AXES, add, integer
-from analysis.scripts import NAMES, ON_ANY_SPACE, ON_DATA, ON_RECORDS, SWEEP
+from analysis.scripts import ABOUT, ALL, GROUPS, NAMES, ON_ANY_SPACE, ON_DATA, ON_RECORDS, PAPERS, SWEEP, listed
 
+PROGRAM = "python -m analysis"
 INTERRUPTED = 130  # the shell's status for a process that Ctrl-C stopped
+WORDS = {*NAMES, *GROUPS, ALL, SWEEP}
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one script or all; the process's exit status."""
-    parser = _parser()
-    arguments = vars(parser.parse_args(argv))
-    if "records" not in arguments and arguments.keys() & {"chest", "nose"}:
-        parser.error("--chest and --nose name channels of recordings: give their folder with --records")
-    name, listing = arguments.pop("name", None), arguments.pop("list", False)
-    if listing:
-        for each in NAMES:
-            print(f"{each:20s} {_summary(each)}")
+    """Run the scripts that are named, or those of the papers; the process's exit status."""
+    asked, arguments = _parsed(argv)
+    if arguments.pop("list", False):
+        print(_listing())
         return 0
-    arguments.setdefault("out", _folder(name, arguments))
+    arguments.setdefault("out", _folder(asked, arguments))
     if argv is None:
         _stop_at_once(_interrupted(arguments))
     try:
-        found, errors = _run([name] if name else NAMES, arguments)
+        found, errors = _run(asked or [PAPERS], arguments)
     except RuntimeError as error:
         print(f"analysis: {error}", file=sys.stderr)
         return 1
@@ -44,24 +42,43 @@ def main(argv: list[str] | None = None) -> int:
         print(_interrupted(arguments), file=sys.stderr)
         return INTERRUPTED
     _print_claims(found)
+    _print_comparisons(found)
     for error in errors:
         print(f"analysis: {error}", file=sys.stderr)
     return 1 if errors else 0
 
 
-def _run(names: Sequence[str], arguments: dict[str, Any]) -> Any:
+def _run(asked: Sequence[str], arguments: dict[str, Any]) -> Any:
+    _need_extra()
     from analysis.script import Options, run  # Matplotlib and Numba: not for --list, --help and a mistyped option
     from emdref.kernels.threads import processors
 
     arguments.setdefault("jobs", processors())
-    if SWEEP in names:
+    if SWEEP in asked:
         arguments["axes"] = {name: arguments.pop(name, list(axis.default)) for name, axis in AXES.items()}
-    return run({each: import_module(f"analysis.scripts.{each}") for each in names}, Options(**arguments))
+    arguments["named"] = tuple(name for name in asked if name in NAMES)
+    arguments["quick"] = list(asked) == [PAPERS]
+    return run({each: import_module(f"analysis.scripts.{each}") for each in _names(asked)}, Options(**arguments))
 
 
-def _folder(name: str | None, arguments: dict[str, Any]) -> Path:
+def _need_extra() -> None:
+    missing = [package for package in ("matplotlib", "pandas") if find_spec(package) is None]
+    if missing:
+        raise RuntimeError(
+            f"{' and '.join(missing)} cannot be imported: figures need the extra: "
+            "python3 -m pip install --editable '.[analysis]'"
+        )
+
+
+def _names(asked: Sequence[str]) -> list[str]:
+    """Of scripts, each once, in the order asked for; groups stand for their members."""
+    members = GROUPS | {ALL: NAMES}
+    return list(dict.fromkeys(name for each in asked for name in members.get(each, (each,))))
+
+
+def _folder(asked: Sequence[str], arguments: dict[str, Any]) -> Path:
     """Where results go unless told: sweeps of one's own and other spaces do not mix with the papers' figures."""
-    parts = ["figures"] + [SWEEP] * (name == SWEEP)
+    parts = ["figures"] + [SWEEP] * (SWEEP in asked)
     if "tree" in arguments:
         parts.append(arguments["tree"].name.split(".")[0])
     if "chain" in arguments:
@@ -72,6 +89,8 @@ def _folder(name: str | None, arguments: dict[str, Any]) -> Path:
 
 
 def _interrupted(arguments: dict[str, Any]) -> str:
+    if arguments.get("check") and "store" not in arguments:
+        return "analysis: interrupted; --check keeps nothing without --store FILE"
     store = arguments.get("store") or arguments["out"] / "sweep.sqlite"
     return f"analysis: interrupted; what is finished is kept in {store}, the same command goes on from there"
 
@@ -86,31 +105,58 @@ def _stop_at_once(message: str) -> None:
     signal.signal(signal.SIGINT, stop)
 
 
-def _parser() -> argparse.ArgumentParser:
-    shared = _shared()
+def _parsed(argv: list[str] | None) -> tuple[list[str], dict[str, Any]]:
+    """What is asked for, and its options: first the names are found, then what all of them take is parsed."""
+    scout = argparse.ArgumentParser(
+        prog=PROGRAM, add_help=False, conflict_handler="resolve", argument_default=argparse.SUPPRESS,
+        parents=[_shared(), _axes(), *(kind() for kind in TAKEN)],
+    )  # fmt: skip
+    for action in scout._actions:
+        action.type = None  # whether a value is right is for the second look
+    scout.add_argument("-h", "--help", action="store_true")
+    scout.add_argument("names", nargs="*", default=[])
+    names = scout.parse_known_intermixed_args(argv)[0].names
+    parser = _parser([name for name in names if name in WORDS])
+    unknown = [name for name in names if name not in WORDS]
+    if unknown:
+        parser.error(f"there is no {unknown[0]!r}; {listed()}; or all of them: {ALL}; or a grid of your own: {SWEEP}")
+    if SWEEP in names and len(names) > 1:
+        parser.error(f"{SWEEP} takes a grid of its own: name it alone")
+    arguments = vars(parser.parse_intermixed_args(argv))
+    if arguments.keys() & {"chest", "nose"} and "records" not in arguments:
+        parser.error("--chest and --nose name channels of recordings: give their folder with --records")
+    return arguments.pop("names"), arguments
+
+
+def _parser(asked: Sequence[str]) -> argparse.ArgumentParser:
+    """For the options that everything asked for takes."""
+    names = _names(asked or [PAPERS])
+    own = [kind() for kind, takers in TAKEN.items() if all(name in takers for name in names)]
     parser = argparse.ArgumentParser(
-        prog="python -m analysis",
-        description="Regenerate the papers' figures: NAME.csv, NAME.svg and NAME.json. Without NAME: all of them.",
-        parents=[shared, _seed()],
+        prog=" ".join([PROGRAM, *asked]),
+        description=_help(names[0]) if len(names) == 1 else "Make the papers' figures: NAME.csv, NAME.svg, NAME.json.",
+        epilog=None if len(names) == 1 else f"{_listing()}\n\n{SWEEP}: {_summary(SWEEP)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[_shared(), *own, *([_axes()] if SWEEP in names else [])],
+        argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument("--list", action="store_true", default=False, help="list the names and stop")
-    names = parser.add_subparsers(dest="name", metavar="NAME", title="one figure alone, or a sweep of your own")
-    for each in (*NAMES, SWEEP):
-        own = names.add_parser(
-            each,
-            parents=[shared, *_own(each)],
-            help=_summary(each),
-            description=_help(each),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        if each == SWEEP:
-            add(own)
+    names_or_groups = f"names or groups, any number of them: see --list (default: {PAPERS})"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=names_or_groups, default=[])
     return parser
+
+
+def _listing() -> str:
+    """Every name with a line, under its group."""
+    lines = []
+    for group, names in GROUPS.items():
+        lines += [f"{group}: {ABOUT[group]}", *(f"  {name:22s} {_summary(name)}" for name in names)]
+    return "\n".join(lines)
 
 
 def _shared() -> argparse.ArgumentParser:
     """What every script takes."""
     shared = _options()
+    shared.add_argument("--list", action="store_true", help="list the names by group and stop")
     shared.add_argument(
         "--out",
         type=Path,
@@ -119,7 +165,12 @@ def _shared() -> argparse.ArgumentParser:
     )
     shared.add_argument("--toy", action="store_true", help="seconds instead of minutes: to try the script, not to cite")
     shared.add_argument("--jobs", type=_number(1), help="cells computed at once (default: the processors available)")
-    shared.add_argument("--redraw", action="store_true", help="draw again from the CSV files, compute nothing")
+    way = shared.add_mutually_exclusive_group()
+    way.add_argument("--redraw", action="store_true", help="draw again from the CSV files, compute nothing")
+    way.add_argument(
+        "--check", action="store_true", help="compute and compare with the tables there are; write nothing"
+    )
+    way.add_argument("--accept", action="store_true", help="replace tables of which only timings are new, too")
     shared.add_argument("--parquet", action="store_true", help="write NAME.parquet beside NAME.csv (extra: parquet)")
     shared.add_argument(
         "--store", type=Path, metavar="FILE", help="finished cells are kept in it (default: sweep.sqlite in --out)"
@@ -131,6 +182,13 @@ def _shared() -> argparse.ArgumentParser:
         help="compute on a Dask cluster, e.g. tcp://host:8786 (extra: dask)",
     )
     return shared
+
+
+def _axes() -> argparse.ArgumentParser:
+    """What a sweep takes."""
+    parser = _options()
+    add(parser)
+    return parser
 
 
 def _address(text: str) -> str:
@@ -191,17 +249,6 @@ def _features() -> argparse.ArgumentParser:
     return parser
 
 
-def _own(name: str) -> list[argparse.ArgumentParser]:
-    """What one script takes and others do not."""
-    kinds = {
-        _space: name in ON_ANY_SPACE,
-        _seed: name != SWEEP,
-        _recordings: name in ON_RECORDS,
-        _features: name in ON_DATA,
-    }
-    return [kind() for kind, wanted in kinds.items() if wanted]
-
-
 def _options() -> argparse.ArgumentParser:
     return argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
 
@@ -229,12 +276,28 @@ def _number(least: int) -> Callable[[str], int]:
     return number
 
 
+TAKEN = {  # options, and who takes them
+    _seed: NAMES,
+    _space: ON_ANY_SPACE,
+    _recordings: ON_RECORDS,
+    _features: ON_DATA,
+}
+
+
 def _print_claims(found: dict) -> None:
     print("\nWhat the papers claim, and what was found:")
-    for name, claims in found.items():
-        for claim in claims:
+    for name, result in found.items():
+        for claim in result.claims:
             print(f"\n{name} ({claim.source})\n  claimed: {claim.claimed}\n  found:   {claim.found}")
             print(f"  -> {claim.verdict()}")
+
+
+def _print_comparisons(found: dict) -> None:
+    compared = {name: result.beside for name, result in found.items() if result.beside}
+    if compared:
+        print("\nWhat came out, beside the committed tables:\n")
+    for name, words in compared.items():
+        print(f"{name}: {words}")
 
 
 if __name__ == "__main__":

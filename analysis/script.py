@@ -8,24 +8,27 @@ import platform
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pandas as pd
 from matplotlib.figure import SubFigure
 from tqdm import tqdm
 
 import emdref
-from analysis import style
-from analysis.cells import Cell
+from analysis import provenance, reproduction, style
+from analysis.cells import ROOT, Cell
+from analysis.reproduction import Comparison, Kinds
 from analysis.store import Store
 from analysis.sweep import Progress, fill, missing
 from analysis.workers import Cluster, Outcome, Threads, Workers
+
+FIGURES = ROOT / "figures"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,10 @@ class Options:
     seed: int = 0
     jobs: int = 2
     redraw: bool = False
+    check: bool = False  # compare, and write nothing
+    accept: bool = False  # timings too
+    quick: bool = False  # what takes minutes and is measured otherwise may be left to `all`
+    named: tuple[str, ...] = ()  # scripts asked for by name: what they lack is an error
     parquet: bool = False
     store: Path | None = None
     scheduler: str = ""
@@ -51,6 +58,12 @@ class Options:
     def where(self) -> Path:
         """The store of finished cells."""
         return self.store or self.out / "sweep.sqlite"
+
+    def committed(self, name: str) -> Path | None:
+        """The table that a script's is compared with: the one it would replace, else the project's own if alike."""
+        own, papers = (folder / f"{name}.csv" for folder in (self.out, FIGURES))
+        other = self.toy or self.seed or self.tree or self.chain or self.records or self.data or self.axes
+        return own if own.exists() else papers if papers.exists() and not other else None
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,8 @@ class Script(Protocol):
 
     __doc__: str
     DTYPES: tuple[str, ...]
-    # optional: PNG, whether bitmaps are written as well; reduce(table), what is kept of the rows; tables(table), what
+    KINDS: Kinds  # of every column
+    # optional: KEY, columns by which rows are compared where runs may have fewer; PNG, whether bitmaps are written as well; reduce(table), what is kept of the rows; tables(table), what
     # else is written as CSV, by the ends of the names; record(), what else belongs into the record; join(table,
     # options), the table with what other scripts have measured; told(table), what of the record follows from the table;
     # absent(options), why it cannot run here, or ""; then(table, options), cells that depend on the rows of the first
@@ -89,6 +103,13 @@ class Script(Protocol):
 
     def draw(self, table: pd.DataFrame) -> SubFigure | dict[str, SubFigure]:
         """The figure, from the table alone; or several by the ends of their names."""
+
+
+class Result(NamedTuple):
+    """What a script ends with."""
+
+    claims: list[Claim]
+    beside: str  # how its table compares with the committed one, "" if it was only drawn
 
 
 class Report(Script, Protocol):
@@ -124,23 +145,30 @@ def prepare(folder: Path) -> None:
         ) from None
 
 
-def run(scripts: dict[str, Script], options: Options) -> tuple[dict[str, list[Claim]], list[str]]:
-    """Run scripts one after the other under one progress bar: the claims of each by name, and what failed."""
+def run(scripts: dict[str, Script], options: Options) -> tuple[dict[str, Result], list[str]]:
+    """Run scripts one after the other under one progress bar: what each found by name, and what failed."""
     if options.redraw:
         there = {name: script for name, script in scripts.items() if not _lacks_report(name, script, options)}
         return {name: _finish(name, script, options, _read(name, options)) for name, script in there.items()}, []
-    found, errors = reports({name: script for name, script in scripts.items() if hasattr(script, "measure")}, options)
-    scripts = _able({name: script for name, script in scripts.items() if not hasattr(script, "measure")}, options)
+    _need(options)
+    measured = {name: script for name, script in scripts.items() if hasattr(script, "measure")}
+    scripts = _able({name: script for name, script in scripts.items() if name not in measured}, options)
+    found, errors = reports(measured, options)
     if not scripts:
         return found, errors
-    prepare(options.out)
-    _need(options)
-    work = {name: script.cells(options) for name, script in scripts.items()}
-    with closing(Store(options.where())) as store, closing(_workers(options)) as workers:
+    with ExitStack() as stack:
+        if options.check:
+            kept = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "cells.sqlite"
+            options = replace(options, store=options.store or kept)
+        else:
+            prepare(options.out)
+        work = {name: script.cells(options) for name, script in scripts.items()}
+        store = stack.enter_context(closing(Store(options.where())))
+        workers = stack.enter_context(closing(_workers(options)))
         todo = missing([cell for cells in work.values() for cell in cells], store)
         _announce(work, todo, options, workers)
-        with closing(Progress(todo)) as progress:
-            more, failed = _run(scripts, options, work, store, workers, progress)
+        progress = stack.enter_context(closing(Progress(todo, workers)))
+        more, failed = _run(scripts, options, work, store, workers, progress)
     return found | more, errors + failed
 
 
@@ -148,7 +176,10 @@ def _able(scripts: dict[str, Script], options: Options) -> dict[str, Script]:
     """Those that have what they need; what others lack is said, once for all that lack the same."""
     reasons = {name: _absent(script, options) for name, script in scripts.items()}
     for reason in dict.fromkeys(filter(None, reasons.values())):
-        print(f"{', '.join(n for n, own in reasons.items() if own == reason)}: nothing is computed: {reason}")
+        lacking = [name for name, own in reasons.items() if own == reason]
+        if set(lacking) & set(options.named):
+            raise RuntimeError(f"{', '.join(lacking)}: {reason}")
+        print(f"{', '.join(lacking)}: nothing is computed: {reason}")
     return {name: script for name, script in scripts.items() if not reasons[name]}
 
 
@@ -163,8 +194,8 @@ def _run(
     store: Store,
     workers: Workers,
     progress: Progress,
-) -> tuple[dict[str, list[Claim]], list[str]]:
-    found: dict[str, list[Claim]] = {}
+) -> tuple[dict[str, Result], list[str]]:
+    found: dict[str, Result] = {}
     errors = []
     for name, script in scripts.items():
         progress.title(name)
@@ -183,12 +214,12 @@ def _run(
     return found, errors
 
 
-def reports(scripts: dict[str, Report], options: Options) -> tuple[dict[str, list[Claim]], list[str]]:
-    """Run the reports for which there is a device: their claims by name, and what failed."""
-    found: dict[str, list[Claim]] = {}
+def reports(scripts: dict[str, Report], options: Options) -> tuple[dict[str, Result], list[str]]:
+    """Run the reports for which there is a device: what they found by name, and what failed."""
+    found: dict[str, Result] = {}
     errors = []
     for name, script in scripts.items():
-        reason = script.absent(options)
+        reason = script.absent(options) or _kept(name, options)
         if reason:
             print(f"{name}: nothing is measured: {reason}")
             continue
@@ -198,11 +229,21 @@ def reports(scripts: dict[str, Report], options: Options) -> tuple[dict[str, lis
             _write(options.out / f"{name}.csv", text)
             record = _record(name, script, options, _parsed(text)) | {"unfinished": True}
             _write(options.out / f"{name}.json", _json(record))
-        found[name] = _finish(name, script, options, text)
+        found[name] = _finish(name, script, replace(options, accept=True), text)
         errors += [f"{name}: {failure}" for failure in script.failures(table)]
         for other in script.REFRESHED:
             _refresh(other, options)
     return found, errors
+
+
+def _kept(name: str, options: Options) -> str:
+    """Why a device is not measured although there is one, or ""."""
+    if options.check:
+        return "--check compares no timings"
+    finished = options.out / f"{name}.csv"
+    if not finished.exists() or options.accept or "unfinished" in _old_record(finished.with_suffix("")):
+        return ""
+    return f"{finished} holds a report; --accept measures again"
 
 
 def _refresh(name: str, options: Options) -> None:
@@ -283,8 +324,8 @@ def _read(name: str, options: Options) -> str:
         raise RuntimeError(f"{path} cannot be read ({error}): run without --redraw") from None
 
 
-def _finish(name: str, script: Script, options: Options, text: str) -> list[Claim]:
-    """From the CSV's text alone: check, draw, and only then write."""
+def _finish(name: str, script: Script, options: Options, text: str) -> Result:
+    """From the CSV's text alone: check, compare, draw, and only then write."""
     try:
         table = _parsed(text)
         if options.redraw and hasattr(script, "join"):
@@ -292,6 +333,10 @@ def _finish(name: str, script: Script, options: Options, text: str) -> list[Clai
             table = _parsed(text)
         script.check(table)
         claims = script.claims(table)
+        beside = Comparison("") if options.redraw else _beside(name, script, options, table)
+        due = _due(name, options, beside)
+        if not due:
+            return Result(claims, f"{beside.words}; --accept writes them" if beside.timed else beside.words)
         sheets = _sheets(script, table, claims)
     except AssertionError as error:
         raise RuntimeError(f"{name}: a check failed, nothing is written: {error}") from error
@@ -308,7 +353,39 @@ def _finish(name: str, script: Script, options: Options, text: str) -> list[Clai
             f"--out {options.out}: {name} cannot be written there ({error.strerror}); what is computed is kept in "
             f"{options.where()}: make room, or choose another folder and give that file with --store"
         ) from None
-    return claims
+    return Result(claims, beside.words and f"{beside.words}; files are written: {due}")
+
+
+def _beside(name: str, script: Script, options: Options, table: pd.DataFrame) -> Comparison:
+    """The table compared with the committed one; with --check, a table that moved is an error."""
+    path = options.committed(name)
+    if path is None:
+        return Comparison("there is no committed table to compare with")
+    try:
+        old = _parsed(path.read_text(encoding="utf-8"))
+        found = reproduction.compare(table, old, script.KINDS, getattr(script, "KEY", ()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = Comparison(f"{path} is not a table of this script ({error!r:.100})", moved=True)
+    if options.check and found.moved:
+        raise RuntimeError(f"{name}: {found.words}")
+    return found
+
+
+def _due(name: str, options: Options, beside: Comparison) -> str:
+    """Why files are to be written, or ""."""
+    stem = options.out / name
+    record = _old_record(stem)
+    reasons = {
+        "they are drawn again": options.redraw,
+        "some were not there": not all(
+            stem.with_suffix(end).exists() for end in (".csv", *[".parquet"] * options.parquet)
+        ),
+        "the table moved": beside.moved,
+        "timings are accepted": beside.timed and options.accept,
+        "the script changed": record.get("code") != provenance.digest(name),
+        "another seed or size": (record.get("seed"), record.get("toy")) != (options.seed, options.toy),
+    }
+    return "" if options.check else next((reason for reason, holds in reasons.items() if holds), "")
 
 
 def _save(
@@ -331,7 +408,7 @@ def _save(
         _write(options.out / f"{name}{suffix}.csv", _csv(extra))
     if not options.redraw or hasattr(script, "join"):
         _write(stem.with_suffix(".csv"), text)
-    record = _old_record(stem) | _told(script, table) if options.redraw else _record(name, script, options, table)
+    record = _redrawn(name, script, stem, table) if options.redraw else _record(name, script, options, table)
     record["claims"] = [asdict(claim) for claim in claims]
     _write(stem.with_suffix(".json"), _json(record))
 
@@ -342,6 +419,11 @@ def _json(record: dict[str, Any]) -> str:
 
 def _told(script: Script, table: pd.DataFrame) -> dict[str, Any]:
     return getattr(script, "told", lambda rows: {})(table)
+
+
+def _redrawn(name: str, script: Script, stem: Path, table: pd.DataFrame) -> dict[str, Any]:
+    own = {"script": name, "code": provenance.digest(name), "dtypes": script.DTYPES}
+    return _old_record(stem) | own | _told(script, table)
 
 
 def _old_record(stem: Path) -> dict[str, Any]:
@@ -371,6 +453,7 @@ def _record(name: str, script: Script, options: Options, table: pd.DataFrame) ->
     """How a figure was made."""
     return {
         "script": name,
+        "code": provenance.digest(name),
         "toy": options.toy,
         "seed": options.seed,
         "dtypes": script.DTYPES,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.stability import POTENTIAL
@@ -44,6 +45,12 @@ def numbers(table: pd.DataFrame) -> pd.DataFrame:
 def sound(table: pd.DataFrame) -> pd.DataFrame:
     """The rows whose status is no failure."""
     return table[~table.status.isin(FAILED)]
+
+
+def onehot_spread(table: pd.DataFrame) -> pd.Series:
+    """How far the caps' ratios are apart for each pair with a one-hot target, in float64."""
+    rows = sound(select(table, target="one-hot", dtype="float64", domain="linear"))
+    return rows.groupby(["kernel", "lam", "pair"]).sd_over_emd.agg(np.ptp)
 
 
 def alive(table: pd.DataFrame) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+ARCCOS = float(np.degrees(np.sqrt(2 * 64 * 2.0**-53)))  # degrees that `angle` may be off: near 1 a cosine keeps half
 
 
 def gaussian(n: int, centre: float, width: float) -> Array:

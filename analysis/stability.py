@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 import emdref
 from analysis import trees
 from analysis.cells import Cell, Rows
+from analysis.reproduction import Rounding, exact, relative, sums
 from analysis.script import Options
-from analysis.shapes import angle
+from analysis.shapes import ARCCOS, angle
 from analysis.targets import CLASSES, Group, Pairs, pairs
 
 POTENTIAL = "potential"  # the gradient that Sinkhorn gives away: log u / lambda
@@ -163,13 +165,16 @@ DIAMETER = 26.0  # of the WordNet tree, for which the lambdas below are meant
 LAMBDAS = np.logspace(-1, 3, 17)
 FAR = 100.0  # lambdas above are for the question what fails, which 100 iterations answer
 LOW = ("tf32", "bfloat16", "float16")
+REFERENCE = {"dtype": "float64", "kernel": "space", "domain": "log", "tol": SETTLED}  # Figure 3's
 WAYS = (
     *({"dtype": dtype, "kernel": "dense", "domain": "linear"} for dtype in ("float64", "float32", *LOW)),
     *({"dtype": dtype, "kernel": "space", "domain": "linear"} for dtype in ("float64", "float32")),
     {"dtype": "float32", "kernel": "space", "domain": "log"},
-    {"dtype": "float64", "kernel": "space", "domain": "log", "tol": SETTLED},  # Figure 3's reference
-    {"dtype": "float64", "kernel": "space", "domain": "log", "tol": SETTLED, "variant": "overrelaxed"},  # its limit
+    REFERENCE,
+    REFERENCE | {"variant": "overrelaxed"},  # its limit
 )
+SHOWN = (10, 100, 1000, 10_000)  # the paper's caps
+SOURCE = "arXiv 1611.07573, Sec. 2.3 and Fig. 3"
 LARGE = 20_000  # nodes from which fewer pairs and iterations must do
 
 
@@ -198,12 +203,29 @@ def caps_of(way: dict[str, Any], where: emdref.Chain | emdref.Tree, toy: bool, f
 
 def sweep(name: str, options: Options) -> list[Cell]:
     """Every way at every lambda on the space of that name; dense matrices only where they have a chance."""
+    return _grid(name, options, lambdas(space(name), options.toy), _ways(name))
+
+
+def panels(name: str, options: Options) -> list[Cell]:
+    """Of the sweep, what the paper's four panels show: the frameworks' way and the reference, as far as all caps go."""
+    where, ways = space(name), _ways(name)
+    framework = {"kernel": ways[0]["kernel"], "domain": "linear"}
+    shown = [
+        way for way in ways if way == REFERENCE or way in ({"dtype": t} | framework for t in ("float64", "float32"))
+    ]
+    return _grid(name, options, [lam for lam in lambdas(where, options.toy) if not _far(lam, where)], shown)
+
+
+def _ways(name: str) -> list[dict[str, Any]]:
+    return [way for way in WAYS if way["kernel"] == "space" or space(name).n_bins <= DENSE_BINS]
+
+
+def _grid(name: str, options: Options, lams: Sequence[float], ways: Sequence[dict[str, Any]]) -> list[Cell]:
     where = space(name)
-    ways = [way for way in WAYS if way["kernel"] == "space" or where.n_bins <= DENSE_BINS]
     common = {"space_name": name, "groups": groups(name, options.toy), "seed": options.seed}
     return [
         cell(where, **common, lam=lam, caps=caps_of(way, where, options.toy, _far(lam, where)), **way)
-        for lam in lambdas(where, options.toy)
+        for lam in lams
         for way in ways
     ]
 
@@ -221,3 +243,21 @@ def derivatives(name: str, options: Options) -> list[Cell]:
 
 def _far(lam: float, where: emdref.Chain | emdref.Tree) -> bool:
     return lam * where.diameter > FAR * DIAMETER * 1.001
+
+
+# --- by how much other machines' numbers may differ ---
+
+
+def rounding(table: pd.DataFrame) -> Any:
+    """Of log u and log v, absolute: each of the two updates of an iteration is a sum over at most all bins."""
+    return sums(DENSE_BINS, 2 * (table.cap + 1), table.dtype)
+
+
+KINDS = {
+    **exact("cap", "lam", "dtype", "kernel", "domain", "variant", "target", "pair", "gradient", "status", "failed_at"),
+    **relative("sd_over_emd", rounding, "each iteration rounds two sums over all bins, and <T, M> follows log u"),
+    "angle_deg": Rounding(
+        lambda table: np.degrees(rounding(table) / table.lam) + ARCCOS,
+        "log u / lambda is rounded, and the gradient's root mean square is an edge or more",
+    ),
+}

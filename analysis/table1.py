@@ -56,6 +56,7 @@ ENTRIES = (
     Entry(EMD_NATIVE),
     Entry(EMD_COMPENSATED),
 )
+SLOW = CAPS[-1]  # iterations that take a minute and more
 _PRINTED = {Entry(SD, 10): (0.942, 0.0151), Entry(SD, 100): (7.51, 0.0889), Entry(SD, 1000): (74.5, 0.865),
             Entry(EMD_NATIVE): (0.126, 0.025)}  # fmt: skip
 HARDWARE = {CPU: "i5-6600K at 3.5 GHz", GPU: "GTX 1080"}
@@ -79,8 +80,8 @@ def compute(threads: str, **parameters: Any) -> Rows:
     return fresh.call(f"{__name__}:measure", environment, threads=threads, count=count, **parameters)
 
 
-def measure(threads: str, count: int, dtype: str, batch: int, longest: int, seed: int) -> Rows:
-    """Every entry whose cap is at most `longest`."""
+def measure(threads: str, count: int, dtype: str, batch: int, entries: list[list[Any]], seed: int) -> Rows:
+    """A row an entry."""
     tree, rng = emdref.wordnet_tree(), np.random.default_rng(seed)
     p, q = (histograms(rng, batch, tree.n_bins, dtype) for _ in "pq")
     common = {
@@ -88,7 +89,7 @@ def measure(threads: str, count: int, dtype: str, batch: int, longest: int, seed
         "threads": threads, "thread_count": count,
     }  # fmt: skip
     with _blas(count):
-        return [common | _row(entry, tree, p, q) for entry in ENTRIES if entry.cap <= longest]
+        return [common | _row(Entry(*entry), tree, p, q) for entry in entries]
 
 
 @contextlib.contextmanager

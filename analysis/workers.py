@@ -29,6 +29,9 @@ class Outcome(NamedTuple):
 class Workers(Protocol):
     """Something that computes cells side by side."""
 
+    def at_once(self) -> int:
+        """How many cells are computed side by side."""
+
     def describe(self, seconds: float) -> str:
         """How long so much work of one thread may take here."""
 
@@ -51,6 +54,9 @@ class Threads:
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
         self._pool = ThreadPoolExecutor(jobs)
+
+    def at_once(self) -> int:
+        return self.jobs
 
     def describe(self, seconds: float) -> str:
         return f"about {seconds / self.jobs:.0f} s of work with {self.jobs} at once"
@@ -102,7 +108,10 @@ class Cluster:
             ) from None
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what is wrong is said here
         self.address = address
-        self._looked, self._waiting = 0.0, False
+        self._looked, self._waiting, self._seen = 0.0, False, 1
+
+    def at_once(self) -> int:
+        return self._seen
 
     def describe(self, seconds: float) -> str:
         threads = self._threads()
@@ -155,7 +164,10 @@ class Cluster:
         return []
 
     def _threads(self) -> int:
-        return sum(worker["nthreads"] for worker in self._client.scheduler_info(n_workers=-1)["workers"].values())
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        found = sum(worker["nthreads"] for worker in workers)
+        self._seen = max(found, 1)
+        return found
 
     def _appeal(self) -> str:
         return f"waiting for a worker: start one with 'dask worker {self.address}'"

@@ -11,6 +11,7 @@ from matplotlib.ticker import LogLocator
 
 from analysis import style
 from analysis.breathing.experiment import LOSSES, SIMULATED, best, chosen, fastest, quickest, searched, training
+from analysis.reproduction import exact, like_another_seed
 from analysis.script import Claim, must
 from analysis.training import intervals
 
@@ -26,6 +27,10 @@ LINES = {
     "SD": (style.GREEN, "-"),
 }
 PURE = ("MSE", "KL", "EMD normalized", "EMD zero-sum", "EMD2", "SD")
+_RUN = ("part", "data", "device", "subjects", "loss", "rate")
+KINDS = exact(*_RUN, "seed", "step", "epoch", "status") | like_another_seed(
+    ("error", "total", "gradient_sum", "gradient_sum_rms", "constant", "chest", "choosing"), (*_RUN, "step")
+)
 SETTLED = 0.1  # of the way from the untrained error to the last: what is left to go when a run counts as converged
 
 

@@ -13,9 +13,13 @@ import pandas as pd
 import emdref
 from analysis import style
 from analysis.cells import Cell, Rows
+from analysis.reproduction import exact
 from analysis.script import Claim, Options, must
 
 DTYPES = ("float64",)
+KINDS = exact(
+    "node", "name", "parent", "cost", "phi", "f", "y", "grad_emd", "grad_emd2", "printed_grad_emd", "printed_grad_emd2"
+)
 PRINTED = {"grad_emd": (1.5, -0.5, -1.5, 0.5), "grad_emd2": (0.5, -0.1, -0.7, 0.3)}
 NAMES = ("animals", "vehicles", "lion", "elephant", "van", "car")  # ours: the paper shows pictures
 PLACES = ((0.5, 1.0), (2.5, 1.0), (0.0, 0.0), (1.0, 0.0), (2.0, 0.0), (3.0, 0.0))

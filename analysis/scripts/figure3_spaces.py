@@ -14,8 +14,9 @@ import pandas as pd
 import emdref
 from analysis import style
 from analysis.cells import Cell, Rows
+from analysis.reproduction import Rounding, exact, relative, sums
 from analysis.script import Claim, Options, must
-from analysis.shapes import angle
+from analysis.shapes import ARCCOS, angle
 from analysis.targets import softmax
 from emdref.iteration import FAILED
 
@@ -23,6 +24,20 @@ DTYPES = ("float32",)
 SIZES = (10, 30, 100, 300, 1000)
 LAMBDAS = np.logspace(-2, 2, 13)
 CAP, PAIRS = 100, 16
+
+
+def _rounding(table: pd.DataFrame) -> float:
+    return sums(max(SIZES), 2 * (CAP + 1), "float32")
+
+
+KINDS = {
+    **exact("space", "n_bins", "ratio", "lam", "pair", "status"),
+    **relative("sd_over_emd", _rounding, "each iteration rounds two sums over all bins"),
+    "angle_deg": Rounding(
+        lambda table: np.degrees(_rounding(table) / table.lam) + ARCCOS,
+        "so is log u / lambda, of an edge's size or more",
+    ),
+}
 
 
 def cells(options: Options) -> list[Cell]:

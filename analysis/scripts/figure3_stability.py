@@ -3,14 +3,11 @@
 Algorithm 1 (variant `paper`) on the 1374-node WordNet tree, 1000 classes, for 64 pairs: softmax pairs of three
 temperatures, ReaL human label sets, one-hot labels.  Dense products in float64 and float32 as the frameworks run them,
 capped at 10, 100 and 1000 iterations; the reference has 10000 iterations in float64 by the O(V) kernel in the log
-domain (a row stops earlier once its marginals agree to 1e-10); what it tends to is found by overrelaxation.  Shown are
-the ratio of <T, M> to the exact EMD and the angle between log u / lambda, its mean removed, and the exact zero-sum
+domain (a row stops earlier once its marginals agree to 1e-10).  Shown
+are the ratio of <T, M> to the exact EMD and the angle between log u / lambda, its mean removed, and the exact zero-sum
 gradient: medians and the band from the 10th to the 90th percentile over the rows that returned a number (as a framework
-would use it, whatever their status), as far as half of them did.
-
-A second sheet, figure3_stability_rescue, asks what the log domain and the O(V) kernel rescue, where one-hot targets
-make the cap irrelevant, what bfloat16, float16 and TF32 products do, and what the cap and the wrong derivative each
-cost the gradient.  --tree FILE and --chain N repeat both on another space, at the same lambda max(M).
+would use it, whatever their status), as far as half of them did.  `figure3_rescue` has what else was tried.  --tree
+FILE and --chain N ask for another space, at the same lambda max(M).
 """
 
 from __future__ import annotations
@@ -19,34 +16,27 @@ from itertools import pairwise
 
 import pandas as pd
 
-from analysis import rescue, stability, style
+from analysis import stability, style
 from analysis.cells import Cell
 from analysis.script import Claim, Options, must
-from analysis.selection import alive, bands, curve, last_while, limit, numbers, reference, select, softmax
+from analysis.selection import alive, bands, curve, last_while, numbers, onehot_spread, reference, select, softmax
+from analysis.stability import SHOWN, SOURCE
 from emdref.iteration import FAILED
 
-DTYPES = ("float32", "float64", *stability.LOW)
+DTYPES = ("float32", "float64")
 PNG = True
-SHOWN = (10, 100, 1000, 10_000)
+KINDS = stability.KINDS
 COLOURS = {10: style.ORANGE, 100: style.SKY, 1000: style.BLUE}
-SOURCE = "arXiv 1611.07573, Sec. 2.3 and Fig. 3"
 
 
 def cells(options: Options) -> list[Cell]:
-    """The sweep that it shares with `sinkhorn_limits`, and the derivatives of capped runs."""
-    name = stability.named(options)  # once: a tree file is read for it
-    return stability.sweep(name, options) + stability.derivatives(name, options)
+    """Of the sweep that `figure3_rescue` and `sinkhorn_limits` run, what the four panels show."""
+    return stability.panels(stability.named(options), options)
 
 
 def reduce(table: pd.DataFrame) -> pd.DataFrame:
-    """The caps that are shown, and the limit."""
-    return table[table.cap.isin(SHOWN) | (table.variant != "paper")]
-
-
-def _near(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of panels (a) to (d): as far as lambda goes with every cap."""
-    dense = _dense(table)
-    return table[table.lam <= dense[dense.cap == dense.cap.max()].lam.max()]
+    """The caps that are shown."""
+    return table[table.cap.isin(SHOWN)]
 
 
 def _dense(table: pd.DataFrame, **key) -> pd.DataFrame:
@@ -65,17 +55,12 @@ def check(table: pd.DataFrame) -> None:
     must(not log.status.isin(FAILED).any(), "a row in the log domain failed")
     settled = log[log.status == "converged"]
     must((settled.sd_over_emd > 1 - 1e-8).all(), "a converged plan costs less than the optimal one")
-    must(
-        (rescue.onehot_spread(table) < 1e-6).all(), "with a one-hot target the plan is forced, and yet the cap matters"
-    )
+    must((onehot_spread(table) < 1e-6).all(), "with a one-hot target the plan is forced, and yet the cap matters")
 
 
 def claims(table: pd.DataFrame) -> list[Claim]:
-    """Sec. 2.3 and the caption; then what the second sheet adds."""
-    near = _near(table)
-    return [make(near) for make in (_needs_iterations, _float32_first, _unusable, _approaches_emd)] + rescue.claims(
-        table
-    )
+    """Sec. 2.3 and the caption."""
+    return [make(table) for make in (_needs_iterations, _float32_first, _unusable)]
 
 
 def _needs_iterations(table: pd.DataFrame) -> Claim:
@@ -126,25 +111,9 @@ def _unusable(table: pd.DataFrame) -> Claim:
     )
 
 
-def _approaches_emd(table: pd.DataFrame) -> Claim:
-    ratios = bands(softmax(limit(table)), "sd_over_emd")[0.5]
-    shown = ratios.iloc[:: max(1, len(ratios) // 3)]
-    listed = ", ".join(f"{ratio:.6f} at {lam:.3g}" for lam, ratio in shown.items()) or "no row converged"
-    return Claim(
-        SOURCE,
-        "the converged distance approaches EMD as lambda grows",
-        f"median ratio at convergence: {listed}",
-        len(ratios) > 1 and bool(abs(ratios.iloc[-1] - 1) < abs(ratios.iloc[0] - 1)),
-    )
-
-
 def draw(table: pd.DataFrame):
-    """The paper's four panels, and the second sheet."""
-    return {"": _four(softmax(_near(table))), "_rescue": rescue.draw(table)}
-
-
-def _four(table: pd.DataFrame):
-    """Ratios above, angles below; caps on the left, dtypes on the right."""
+    """The paper's four panels: ratios above, angles below; caps on the left, dtypes on the right."""
+    table = softmax(table)
     fig, axes = style.figure(style.PAGE, 4.6, 2, 2, sharex=True, sharey="row")
     caps = _caps(table)
     for row, column in enumerate(("sd_over_emd", "angle_deg")):

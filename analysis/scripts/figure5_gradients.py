@@ -13,6 +13,7 @@ import pandas as pd
 import emdref
 from analysis import style
 from analysis.cells import Cell, Rows
+from analysis.reproduction import Rounding, exact, relative, sums
 from analysis.script import Claim, Options, must
 from analysis.shapes import angle, gaussian, grad_mse, reach, roughness
 
@@ -23,11 +24,18 @@ SPIKES = {8: 0.2, 17: 0.15, 29: 0.3, 36: 0.2, 43: 0.15}
 COLOURS = {"MSE": style.ORANGE, "EMD": style.BLUE, "EMD2": style.RED}
 COLOURS |= {"SD 0.5": style.SKY, "SD 1": style.GREEN, "SD 10": style.PURPLE}
 SETTLED = 1e-9  # marginal error
+CAP = 100_000
+_WHY = "exp and log are the libm's, and each iteration rounds two sums over all bins"
+KINDS = exact("loss", "bin")
+KINDS |= {k: v for name in ("p", "q") for k, v in relative(name, lambda table: sums(N), _WHY).items()}
+KINDS |= dict.fromkeys(
+    ("gradient", "gradient_swapped"), Rounding(lambda table: sums(N, 2 * CAP) * (1 / min(LAMBDAS) + N), _WHY)
+)
 
 
 def cells(options: Options) -> list[Cell]:
     """One cell a loss."""
-    cap = 100 if options.toy else 100_000
+    cap = 100 if options.toy else CAP
     losses = [{"loss": loss} for loss in ("MSE", "EMD", "EMD2")]
     losses += [{"loss": f"SD {lam:g}", "lam": lam, "cap": cap} for lam in LAMBDAS]
     return [Cell(f"{__name__}:compute", loss, 1.0 if "lam" in loss else 0.1) for loss in losses]

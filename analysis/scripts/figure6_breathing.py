@@ -18,6 +18,7 @@ from analysis.training.extra import absent as absent
 
 DTYPES = ("float32",)
 PNG = True
+KINDS = report.KINDS
 NETWORK = "filters"
 SECONDS = {"SD": 20.0, "other": 10.0}
 SOURCE = "arXiv 1611.07573, Sec. 5.2"

@@ -17,11 +17,17 @@ from analysis.cells import Cell, Rows
 from analysis.hierarchy import claims as said
 from analysis.hierarchy import experiment, openml, panels, statistics
 from analysis.hierarchy.experiment import DATA, SIMULATED
+from analysis.reproduction import exact, like_another_seed
 from analysis.script import Claim, Options, must
 from analysis.training.extra import absent as absent
 
 DTYPES = ("float32",)
 PNG = True
+_RUN = ("part", "data", "stage", "size", "loss", "optimizer", "rate")
+KINDS = {
+    **exact(*_RUN, "seed", "step", "epoch", "status"),
+    **like_another_seed(("choosing", "top1", "holistic", "severity"), (*_RUN, "step")),
+}
 CHANCE = 3  # times as many right answers as guessing gives, which something must have learned
 
 

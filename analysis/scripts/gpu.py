@@ -24,6 +24,7 @@ from analysis.goals import SHEET, claims_of
 from analysis.gpu import checks, goals, steps
 from analysis.gpu.goals import DENSE, EMD, SINKHORN
 from analysis.gpu.steps import Step
+from analysis.reproduction import timing
 from analysis.script import Claim, Options, must
 
 DTYPES = ("float32", "float64")
@@ -38,6 +39,7 @@ COLUMNS = (
     "differ", "alone_differ", "max_ulp", "max_ulp_row", "ordinary_ulp_row", "worst", "value_relative", "tolerance",
     "status_differ", "failed_rows", *checks.COUNTS, "note",
 )  # fmt: skip
+KINDS = timing(*COLUMNS)  # of the device
 PLACES = [(space, dtype) for space in goals.NAMES for dtype in DTYPES]
 LARGE, MIDDLE, SINGLE, LONG = [1000, 65_536], [1000, 512], [1000, 1], [10_000_000, 1]
 PRODUCT_ULP = 16  # of a row's largest number

@@ -14,11 +14,13 @@ import pandas as pd
 
 from analysis.breathing import experiment, kernels, report
 from analysis.cells import Cell, Rows
+from analysis.reproduction import exact, timing
 from analysis.script import Claim, Options
 from analysis.training.extra import absent as absent
 
 DTYPES = ("float32",)
 PNG = True
+KINDS = report.KINDS | exact("batch", "bins", "way") | timing("repeats", "seconds", "low", "high")
 NETWORK = "perceptron"
 SECONDS = {"SD": 16.0, "other": 8.0}
 FIGURE, SECTION = "ICML 2016, Fig. 1", "ICML 2016, Sec. 3"

@@ -16,6 +16,7 @@ from matplotlib.ticker import LogLocator
 
 from analysis import stability, style
 from analysis.cells import Cell
+from analysis.reproduction import Rounding, exact
 from analysis.script import Claim, Options, must
 from analysis.selection import select
 from analysis.stability import LOW
@@ -35,6 +36,19 @@ MAPS = (
 ENDS = {"from": min, "to": max}
 ASKED = (10, 100, 300, 1000, 10_000)
 SOURCE = "arXiv 1611.07573, Sec. 2.3"
+
+
+def _relative(table: pd.DataFrame) -> pd.Series:
+    """Of |SD / EMD - 1|: SD is rounded, not the difference."""
+    return stability.rounding(table) * (1 + table.value_most)
+
+
+_WHY = "as in figure3_rescue; a quantile moves as far as its rows"
+KINDS = {
+    **exact("dtype", "kernel", "domain", "kind", "cap", "lam", "failed"),
+    **dict.fromkeys(("value_half", "value_most"), Rounding(_relative, _WHY)),
+    **dict.fromkeys(("angle_half", "angle_most"), Rounding(stability.KINDS["angle_deg"].bound, _WHY)),
+}
 
 
 def cells(options: Options) -> list[Cell]:

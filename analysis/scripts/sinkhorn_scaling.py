@@ -14,9 +14,12 @@ import pandas as pd
 
 from analysis import scaling, style
 from analysis.cells import Cell, grid
+from analysis.reproduction import exact, timing
 from analysis.script import Claim, Options, must
 
 DTYPES = ("float32", "float64")
+KEY = ("space", "bins", "nodes", "kernel", "domain", "dtype", "rows")
+KINDS = exact(*KEY) | timing("seconds", "bytes")
 BINS = {"chain": (1000, 10_000, 100_000, 1_000_000), "tree": (500, 5000, 50_000, 500_000)}
 TOY_BINS = {"chain": (1000, 10_000), "tree": (500, 5000)}
 BESIDE = (1000, 10_000)  # bins at which the tree stands beside the matrix

@@ -12,12 +12,17 @@ import pandas as pd
 import emdref
 from analysis import style
 from analysis.cells import Cell, Rows
+from analysis.reproduction import Rounding, exact, relative, sums
 from analysis.script import Claim, Options, must
 from analysis.shapes import gaussian, grad_mse, mse, reach, roughness
 
 DTYPES = ("float64",)
 PRINTED = (5, 25, 50)
 N, PLACE, SHIFT = 101, 25, 25
+_WHY = "p and q are quotients of exp, whose last bits are the libm's"
+KINDS = exact("kind", "shift", "loss", "bin")
+KINDS |= {k: v for name in ("p", "q") for k, v in relative(name, lambda table: sums(N), _WHY).items()}
+KINDS["amount"] = Rounding(lambda table: sums(N) * table.amount.abs().max(), _WHY)
 
 
 def cells(options: Options) -> list[Cell]:

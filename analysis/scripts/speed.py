@@ -20,6 +20,7 @@ from analysis import peers, speed, speed_sinkhorn, startup, style
 from analysis.cells import Cell
 from analysis.goals import SHEET, SOURCE, claims_of, goals, margins
 from analysis.machine import processor
+from analysis.reproduction import exact, timing
 from analysis.rivals import BOTH, PEERS, VALUE
 from analysis.script import Claim, Options, must
 from analysis.scripts import speed_growth
@@ -27,6 +28,11 @@ from analysis.speed import COMPENSATED, NATIVE
 
 DTYPES = ("float32", "float64")
 PNG = True
+KEY = ("part", "space", "bins", "nodes", "rows", "dtype", "task", "implementation", "depth")
+KINDS = exact(*KEY, "kind", "traffic", "tolerance") | timing(
+    "version", "disagreement", "timed_rows", "seconds", "low", "high", "repeats", "gb_per_s", "ratio", "ratio_low",
+    "ratio_high", "note", "bytes", "peak",
+)  # fmt: skip
 BATCH, BINS = 16, 1000  # of the sweeps over the other
 BY_SIZE = [[bins, BATCH] for bins in (10, 100, 1000, 10_000, 100_000, 1_000_000)]
 BY_BATCH = [[BINS, rows] for rows in (1, 512, 8192, 65_536)]

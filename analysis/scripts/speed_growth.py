@@ -15,9 +15,12 @@ import pandas as pd
 from analysis import growth, style
 from analysis.cells import Cell, grid
 from analysis.goals import SOURCE, growth_rows, powers
+from analysis.reproduction import exact, timing
 from analysis.script import Claim, Options, must
 
 DTYPES = ("float32", "float64")
+KEY = ("part", "space", "nodes", "rows", "dtype", "task", "implementation", "bins", "depth")
+KINDS = exact(*KEY, "kind") | timing("seconds", "low", "high", "repeats", "bytes", "peak")
 ROWS, NODES = 16, 10_000
 SIZES = (1000, 10_000, 100_000, 1_000_000)
 BATCHES = (1, 4, 64, 256, 1024)

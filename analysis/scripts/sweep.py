@@ -14,11 +14,13 @@ import pandas as pd
 
 from analysis import stability, style
 from analysis.cells import Cell, Rows, grid
+from analysis.reproduction import exact
 from analysis.script import Claim, Options, must
 from analysis.selection import numbers
 from emdref.iteration import FAILED, VARIANTS
 
 DTYPES = ("float64", "float32", *stability.LOW)
+KINDS = stability.KINDS | exact("space", "seed", "sigma")
 CURVE = ["dtype", "kernel", "domain", "variant", "target", "cap"]
 FUNCTION = f"{__name__}:compute"
 TOY_CAP = 30
