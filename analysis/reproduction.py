@@ -141,7 +141,8 @@ def _difference(new: pd.DataFrame, old: pd.DataFrame, name: str, kind: Kind) -> 
         return _Difference(np.inf, f"{text}{new[name].iloc[at]!s:.40} now, {old[name].iloc[at]!s:.40} committed")
     with np.errstate(invalid="ignore", divide="ignore"):
         a, b = (table[name].to_numpy(float) for table in (new, old))
-        bound = np.broadcast_to(np.asarray(kind.bound(old), float), a.shape) + PRINTED * abs(b)
+        bound = np.broadcast_to(np.asarray(kind.bound(old), float), a.shape)
+        bound = np.nan_to_num(bound, nan=0.0, posinf=np.inf) + PRINTED * np.nan_to_num(abs(b))
         size = np.where(differ, np.nan_to_num(abs(a - b), nan=np.inf), 0.0)
         excess = np.where(np.isinf(bound) | (size == 0), np.where(size > 0, np.finfo(float).tiny, 0.0), size / bound)
     at = int(np.argmax(excess))

@@ -87,10 +87,11 @@ class Script(Protocol):
     __doc__: str
     DTYPES: tuple[str, ...]
     KINDS: Kinds  # of every column
-    # optional: KEY, columns by which rows are compared where runs may have fewer; PNG, whether bitmaps are written as well; reduce(table), what is kept of the rows; tables(table), what
-    # else is written as CSV, by the ends of the names; record(), what else belongs into the record; join(table,
-    # options), the table with what other scripts have measured; told(table), what of the record follows from the table;
-    # absent(options), why it cannot run here, or ""; then(table, options), cells that depend on the rows of the first
+    # optional: KEY, columns by which rows are compared where a run may have fewer; PNG, whether bitmaps are written as
+    # well; reduce(table), what is kept of the rows; tables(table), what else is written as CSV, by the ends of the
+    # names; record(), what else belongs into the record; join(table, options), the table with what other scripts have
+    # measured; told(table), what of the record follows from the table; absent(options), why it cannot run here, or "";
+    # then(table, options), cells that depend on the rows of the first
 
     def cells(self, options: Options) -> list[Cell]:
         """The work, cut into cells whose rows are put together in this order."""

@@ -11,7 +11,7 @@ import pytest
 
 from analysis import __main__ as command
 from analysis import shapes, targets
-from analysis.scripts import NAMES, SWEEP
+from analysis.scripts import GROUPS, NAMES, SWEEP
 from analysis.targets import Group
 from analysis.training import extra
 
@@ -19,17 +19,52 @@ from analysis.training import extra
 def test_list_names_every_script_with_a_line(capsys):
     assert command.main(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(NAMES)
+    assert [line.split()[0] for line in lines if line.startswith(" ")] == list(NAMES)
+    assert [line.split(":")[0] for line in lines if not line.startswith(" ")] == list(GROUPS)
     assert all(len(line.split()) > 3 for line in lines)
 
 
-def test_unknown_name_lists_the_names(capsys):
+@pytest.mark.parametrize("asked", [["figure2"], ["slides", "figure2"], ["--toy", "figure2", "slides"]])
+def test_unknown_name_lists_the_names_by_group(asked, capsys):
     with pytest.raises(SystemExit) as stop:
-        command.main(["figure2"])
+        command.main(asked)
     assert stop.value.code == 2
     error = capsys.readouterr().err
-    assert "figure2" in error
-    assert all(name in error for name in NAMES)
+    assert "there is no 'figure2'" in error
+    assert all(f"{group}: {', '.join(names)}" in error for group, names in GROUPS.items())
+
+
+def test_names_and_groups_and_all():
+    parsed = {text: command._parsed(text.split())[0] for text in ("", "all", "papers slides --toy", "--out gpu slides")}
+    assert parsed == {
+        "": [],
+        "all": ["all"],
+        "papers slides --toy": ["papers", "slides"],
+        "--out gpu slides": ["slides"],
+    }
+    assert command._names(["all"]) == list(NAMES)
+    assert command._names(["slides", "papers"]) == ["slides", *(name for name in GROUPS["papers"] if name != "slides")]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (["sweep", "slides"], "sweep takes a grid of its own: name it alone"),
+        (["slides", "figure3_rescue", "--chain", "9"], "unrecognized arguments: --chain 9"),
+        (["--tree", "pets.nwk"], "unrecognized arguments: --tree pets.nwk"),
+        (["slides", "--check", "--accept"], "not allowed with argument"),
+    ],
+)
+def test_options_are_those_that_everything_asked_for_takes(asked, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        command.main(asked)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_several_names_in_one_run(tmp_path):
+    assert command.main(["slides", "figure1_ellyvan", "--out", str(tmp_path)]) == 0
+    assert {path.stem for path in tmp_path.glob("*.csv")} == {"slides", "figure1_ellyvan"}
 
 
 @pytest.mark.parametrize("name", [*NAMES, SWEEP])
@@ -100,8 +135,7 @@ def test_a_figure_whose_check_fails_stops_no_other(tmp_path, capsys, monkeypatch
         raise AssertionError("it is not so")
 
     monkeypatch.setattr(figure1_ellyvan, "check", fails)
-    monkeypatch.setattr(command, "NAMES", ("figure1_ellyvan", "slides"))
-    assert command.main(["--out", str(tmp_path)]) == 1
+    assert command.main(["figure1_ellyvan", "slides", "--out", str(tmp_path)]) == 1
     assert "figure1_ellyvan: a check failed, nothing is written: it is not so" in capsys.readouterr().err
     assert not (tmp_path / "figure1_ellyvan.svg").exists()
     assert (tmp_path / "slides.svg").exists()
@@ -134,11 +168,11 @@ def test_blas_is_told_to_use_one_thread():
     assert run.stdout.strip() == "1"
 
 
-GROUPS = [Group("softmax", 1.0, 2), Group("softmax", 4.0, 2), Group("ReaL", 2.0, 3), Group("one-hot", 2.0, 3)]
+PAIRS = [Group("softmax", 1.0, 2), Group("softmax", 4.0, 2), Group("ReaL", 2.0, 3), Group("one-hot", 2.0, 3)]
 
 
 def test_pairs_are_histograms_and_repeat():
-    first, again = (targets.pairs(3, 1000, GROUPS, targets.CLASSES) for _ in range(2))
+    first, again = (targets.pairs(3, 1000, PAIRS, targets.CLASSES) for _ in range(2))
     np.testing.assert_array_equal(first.p, again.p)
     np.testing.assert_array_equal(first.q, again.q)
     names = [group.name() for group in first.group]
@@ -151,14 +185,14 @@ def test_pairs_are_histograms_and_repeat():
 
 
 def test_a_group_of_pairs_does_not_depend_on_the_others():
-    whole, part = targets.pairs(3, 1000, GROUPS, targets.CLASSES), targets.pairs(3, 1000, GROUPS[2:3], targets.CLASSES)
+    whole, part = targets.pairs(3, 1000, PAIRS, targets.CLASSES), targets.pairs(3, 1000, PAIRS[2:3], targets.CLASSES)
     np.testing.assert_array_equal(whole.p[4:7], part.p)
     np.testing.assert_array_equal(whole.q[4:7], part.q)
 
 
 def test_real_targets_need_the_thousand_classes():
     with pytest.raises(ValueError, match="bins are the 1000 ILSVRC classes, labelled by wnid"):
-        targets.pairs(0, 9, GROUPS[2:3])
+        targets.pairs(0, 9, PAIRS[2:3])
 
 
 def test_shapes():
@@ -184,7 +218,7 @@ def test_failed_rows_are_infinitely_wrong_in_the_choice_of_lambda():
 
 def test_what_lacks_torch_says_so_in_one_line_and_the_rest_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(extra, "find_spec", lambda name: None)
-    monkeypatch.setattr(command, "NAMES", ("icml_figure1", "figure6_breathing", "figure7_hierarchy", "slides"))
+    monkeypatch.setitem(command.GROUPS, "papers", (*GROUPS["training"], "slides"))
     assert command.main(["--toy", "--out", str(tmp_path)]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "pip install" in line]
     assert line.startswith("icml_figure1, figure6_breathing, figure7_hierarchy: nothing is computed: ")
@@ -192,3 +226,21 @@ def test_what_lacks_torch_says_so_in_one_line_and_the_rest_goes_on(tmp_path, mon
     assert {path.name for path in tmp_path.glob("*.csv")} == {"slides.csv"}
     assert command.main(["--redraw", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().out.count("nothing is drawn") == 3
+
+
+def test_what_is_named_and_lacks_its_extra_is_an_error_before_anything_is_computed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(extra, "find_spec", lambda name: None)
+    assert command.main(["slides", "figure7_hierarchy", "--toy", "--out", str(tmp_path / "new")]) == 1
+    assert capsys.readouterr().err.endswith("python3 -m pip install --editable '.[torch]'\n")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("package", ["pandas", "matplotlib"])
+def test_figures_without_their_extra_are_one_sentence(package, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "find_spec", lambda name: None if name == package else name)
+    assert command.main(["slides", "--out", str(tmp_path / "new")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"analysis: {package} cannot be imported")
+    assert line.endswith("python3 -m pip install --editable '.[analysis]'")
+    assert not (tmp_path / "new").exists()
+    assert command.main(["--list"]) == 0

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 import emdref
-from analysis import fresh, rescue, scaling, selection, stability, style
+from analysis import fresh, scaling, selection, stability, style
 from analysis.script import Options
-from analysis.scripts import sinkhorn_limits, sinkhorn_scaling
+from analysis.scripts import figure3_rescue, figure3_stability, sinkhorn_limits, sinkhorn_scaling
 
 KEY = {"cap": 10, "dtype": "float64", "kernel": "space", "domain": "log", "variant": "paper", "gradient": "potential"}
 
@@ -63,14 +63,14 @@ def test_truncation_needs_nine_tenths_converged():
     table = pd.DataFrame(
         rows([1.0, 2.0], [0.5] * 10) + rows([1.0], [1.0] * 10, **settled) + rows([2.0], [1.0] * 8, **settled)
     )
-    error = rescue.truncation(table, "softmax", 10)
+    error = figure3_rescue.truncation(table, "softmax", 10)
     assert error.to_dict() == {1.0: 0.5}
 
 
 def test_rounding_is_against_the_log_domain_at_the_same_cap():
     linear = {"dtype": "float32", "kernel": "dense", "domain": "linear"}
     table = pd.DataFrame(rows([1.0], [0.5] * 3) + rows([1.0], [0.5, 0.51, 0.52], **linear))
-    np.testing.assert_allclose(rescue.rounding(table, tuple(linear.values())), [0.02])
+    np.testing.assert_allclose(figure3_rescue.rounding(table, tuple(linear.values())), [0.02])
 
 
 @pytest.mark.parametrize("name", ["chain", "tree"])
@@ -129,11 +129,20 @@ def test_real_labels_find_their_class_in_a_tree_of_another_order(tmp_path):
     assert stability.classes("wordnet") == tuple(range(1000))
 
 
-def test_the_two_scripts_share_their_cells():
-    from analysis.scripts import figure3_stability
+def test_the_three_scripts_share_their_cells():
+    every, limits, panels = (
+        {cell.key() for cell in script.cells(Options())}
+        for script in (figure3_rescue, sinkhorn_limits, figure3_stability)
+    )
+    assert panels < limits < every
 
-    limits = {cell.key() for cell in sinkhorn_limits.cells(Options())}
-    assert limits < {cell.key() for cell in figure3_stability.cells(Options())}
+
+@pytest.mark.parametrize(("space", "kernel"), [({}, "dense"), ({"chain": stability.DENSE_BINS + 1}, "space")])
+def test_the_four_panels_need_the_frameworks_way_and_the_reference(space, kernel):
+    cells = figure3_stability.cells(Options(**space))
+    ways = {tuple(cell.parameters[k] for k in ("dtype", "kernel", "domain")) for cell in cells}
+    assert ways == {("float64", kernel, "linear"), ("float32", kernel, "linear"), ("float64", "space", "log")}
+    assert {max(cell.parameters["caps"]) for cell in cells} == {1000, 10_000}
 
 
 def test_words_stay_within_the_page():

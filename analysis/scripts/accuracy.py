@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 import emdref
-from analysis import peers, style
+from analysis import peers, reproduction, style
 from analysis.cells import Cell, Rows, grid
-from analysis.reproduction import CONFIDENCE, NOT_INSTALLED, Rounding, exact
+from analysis.reproduction import CONFIDENCE, NOT_INSTALLED, Rounding
 from analysis.script import Claim, Options, must
 from emdref import casebook, exact
 from emdref.rounding import error
@@ -52,7 +52,7 @@ COLUMNS = (
     "worst_seed", "note",
 )  # fmt: skip
 KINDS = {
-    **exact("space", "dtype", "family", "cases", "function", "implementation", "note"),
+    **reproduction.exact("space", "dtype", "family", "cases", "function", "implementation", "note"),
     **dict.fromkeys(("max_ulp", "rms_ulp"), Rounding(_another_draw, _WHY)),
     "wrong_signs": Rounding(lambda table: np.where(table.implementation == "compensated", 0.0, np.inf), _WHY),
     "worst_seed": Rounding(lambda table: np.full(len(table), np.inf), _WHY),

@@ -4,9 +4,9 @@ Value and gradient of a minibatch of 512 on the WordNet tree (1000 bins), lambda
 frameworks run it, by a dense product (BLAS), M in memory beforehand; Sinkhorn by the space kernel, which needs no
 matrix; and EMD^2, native and compensated.  The paper's numbers stand beside, with its hardware; it does not say on how
 many threads, nor which dtype the CPU had.  On the CPU each is timed on one thread and on all, after its values agreed:
-medians, but for 1000 dense iterations, which are run once; the lines of 1000 iterations are left out by ``python -m analysis``
-without a name, which keeps the rows that are there.  The GPU's columns hold what `gpu` has measured on a device
-(gpu.csv beside), or say that no device was at hand.
+medians, but for 1000 dense iterations, which are run once.  ``python -m analysis`` without a name leaves the lines of
+1000 iterations as they are.  The GPU's columns hold what `gpu` has measured on a device (gpu.csv beside), or say that
+no device was at hand.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _cpu(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _earlier(path: Path) -> pd.DataFrame:
-    """The rows of 1000 iterations, which a quick run leaves out, from a table that is there, with the hardware they name."""
+    """The rows of 1000 iterations, which a quick run leaves out, from a table that is there."""
     if not path.exists():
         return pd.DataFrame()
     own = _cpu(pd.read_csv(path, keep_default_na=False, na_values=[""]))
