@@ -115,13 +115,20 @@ def _parsed(argv: list[str] | None) -> tuple[list[str], dict[str, Any]]:
         action.type = None  # whether a value is right is for the second look
     scout.add_argument("-h", "--help", action="store_true")
     scout.add_argument("names", nargs="*", default=[])
-    names = scout.parse_known_intermixed_args(argv)[0].names
+    given = vars(scout.parse_known_intermixed_args(argv)[0])
+    names = given.pop("names")
     parser = _parser([name for name in names if name in WORDS])
     unknown = [name for name in names if name not in WORDS]
     if unknown:
         parser.error(f"there is no {unknown[0]!r}; {listed()}; or all of them: {ALL}; or a grid of your own: {SWEEP}")
     if SWEEP in names and len(names) > 1:
         parser.error(f"{SWEEP} takes a grid of its own: name it alone")
+    for kind, takers in TAKEN.items():
+        for action in kind()._actions:
+            if action.dest in given and not {*takers, SWEEP} >= {*_names(names or [PAPERS])}:
+                parser.error(
+                    f"{action.option_strings[0]} is an option of {', '.join(takers)} alone: name what takes it"
+                )
     arguments = vars(parser.parse_intermixed_args(argv))
     if arguments.keys() & {"chest", "nose"} and "records" not in arguments:
         parser.error("--chest and --nose name channels of recordings: give their folder with --records")
@@ -277,7 +284,7 @@ def _number(least: int) -> Callable[[str], int]:
 
 
 TAKEN = {  # options, and who takes them
-    _seed: NAMES,
+    _seed: NAMES,  # of a sweep an axis
     _space: ON_ANY_SPACE,
     _recordings: ON_RECORDS,
     _features: ON_DATA,

@@ -50,8 +50,12 @@ def test_names_and_groups_and_all():
     ("asked", "message"),
     [
         (["sweep", "slides"], "sweep takes a grid of its own: name it alone"),
-        (["slides", "figure3_rescue", "--chain", "9"], "unrecognized arguments: --chain 9"),
-        (["--tree", "pets.nwk"], "unrecognized arguments: --tree pets.nwk"),
+        (
+            ["slides", "figure3_rescue", "--chain", "9"],
+            "--chain is an option of figure3_stability, figure3_rescue, sinkhorn_limits, sweep alone",
+        ),
+        (["--tree", "pets.nwk"], "--tree is an option of figure3_stability, figure3_rescue"),
+        (["slides", "--lam", "1"], "unrecognized arguments: --lam"),
         (["slides", "--check", "--accept"], "not allowed with argument"),
     ],
 )
