@@ -1,0 +1,111 @@
+# What .ci/run and .ci/full share: parts, one after the other or beside one another, each timed; sourced, not run.
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+work=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$work"' EXIT
+export EMDREF_CACHE_DIR="$work/cache"  # cold, and private to this run
+names=() began=() beside=()
+
+readme_command() {  # the one line of the README's block marked <!-- newcomer: $1 -->
+  awk -v tag="<!-- newcomer: $1 -->" 'index($0, tag) {found = 1; next} found && /^```/ {if (++fence == 2) exit; next} fence == 1' README.md
+}
+
+part() {  # NAME COMMAND...: run it now
+  printf '\n== %s (%d s)\n' "$1" "$SECONDS"
+  local start=$SECONDS name=$1 && shift
+  "$@"
+  echo "$((SECONDS - start)) $name" >>"$work/seconds"
+}
+
+beside() {  # NAME COMMAND...: run it beside what follows; `meet` waits for it
+  local name=$1 && shift
+  echo "== $name, beside what follows ($SECONDS s)"
+  (
+    start=$SECONDS
+    "$@"
+    echo "$((SECONDS - start)) $name" >>"$work/seconds"
+  ) >"$work/$name.out" 2>&1 &
+  beside+=("$!:$name")
+}
+
+meet() {  # wait for all that runs beside; its last line, or all of it where it failed
+  local each failed=0
+  for each in "${beside[@]}"; do
+    if wait "${each%%:*}"; then
+      tail -n 1 "$work/${each#*:}.out"
+    else
+      printf '\n== FAILED: %s\n' "${each#*:}"
+      cat "$work/${each#*:}.out"
+      failed=1
+    fi
+  done
+  beside=()
+  return "$failed"
+}
+
+environment() {  # NAME REQUIREMENT...: a fresh virtual environment
+  python3 -m venv "$work/$1"
+  "$work/$1/bin/python" -m pip install --quiet "${@:2}"
+}
+
+lint() {
+  python -m pip install --quiet ruff codespell
+  ruff check --config .ci/ruff.toml .
+  ruff format --config .ci/ruff.toml --check .
+  codespell
+  bash -n .ci/run && bash -n .ci/full && bash -n .ci/parts.sh
+}
+
+uncompiled() {  # the formulas as plain Python
+  NUMBA_DISABLE_JIT=1 python -m pytest -q -n 0 tests/test_{printed,sinkhorn,hessian,layers}.py \
+    -k "printed or definition or infinite or zeros_are_stable"
+}
+
+simulated() {  # kernels for GPUs as Python, by Numba's simulator of a GPU
+  export NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1
+  python -m pytest -q -n 0 -m gpu tests && python -m analysis gpu --toy --out "$work/gpu"
+}
+
+trained() {  # -m EXPRESSION: torch, JAX, recordings, and the experiments at toy size
+  export PATH="$work/extras/bin:$PATH" EMDREF_CACHE_DIR="$work/extras/cache"
+  environment extras --editable '.[test,torch,jax,records]'
+  python -m analysis training --toy --out "$work/trained"
+  python -m analysis training --redraw --out "$work/trained"
+  python -m pytest -q -n 0 "$@" tests/test_{torch,jax,extras,records,training,hierarchy,breathing}.py emdref/{torch,jax}.py
+}
+
+compiled_for_gpus() {  # -m EXPRESSION: to PTX, without a GPU
+  environment ptx --editable '.[test,test-gpu]'
+  "$work/ptx/bin/python" -W error -m pytest -q -n 0 "$@" tests/test_gpu_support.py tests/test_ptx.py emdref/kernels/cuda
+}
+
+wheel() {  # alone, and without what only figures need
+  environment build build
+  "$work/build/bin/python" -m build --quiet --wheel --outdir "$work/dist"
+  python .ci/wheel.py "$work"/dist/*.whl
+  environment clean "$work"/dist/*.whl
+  (cd "$work" && clean/bin/python -W error -c "
+import emdref
+tree = emdref.wordnet_tree()
+assert tree.diameter == 26, tree.diameter
+print(emdref.__file__, emdref.emd([1, 0], [0, 1], emdref.Chain(2)))")
+  if "$work/clean/bin/python" -m analysis slides --out "$work/none" 2>"$work/refused"; then exit 1; fi
+  grep "python3 -m pip install --editable '.\[analysis\]'" "$work/refused"
+}
+
+toys() {  # every script, and drawn again from its table; other spaces
+  printf '((cat:1,dog:2):1,fish:3);' >"$work/pets.nwk"
+  python -m analysis all --toy --out "$work/toys"
+  python -m analysis all --redraw --out "$work/toys" >/dev/null
+  local space name
+  for space in "--tree $work/pets.nwk" "--chain 40"; do  # shellcheck disable=SC2086
+    python -m analysis figure3_stability figure3_rescue sinkhorn_limits --toy $space --out "$work/toys-other" >/dev/null
+    python -m analysis sweep --toy $space --out "$work/toys-sweep" >/dev/null
+  done
+}
+
+finish() {
+  meet
+  printf '\n== seconds of each part\n'
+  cat "$work/seconds"
+  printf '\n== all green (%d s)\n' "$SECONDS"
+}
