@@ -19,11 +19,18 @@ settings.register_profile("emdref", max_examples=30, deadline=None, derandomize=
 settings.load_profile("emdref")
 
 ALL = 'python -m pytest -m "slow or not slow"'
-left_out = pytest.StashKey[Counter]()
+LEFT_OUT = pytest.StashKey[list]()  # tests that were collected but are not run
+WHY = pytest.StashKey[Counter]()  # how many for each reason
 
 
 def pytest_configure(config):
-    config.stash[left_out] = Counter()
+    config.stash[LEFT_OUT], config.stash[WHY] = [], Counter()
+
+
+@pytest.fixture
+def collected(request):
+    """All tests that were found, those left out included."""
+    return [*request.session.items, *request.config.stash[LEFT_OUT]]
 
 
 def pytest_collection_modifyitems(config, items):
@@ -36,21 +43,22 @@ def pytest_collection_modifyitems(config, items):
 def pytest_deselected(items):
     for item in items:
         reason = gpu_support.reason_against(item) or (f"slow: {ALL}" if item.get_closest_marker("slow") else "")
-        item.config.stash[left_out][reason] += 1
+        item.config.stash[WHY][reason] += 1
+        item.config.stash[LEFT_OUT].append(item)
 
 
 def pytest_sessionfinish(session):
     """A worker tells the process that started it."""
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["left_out"] = dict(session.config.stash[left_out])
+        session.config.workeroutput["why"] = dict(session.config.stash[WHY])
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
-    node.config.stash[left_out] = Counter(getattr(node, "workeroutput", {}).get("left_out"))  # the same in all
+    node.config.stash[WHY] = Counter(getattr(node, "workeroutput", {}).get("why"))  # the same in all
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    for reason, count in config.stash[left_out].items():
+    for reason, count in config.stash[WHY].items():
         if reason:
             terminalreporter.write_line(f"{count} tests left out, {reason}")

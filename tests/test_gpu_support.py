@@ -14,7 +14,8 @@ from gpu_support import SIMULATED, reason_against, sized
 pytest.importorskip("numba.cuda", reason="numba-cuda is not installed")
 from emdref.kernels.cuda.target import cuda, kernel, launch
 
-ROOT = Path(__file__).resolve().parents[1]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
 
 
 @kernel
@@ -83,9 +84,17 @@ def test_reasons(monkeypatch, request):
 
 
 @pytest.mark.skipif(SIMULATED, reason="the simulator needs no CUDA target")
-def test_all_is_collected_without_a_cuda_target():
+@pytest.mark.parametrize(
+    "what",
+    [
+        ["emdref", *sorted(str(x) for pattern in ("gpu_*", "ptx", "dev*") for x in HERE.glob(f"test_{pattern}.py"))],
+        pytest.param(["emdref", "tests"], marks=pytest.mark.slow),
+    ],
+    ids=["what is for GPUs", "all"],
+)
+def test_all_is_collected_without_a_cuda_target(what):
     """As with a Numba that no longer brings one of its own."""
     code = "import sys; sys.modules['numba.cuda'] = None; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "-q", "--collect-only", "-p", "no:cacheprovider", "emdref", "tests"]
+    command = [sys.executable, "-c", code, "-q", "--collect-only", "-p", "no:cacheprovider", *what]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr
