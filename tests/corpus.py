@@ -6,6 +6,7 @@ change of a line means that a bit of some result changed, which needs a reason i
 """
 
 import csv
+import functools
 import hashlib
 import itertools
 import sys
@@ -116,6 +117,7 @@ FAMILIES = {
 }
 
 
+@functools.cache
 def pairs(space_name, family, n, dtype):
     """(ROWS, n) arrays p and q."""
     rows = [FAMILIES[family](f"{space_name} {family} {i}", n, dtype) for i in range(ROWS)]

@@ -1,4 +1,4 @@
-"""What tests marked `gpu` need: a device, Numba's simulator in its stead, or a reason why they are skipped.
+"""What tests marked `gpu` need: a device, Numba's simulator in its stead, or a reason why they are left out.
 
     @pytest.mark.gpu                          runs on a device, and in the simulator for its logic
     @pytest.mark.gpu(hardware="bits of pow")  runs on a device alone, for that reason
@@ -11,9 +11,9 @@ import functools
 import importlib.util
 
 import numba
-import pytest
 
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
+SIMULATOR = "NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1 python -m pytest -m gpu tests"  # needs no GPU
 
 
 def sized(on_device, simulated):
@@ -36,17 +36,11 @@ def missing():
     return reason
 
 
-def reason_to_skip(marker):
-    """Why a test with that marker cannot run here, or ""."""
-    hardware = marker.kwargs.get("hardware", "")
-    if hardware and SIMULATED:
-        return f"simulated: {hardware} needs a device"
-    return missing()
-
-
-def skip_without_device(item):
-    """Skip a test marked `gpu` where it cannot run; conftest.py calls this before each test."""
+def reason_against(item):
+    """Why a test cannot run here, and what it needs, or ""; conftest.py leaves it out then."""
     marker = item.get_closest_marker("gpu")
-    reason = reason_to_skip(marker) if marker else ""
-    if reason:
-        pytest.skip(reason)
+    if not marker:
+        return ""
+    if SIMULATED and not missing():
+        return "for GPUs alone: they look at what the simulator has not" if "hardware" in marker.kwargs else ""
+    return f"for GPUs: {missing()}; {SIMULATOR}" if missing() else ""

@@ -31,7 +31,12 @@ class _Source(importlib.machinery.SourceFileLoader):
             if text.count(old) != 1:
                 raise LookupError(f"{self.path} holds {old!r} {text.count(old)} times, not once")
             text = text.replace(old, new)
-        return compile(text, self.path, "exec", dont_inherit=True)
+        return _code(text, self.path)
+
+
+@functools.cache
+def _code(text, path):
+    return compile(text, path, "exec", dont_inherit=True)
 
 
 class _Finder:

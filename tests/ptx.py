@@ -36,7 +36,7 @@ def missing():
     if numba.config.ENABLE_CUDASIM or numba.config.DISABLE_JIT:
         return "nothing is compiled with NUMBA_DISABLE_JIT or in the simulator"
     if importlib.util.find_spec("numba_cuda") is None:
-        return "numba-cuda is not installed"
+        return "numba-cuda is not installed: python3 -m pip install --editable '.[test-gpu]'"
     from numba.cuda.cudadrv import nvvm
 
     return "" if nvvm.is_available() else "NVVM is not installed: pip install 'numba-cuda[cu13]'"

@@ -55,11 +55,11 @@ def sinkhorn(variant, p, q, cost, lam, iterations):
     return out
 
 
-def derivatives(variant, p, q, cost, lam, iterations, start=None, digits=300):
-    """d value / dp and d objective / dp of the truncated iteration by differences in 300 digits, u_0 (`start`) held.
+def derivatives(variant, p, q, cost, lam, iterations, start=None, digits=100):
+    """d value / dp and d objective / dp of the truncated iteration by differences in 100 digits, u_0 (`start`) held.
 
-    Central ones where p > 0, to 80 digits; one-sided where p is 0, and None for the objective, whose slope is -inf
-    there, and for a bin that `cuturi` drops.
+    Central ones where p > 0, right to 20 digits at least; one-sided where p is 0, and None for the objective, whose
+    slope is -inf there, and for a bin that `cuturi` drops.
     """
     with localcontext(Context(prec=digits)):
         p, q, *cost = ([Decimal(float(x)) for x in line] for line in (p, q, *cost))

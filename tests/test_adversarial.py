@@ -14,14 +14,15 @@ from emdref import exact
 
 SHAPES = ["chain", "path", "star", "caterpillar", "random"]
 MEDIUM = itertools.product(SHAPES, cases.HOSTILE, cases.DTYPES, [600])
-LARGE = [
-    ("chain", "peaked_softmax", np.float64, 100_000),
-    ("path", "block_permuted", np.float32, 100_000),
-    ("star", "cancelling", np.float64, 100_000),
-    ("caterpillar", "one_ulp", np.float32, 100_000),
-    ("random", "near_overflow", np.float64, 100_000),
-    ("chain", "subnormals", np.float32, 100_000),
+AT_LENGTH = [
+    ("chain", "peaked_softmax", np.float64),
+    ("path", "block_permuted", np.float32),
+    ("star", "cancelling", np.float64),
+    ("caterpillar", "one_ulp", np.float32),
+    ("random", "near_overflow", np.float64),
+    ("chain", "subnormals", np.float32),
 ]
+LARGE = [*((*x, 10_000) for x in AT_LENGTH), *(pytest.param(*x, 100_000, marks=pytest.mark.slow) for x in AT_LENGTH)]
 
 
 @pytest.mark.parametrize(("shape", "family", "dtype", "n"), [*MEDIUM, *LARGE])

@@ -1,5 +1,6 @@
 """The command line and what a script leaves behind, at toy size."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -10,8 +11,8 @@ import pandas as pd
 import pytest
 
 from analysis import __main__ as command
-from analysis import shapes, targets
-from analysis.scripts import GROUPS, NAMES, SWEEP
+from analysis import fresh, scaling, shapes, targets
+from analysis.scripts import GROUPS, NAMES, ON_ANY_SPACE, SWEEP
 from analysis.targets import Group
 from analysis.training import extra
 
@@ -103,6 +104,34 @@ def test_redraw_of_a_foreign_table_says_so(content, tmp_path, capsys):
     (tmp_path / "slides.csv").write_text(content)
     assert command.main(["slides", "--redraw", "--out", str(tmp_path)]) == 1
     assert "slides.csv is not a table of this script" in capsys.readouterr().err
+
+
+def here(function, environment=None, /, **parameters):
+    """In this process, where the compiled kernels are, what has a process of its own otherwise."""
+    module, name = function.split(":")
+    return getattr(importlib.import_module(module), name)(**parameters)
+
+
+@pytest.fixture(params=["quickly", pytest.param("as it is", marks=pytest.mark.slow)])
+def space(request, monkeypatch):
+    """Options for a script, by its name: none, or a small space where it takes one, and no times that mean anything."""
+    if request.param == "as it is":
+        return lambda name: []
+    monkeypatch.setattr(fresh, "call", here)
+    monkeypatch.setattr(scaling, "_slope", lambda run: scaling._spent(run, 2))
+    return lambda name: ["--chain", "40"] if name in ON_ANY_SPACE else []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_script_runs_at_toy_size(name, space, tmp_path, capsys):
+    where = space(name)
+    status, said = command.main(["--toy", name, *where, "--out", str(tmp_path)]), capsys.readouterr()
+    if "needs the extra" in said.err:
+        pytest.skip(said.err)
+    assert status == 0
+    if "nothing is measured" not in said.out:  # for want of a GPU
+        assert (tmp_path / f"{name}.csv").exists()
+        assert command.main(["--redraw", name, *where, "--out", str(tmp_path)]) == 0
 
 
 @pytest.mark.parametrize("name", ["figure1_ellyvan", "slides"])

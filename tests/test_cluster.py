@@ -1,4 +1,4 @@
-"""The same sweep on a real Dask scheduler with two workers on loopback, one of them killed on the way."""
+"""The same sweep on a Dask scheduler in this process, and on one with two workers on loopback that are killed."""
 
 import json
 import subprocess
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("distributed", reason="the extra dask is not installed")
+from analysis import __main__ as command
 
 ROOT = Path(__file__).parent.parent
 GRID = ["sweep", "--lam", "0.5,2,5,20", "--cap", "10,200", "--dtype", "float64,float32", "--pairs", "8"]
@@ -79,6 +80,18 @@ def _address(file):
     raise AssertionError("the scheduler did not start")
 
 
+def test_a_cluster_makes_the_table_of_one_process(tmp_path, capsys):
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        assert command.main([*GRID, "--out", str(tmp_path / "remote"), "--scheduler", address]) == 0
+    assert f"of work on {address} with 2 worker threads" in capsys.readouterr().err
+    assert command.main([*GRID, "--out", str(tmp_path / "local")]) == 0
+    assert (tmp_path / "remote" / "sweep.csv").read_bytes() == (tmp_path / "local" / "sweep.csv").read_bytes()
+
+
+@pytest.mark.slow(instead="test_a_cluster_makes_the_table_of_one_process")
 def test_a_worker_killed_on_the_way_loses_nothing_and_changes_nothing(cluster, tmp_path):
     from test_sweep import until_stored
 
@@ -96,6 +109,7 @@ def test_a_worker_killed_on_the_way_loses_nothing_and_changes_nothing(cluster, t
     assert (tmp_path / "remote" / "sweep.csv").read_bytes() == (tmp_path / "local" / "sweep.csv").read_bytes()
 
 
+@pytest.mark.slow(instead="test_a_cluster_makes_the_table_of_one_process")
 def test_a_sweep_without_workers_says_so_and_goes_on_with_a_new_one(cluster, waiting, tmp_path):
     process, words = waiting
     cluster[2]()
@@ -105,6 +119,7 @@ def test_a_sweep_without_workers_says_so_and_goes_on_with_a_new_one(cluster, wai
     assert (tmp_path / "out" / "sweep.csv").exists()
 
 
+@pytest.mark.slow(instead="test_a_cluster_makes_the_table_of_one_process")
 def test_a_scheduler_that_dies_is_named_in_one_line(cluster, waiting):
     (address, (scheduler, *_), _), (process, words) = cluster, waiting
     scheduler.kill()
@@ -115,9 +130,8 @@ def test_a_scheduler_that_dies_is_named_in_one_line(cluster, waiting):
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense"])
-def test_no_scheduler_there_is_said_and_nothing_is_computed(address, tmp_path):
-    run = analysis(*GRID, "--out", tmp_path, "--scheduler", address)
-    error = run.communicate(timeout=60)[1]
-    assert run.returncode == 1
+def test_no_scheduler_there_is_said_and_nothing_is_computed(address, tmp_path, capsys):
+    assert command.main([*GRID, "--out", str(tmp_path), "--scheduler", address]) == 1
+    error = capsys.readouterr().err
     assert f"--scheduler {address}: no Dask scheduler answers there" in error
     assert "Traceback" not in error

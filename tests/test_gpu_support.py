@@ -1,4 +1,4 @@
-"""Tests marked `gpu` are run or skipped with the reason, never passed unseen."""
+"""Tests marked `gpu` are run or left out with the reason, never passed unseen."""
 
 import os
 import subprocess
@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 import gpu_support
-from gpu_support import SIMULATED, reason_to_skip, sized
+from gpu_support import SIMULATED, reason_against, sized
 
 pytest.importorskip("numba.cuda", reason="numba-cuda is not installed")
 from emdref.kernels.cuda.target import cuda, kernel, launch
 
-ROOT = Path(__file__).resolve().parents[1]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
 
 
 @kernel
@@ -49,39 +50,51 @@ def outcomes(**environment):
 def test_simulated_tests_run_and_others_say_why_not():
     code, text = outcomes(NUMBA_ENABLE_CUDASIM="1", NUMBA_DISABLE_JIT="1")
     assert code == 0, text
-    assert "1 passed, 1 skipped" in text
-    assert "simulated: a processor's clock needs a device" in text
+    assert "1 passed" in text
+    assert "1 tests left out, for GPUs alone: they look at what the simulator has not" in text
 
 
 @pytest.mark.skipif(SIMULATED, reason="a simulator within the simulator")
 def test_half_a_simulator_is_none():
     code, text = outcomes(NUMBA_ENABLE_CUDASIM="1")
-    assert code == 0, text
-    assert "2 skipped" in text and "set NUMBA_DISABLE_JIT=1 too" in text
+    assert code == pytest.ExitCode.NO_TESTS_COLLECTED, text
+    assert "2 tests left out, for GPUs: " in text and "set NUMBA_DISABLE_JIT=1 too" in text
 
 
 @pytest.mark.skipif(SIMULATED, reason="the simulator hides devices")
 def test_a_hidden_device_is_a_reason():
     """Whatever is missing on this machine, with no device to be seen nothing passes."""
     code, text = outcomes(CUDA_VISIBLE_DEVICES="-1")
-    assert code == 0, text
-    assert "2 skipped" in text and "passed" not in text
+    assert code == pytest.ExitCode.NO_TESTS_COLLECTED, text
+    assert "2 tests left out" in text and gpu_support.SIMULATOR in text
     assert any(reason in text for reason in ("numba-cuda is not installed", "NVIDIA driver", "no NVIDIA GPU"))
 
 
-def test_reasons(monkeypatch):
-    hardware = pytest.mark.gpu(hardware="speed").mark
+def test_reasons(monkeypatch, request):
+    item = request.node
+    assert not reason_against(item)
+    item.add_marker(pytest.mark.gpu(hardware="speed"))
     monkeypatch.setattr(gpu_support, "missing", lambda: "none here")
     monkeypatch.setattr(gpu_support, "SIMULATED", False)
-    assert reason_to_skip(hardware) == reason_to_skip(pytest.mark.gpu.mark) == "none here"
+    assert reason_against(item).startswith("for GPUs: none here; NUMBA_ENABLE_CUDASIM=1")
+    monkeypatch.setattr(gpu_support, "missing", lambda: "")
+    assert not reason_against(item)
     monkeypatch.setattr(gpu_support, "SIMULATED", True)
-    assert reason_to_skip(hardware) == "simulated: speed needs a device"
+    assert reason_against(item).startswith("for GPUs alone")
 
 
 @pytest.mark.skipif(SIMULATED, reason="the simulator needs no CUDA target")
-def test_all_is_collected_without_a_cuda_target():
+@pytest.mark.parametrize(
+    "what",
+    [
+        ["emdref", *sorted(str(x) for pattern in ("gpu_*", "ptx", "dev*") for x in HERE.glob(f"test_{pattern}.py"))],
+        pytest.param(["emdref", "tests"], marks=pytest.mark.slow),
+    ],
+    ids=["what is for GPUs", "all"],
+)
+def test_all_is_collected_without_a_cuda_target(what):
     """As with a Numba that no longer brings one of its own."""
     code = "import sys; sys.modules['numba.cuda'] = None; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "-q", "--collect-only", "-p", "no:cacheprovider", "emdref", "tests"]
+    command = [sys.executable, "-c", code, "-q", "--collect-only", "-p", "no:cacheprovider", *what]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr

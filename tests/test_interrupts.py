@@ -149,10 +149,14 @@ def jobs():
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to the whole console")
 
 
+SOME = ["pairwise", "emd_value_and_grad", "plan", "sinkhorn", "sinkhorn, one pair in logarithms"]  # each way to wait
+SOME_MORE = [*SOME, "emd, elsewhere", "emd_hess", "exact.grad", "check", "certify_sinkhorn"]
+
+
 @pytest.mark.parametrize(
     ("count", "names"),
-    [("2", jobs()), ("1", ["pairwise", "emd_value_and_grad", "plan", "sinkhorn", "sinkhorn, one pair in logarithms"])],
-    ids=["two threads", "one thread"],
+    [("2", SOME_MORE), ("1", SOME), pytest.param("2", jobs(), marks=pytest.mark.slow)],
+    ids=["two threads", "one thread", "every job"],
 )
 def test_ctrl_c_is_answered_within_a_second(count, names):
     for _ in "twice":  # if the machine was busy with something else, once more

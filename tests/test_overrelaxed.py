@@ -78,11 +78,12 @@ def small_case(seed):
     return space, p, q, float(10 ** rng.uniform(-2, 3))
 
 
+@pytest.mark.parametrize("seeds", [range(20), pytest.param(range(20, 100), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("domain", ["linear", "log"])
-def test_converges_wherever_plain_does(dtype, domain):
+def test_converges_wherever_plain_does(dtype, domain, seeds):
     converged = 0
-    for seed in range(100):
+    for seed in seeds:
         space, p, q, lam = small_case(seed)
         how = {"dtype": dtype, "domain": domain, "tol": "auto"}
         plain = run(p, q, space, lam, "paper", max_iter=400, **how)
@@ -90,7 +91,7 @@ def test_converges_wherever_plain_does(dtype, domain):
         assert got.converged or not plain.converged, (seed, plain.n_iter, got.status)
         assert got.status not in FAILED or plain.status in FAILED, (seed, plain.status, got.status)
         converged += bool(plain.converged)
-    assert converged > 50
+    assert converged > len(seeds) / 2
 
 
 @pytest.mark.parametrize("domain", ["linear", "log"])

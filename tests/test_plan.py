@@ -362,9 +362,10 @@ def test_input_is_left_alone():
 # --- large ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("nodes", [10**5, pytest.param(10**6, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["path", "star", "caterpillar", "random", "chain"])
-def test_a_million_nodes(name):
-    n = 10**6 if name in ("path", "star", "chain") else 5 * 10**5
+def test_a_million_nodes(name, nodes):
+    n = nodes if name in ("path", "star", "chain") else nodes // 2
     space, rng = cases.large(name, n), np.random.default_rng(5)
     n = space.n_bins
     p = rng.integers(0, 2**20, n).astype(np.float64)

@@ -226,6 +226,7 @@ def test_an_interrupt_that_nothing_may_swallow(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow(instead="test_killed_at_any_moment_nothing_finished_is_lost")
 def test_interrupt_stops_within_a_second_and_the_same_command_goes_on(tmp_path):
     whole = run(*SLOW, "--out", tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr
@@ -265,8 +266,7 @@ def until_stored(path, count, process):
 
 
 def test_two_processes_share_a_store(tmp_path):
-    alone = run(*GRID, "--out", tmp_path / "alone")
-    assert alone.returncode == 0, alone.stderr
+    assert command.main([*GRID, "--out", str(tmp_path / "alone")]) == 0
     shared = [sys.executable, "-m", "analysis", *GRID, "--store", str(tmp_path / "store")]
     both = [
         subprocess.Popen(
@@ -281,15 +281,16 @@ def test_two_processes_share_a_store(tmp_path):
     assert tables[0] == tables[1] == tables[2]
 
 
-def test_killed_at_any_moment_nothing_finished_is_lost():
+@pytest.mark.parametrize("kills", [3, pytest.param(15, marks=pytest.mark.slow)])
+def test_killed_at_any_moment_nothing_finished_is_lost(kills):
     loop = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "kill_loop.py"), "--kills", "15"],
+        [sys.executable, str(ROOT / "tests" / "kill_loop.py"), "--kills", str(kills)],
         capture_output=True,
         text=True,
         check=False,
     )
     assert loop.returncode == 0, loop.stderr
-    assert loop.stdout.startswith("15 kills in ")
+    assert loop.stdout.startswith(f"{kills} kills in ")
 
 
 def test_undefined_combinations_are_left_out_aloud(tmp_path, capsys):

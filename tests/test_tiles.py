@@ -96,7 +96,7 @@ def test_every_sign_is_right(family):
                 assert line.tolist() == exact.grad(a.tolist(), b.tolist(), space, 1, gauge="raw")
 
 
-@pytest.mark.parametrize("depth", [10_000, 100_000])
+@pytest.mark.parametrize("depth", [10_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_deep_paths(depth):
     """A path of trees and a chain, with exact zeros halfway and bits lost on the way."""
     rng = np.random.default_rng(depth)

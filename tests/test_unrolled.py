@@ -1,4 +1,4 @@
-"""Derivatives of the truncated iteration against differences in 300 digits, and what they must satisfy exactly."""
+"""Derivatives of the truncated iteration against differences in 100 digits, and what they must satisfy exactly."""
 
 import functools
 import tracemalloc

@@ -5,6 +5,7 @@ import re
 import numba
 import numpy as np
 import pytest
+from tile_code import compiled
 
 import emdref
 from emdref import plans
@@ -14,10 +15,8 @@ needs_jit = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is comp
 
 
 def code_of(kernel, *args):
-    """LLVM code after optimisation, compiled afresh: what comes from the disk cache cannot be inspected."""
-    fresh = numba.njit(**jit._OPTIONS)(kernel.py_func)
-    fresh(*args)
-    return fresh.inspect_llvm(fresh.signatures[0])
+    """LLVM code after optimisation."""
+    return compiled(kernel, tuple(map(numba.typeof, args)))[0]
 
 
 def packed(operation, real, code):

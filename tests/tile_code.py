@@ -1,16 +1,24 @@
 """The machine code of the tile kernels, with and without their first look at the rows, for tests to search in.
 
+What has been compiled is kept beside the kernels' compiled code, for as long as sources, compiler and processor stay.
+
 The first look sums rows of float32 in float64, by design; what is to be proven of the rest is proven of kernels that
 are compiled from the same files with a first look that does nothing.
 """
 
 import functools
+import hashlib
 import importlib.util
+import json
+import os
 import types
+from pathlib import Path
 
+import llvmlite
 import numba
 import numpy as np
 from numba import boolean, float64, int64
+from numba.core.registry import cpu_target
 
 import emdref.kernels
 from emdref.kernels import jit
@@ -44,9 +52,32 @@ def kernels(name, blind):
     return module
 
 
-def compiled(function, signature):
-    """(LLVM code, assembly), compiled afresh: what comes from the disk cache cannot be inspected."""
-    dispatcher = numba.njit(**jit._OPTIONS)(getattr(function, "py_func", function))
+def compiled(function, signature, variant=""):
+    """(LLVM code, assembly), compiled afresh: what comes from Numba's disk cache cannot be inspected."""
+    function = getattr(function, "py_func", function)
+    if not function.__module__.startswith("emdref.") or jit.cache_folder() is None:
+        return _afresh(function, signature)
+    name = repr((function.__module__, function.__qualname__, signature, variant))
+    path = jit.cache_folder() / f"inspected-{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    if kept.get("made of") != _stamp():
+        kept = {"made of": _stamp(), "name": name, "code": _afresh(function, signature)}
+        own = path.with_suffix(f".{os.getpid()}")  # of this process, until it is complete
+        own.write_text(json.dumps(kept))
+        own.replace(path)
+    return kept["code"]
+
+
+@functools.cache
+def _stamp():
+    """Of all that makes the code what it is."""
+    settings = sorted(x for x in os.environ.items() if x[0].startswith("NUMBA_"))
+    tools = numba.__version__, llvmlite.__version__, cpu_target.target_context.codegen().magic_tuple(), settings
+    return hashlib.sha256(repr((jit._sources_hash(), Path(__file__).read_bytes(), tools)).encode()).hexdigest()
+
+
+def _afresh(function, signature):
+    dispatcher = numba.njit(**jit._OPTIONS)(function)
     dispatcher.compile(signature)
     only = dispatcher.signatures[0]
     return dispatcher.inspect_llvm(only), dispatcher.inspect_asm(only)
@@ -72,4 +103,4 @@ def _signature(name, real):
 def tile_code(name, real, blind=False):
     """(LLVM code, assembly) of emd_chain, emd_tree, emd_chain2 or emd_tree2 for rows of that type."""
     module = kernels("tiles2" if name.endswith("2") else "tiles", blind)
-    return compiled(getattr(module, name), _signature(name, real))
+    return compiled(getattr(module, name), _signature(name, real), "blind" if blind else "")

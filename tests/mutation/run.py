@@ -91,9 +91,9 @@ def call(place, *command):
 
 
 @contextlib.contextmanager
-def server(place, module):
-    """Waits for the tests of a module to be asked for, and has run them once on the unedited code."""
-    tests = [f"tests/test_plain_{name}.py" for name in MODULES[module].split()]
+def server(place, names):
+    """Waits for those tests of plain kernels to be asked for, and has run them once on the unedited code."""
+    tests = [f"tests/test_plain_{name}.py" for name in names.split()]
     command = [sys.executable, "tests/mutation/server.py", "serve", "socket", *tests]
     (place / "socket").unlink(missing_ok=True)
     with subprocess.Popen(command, cwd=place, env=environment()) as process:
@@ -143,7 +143,7 @@ def go_on(module, again):
     if again:
         forget_survivors(module)
     configure(folder(module), module)
-    with server(folder(module), module):
+    with server(folder(module), MODULES[module]):
         call(folder(module), "cosmic-ray", "exec", "config.toml", "session.sqlite")
     print(f"{module}: {summary(results(module))}", flush=True)
 
