@@ -130,8 +130,7 @@ def test_every_script_runs_at_toy_size(name, space, tmp_path, capsys):
         pytest.skip(said.err)
     assert status == 0
     if "nothing is measured" not in said.out:  # for want of a GPU
-        assert (tmp_path / f"{name}.csv").exists()
-        assert command.main(["--redraw", name, *where, "--out", str(tmp_path)]) == 0
+        assert {x.suffix for x in tmp_path.glob(f"{name}.*")} >= {".csv", ".json", ".svg"}
 
 
 @pytest.mark.parametrize("name", ["figure1_ellyvan", "slides"])
