@@ -93,6 +93,8 @@ def _settle(figure: Figure) -> None:
     """Lay the figure out once and round the places: the solver's last bits differ from run to run."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
+    for part in figure.subfigs:
+        part.bbox_relative.set_points(part.bbox_relative.get_points().round(6))
     for axes in figure.get_axes():
         axes.set_position([round(x, 6) for x in axes.get_position().bounds])
 
