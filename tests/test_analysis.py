@@ -84,9 +84,9 @@ def space(request, monkeypatch):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_script_runs_at_toy_size(name, space, tmp_path, capsys):
-    where = space(name)
-    assert command.main(["--toy", name, *where, "--out", str(tmp_path)]) == 0
+def test_every_script_runs_at_toy_size(name, space, tmp_path, tmp_path_factory, capsys):
+    store = tmp_path_factory.getbasetemp() / "toys.sqlite"  # scripts share cells
+    assert command.main(["--toy", name, *space(name), "--store", str(store), "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     if "nothing is computed" not in said:  # for want of an extra, or of a GPU
         assert {x.suffix for x in tmp_path.glob(f"{name}.*")} >= {".csv", ".json", ".svg"}
