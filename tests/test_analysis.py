@@ -74,7 +74,7 @@ def here(function, environment=None, /, **parameters):
 
 
 @pytest.fixture(params=["quickly", pytest.param("as it is", marks=pytest.mark.slow)])
-def space(request, monkeypatch):
+def options(request, monkeypatch):
     """Options for a script, by its name: none, or a small space where it takes one, and no times that mean anything."""
     if request.param == "as it is":
         return lambda name: []
@@ -84,11 +84,10 @@ def space(request, monkeypatch):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_script_runs_at_toy_size(name, space, tmp_path, tmp_path_factory, capsys):
+def test_every_script_runs_at_toy_size(name, options, tmp_path, tmp_path_factory, capsys):
     store = tmp_path_factory.getbasetemp() / "toys.sqlite"  # scripts share cells
-    assert command.main(["--toy", name, *space(name), "--store", str(store), "--out", str(tmp_path)]) == 0
-    said = capsys.readouterr().out
-    if "nothing is computed" not in said:  # for want of an extra, or of a GPU
+    assert command.main(["--toy", name, *options(name), "--store", str(store), "--out", str(tmp_path)]) == 0
+    if f"{name}: nothing is " not in capsys.readouterr().out:  # computed or measured, for want of an extra or a GPU
         assert {x.suffix for x in tmp_path.glob(f"{name}.*")} >= {".csv", ".json", ".svg"}
 
 
