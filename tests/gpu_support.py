@@ -11,9 +11,17 @@ import functools
 import importlib.util
 
 import numba
+import pytest
 
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
-SIMULATOR = "NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1 python -m pytest -m gpu tests"  # needs no GPU
+SIMULATOR = (  # which needs no GPU
+    "with the extra test-gpu, NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1 python -m pytest -m gpu tests simulates one"
+)
+
+needs_simulator = pytest.mark.skipif(
+    SIMULATED or importlib.util.find_spec("numba_cuda") is None,
+    reason="needs a simulator, which the extra test-gpu brings, and not within itself",
+)
 
 
 def sized(on_device, simulated):
@@ -26,6 +34,8 @@ def missing():
     """Why no kernel can run, on a device or simulated, or ""."""
     if SIMULATED and not numba.config.DISABLE_JIT:
         return "Numba's CUDA simulator runs formulas as plain Python: set NUMBA_DISABLE_JIT=1 too"
+    if SIMULATED and importlib.util.find_spec("numba_cuda") is None:
+        return "Numba's own simulator lacks streams, numba-cuda's has them: pip install --editable '.[test-gpu]'"
     try:
         from emdref.kernels.cuda.target import trouble
     except ImportError as error:

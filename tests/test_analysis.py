@@ -113,7 +113,7 @@ def here(function, environment=None, /, **parameters):
 
 
 @pytest.fixture(params=["quickly", pytest.param("as it is", marks=pytest.mark.slow)])
-def space(request, monkeypatch):
+def options(request, monkeypatch):
     """Options for a script, by its name: none, or a small space where it takes one, and no times that mean anything."""
     if request.param == "as it is":
         return lambda name: []
@@ -123,13 +123,14 @@ def space(request, monkeypatch):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_script_runs_at_toy_size(name, space, tmp_path, capsys):
-    where = space(name)
-    status, said = command.main(["--toy", name, *where, "--out", str(tmp_path)]), capsys.readouterr()
+def test_every_script_runs_at_toy_size(name, options, tmp_path, tmp_path_factory, capsys):
+    store = tmp_path_factory.getbasetemp() / "toys.sqlite"  # scripts share cells
+    status = command.main(["--toy", name, *options(name), "--store", str(store), "--out", str(tmp_path)])
+    said = capsys.readouterr()
     if "needs the extra" in said.err:
         pytest.skip(said.err)
     assert status == 0
-    if "nothing is measured" not in said.out:  # for want of a GPU
+    if f"{name}: nothing is " not in said.out:  # measured, for want of a GPU
         assert {x.suffix for x in tmp_path.glob(f"{name}.*")} >= {".csv", ".json", ".svg"}
 
 

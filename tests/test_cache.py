@@ -101,6 +101,14 @@ def test_the_stamp_follows_every_kernel_source(monkeypatch, tmp_path):
     assert jit._sources_hash.__wrapped__() not in (before, stamp)
 
 
+def test_functions_of_one_factory_have_names_of_their_own():
+    def made(k):
+        return jit.row(lambda x: x + k)
+
+    assert len({made(k).py_func.__qualname__ for k in range(3)}) == 3
+
+
+@pytest.mark.slow(instead="test_functions_of_one_factory_have_names_of_their_own")
 def test_code_from_disk_never_calls_a_sibling_of_its_own_functions(tmp_path):
     """linear_cost and log_cost are closures of one factory, compiled here in the order that mixed them up."""
     linear, none = printed(SIBLINGS, tmp_path, "Linear").splitlines()

@@ -14,6 +14,7 @@ from analysis import __main__ as command
 ROOT = Path(__file__).parent.parent
 GRID = ["sweep", "--lam", "0.5,2,5,20", "--cap", "10,200", "--dtype", "float64,float32", "--pairs", "8"]
 GRID += ["--kernel", "dense,space", "--domain", "linear"]
+SMALL = ["sweep", "--chain", "30", "--lam", "0.3,3", "--cap", "3,9", "--dtype", "float64,float32", "--pairs", "2"]
 
 
 def analysis(*arguments, stderr=subprocess.PIPE):
@@ -85,9 +86,9 @@ def test_a_cluster_makes_the_table_of_one_process(tmp_path, capsys):
 
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
         address = cluster.scheduler_address
-        assert command.main([*GRID, "--out", str(tmp_path / "remote"), "--scheduler", address]) == 0
+        assert command.main([*SMALL, "--out", str(tmp_path / "remote"), "--scheduler", address]) == 0
     assert f"of work on {address} with 2 worker threads" in capsys.readouterr().err
-    assert command.main([*GRID, "--out", str(tmp_path / "local")]) == 0
+    assert command.main([*SMALL, "--out", str(tmp_path / "local")]) == 0
     assert (tmp_path / "remote" / "sweep.csv").read_bytes() == (tmp_path / "local" / "sweep.csv").read_bytes()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gpu_support
-from gpu_support import SIMULATED, reason_against, sized
+from gpu_support import SIMULATED, needs_simulator, reason_against, sized
 
 pytest.importorskip("numba.cuda", reason="numba-cuda is not installed")
 from emdref.kernels.cuda.target import cuda, kernel, launch
@@ -46,7 +46,7 @@ def outcomes(**environment):
     return run.returncode, run.stdout + run.stderr
 
 
-@pytest.mark.skipif(SIMULATED, reason="a simulator within the simulator")
+@needs_simulator
 def test_simulated_tests_run_and_others_say_why_not():
     code, text = outcomes(NUMBA_ENABLE_CUDASIM="1", NUMBA_DISABLE_JIT="1")
     assert code == 0, text
@@ -76,7 +76,7 @@ def test_reasons(monkeypatch, request):
     item.add_marker(pytest.mark.gpu(hardware="speed"))
     monkeypatch.setattr(gpu_support, "missing", lambda: "none here")
     monkeypatch.setattr(gpu_support, "SIMULATED", False)
-    assert reason_against(item).startswith("for GPUs: none here; NUMBA_ENABLE_CUDASIM=1")
+    assert reason_against(item).startswith(f"for GPUs: none here; {gpu_support.SIMULATOR}")
     monkeypatch.setattr(gpu_support, "missing", lambda: "")
     assert not reason_against(item)
     monkeypatch.setattr(gpu_support, "SIMULATED", True)

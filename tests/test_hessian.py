@@ -235,10 +235,9 @@ def test_drawn_cases(case, rho, gauge, mass, data):
 def test_wordnet(dtype):
     space, p, q = cases.case("wordnet", "peaked_softmax", dtype)
     got = emdref.emd_hess(p, q, space, 3)
-    expected = exact.hess(p, q, space, 3)
     bound = 8 * eps(dtype) * Fraction(float(emdref.emd_hess(p, q, space, 3, gauge="raw").max()))
     for k in range(0, 1000, 97):
-        assert_within(got[k], expected[k], bound)
+        assert_within(got[k], exact.hvp(p, q, space, np.arange(1000) == k, 3), bound)  # a line, without the others
 
 
 # --- where the second derivative is infinite, or 0 --------------------------------------------------------------------

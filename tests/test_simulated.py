@@ -6,9 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from gpu_support import SIMULATED
+from gpu_support import needs_simulator
 
 TESTS = Path(__file__).parent
 SAMPLE = [
@@ -22,7 +20,7 @@ SAMPLE = [
 ]
 
 
-@pytest.mark.skipif(SIMULATED, reason="a simulator within the simulator")
+@needs_simulator
 def test_a_sample_passes_in_the_simulator():
     clean = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]

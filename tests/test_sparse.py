@@ -248,6 +248,13 @@ FUNCTIONS = {
     "emd": lambda p, q: emdref.emd(p, q, emdref.Chain(3)),
     "flow": lambda p, q: emdref.flow(p, q, emdref.Chain(3)),
 }
+
+
+def on_three(p, q):
+    """A right answer, for which nobody looks for what else it could be."""
+    return emdref.emd(p, q, emdref.Chain(3))
+
+
 ONE = {
     "exact.emd": lambda p, q: exact.emd(p, q, emdref.Chain(3)),
     "exact.grad": lambda p, q: exact.grad(p, q, emdref.Chain(3)),
@@ -255,7 +262,7 @@ ONE = {
     "plan": lambda p, q: emdref.plan(p, q, emdref.Chain(3)).toarray(),
     "certify": lambda p, q: emdref.certify(p, q, emdref.Chain(3)).lower,
     "certify_sinkhorn": lambda p, q: emdref.certify_sinkhorn(p, q, emdref.Chain(3), 1.0).lower,
-    "check": lambda p, q: emdref.check(lambda *pair: 0.0, emdref.Chain(3), cases=[(p, q)]).results[0].case.p,
+    "check": lambda p, q: emdref.check(on_three, emdref.Chain(3), cases=[(p, q)]).results[0].case.p,
 }
 P, Q = np.array([[0.5, 0.25, 0.25], [0.25, 0.5, 0.25]]), np.array([[0.25, 0.25, 0.5], [0.5, 0.25, 0.25]])
 MAKERS = [*FORMATS, scipy.sparse.dok_array, scipy.sparse.lil_matrix]

@@ -265,6 +265,7 @@ def until_stored(path, count, process):
     raise AssertionError(f"the sweep stored no {count} cells: {process.communicate()}")
 
 
+@pytest.mark.slow(instead="test_run_again_takes_everything_from_the_store")
 def test_two_processes_share_a_store(tmp_path):
     assert command.main([*GRID, "--out", str(tmp_path / "alone")]) == 0
     shared = [sys.executable, "-m", "analysis", *GRID, "--store", str(tmp_path / "store")]
@@ -281,7 +282,7 @@ def test_two_processes_share_a_store(tmp_path):
     assert tables[0] == tables[1] == tables[2]
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(15, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(15, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_nothing_finished_is_lost(kills):
     loop = subprocess.run(
         [sys.executable, str(ROOT / "tests" / "kill_loop.py"), "--kills", str(kills)],

@@ -100,7 +100,7 @@ def test_a_tiny_mass():
     """Nothing is divided by it: each entry is as right as the others."""
     p, q = pair(7)
     p[:] = [p[0] + p[2], p[1], 1e-300, *p[3:]]
-    exact = sinkhorn_oracle.derivatives("paper", p, q, SPACES["tree"].distance_matrix(), 1.7, 3, digits=900)
+    exact = sinkhorn_oracle.derivatives("paper", p, q, SPACES["tree"].distance_matrix(), 1.7, 3, digits=500)
     assert exact["objective"][2] < -300
     for kernel, domain in WAYS:
         got = run(p, q, SPACES["tree"], 1.7, 3, kernel=kernel, domain=domain).grad_unrolled
@@ -206,7 +206,7 @@ def test_checkpoints_are_the_shorter_runs(tol):
 
 @pytest.mark.parametrize("domain", ["linear", "log"])
 def test_memory_grows_with_the_square_root_of_the_iterations(domain):
-    n, k = 2000, 900
+    n, k = 1000, 900
     rng = np.random.default_rng(0)
     p, q, chain = histograms(rng, n), histograms(rng, n), emdref.Chain(gaps=np.full(n - 1, 0.1))
     run(p, q, chain, 0.5, 2, domain=domain)

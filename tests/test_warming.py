@@ -67,7 +67,9 @@ def test_every_public_function_is_called():
 def test_it_says_where_and_how_much(tmp_path):
     """In a copy of the folder: what runs beside may write into the other."""
     folder = shutil.copytree(jit.cache_folder(), tmp_path / "kernels")
-    first, again = (emdref_says("warm", EMDREF_CACHE_DIR=str(folder)) for _ in range(2))
+    first = again = emdref_says("warm", EMDREF_CACHE_DIR=str(folder))
+    if not first.stdout.startswith("nothing was missing"):
+        again = emdref_says("warm", EMDREF_CACHE_DIR=str(folder))
     assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
     assert f"/{len(warming.GROUPS)} [" in first.stderr
     assert again.stdout.startswith("nothing was missing in ")
@@ -103,6 +105,7 @@ def test_it_can_be_stopped(tmp_path):
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "0", "EMDREF_CACHE_DIR": str(tmp_path)}
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     with subprocess.Popen(command, cwd=ROOT, env=environment, **pipe) as process:
+        process.stderr.readline()  # the bar is drawn
         time.sleep(3)
         os.killpg(process.pid, signal.SIGINT)
         start = time.perf_counter()
