@@ -48,7 +48,8 @@ def emd(
     accuracy : {"compensated", "native"}
         ``compensated``: every sign of phi is right and the value within 1 ulp of the exact one for rho in {1, 2, 3, 4};
         another rho adds the errors of the C library's pow (1.9 ulp were the most in 123,000 cases).  ``native``: plain
-        arithmetic in the inputs' dtype, with the costs rounded to it, as a framework computes it.
+        arithmetic in the inputs' dtype, with the costs rounded to it, as a framework computes it.  For rho in
+        {1, 2, 3, 4} both give the same bits on every processor.
     device : None, "cpu" or "cuda"
         ``None`` follows the inputs: arrays on a GPU (of CuPy, torch, Numba, or anybody who has the CUDA array
         interface) are taken there without a copy to the host, on their own stream, and the same kind comes back; a

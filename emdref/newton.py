@@ -3,6 +3,10 @@
 With u = p / (K v) the dual value is a concave function of log v.  Its derivative is q - c, c being the plan's column
 sums, and its negated second derivative diag(c) (I - A B), where A and B take averages with the plan's columns and rows
 as weights.  Conjugate gradients solve with it in the inner product of c.
+
+A constant added to log v changes nothing: I - A B maps constants to 0 and everything to vectors of mean 0 in that
+product.  Rounding leaves a mean all the same, about eps of the mass, which no step removes.  Close to the solution,
+where the gradient is small, conjugate gradients would divide it by a curvature that is rounding alone: it is taken out.
 """
 
 from __future__ import annotations
@@ -31,14 +35,19 @@ class _Point:
         self.log_ktu = plan.transposed(self.log_u[:, None])[:, 0]
         self.columns = np.exp(log_v + self.log_ktu)
         self.defect = np.abs(q - self.columns).sum()
-        self.gradient = np.where(self.kept, q / np.where(self.kept, self.columns, 1) - 1, 0)  # over the columns
+        self.gradient = self._centred(q / np.where(self.kept, self.columns, 1) - 1)  # over the columns
         self.value = (p * np.where(p > 0, self.log_u, 0)).sum() + (q * np.where(self.kept, log_v, 0)).sum()
 
     def times(self, x: Vector) -> Vector:
         """(I - A B) x."""
         rows = _averages(self.plan.times, self.log_v, x, self.log_kv)
         rows[self.log_u == -np.inf] = 0
-        return np.where(self.kept, x - _averages(self.plan.transposed, self.log_u, rows, self.log_ktu), 0)
+        return self._centred(x - _averages(self.plan.transposed, self.log_u, rows, self.log_ktu))
+
+    def _centred(self, x: Vector) -> Vector:
+        """x less its mean, and 0 in bins without mass."""
+        x = np.where(self.kept, x, 0)
+        return np.where(self.kept, x - (self.columns * x).sum() / self.columns.sum(), 0)
 
     def dot(self, x: Vector, y: Vector) -> float:
         return float((self.columns * x * y).sum())

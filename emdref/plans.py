@@ -203,7 +203,7 @@ class Plan(Protocol):
 class DenseLinear:
     """The N x N matrix in `dtype` and a BLAS product: what the frameworks run.
 
-    BLAS may sum differently for another batch size, so that rows repeat to rounding only.
+    BLAS may sum differently for another batch size or processor, so that rows repeat to rounding only.
     """
 
     domain = Linear

@@ -79,7 +79,8 @@ def sinkhorn(
             of Algorithm 1.
     kernel : {"auto", "dense", "space"}
         ``dense``: the N x N matrix in `dtype` and a BLAS product, as the frameworks do.  ``space``: O(V) sums along the
-        tree or chain, componentwise accurate.  ``auto``: ``space`` if a space is given.
+        tree or chain, componentwise accurate.  ``auto``: ``space`` if a space is given.  Last bits depend on the
+        processor: exp and log are NumPy's and the C library's, and BLAS sums in an order of its own.
     domain : {"linear", "log"}
         ``log`` keeps logarithms: no scaling and no product under- or overflows.
     init : (log_u, log_v), optional, each (..., N) or (N,)

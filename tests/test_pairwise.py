@@ -4,6 +4,7 @@ import re
 import sys
 import warnings
 
+import llvmlite.binding
 import numpy as np
 import pytest
 from hypothesis import given
@@ -234,18 +235,22 @@ def test_memory_is_that_of_blocks():
 
 
 ARRAY = float64[::1]
+needs_llvm_15 = pytest.mark.skipif(
+    llvmlite.binding.llvm_version_info < (15,),
+    reason="Numba before 0.61 does not vectorise these loops",
+)
 
 
 @needs_jit
 @pytest.mark.parametrize(
     ("loop", "signature"),
     [
-        (allpairs._cut_1, (*[ARRAY] * 4, *[float64] * 3, *[ARRAY] * 3)),
-        (allpairs._cut_2, (*[ARRAY] * 4, *[float64] * 3, *[ARRAY] * 4)),
+        pytest.param(allpairs._cut_1, (*[ARRAY] * 4, *[float64] * 3, *[ARRAY] * 3), marks=needs_llvm_15),
+        pytest.param(allpairs._cut_2, (*[ARRAY] * 4, *[float64] * 3, *[ARRAY] * 4), marks=needs_llvm_15),
         (allpairs._add_sums, (ARRAY,) * 4),
         (allpairs._meet_plain, (float64, ARRAY, float64, float64, ARRAY)),
         (allpairs._meet_1, (*[float64] * 2, *[ARRAY] * 4)),
-        (allpairs._meet_2, (*[float64] * 3, *[ARRAY] * 6)),
+        pytest.param(allpairs._meet_2, (*[float64] * 3, *[ARRAY] * 6), marks=needs_llvm_15),
         (allpairs._meet_3, (*[float64] * 2, *[ARRAY] * 2, *[float64] * 2, *[ARRAY] * 2)),
         (allpairs._meet_4, (*[float64] * 2, *[ARRAY] * 2, *[float64] * 2, *[ARRAY] * 2)),
         (allpairs._fold_2, (ARRAY,) * 5),

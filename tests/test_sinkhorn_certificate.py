@@ -204,23 +204,44 @@ def test_converges_where_the_iteration_alone_does_not(name, lam):
     assert emdref.sinkhorn(p, q, space, lam, max_iter=1000, domain="log").marginal_error > 1e-13
 
 
-@pytest.mark.parametrize("way", [plans.SpaceLog, plans.DenseLog])
-def test_newtons_steps_reach_a_tolerance_within_their_limit(way):
+def nearly_apart(way):
+    """A pair with an empty bin each, where Sinkhorn's iteration is slow, as `newton.improve` takes it."""
     space, p, q = cases.case("path", "flat_softmax", np.float64)
     p, q = (x * (np.arange(15) != k) for x, k in ((p, 3), (q, 5)))
-    p, q = p / p.sum(), q / q.sum()
+    cost = space.distance_matrix()
+    plan = way(space, np.float64, 3.0, 1) if way is plans.SpaceLog else way(cost, 3.0, 1)
+    return plan, p / p.sum(), q / q.sum(), space, np.exp(-3.0 * cost - 1)
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
+@pytest.mark.parametrize("way", [plans.SpaceLog, plans.DenseLog])
+def test_newtons_steps_reach_a_tolerance_within_their_limit(way):
+    plan, p, q, space, kernel = nearly_apart(way)
     start = emdref.sinkhorn(p, q, space, 3.0, domain="log", max_iter=50)
     assert start.marginal_error > 1e-9
-    cost = space.distance_matrix()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        plan = way(space, np.float64, 3.0, 1) if way is plans.SpaceLog else way(cost, 3.0, 1)
-        log_u, log_v, used = newton.improve(plan, p, q, start.log_v, 1e-12, 2000)
-        _, rough, few = newton.improve(plan, p, q, start.log_v, 1e-12, 20)
+    log_u, log_v, used = newton.improve(plan, p, q, start.log_v, 1e-12, 2000)
+    _, rough, few = newton.improve(plan, p, q, start.log_v, 1e-12, 20)
     u, v = np.exp(log_u), np.exp(log_v)
-    assert_allclose(u * (np.exp(-3.0 * cost - 1) @ v), p, rtol=1e-13)
-    assert abs(v * (np.exp(-3.0 * cost - 1) @ u) - q).sum() < 2e-12
+    logs = sum(np.abs(x[np.isfinite(x)]).max() for x in (log_u, log_v, np.log(kernel)))
+    rounding = 2 * logs * np.finfo(float).eps  # each half an ulp of its logarithm off, here and in the plan
+    assert_allclose(u * (kernel @ v), p, rtol=rounding)
+    assert abs(v * (kernel @ u) - q).sum() < 1e-12 + rounding
     assert few < 28 < used < 2000 and not np.array_equal(rough, log_v)
     assert (log_u[3], log_v[5]) == (-np.inf, -np.inf)
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
+@pytest.mark.parametrize("way", [plans.SpaceLog, plans.DenseLog])
+def test_newtons_step_has_no_part_that_is_rounding_alone(way):
+    """Close to the solution it only undoes what was added: conjugate gradients' steps grow toward what they seek."""
+    plan, p, q, space, _ = nearly_apart(way)
+    start = emdref.sinkhorn(p, q, space, 3.0, domain="log", max_iter=50)
+    _, log_v, _ = newton.improve(plan, p, q, start.log_v, 1e-12, 2000)
+    for added in np.random.default_rng(0).normal(scale=1e-9, size=(20, 15)):
+        at = newton._Point(plan, p, q, log_v + added)
+        step, _ = newton._direction(at, 200)
+        assert at.dot(step, step) < 1.001 * at.dot(added, added)
+        assert newton._Point(plan, p, q, at.log_v + step).defect < 1e-12 < at.defect
 
 
 def test_a_limit_on_products_is_kept():

@@ -280,11 +280,20 @@ def test_every_function_of_histograms_takes_sparse_rows(call, make):
             call(*(p, q) if call is not FUNCTIONS["l1"] else (make(P * np.nan), Q))
 
 
+def of_scipy(make, *arguments):
+    """What SciPy before 1.15 does not make of one axis or three."""
+    try:
+        return make(*arguments)
+    except (ValueError, IndexError):
+        if scipy.__version__.startswith(("1.13", "1.14")):
+            pytest.skip(f"SciPy {scipy.__version__} makes no such sparse array")
+        raise
+
+
 @pytest.mark.parametrize("make", [scipy.sparse.coo_array, scipy.sparse.csr_array])
 @pytest.mark.parametrize("call", [*FUNCTIONS.values(), *ONE.values()], ids=[*FUNCTIONS, *ONE])
 def test_a_sparse_row_of_one_axis_is_one_histogram(call, make):
-    if make(P[0]).ndim != 1:
-        pytest.skip("SciPy is too old for sparse arrays of one axis")
+    of_scipy(make, P[0])
     for p, q in ((make(P[0]), make(Q[0])), (make(P[0]), Q[0]), (P[0], make(Q[0]))):
         assert np.array_equal(call(p, q), call(P[0], Q[0]))
 
@@ -327,7 +336,8 @@ def test_a_list_of_sparse_rows_is_no_matrix(make):
     ):
         with pytest.raises(TypeError, match=r"[pqxX] is a list of sparse rows: give scipy\.sparse\.vstack\([pqxX]\)"):
             call()
-    np.testing.assert_array_equal(emdref.emd(scipy.sparse.vstack(rows), Q, space), emdref.emd(P, Q, space))
+    stacked = of_scipy(scipy.sparse.vstack, rows)
+    np.testing.assert_array_equal(emdref.emd(stacked, Q, space), emdref.emd(P, Q, space))
 
 
 def test_a_cost_matrix_is_not_sparse():
@@ -354,11 +364,6 @@ GOOD = scipy.sparse.csr_array([[1.0, 0, 0], [0, 1, 0]])
         (GOOD.astype(np.float32), TypeError, "p is float32 and q is float64"),
         (GOOD.astype(bool), TypeError, "p has dtype bool"),
         (GOOD.astype(complex), TypeError, "p has dtype complex128"),
-        (
-            scipy.sparse.coo_array(np.ones((2, 2, 3))),
-            ValueError,
-            r"p has shape \(2, 2, 3\): sparse histograms are one row",
-        ),
         (scipy.sparse.coo_array(([1.0, 2], [[0, 0]]), (3,)), ValueError, r"p\[0\] is there twice, as 1.0 and 2.0"),
         ([1.0, -1, 0], ValueError, r"p\[1\] = -1.0: a histogram holds no negative mass"),
         (np.ones((2, 2, 3)), ValueError, r"p has shape \(2, 2, 3\): beside sparse rows, give \(N,\) or \(rows, N\)"),
@@ -368,6 +373,12 @@ GOOD = scipy.sparse.csr_array([[1.0, 0, 0], [0, 1, 0]])
 def test_refuses(p, error, message):
     with pytest.raises(error, match=message):
         emdref.emd(p, GOOD, emdref.Chain(3))
+
+
+def test_refuses_more_than_two_axes():
+    deep = of_scipy(scipy.sparse.coo_array, np.ones((2, 2, 3)))
+    with pytest.raises(ValueError, match=r"p has shape \(2, 2, 3\): sparse histograms are one row"):
+        emdref.emd(deep, GOOD, emdref.Chain(3))
 
 
 @pytest.mark.parametrize("call", [emdref.emd_grad, emdref.flow, emdref.pairwise, FUNCTIONS["mse"]])
@@ -387,9 +398,16 @@ def test_pairwise_names_the_rows_whose_totals_differ():
 
 
 def test_importing_emdref_imports_no_scipy_sparse():
-    code = "import sys, emdref; emdref.emd([1, 0], [0, 1], emdref.Chain(2)); print('scipy.sparse' in sys.modules)"
+    code = """if True:
+        import sys, scipy.linalg
+        print("scipy.sparse" in sys.modules)
+        import emdref
+        emdref.emd([1, 0], [0, 1], emdref.Chain(2))
+        print("scipy.sparse" in sys.modules)"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False"]
+    if done.stdout.split()[0] == "True":
+        pytest.skip(f"SciPy {scipy.__version__} imports it with scipy.linalg, which Numba imports")
+    assert done.stdout.split() == ["False", "False"]
 
 
 # --- peers ------------------------------------------------------------------------------------------------------------

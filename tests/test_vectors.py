@@ -2,6 +2,7 @@
 
 import re
 
+import llvmlite.binding
 import numba
 import numpy as np
 import pytest
@@ -33,8 +34,14 @@ def arguments(plan, dtype):
     return 0, 2, np.arange(2), state, marks, np.empty(0, dtype), 0, 2, plan.twigs
 
 
+needs_llvm_20 = pytest.mark.skipif(
+    llvmlite.binding.llvm_version_info < (20,),
+    reason="Numba before 0.62 does not vectorise these loops",
+)
+
+
 @needs_jit
-@pytest.mark.parametrize("way", [plans.SpaceLinear, plans.SpaceLog])
+@pytest.mark.parametrize("way", [plans.SpaceLinear, pytest.param(plans.SpaceLog, marks=needs_llvm_20)])
 @pytest.mark.parametrize(("dtype", "real", "other"), [(np.float64, "double", "float"), (np.float32, "float", "double")])
 def test_iterations_are_vectorised_in_their_dtype(way, dtype, real, other):
     with np.errstate(divide="ignore"):  # the root's edge
