@@ -60,9 +60,13 @@ uncompiled() {  # the formulas as plain Python
     -k "printed or definition or infinite or zeros_are_stable"
 }
 
-simulated() {  # kernels for GPUs as Python, by Numba's simulator of a GPU
+for_gpus() {  # what compiles for GPUs without one: every kernel to PTX; then kernels as Python, in a simulated GPU
+  environment gpu --editable '.[test,test-gpu]'
+  export PATH="$work/gpu/bin:$PATH" EMDREF_CACHE_DIR="$work/gpu/cache"
+  python -W error -m pytest -q -n 0 "$@" tests/test_{gpu_support,ptx,simulated}.py emdref/kernels/cuda
   export NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1
-  python -m pytest -q -n 0 -m gpu tests && python -m analysis gpu --toy --out "$work/gpu"
+  python -m analysis gpu --toy --out "$work/simulated"
+  python -m pytest -q -n 0 -m gpu tests
 }
 
 trained() {  # -m EXPRESSION: torch, JAX, recordings, and the experiments at toy size
@@ -71,11 +75,6 @@ trained() {  # -m EXPRESSION: torch, JAX, recordings, and the experiments at toy
   python -m analysis training --toy --out "$work/trained"
   python -m analysis training --redraw --out "$work/trained"
   python -m pytest -q -n 0 "$@" tests/test_{torch,jax,extras,records,training,hierarchy,breathing}.py emdref/{torch,jax}.py
-}
-
-compiled_for_gpus() {  # -m EXPRESSION: to PTX, without a GPU
-  environment ptx --editable '.[test,test-gpu]'
-  "$work/ptx/bin/python" -W error -m pytest -q -n 0 "$@" tests/test_gpu_support.py tests/test_ptx.py emdref/kernels/cuda
 }
 
 wheel() {  # alone, and without what only figures need
