@@ -3,6 +3,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$work"' EXIT
 export EMDREF_CACHE_DIR="$work/cache"  # cold, and private to this run
+unset PYTHONDONTWRITEBYTECODE  # what Python compiles it keeps, as for users
 names=() began=() beside=()
 
 readme_command() {  # the one line of the README's block marked <!-- newcomer: $1 -->

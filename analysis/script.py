@@ -383,6 +383,7 @@ def _due(name: str, options: Options, beside: Comparison) -> str:
         ),
         "the table moved": beside.moved,
         "timings are accepted": beside.timed and options.accept,
+        "the report is complete": "unfinished" in record,
         "the script changed": record.get("code") != provenance.digest(name),
         "another seed or size": (record.get("seed"), record.get("toy")) != (options.seed, options.toy),
     }

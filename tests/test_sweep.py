@@ -35,7 +35,7 @@ class Silent:
     def __init__(self):
         self.cells = []
 
-    def advance(self, cell):
+    def advance(self, cell, seconds=0.0):
         self.cells.append(cell)
 
 
