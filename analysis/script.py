@@ -402,7 +402,7 @@ def _save(
     """Pictures and tables, each at once and whole."""
     for suffix, figure in sheets.items():
         with style.context():
-            style.save(figure, options.out / f"{name}{suffix}", png=getattr(script, "PNG", False))
+            style.save(figure, options.out / f"{name}{suffix}", png=getattr(script, "PNG", False) and not options.toy)
     stem = options.out / name
     if options.parquet:
         _replace(stem.with_suffix(".parquet"), lambda part: table.to_parquet(part, index=False))

@@ -17,6 +17,9 @@ from analysis import cells
 from analysis.cells import Cell
 
 
+PATIENCE = 10.0  # seconds until a scheduler that does not answer is not there
+
+
 class Outcome(NamedTuple):
     """What became of a cell: its rows as JSON and the seconds it took, or the error that it raised."""
 
@@ -101,7 +104,7 @@ class Cluster:
                 f"--scheduler needs the extra: python3 -m pip install --editable '.[dask]' ({error})"
             ) from None
         try:
-            self._client = Client(address, timeout=10, set_as_default=False)
+            self._client = Client(address, timeout=PATIENCE, set_as_default=False)
         except (OSError, ValueError) as error:
             raise RuntimeError(
                 f"--scheduler {address}: no Dask scheduler answers there ({error}); start one with 'dask scheduler'"

@@ -3,6 +3,7 @@
 A tree is (parent, cost, bins) with -1 at the root.  A chain is handled by its own prefix sums.
 """
 
+import math
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from fractions import Fraction
 
@@ -108,7 +109,7 @@ def slope_along(f, x, d, step):
 def raw_hess(p, q, edges, rho):
     """Before Eq. (12), any real rho (to 75 digits): each edge adds to all pairs of bins below it."""
     phi = flow(p, q, edges)
-    h = [[Fraction(0)] * len(p) for _ in p]
+    bends = {}
     for e, (cost, under) in edges.items():
         if phi[e] == 0 and 1 < rho < 2 and cost > 0 and under:
             raise ZeroDivisionError(f"edge {e}")
@@ -117,11 +118,15 @@ def raw_hess(p, q, edges, rho):
         if rho == 1 or (x == 0 and rho != 2):
             continue
         exponent = Fraction(float(rho))
-        bend = exponent * (exponent - 1) * cost * (x ** int(rho - 2) if whole else power(x, float(rho) - 2))
+        bends[e] = exponent * (exponent - 1) * cost * (x ** int(rho - 2) if whole else power(x, float(rho) - 2))
+    unit = math.lcm(*(bend.denominator for bend in bends.values()))  # whole numbers of 1 / unit add up quickly
+    h = [[0] * len(p) for _ in p]
+    for e, bend in bends.items():
+        amount, under = bend.numerator * (unit // bend.denominator), edges[e][1]
         for j in under:
             for k in under:
-                h[j][k] += bend
-    return h
+                h[j][k] += amount
+    return [[Fraction(x, unit) for x in line] for line in h]
 
 
 def product(a, b):

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("distributed", reason="the extra dask is not installed")
 from analysis import __main__ as command
+from analysis import workers
 
 ROOT = Path(__file__).parent.parent
 GRID = ["sweep", "--lam", "0.5,2,5,20", "--cap", "10,200", "--dtype", "float64,float32", "--pairs", "8"]
@@ -131,7 +132,8 @@ def test_a_scheduler_that_dies_is_named_in_one_line(cluster, waiting):
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense"])
-def test_no_scheduler_there_is_said_and_nothing_is_computed(address, tmp_path, capsys):
+def test_no_scheduler_there_is_said_and_nothing_is_computed(address, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(workers, "PATIENCE", 0.5)
     assert command.main([*GRID, "--out", str(tmp_path), "--scheduler", address]) == 1
     error = capsys.readouterr().err
     assert f"--scheduler {address}: no Dask scheduler answers there" in error

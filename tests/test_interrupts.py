@@ -155,7 +155,7 @@ SOME_MORE = [*SOME, "emd, elsewhere", "emd_hess", "exact.grad", "check", "certif
 
 @pytest.mark.parametrize(
     ("count", "names"),
-    [("2", SOME_MORE), ("1", SOME), pytest.param("2", jobs(), marks=pytest.mark.slow)],
+    [("2", SOME_MORE), *(pytest.param(*x, marks=pytest.mark.slow) for x in (("1", SOME), ("2", jobs())))],
     ids=["two threads", "one thread", "every job"],
 )
 def test_ctrl_c_is_answered_within_a_second(count, names):
