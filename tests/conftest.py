@@ -13,6 +13,7 @@ from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
 import gpu_support
+import tiers
 
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "emdref-hypothesis")
 settings.register_profile("emdref", max_examples=30, deadline=None, derandomize=True, database=None)
@@ -33,7 +34,9 @@ def collected(request):
     return [*request.session.items, *request.config.stash[LEFT_OUT]]
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m looks for marks
 def pytest_collection_modifyitems(config, items):
+    tiers.thin(items)
     without = [item for item in items if gpu_support.reason_against(item)]
     if without:
         config.hook.pytest_deselected(items=without)

@@ -4,6 +4,7 @@ A tree is (parent, cost, bins) with -1 at the root.  A chain is handled by its o
 """
 
 import math
+import operator
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from fractions import Fraction
 
@@ -130,10 +131,15 @@ def raw_hess(p, q, edges, rho):
 
 
 def product(a, b):
-    return [
-        [sum((x * y for x, y in zip(row, column, strict=True)), Fraction(0)) for column in zip(*b, strict=True)]
-        for row in a
-    ]
+    (a, one), (b, other) = whole(a), whole(b)
+    columns = list(zip(*b, strict=True))
+    return [[Fraction(sum(map(operator.mul, row, column)), one * other) for column in columns] for row in a]
+
+
+def whole(matrix):
+    """A matrix of rationals as whole numbers and the number to divide them by: sums of fractions are slow."""
+    unit = math.lcm(*(x.denominator for row in matrix for x in row))
+    return [[x.numerator * (unit // x.denominator) for x in row] for row in matrix], unit
 
 
 def gauged_hess(h, r, p, gauge):

@@ -1,23 +1,9 @@
 """What `slow` leaves out has a quicker test that looks at the same."""
 
-WHAT = {  # parameters that say what is tested, not how much of it
-    *("call", "domain", "dtype", "family", "function", "kernel", "name", "real", "shape", "space", "variant"),
-}
+import itertools
+from types import SimpleNamespace
 
-
-def is_slow(item):
-    return item.get_closest_marker("slow") is not None
-
-
-def place(item, name=None):
-    """File and function of a test, whatever its parameters."""
-    return item.parent.nodeid, name or item.name.partition("[")[0]
-
-
-def what(item):
-    """... and those of its parameters that say what is tested."""
-    given = item.callspec.params if hasattr(item, "callspec") else {}
-    return place(item), frozenset((key, repr(value)) for key, value in given.items() if key in WHAT)
+from tiers import is_slow, place, thin, what
 
 
 def test_a_slow_test_has_a_quick_one(collected):
@@ -34,3 +20,37 @@ def test_nothing_is_tested_slowly_alone(collected):
         what(item) for item in collected if is_slow(item) and "instead" not in item.get_closest_marker("slow").kwargs
     }
     assert slow - quick == set()
+
+
+FILE = SimpleNamespace(nodeid="test_file.py")
+
+
+class Case:
+    """What `thin` asks of a test."""
+
+    def __init__(self, **indices):
+        self.callspec, self.marks = self, []
+        self.params = indices
+        self.parent, self.name, self.nodeid = FILE, "test_it", f"test_file.py::test_it[{indices}]"
+
+    def get_closest_marker(self, name):
+        return next(iter(self.marks), None)
+
+    def add_marker(self, mark):
+        self.marks.append(mark)
+
+
+def test_all_pairs_and_all_combinations_of_what_is_tested_are_met_quickly():
+    axes = {"dtype": 2, "family": 5, "gauge": 4, "rho": 6}
+    cases = [Case(**dict(zip(axes, x, strict=True))) for x in itertools.product(*map(range, axes.values()))]
+    thin(cases)
+    quick = [case.params for case in cases if not is_slow(case)]
+    for a, b in itertools.combinations(axes, 2):
+        assert {(case[a], case[b]) for case in quick} == set(itertools.product(range(axes[a]), range(axes[b])))
+    assert 6 * 5 <= len(quick) < len(cases) / 3  # pairs of family and rho
+
+
+def test_few_cases_are_all_kept():
+    cases = [Case(gauge=a, rho=b) for a in range(4) for b in range(4)]
+    thin(cases)
+    assert not any(map(is_slow, cases))
