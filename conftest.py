@@ -29,11 +29,22 @@ def pytest_cmdline_main(config):
         options.numprocesses, options.maxprocesses, options.dist = "logical", 4, "worksteal"
 
 
+WARMING = pytest.StashKey[subprocess.Popen]()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session):
-    """What workers will call is compiled before they start: each would compile it for itself."""
+    """What workers will call is compiled while they collect: each would compile it for itself."""
     config = session.config
     workers = getattr(config.option, "numprocesses", 0) and not config.option.collectonly
     if workers and os.environ.get("NUMBA_DISABLE_JIT", "0") == "0":
         with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-            subprocess.run([sys.executable, "-m", "emdref", "warm"], cwd=config.rootpath, check=False)
+            warm = [sys.executable, "-m", "emdref", "warm"]
+            config.stash[WARMING] = subprocess.Popen(warm, cwd=config.rootpath)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node):
+    """No test begins before."""
+    if WARMING in node.config.stash:
+        node.config.stash[WARMING].wait()

@@ -16,7 +16,6 @@ from tqdm import tqdm
 from analysis import cells
 from analysis.cells import Cell
 
-
 PATIENCE = 10.0  # seconds until a scheduler that does not answer is not there
 
 

@@ -4,16 +4,17 @@ Tests marked `gpu` are left out where neither a device nor Numba's simulator of 
 unless `-m` asks for them; the last lines say how many, why, and what would run them.
 """
 
+import gc
 import tempfile
 from collections import Counter
 from pathlib import Path
 
 import pytest
+import tiers
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
 import gpu_support
-import tiers
 
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "emdref-hypothesis")
 settings.register_profile("emdref", max_examples=30, deadline=None, derandomize=True, database=None)
@@ -26,6 +27,13 @@ WHY = pytest.StashKey[Counter]()  # how many for each reason
 
 def pytest_configure(config):
     config.stash[LEFT_OUT], config.stash[WHY] = [], Counter()
+
+
+def pytest_collection_finish():
+    """What was collected stays until the end: Python need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)  # rationals are many, and hold no circles
 
 
 @pytest.fixture

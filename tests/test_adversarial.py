@@ -13,7 +13,7 @@ from cases import assert_within, assert_within_ulps, eps
 from emdref import exact
 
 SHAPES = ["chain", "path", "star", "caterpillar", "random"]
-MEDIUM = itertools.product(SHAPES, cases.HOSTILE, cases.DTYPES, [600])
+MEDIUM = itertools.product(SHAPES, cases.HOSTILE, cases.DTYPES, [400])
 AT_LENGTH = [
     ("chain", "peaked_softmax", np.float64),
     ("path", "block_permuted", np.float32),
