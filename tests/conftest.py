@@ -33,7 +33,6 @@ def pytest_collection_finish():
     """What was collected stays until the end: Python need not look through it again and again."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)  # rationals are many, and hold no circles
 
 
 @pytest.fixture

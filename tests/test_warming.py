@@ -106,7 +106,7 @@ def test_it_can_be_stopped(tmp_path):
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     with subprocess.Popen(command, cwd=ROOT, env=environment, **pipe) as process:
         process.stderr.readline()  # the bar is drawn
-        time.sleep(1)
+        time.sleep(3)
         os.killpg(process.pid, signal.SIGINT)
         start = time.perf_counter()
         _, error = process.communicate()

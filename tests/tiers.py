@@ -34,7 +34,7 @@ def what(item):
 
 
 def thin(items):
-    """Mark as slow what meets no pair of values and no combination of what is tested that another case does not meet."""
+    """Mark as slow what meets no pair of values, and no combination of what is tested, that others do not meet."""
     cases = defaultdict(list)
     for item in items:
         if hasattr(item, "callspec") and not is_slow(item) and not any(x in item.nodeid for x in WHOLE):

@@ -28,7 +28,6 @@ DTYPES = ("float32", "float64")
 PNG = False
 KEY = ["function", "space", "dtype", "implementation", "family"]
 SEEDS = {"chain": 16, "WordNet": 6}
-TOY = ("integers", "softmax", "near_overflow")
 OWN = ("compensated", "native")
 _LOOKS = {
     "compensated": (style.BLUE, "o"),
@@ -64,7 +63,7 @@ def cells(options: Options) -> list[Cell]:
     """One cell a space, dtype and family."""
     return [
         Cell(f"{__name__}:compute", parameters | {"seeds": 1 if options.toy else SEEDS[parameters["space"]]}, 0.5)
-        for parameters in grid(space=tuple(SEEDS), dtype=DTYPES, family=TOY if options.toy else casebook.FAMILIES)
+        for parameters in grid(space=tuple(SEEDS), dtype=DTYPES, family=casebook.FAMILIES)
     ]
 
 
