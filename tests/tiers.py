@@ -1,4 +1,4 @@
-"""Which tests are quick: those not marked `slow`, and of tests with many parameters a part that meets all pairs of them.
+"""Which tests are quick: those not marked `slow`, and of tests with many parameters a part that meets all their pairs.
 
 Most faults show for one value of a parameter or for two together. So a test with many cases keeps, in the quick tier,
 cases until each pair of its parameters' values has been met, and each combination of those that say what is tested;
