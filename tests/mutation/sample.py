@@ -1,9 +1,10 @@
 """Does the quick tier find what the whole suite finds?  Asked with a sample of faults in all kernels.
 
 ``python tests/mutation/sample.py --count 100`` draws faults from all modules, each in proportion to how many it has,
-and tries them on the tests of the plain kernels, which are quick ones.  What these do not find is put into a copy of
-the tree, compiled, and tried on all quick tests and then on the slow ones; that takes minutes a fault.  ``--plain``
-leaves it out, ``--most`` tries so many.  SAMPLE.md tells the score of both tiers and what survived.
+and tries them on the tests of the plain kernels, which are quick ones.  What these do not find, and survivors.csv does
+not explain, is put into a copy of the tree, compiled, and tried on all quick tests and then on the slow ones; that takes
+minutes a fault.  ``--plain`` leaves it out, ``--most`` tries so many.  SAMPLE.md tells the score of both tiers and what
+survived.
 """
 
 import argparse
@@ -138,7 +139,8 @@ def main():
     faults = list(draw(options.count, options.seed))
     for module in tqdm(MODULES, desc="plain"):
         try_plain(module, [x for x in faults if x.module == module])
-    survivors = [x for x in faults if not x.found]
+    why = run.explained()
+    survivors = [x for x in faults if not x.found and (x.module, x.function, *x.change()) not in why]
     tried = [] if options.plain else random.Random(options.seed).sample(survivors, len(survivors))[: options.most]
     if tried:
         try_compiled(tried)
