@@ -2,8 +2,8 @@
 
 ``python tests/mutation/sample.py --count 100`` draws faults from all modules, each in proportion to how many it has,
 and tries them on the tests of the plain kernels, which are quick ones.  What these do not find, and survivors.csv does
-not explain, is put into a copy of the tree, compiled, and tried on all quick tests and then on the slow ones; that takes
-minutes a fault.  ``--plain`` leaves it out, ``--most`` tries so many.  SAMPLE.md tells the score of both tiers and what
+not explain, is put into a copy of the tree, compiled, and tried on all quick tests and then on the slow ones: minutes
+a fault.  ``--plain`` leaves it out, ``--most`` tries so many.  SAMPLE.md tells the score of both tiers and what
 survived.
 """
 
