@@ -1,10 +1,10 @@
 # What .ci/run and .ci/full share: parts, one after the other or beside one another, each timed; sourced, not run.
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 work=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$work"' EXIT
+trap 'for each in "${beside[@]}"; do kill -- "-${each%%:*}" 2>/dev/null || true; done; rm -rf "$work"' EXIT
 export EMDREF_CACHE_DIR="$work/cache"  # cold, and private to this run
 unset PYTHONDONTWRITEBYTECODE  # what Python compiles it keeps, as for users
-names=() began=() beside=()
+beside=()
 
 readme_command() {  # the one line of the README's block marked <!-- newcomer: $1 -->
   awk -v tag="<!-- newcomer: $1 -->" 'index($0, tag) {found = 1; next} found && /^```/ {if (++fence == 2) exit; next} fence == 1' README.md
@@ -20,11 +20,13 @@ part() {  # NAME COMMAND...: run it now
 beside() {  # NAME COMMAND...: run it beside what follows; `meet` waits for it
   local name=$1 && shift
   echo "== $name, beside what follows ($SECONDS s)"
+  set -m  # in a process group, which ends as a whole
   (
     start=$SECONDS
     "$@"
     echo "$((SECONDS - start)) $name" >>"$work/seconds"
   ) >"$work/$name.out" 2>&1 &
+  set +m
   beside+=("$!:$name")
 }
 
@@ -61,13 +63,14 @@ uncompiled() {  # the formulas as plain Python
     -k "printed or definition or infinite or zeros_are_stable"
 }
 
-for_gpus() {  # what compiles for GPUs without one: every kernel to PTX; then kernels as Python, in a simulated GPU
+for_gpus() {  # TIER OPTION...: what compiles for GPUs without one: kernels to PTX; then as Python, in a simulated GPU
+  local tier=$1 && shift
   environment gpu --editable '.[test,test-gpu]'
   export PATH="$work/gpu/bin:$PATH" EMDREF_CACHE_DIR="$work/gpu/cache"
-  python -W error -m pytest -q -n 0 "$@" tests/test_{gpu_support,ptx,simulated}.py emdref/kernels/cuda
+  python -W error -m pytest -q -n 0 -m "$tier" "$@" tests/test_{gpu_support,ptx}.py emdref/kernels/cuda
   export NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1
   python -m analysis gpu --toy --out "$work/simulated"
-  python -m pytest -q -n 0 -m gpu tests
+  python -m pytest -q -n 0 -m "gpu and ($tier)" tests
 }
 
 trained() {  # -m EXPRESSION: torch, JAX, recordings, and the experiments at toy size
