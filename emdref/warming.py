@@ -9,6 +9,7 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
@@ -142,7 +143,9 @@ def warm() -> int:
     ):
         total = 0
         try:
-            for future in as_completed([pool.submit(_run, name) for name in GROUPS]):
+            with _no_interrupts():  # which the processes inherit, and allow when they have begun
+                work = [pool.submit(_run, name) for name in GROUPS]
+            for future in as_completed(work):
                 total += future.result()
                 bar.update()
         except BaseException:
@@ -152,8 +155,23 @@ def warm() -> int:
 
 
 def _begin() -> None:
-    """In each process: Ctrl-C ends it without a word."""
+    """In each process: Ctrl-C ends it without a word, also one that came while it was starting."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Ctrl-C waits, where the system has masks of signals."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _run(name: str) -> int:

@@ -100,13 +100,14 @@ def test_usage(words, code):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no process groups to interrupt")
-def test_it_can_be_stopped(tmp_path):
+@pytest.mark.parametrize("after", [0.2, 2.0])  # seconds: its processes are starting, or compile
+def test_it_can_be_stopped(after, tmp_path):
     command = [sys.executable, "-m", "emdref", "warm"]
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "0", "EMDREF_CACHE_DIR": str(tmp_path)}
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     with subprocess.Popen(command, cwd=ROOT, env=environment, **pipe) as process:
         process.stderr.readline()  # the bar is drawn
-        time.sleep(3)
+        time.sleep(after)
         os.killpg(process.pid, signal.SIGINT)
         _, error = process.communicate(timeout=60)  # for what is being compiled; all takes longer
     assert process.returncode == 130
