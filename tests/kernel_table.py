@@ -43,6 +43,7 @@ def compiled_kernels():
     from numba.cuda.dispatcher import CUDADispatcher
 
     imported = [importlib.import_module(f"{PACKAGE}.{name}").__name__ for name in modules()]
+    gc.unfreeze()  # conftest.py has frozen what was there, which Python does not list then
     alike = (x for x in gc.get_objects() if issubclass(type(x), CUDADispatcher))  # not isinstance: proxies may be dead
     every = (x for x in alike if not x.targetoptions.get("device"))
     return [x for x in every if x.py_func.__module__ in imported]
