@@ -11,6 +11,8 @@ import oracles
 from emdref import casebook
 
 DTYPES = [np.float32, np.float64]
+# begins a program that is to be interrupted: what a shell starts in the background ignores Ctrl-C, its children too
+HEED_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 GAUGES = ["raw", "zero_sum", "scaled", "normalized"]
 
 

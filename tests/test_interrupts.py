@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import cases
 import emdref
 from emdref.kernels import threads
 
@@ -123,9 +124,10 @@ assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 42
 
 def child(code, *words, **environment):
     """A process that runs the code with the kernels of this one."""
-    command = [sys.executable, "-c", code, *words]
+    command = [sys.executable, "-c", cases.HEED_CTRL_C + code, *words]
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "NUMBA_DISABLE_JIT": "0", **environment}, **pipe)
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "0", **environment}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, **pipe)
 
 
 def answered(process):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numba
 import pytest
 
+import cases
 import emdref
 from emdref import exact, losses, normalize, warming
 from emdref.kernels import jit
@@ -102,7 +103,8 @@ def test_usage(words, code):
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no process groups to interrupt")
 @pytest.mark.parametrize("after", [0.2, 2.0])  # seconds: its processes are starting, or compile
 def test_it_can_be_stopped(after, tmp_path):
-    command = [sys.executable, "-m", "emdref", "warm"]
+    code = f"{cases.HEED_CTRL_C}import runpy; runpy.run_module('emdref', run_name='__main__', alter_sys=True)"
+    command = [sys.executable, "-c", code, "warm"]
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "0", "EMDREF_CACHE_DIR": str(tmp_path)}
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     with subprocess.Popen(command, cwd=ROOT, env=environment, **pipe) as process:
