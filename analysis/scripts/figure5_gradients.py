@@ -27,7 +27,7 @@ SETTLED = 1e-9  # marginal error
 CAP = 100_000
 _WHY = "exp and log are the libm's, and each iteration rounds two sums over all bins"
 KINDS = exact("loss", "bin")
-KINDS |= {k: v for name in ("p", "q") for k, v in relative(name, lambda table: sums(N), _WHY).items()}
+KINDS |= relative("p", lambda table: sums(N), _WHY) | relative("q", lambda table: sums(N), _WHY)
 KINDS |= dict.fromkeys(
     ("gradient", "gradient_swapped"), Rounding(lambda table: sums(N, 2 * CAP) * (1 / min(LAMBDAS) + N), _WHY)
 )

@@ -21,7 +21,7 @@ PRINTED = (5, 25, 50)
 N, PLACE, SHIFT = 101, 25, 25
 _WHY = "p and q are quotients of exp, whose last bits are the libm's"
 KINDS = exact("kind", "shift", "loss", "bin")
-KINDS |= {k: v for name in ("p", "q") for k, v in relative(name, lambda table: sums(N), _WHY).items()}
+KINDS |= relative("p", lambda table: sums(N), _WHY) | relative("q", lambda table: sums(N), _WHY)
 KINDS["amount"] = Rounding(lambda table: sums(N) * table.amount.abs().max(), _WHY)
 
 
