@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from analysis import __main__ as command
-from analysis import fresh, scaling, shapes, targets
+from analysis import contest, fresh, growth, scaling, shapes, speed, speed_sinkhorn, startup, style, table1, targets
 from analysis.scripts import GROUPS, NAMES, ON_ANY_SPACE, SWEEP
 from analysis.targets import Group
 from analysis.training import extra
@@ -112,6 +112,17 @@ def here(function, environment=None, /, **parameters):
     return getattr(importlib.import_module(module), name)(**parameters)
 
 
+def first_of(stopwatches, *how_long):
+    """Of a contest the first round."""
+    return {name: np.array([measure()]) for name, measure in stopwatches.items()}
+
+
+def once(run):
+    """Of growth one call."""
+    seconds = contest.spent(run)
+    return {"seconds": seconds, "low": seconds, "high": seconds, "repeats": 1, "bytes": 0, "peak": 0}
+
+
 @pytest.fixture(params=["quickly", pytest.param("as it is", marks=pytest.mark.slow)])
 def options(request, monkeypatch):
     """Options for a script, by its name: none, or a small space where it takes one, and no times that mean anything."""
@@ -119,6 +130,14 @@ def options(request, monkeypatch):
         return lambda name: []
     monkeypatch.setattr(fresh, "call", here)
     monkeypatch.setattr(scaling, "_slope", lambda run: scaling._spent(run, 2))
+    monkeypatch.setattr(speed_sinkhorn, "_slope", lambda run, *args: lambda: contest.spent(lambda: run(2, *args)))
+    monkeypatch.setattr(startup, "_run", lambda *program: None)
+    monkeypatch.setattr(style, "_settle", lambda figure: None)  # draws all once more
+    monkeypatch.setattr(growth, "_measured", once)
+    for module in (speed, speed_sinkhorn, startup, table1):
+        monkeypatch.setattr(module, "race", first_of)
+        if hasattr(module, "stopwatch"):
+            monkeypatch.setattr(module, "stopwatch", lambda call: lambda: contest.spent(call))
     return lambda name: ["--chain", "40"] if name in ON_ANY_SPACE else []
 
 
