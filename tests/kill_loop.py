@@ -23,7 +23,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 GRID = [
-    "sweep", "--chain", "60", "--lam", "0.1,0.3,1,3,10,30,100,300", "--cap", "3,30", "--dtype", "float64,float32",
+    "sweep", "--chain", "60", "--lam", "0.1,1,10,100", "--cap", "3,30", "--dtype", "float64,float32",
     "--kernel", "dense,space", "--domain", "linear,log", "--pairs", "2", "--jobs", "2",
 ]  # fmt: skip
 

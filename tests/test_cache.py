@@ -54,20 +54,18 @@ def printed(code, cache, *words):
     return run.stdout
 
 
-def test_the_folder_named_is_made_and_used(tmp_path):
-    assert hits(tmp_path / "made" / "here") == 0
-    assert hits(tmp_path / "made" / "here") == 1
-    assert {path.suffix for path in (tmp_path / "made" / "here").iterdir()} == {".nbi", ".nbc"}
-
-
 @pytest.mark.parametrize(
     ("variable", "told"),
     [("NUMBA_CPU_NAME", "generic"), pytest.param("NUMBA_CPU_FEATURES", "", marks=pytest.mark.slow)],
 )
-def test_code_for_one_processor_is_not_anothers(variable, told, monkeypatch, tmp_path):
-    assert hits(tmp_path) == 0
+def test_the_folder_named_is_made_and_used_and_code_for_one_processor_is_not_anothers(
+    variable, told, monkeypatch, tmp_path
+):
+    named = tmp_path / "made" / "here"
+    assert hits(named) == 0
+    assert {path.suffix for path in named.iterdir()} == {".nbi", ".nbc"}
     monkeypatch.setenv(variable, told)
-    assert (hits(tmp_path), hits(tmp_path)) == (0, 1)
+    assert (hits(named), hits(named)) == (0, 1)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")

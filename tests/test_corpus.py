@@ -1,6 +1,7 @@
 """Every bit of every result on a fixed corpus, whatever the threads; see tests/corpus.py."""
 
 import corpus
+import pytest
 
 from emdref.kernels import threads
 
@@ -9,10 +10,12 @@ def test_no_bit_has_changed():
     assert list(corpus.lines()) == corpus.committed(), "python tests/corpus.py says which lines"
 
 
-def test_no_bit_depends_on_threads(monkeypatch):
+@pytest.mark.parametrize("only", [("chain", "random"), pytest.param((), marks=pytest.mark.slow)], ids=["two", "all"])
+def test_no_bit_depends_on_threads(only, monkeypatch):
     monkeypatch.setattr(threads, "_SERIAL_WORK", 1)
     with threads.at_most(4):
-        assert list(corpus.lines()) == corpus.committed()
+        found = list(corpus.lines(only))
+    assert found == [line for line in corpus.committed() if not only or line[3] in only]
 
 
 def test_a_bit_makes_a_difference():

@@ -17,8 +17,3 @@ def test_the_extra_is_named_in_one_line(name):
     last = run.stderr.strip().splitlines()[-1]
     assert last.startswith(f"ImportError: emdref.{name} needs the extra {name} (")
     assert last.endswith(f"pip install 'emdref[{name}]'")
-
-
-def test_neither_is_imported_with_emdref():
-    run = python("import sys, emdref; print(sorted({'torch', 'jax', 'wfdb', 'pyedflib'} & set(sys.modules)))")
-    assert (run.returncode, run.stdout) == (0, "[]\n"), run.stderr

@@ -202,8 +202,3 @@ def test_the_positions_are_the_callers_no_longer():
     space = emdref.Chain(positions=positions)
     positions[0] = 0
     assert space.bin_labels[0] == 1
-
-
-def test_importing_emdref_imports_no_pandas():
-    code = "import sys, emdref; emdref.emd([1.0, 0], [0, 1.0], emdref.Chain(2)); assert 'pandas' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)

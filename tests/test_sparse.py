@@ -397,19 +397,6 @@ def test_pairwise_names_the_rows_whose_totals_differ():
         emdref.pairwise(GOOD, emdref.Chain(3), [1.0, 0, 0])
 
 
-def test_importing_emdref_imports_no_scipy_sparse():
-    code = """if True:
-        import sys, scipy.linalg
-        print("scipy.sparse" in sys.modules)
-        import emdref
-        emdref.emd([1, 0], [0, 1], emdref.Chain(2))
-        print("scipy.sparse" in sys.modules)"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    if done.stdout.split()[0] == "True":
-        pytest.skip(f"SciPy {scipy.__version__} imports it with scipy.linalg, which Numba imports")
-    assert done.stdout.split() == ["False", "False"]
-
-
 # --- peers ------------------------------------------------------------------------------------------------------------
 
 

@@ -206,17 +206,17 @@ def test_checkpoints_are_the_shorter_runs(tol):
 
 @pytest.mark.parametrize("domain", ["linear", "log"])
 def test_memory_grows_with_the_square_root_of_the_iterations(domain):
-    n, k = 1000, 900
+    n, k = 400, 400
     rng = np.random.default_rng(0)
     p, q, chain = histograms(rng, n), histograms(rng, n), emdref.Chain(gaps=np.full(n - 1, 0.1))
     run(p, q, chain, 0.5, 2, domain=domain)
     tracemalloc.start()
     try:
-        run(p, q, chain, 0.5, k, domain=domain, checkpoints=(300, 600))
+        run(p, q, chain, 0.5, k, domain=domain, checkpoints=(150, 250))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    # 2 sqrt(2 k) kept or done again, a few dozen at work, where u and v of each iteration would be 1800
+    # 2 sqrt(2 k) kept or done again, a few dozen at work, where u and v of each iteration would be 800
     assert peak < 250 * 8 * n
 
 
