@@ -115,9 +115,8 @@ class Examiner:
                 if factor is not None:
                     scaled = factor if abs(factor - 1) > self.tol else 1.0
                     fits.append(ValueFit(name, applied, variant, scaled, _scaled(compute, scaled)))
-            exact = [fit for fit in fits if fit.factor == 1]
-            if exact:
-                return exact[0]
+                    if scaled == 1:
+                        return fits[-1]
         return fits[0] if fits else None
 
     def _variants(self) -> Iterator[tuple[str, Space, Callable[[Array], Array]]]:

@@ -17,7 +17,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 import gpu_support
 
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "emdref-hypothesis")
-settings.register_profile("emdref", max_examples=30, deadline=None, derandomize=True, database=None)
+settings.register_profile("emdref", max_examples=20, deadline=None, derandomize=True, database=None)
 settings.load_profile("emdref")
 
 ALL = 'python -m pytest -m "slow or not slow"'
@@ -33,6 +33,14 @@ def pytest_collection_finish():
     """What was collected stays until the end: Python need not look through it again and again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def laid_out_once(monkeypatch):
+    """Pictures are drawn, and not once more before for the last bits of their places."""
+    from analysis import style
+
+    monkeypatch.setattr(style, "_settle", lambda figure: None)
 
 
 @pytest.fixture

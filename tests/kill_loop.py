@@ -128,7 +128,7 @@ def main():
     options = parser.parse_args()
     if options.child:
         sys.exit(child(options.child))
-    longest = 6.0 if options.fresh else 2.5
+    longest = 6.0 if options.fresh else 1.5
     rng, kills, rounds = random.Random(options.seed), 0, 0
     with tempfile.TemporaryDirectory() as name:
         whole = Path(name, "whole", "out")

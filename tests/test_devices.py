@@ -4,10 +4,8 @@ The dispatch is tested with objects that say they belong to a framework; copies,
 Numba's simulator.
 """
 
-import subprocess
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest

@@ -23,6 +23,8 @@ from analysis.gpu.goals import DENSE, EMD, NOT_YET, SINKHORN
 from analysis.gpu.steps import Step
 from analysis.scripts import gpu
 
+pytestmark = pytest.mark.usefixtures("laid_out_once")
+
 DEVICE = "Some GPU"
 
 

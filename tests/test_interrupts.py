@@ -133,7 +133,7 @@ def child(code, *words, **environment):
 def answered(process):
     """Seconds from Ctrl-C, a moment after a job began, to its end."""
     assert process.stdout.readline() == "begins\n", process.communicate()[1]
-    time.sleep(0.4)
+    time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     start = time.perf_counter()
     assert process.stdout.readline() == "interrupted\n"

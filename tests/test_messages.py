@@ -62,7 +62,10 @@ def cases():
     yield emdref.certify_sinkhorn, {**PAIR, "lam": 1.0, "max_iter": 5, "init": (P, P)}
     right, cases = (lambda p, q: emdref.emd(p, q, CHAIN)), [(P, Q)]
     yield emdref.check, {"function": right, "space": CHAIN, "rho": 1, "gauge": None, "cases": cases}
-    yield emdref.check, {"function": lambda p, q: 0.0, "space": CHAIN, "tol": 1.0, "dtype": float, "framework": None}
+    yield (
+        emdref.check,
+        {"function": lambda p, q: 0.0, "space": CHAIN, "tol": 1.0, "dtype": float, "framework": None},
+    )
     yield emdref.casebook.pair, {"family": "integers", "n": 4, "dtype": float, "seed": 0}
     yield emdref.Chain, {"n": 3}
     yield emdref.Chain, {"gaps": [1, 2]}

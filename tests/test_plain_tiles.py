@@ -131,10 +131,10 @@ def test_ordinary_rows_are_settled_at_once(dtype, monkeypatch):
     monkeypatch.setitem(emdref.emd.__globals__, "_careful", refuse)
     monkeypatch.setattr(emdref.pairs.Unseen, "verify", refuse)
     rng = np.random.default_rng(0)
-    p = rng.random((9, 40)) + 0.5
+    p = rng.random((9, 20)) + 0.5
     p, q = ((x / x.sum(axis=1, keepdims=True)).astype(dtype) for x in (p, rng.permuted(p, axis=1)))
     equal = rng.permuted(p, axis=1)
-    for space, accuracy in itertools.product(spaces_of(40), ("compensated", "native")):
+    for space, accuracy in itertools.product(spaces_of(20), ("compensated", "native")):
         for rho, gauge in itertools.product(SMALL, ("raw", "scaled")):
             for a, b in ((p, q), (p, p), (p, equal), (p * dtype(2.0**-90), q * dtype(2.0**-90))):
                 both(space, a, b, rho, gauge, "raise", accuracy)
@@ -155,7 +155,7 @@ def spaces_of(n):
 def test_a_row_knows_nothing_of_its_tile(dtype, accuracy):
     """Whole tiles and what is left over, of rows and of columns."""
     rng = np.random.default_rng(0)
-    for n, rows in ((1, 3), (7, 8), (8, 9), (17, 16), (33, 19)):
+    for n, rows in ((1, 3), (7, 8), (8, 9), (17, 11)):
         p, q = rng.random((2, rows, n)).astype(dtype)
         for space, rho in itertools.product(spaces_of(n), (1, 3)):
             value, grad = both(space, p, q, rho, accuracy=accuracy)

@@ -2,7 +2,7 @@
 
 import importlib
 import json
-import subprocess
+import os
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +122,21 @@ def contents(folder):
         for path in folder.iterdir()
         if "sqlite" not in path.name
     }
+
+
+@pytest.mark.parametrize("name", ["figure1_ellyvan", "slides"])
+def test_a_script_leaves_data_picture_and_record_and_repeats(name, tmp_path, capsys):
+    for folder in ("one", "two"):
+        assert command.main(["--toy", name, "--out", str(tmp_path / folder)]) == 0
+    for suffix in ("csv", "svg", "json"):
+        first, second = ((tmp_path / folder / f"{name}.{suffix}").read_bytes() for folder in ("one", "two"))
+        assert first == second
+    record = json.loads((tmp_path / "one" / f"{name}.json").read_text())
+    assert record["seed"] == 0
+    assert record["toy"] is True
+    assert record["claims"]
+    assert "claimed:" in capsys.readouterr().out
+    assert not [f for f in os.listdir(tmp_path / "one") if f.startswith(".")]
 
 
 def test_a_run_that_changes_nothing_leaves_the_files(tmp_path, capsys):

@@ -1,6 +1,5 @@
 """Sparse rows: the same floats as those of dense rows, at a cost that follows the bins with mass."""
 
-import subprocess
 import sys
 
 import numpy as np
