@@ -292,7 +292,7 @@ _columns_of, _into_columns, _difference = (
 def test_compiled_turns_do_what_plain_ones_mean(source, target):
     n, rng = 64 // np.dtype(target).itemsize, np.random.default_rng(0)
     x, y = rng.random((2, n * 40)).astype(source)
-    for rows, columns in itertools.product(range(1, n + 1), range(1, n + 1)):
+    for rows, columns in itertools.product((1, 2, 3, n // 2 + 1, n - 1, n), repeat=2):
         at, step = int(rng.integers(9)), int(rng.integers(columns, 30))
         found, meant = (np.full(n * n, -7, target) for _ in range(2))
         _columns_of(x, at, step, rows, columns, found)
@@ -522,7 +522,7 @@ def test_a_gradient_beyond_the_range_is_noticed(dtype, accuracy):
 @each_dtype
 def test_a_long_chain_needs_no_memory_of_its_length(dtype, accuracy):
     """Neither the space nor a value does; a gradient needs itself alone."""
-    small, n = emdref.Chain(10), 4 * 10**6
+    small, n = emdref.Chain(10), 2 * 10**6
     ones = np.ones(10, dtype)
     emdref.emd_value_and_grad(ones, ones, small, 2, accuracy=accuracy)
     p, q = np.ones(n, dtype), np.ones(n, dtype)
@@ -537,8 +537,10 @@ def test_a_long_chain_needs_no_memory_of_its_length(dtype, accuracy):
         tracemalloc.stop()
     assert peak < n / 4
     assert value == n - 1
-    slope = 2.0 * np.arange(n - 1, -1, -1)
-    np.testing.assert_allclose(grad, slope - slope.mean(), rtol=0, atol=2 * float(np.finfo(dtype).eps) * n**1.5)
+    off = grad - (np.arange(n - 1.0, -n, -2.0))  # less their mean, which plain additions give within n eps mean|r|
+    eps, size = float(np.finfo(dtype).eps), n - 1.0
+    assert np.ptp(off) <= 2 * eps * size
+    assert abs(off).max() <= eps * size * (1 if accuracy == "compensated" else n)
 
 
 def test_the_first_look_takes_so_many_columns_that_a_tile_of_them_stays_in_cache():

@@ -80,18 +80,21 @@ def test_it_says_where_and_how_much(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("environment", "why"),
+    ("folder", "uncompiled", "why"),
     [
-        ({"EMDREF_CACHE_DIR": "off"}, "EMDREF_CACHE_DIR=off keeps no compiled code"),
-        ({"EMDREF_CACHE_DIR": __file__}, f"the folder EMDREF_CACHE_DIR={__file__} cannot be written to"),
-        ({"NUMBA_DISABLE_JIT": "1"}, "NUMBA_DISABLE_JIT is set"),
+        ("off", False, "EMDREF_CACHE_DIR=off keeps no compiled code"),
+        (__file__, False, f"the folder EMDREF_CACHE_DIR={__file__} cannot be written to"),
+        ("", True, "NUMBA_DISABLE_JIT is set"),
     ],
     ids=["off", "no folder", "no compiler"],
 )
-def test_where_nothing_can_be_kept_one_sentence_says_so(environment, why):
-    run = emdref_says("warm", **environment)
-    assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr.startswith(f"emdref: {why}") and run.stderr.count("\n") == 1
+def test_where_nothing_can_be_kept_one_sentence_says_so(folder, uncompiled, why, monkeypatch, capsys):
+    monkeypatch.setenv("EMDREF_CACHE_DIR", folder)
+    monkeypatch.setattr(jit, "cache_folder", jit.cache_folder.__wrapped__)
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", uncompiled)
+    assert program.main(["warm"]) == 2
+    out, error = capsys.readouterr()
+    assert out == "" and error.startswith(f"emdref: {why}") and error.count("\n") == 1
 
 
 def test_usage():
