@@ -44,7 +44,8 @@ def normalized(x):
 
 def flow(p, q, edges):
     """Eqs. (6) and (14)."""
-    return {e: sum((p[k] - q[k] for k in under), Fraction(0)) for e, (_, under) in edges.items()}
+    (d,), unit = whole([[a - b for a, b in zip(p, q, strict=True)]])
+    return {e: Fraction(sum(d[k] for k in under), unit) for e, (_, under) in edges.items()}
 
 
 def emd(p, q, edges, rho):
@@ -60,12 +61,17 @@ def sign(x):
 def raw_grad(p, q, edges, rho):
     """Partial derivatives: each edge adds to every bin below it."""
     phi = flow(p, q, edges)
-    r = [Fraction(0)] * len(p)
-    for e, (cost, under) in edges.items():
-        slope = rho * cost * sign(phi[e]) * abs(phi[e]) ** (rho - 1)
+    return _added({e: rho * cost * sign(phi[e]) * abs(phi[e]) ** (rho - 1) for e, (cost, _) in edges.items()}, edges, p)
+
+
+def _added(slopes, edges, p):
+    """Each edge's slope to every bin below it."""
+    (slopes,), unit = whole([[slopes[e] for e in edges]])
+    r = [0] * len(p)
+    for slope, (_, under) in zip(slopes, edges.values(), strict=True):
         for k in under:
             r[k] += slope
-    return r
+    return [Fraction(x, unit) for x in r]
 
 
 def gauged(r, p, gauge):
@@ -92,13 +98,9 @@ def emd_real(p, q, edges, rho):
 
 def raw_grad_real(p, q, edges, rho):
     """Eqs. (11) and (15) for a real rho, to 75 digits."""
-    phi = flow(p, q, edges)
-    r = [Fraction(0)] * len(p)
-    for e, (cost, under) in edges.items():
-        slope = Fraction(float(rho)) * cost * sign(phi[e]) * power(abs(phi[e]), float(rho) - 1)
-        for k in under:
-            r[k] += slope
-    return r
+    phi, exponent = flow(p, q, edges), Fraction(float(rho))
+    bends = {e: sign(x) * power(abs(x), float(rho) - 1) for e, x in phi.items()}
+    return _added({e: exponent * cost * bends[e] for e, (cost, _) in edges.items()}, edges, p)
 
 
 def slope_along(f, x, d, step):
