@@ -40,10 +40,21 @@ needs_llvm_20 = pytest.mark.skipif(
 )
 
 
+REALS = {np.float64: ("double", "float"), np.float32: ("float", "double")}
+
+
 @needs_jit
-@pytest.mark.parametrize("way", [plans.SpaceLinear, pytest.param(plans.SpaceLog, marks=needs_llvm_20)])
-@pytest.mark.parametrize(("dtype", "real", "other"), [(np.float64, "double", "float"), (np.float32, "float", "double")])
-def test_iterations_are_vectorised_in_their_dtype(way, dtype, real, other):
+@pytest.mark.parametrize(  # quickly each way and each dtype once: compiling takes seconds
+    ("way", "dtype"),
+    [
+        (plans.SpaceLinear, np.float64),
+        pytest.param(plans.SpaceLog, np.float32, marks=needs_llvm_20),
+        pytest.param(plans.SpaceLinear, np.float32, marks=pytest.mark.slow),
+        pytest.param(plans.SpaceLog, np.float64, marks=[needs_llvm_20, pytest.mark.slow]),
+    ],
+)
+def test_iterations_are_vectorised_in_their_dtype(way, dtype):
+    real, other = REALS[dtype]
     with np.errstate(divide="ignore"):  # the root's edge
         plan = way(emdref.Tree([-1, 0, 0, 1, 1, 2]), dtype, dtype(1), 1)
     code = code_of(plan._alternation, *arguments(plan, dtype))
