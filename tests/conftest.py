@@ -36,11 +36,17 @@ def pytest_collection_finish():
 
 
 @pytest.fixture
-def laid_out_once(monkeypatch):
-    """Pictures are drawn, and not once more before for the last bits of their places."""
+def drawn_once(monkeypatch):
+    """Pictures are drawn, but not laid out, for which each is drawn three times more; test_reproduction does that."""
+    from matplotlib import rc_context
+
     from analysis import style
 
-    monkeypatch.setattr(style, "_settle", lambda figure: None)
+    def as_it_is(figure):
+        with rc_context({"figure.constrained_layout.use": False}):
+            figure.set_layout_engine(None)
+
+    monkeypatch.setattr(style, "_settle", as_it_is)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from analysis.targets import Group
 from analysis.training import extra
 from emdref import casebook
 
-pytestmark = pytest.mark.usefixtures("laid_out_once")
+pytestmark = pytest.mark.usefixtures("drawn_once")
 
 
 def test_list_names_every_script_with_a_line(capsys):

@@ -23,7 +23,7 @@ from analysis.gpu.goals import DENSE, EMD, NOT_YET, SINKHORN
 from analysis.gpu.steps import Step
 from analysis.scripts import gpu
 
-pytestmark = pytest.mark.usefixtures("laid_out_once")
+pytestmark = pytest.mark.usefixtures("drawn_once")
 
 DEVICE = "Some GPU"
 

@@ -24,7 +24,7 @@ from analysis.targets import KINDS
 from analysis.workers import Threads
 from emdref.iteration import VARIANTS
 
-pytestmark = pytest.mark.usefixtures("laid_out_once")
+pytestmark = pytest.mark.usefixtures("drawn_once")
 
 ROOT = Path(__file__).parent.parent
 GRID = ["sweep", "--chain", "30", "--lam", "0.3,3,30", "--cap", "3,9", "--dtype", "float64,float32", "--pairs", "2"]
