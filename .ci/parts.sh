@@ -1,47 +1,37 @@
 # What .ci/run and .ci/full share: parts, one after the other or beside one another, each timed; sourced, not run.
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 work=$(mktemp -d)
-trap 'for each in "${beside[@]}"; do kill -- "-${each%%:*}" 2>/dev/null || true; done; rm -rf "$work"' EXIT
+trap '[ -z "$beside" ] || kill -- "-$beside" 2>/dev/null || true; rm -rf "$work"' EXIT
 export EMDREF_CACHE_DIR="$work/cache"  # cold, and private to this run
 unset PYTHONDONTWRITEBYTECODE  # what Python compiles it keeps, as for users
-beside=()
+beside=
 
 readme_command() {  # the one line of the README's block marked <!-- newcomer: $1 -->
   awk -v tag="<!-- newcomer: $1 -->" 'index($0, tag) {found = 1; next} found && /^```/ {if (++fence == 2) exit; next} fence == 1' README.md
 }
 
-part() {  # NAME COMMAND...: run it now
+part() {  # NAME COMMAND...: run it now, in a shell of its own, for parts export what others must not see
   printf '\n== %s (%d s)\n' "$1" "$SECONDS"
   local start=$SECONDS name=$1 && shift
-  "$@"
+  ("$@")
   echo "$((SECONDS - start)) $name" >>"$work/seconds"
 }
 
-beside() {  # NAME COMMAND...: run it beside what follows; `meet` waits for it
-  local name=$1 && shift
-  echo "== $name, beside what follows ($SECONDS s)"
+beside() {  # COMMAND...: parts that run beside what follows; `meet` waits for them
   set -m  # in a process group, which ends as a whole
-  (
-    start=$SECONDS
-    "$@"
-    echo "$((SECONDS - start)) $name" >>"$work/seconds"
-  ) >"$work/$name.out" 2>&1 &
+  ("$@") >"$work/beside.out" 2>&1 &
   set +m
-  beside+=("$!:$name")
+  beside=$!
 }
 
-meet() {  # wait for all that runs beside; its last line, or all of it where it failed
-  local each failed=0
-  for each in "${beside[@]}"; do
-    if wait "${each%%:*}"; then
-      tail -n 1 "$work/${each#*:}.out"
-    else
-      printf '\n== FAILED: %s\n' "${each#*:}"
-      cat "$work/${each#*:}.out"
-      failed=1
-    fi
-  done
-  beside=()
+meet() {  # wait for what runs beside, and show it
+  local failed=0
+  if [ "$beside" ]; then
+    wait "$beside" || failed=1
+    printf '\n== beside all that:\n'
+    cat "$work/beside.out"
+  fi
+  beside=
   return "$failed"
 }
 
