@@ -56,7 +56,7 @@ uncompiled() {  # the formulas as plain Python
 for_gpus() {  # TIER OPTION...: what compiles for GPUs without one: kernels to PTX; then as Python, in a simulated GPU
   local tier=$1 && shift
   environment gpu --editable '.[test,test-gpu]'
-  export PATH="$work/gpu/bin:$PATH" EMDREF_CACHE_DIR="$work/gpu/cache"
+  export PATH="$work/gpu/bin:$PATH"
   python -W error -m pytest -q -n 0 -m "$tier" "$@" tests/test_{gpu_support,ptx}.py emdref/kernels/cuda
   export NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1
   python -m analysis gpu --toy --out "$work/simulated"
@@ -64,7 +64,7 @@ for_gpus() {  # TIER OPTION...: what compiles for GPUs without one: kernels to P
 }
 
 trained() {  # -m EXPRESSION: torch, JAX, recordings, and the experiments at toy size
-  export PATH="$work/extras/bin:$PATH" EMDREF_CACHE_DIR="$work/extras/cache"
+  export PATH="$work/extras/bin:$PATH"
   environment extras --editable '.[test,torch,jax,records]'
   python -m analysis training --toy --out "$work/trained"
   python -m analysis training --redraw --out "$work/trained"

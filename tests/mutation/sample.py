@@ -71,6 +71,7 @@ def try_plain(module, faults):
     place = run.folder(module)
     if not MODULES[module]:
         return
+    shutil.copytree(run.ROOT / "tests", place / "tests", dirs_exist_ok=True)  # they may have changed since
     with run.server(place, MODULES[module]):
         for fault in faults:
             fault.put(place / "emdref")
