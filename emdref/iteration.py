@@ -201,7 +201,7 @@ def unresolved(log_u: Any, log_v: Any, p: Any, q: Any) -> NDArray[Any]:
 def tolerance(tol: Any, where: Any, n_bins: int, lam: float, domain: str, dtype: Any) -> Tolerance:
     """From what the caller gave."""
     if isinstance(tol, str) and tol == "auto":
-        growth = np.sqrt(n_bins) + (lam * entropic_inputs.largest(where) if domain == "log" else 0.0)
+        growth = float(np.sqrt(n_bins) + (lam * entropic_inputs.largest(where) if domain == "log" else 0.0))
         eps = float(formats.limits(dtype).eps)
         return Tolerance(min(4.0 * eps * growth, max(IDENTIFIES, 2.0 * eps)), True)
     if isinstance(tol, bool) or not isinstance(tol, (int, float, np.number)):
