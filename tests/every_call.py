@@ -75,7 +75,7 @@ def layers_and_losses(p, q, space):
 
 def entropic(p, q, space):
     for where, domain, variant in product((space, space.distance_matrix()), ("linear", "log"), VARIANTS):
-        for options in ({}, {"tol": 1e-3, "checkpoints": (1, 2)}, {"tol": "auto"}, {"unrolled": variant != "overrelaxed"}):
+        for options in ({"tol": 1e-3, "checkpoints": (1, 2)}, {"tol": "auto"}, {"unrolled": variant != "overrelaxed"}):
             emdref.sinkhorn(p, q, where, 3.0, max_iter=2, variant=variant, domain=domain, **options)
     for a, b in forms(p.dtype):
         emdref.sinkhorn(a, b, space, 3.0, max_iter=2, kernel="dense", dtype=None if np.ndim(a) > 1 else "bfloat16")
