@@ -163,6 +163,18 @@ def two_spaces(n):
 
 
 @each_dtype
+@pytest.mark.parametrize("rows", [3, 11, 19])
+def test_a_bad_row_is_found_wherever_it_is(rows, dtype):
+    """In the first tile, in those after it, in what is left of one."""
+    good = np.ones((rows, 3), dtype)
+    for k, bad in itertools.product(range(rows), (np.nan, 2.0)):
+        x = good.copy()
+        x[k, 1] = bad
+        for pair in ((x, good), (good, x)):
+            assert re.search(rf"\b{k}\b", assert_same_refusal(*pair, two_spaces(3), refused=True))
+
+
+@each_dtype
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, -1.0, -1e-45, -0.0])
 def test_a_bad_entry_is_found_wherever_it_is(bad, dtype):
     """In blocks of columns, at their borders, in what is left of one; in p as in q."""
