@@ -61,12 +61,12 @@ def sign(x):
 def raw_grad(p, q, edges, rho):
     """Partial derivatives: each edge adds to every bin below it."""
     phi = flow(p, q, edges)
-    return _added({e: rho * cost * sign(phi[e]) * abs(phi[e]) ** (rho - 1) for e, (cost, _) in edges.items()}, edges, p)
+    return _added([rho * cost * sign(phi[e]) * abs(phi[e]) ** (rho - 1) for e, (cost, _) in edges.items()], edges, p)
 
 
 def _added(slopes, edges, p):
     """Each edge's slope to every bin below it."""
-    (slopes,), unit = whole([[slopes[e] for e in edges]])
+    (slopes,), unit = whole([slopes])
     r = [0] * len(p)
     for slope, (_, under) in zip(slopes, edges.values(), strict=True):
         for k in under:
@@ -99,8 +99,8 @@ def emd_real(p, q, edges, rho):
 def raw_grad_real(p, q, edges, rho):
     """Eqs. (11) and (15) for a real rho, to 75 digits."""
     phi, exponent = flow(p, q, edges), Fraction(float(rho))
-    bends = {e: sign(x) * power(abs(x), float(rho) - 1) for e, x in phi.items()}
-    return _added({e: exponent * cost * bends[e] for e, (cost, _) in edges.items()}, edges, p)
+    slopes = [exponent * c * sign(phi[e]) * power(abs(phi[e]), float(rho) - 1) for e, (c, _) in edges.items()]
+    return _added(slopes, edges, p)
 
 
 def slope_along(f, x, d, step):
@@ -112,20 +112,19 @@ def slope_along(f, x, d, step):
 def raw_hess(p, q, edges, rho):
     """Before Eq. (12), any real rho (to 75 digits): each edge adds to all pairs of bins below it."""
     phi = flow(p, q, edges)
-    bends = {}
+    bends, integer = {}, rho == int(rho)
     for e, (cost, under) in edges.items():
         if phi[e] == 0 and 1 < rho < 2 and cost > 0 and under:
             raise ZeroDivisionError(f"edge {e}")
-        whole = rho == int(rho)
         x = abs(phi[e])
         if rho == 1 or (x == 0 and rho != 2):
             continue
         exponent = Fraction(float(rho))
-        bends[e] = exponent * (exponent - 1) * cost * (x ** int(rho - 2) if whole else power(x, float(rho) - 2))
-    unit = math.lcm(*(bend.denominator for bend in bends.values()))  # whole numbers of 1 / unit add up quickly
+        bends[e] = exponent * (exponent - 1) * cost * (x ** int(rho - 2) if integer else power(x, float(rho) - 2))
+    (amounts,), unit = whole([list(bends.values())])
     h = [[0] * len(p) for _ in p]
-    for e, bend in bends.items():
-        amount, under = bend.numerator * (unit // bend.denominator), edges[e][1]
+    for e, amount in zip(bends, amounts, strict=True):
+        under = edges[e][1]
         for j in under:
             for k in under:
                 h[j][k] += amount
