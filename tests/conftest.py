@@ -17,8 +17,8 @@ from hypothesis.configuration import set_hypothesis_home_dir
 import gpu_support
 
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "emdref-hypothesis")
-settings.register_profile("emdref", max_examples=20, deadline=None, derandomize=True, database=None)
-settings.load_profile("emdref")
+settings.register_profile("emdref", max_examples=30, deadline=None, derandomize=True, database=None)
+settings.register_profile("quick", settings.get_profile("emdref"), max_examples=20)
 
 ALL = 'python -m pytest -m "slow or not slow"'
 LEFT_OUT = pytest.StashKey[list]()  # tests that were collected but are not run
@@ -26,6 +26,7 @@ WHY = pytest.StashKey[Counter]()  # how many for each reason
 
 
 def pytest_configure(config):
+    settings.load_profile("quick" if config.option.markexpr == "not slow" else "emdref")
     config.stash[LEFT_OUT], config.stash[WHY] = [], Counter()
 
 

@@ -15,6 +15,7 @@ CALLS = """\
 import sys, scipy.linalg
 before = set(sys.modules)
 import emdref
+emdref.emd([1.0, 0], [0, 1.0], emdref.Chain(2))
 emdref.emd_grad([1.0, 0], [0.5, 0.5], emdref.Chain(2), device="cpu")
 print(*before, "", *set(sys.modules) - before, sep="\\n")
 """
