@@ -1,10 +1,9 @@
 # What .ci/run and .ci/full share: parts, one after the other or beside one another, each timed; sourced, not run.
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-work=$(mktemp -d)
+work=$(mktemp -d) beside=
 trap '[ -z "$beside" ] || kill -- "-$beside" 2>/dev/null || true; rm -rf "$work"' EXIT
 export EMDREF_CACHE_DIR="$work/cache"  # cold, and private to this run
 unset PYTHONDONTWRITEBYTECODE  # what Python compiles it keeps, as for users
-beside=
 
 readme_command() {  # the one line of the README's block marked <!-- newcomer: $1 -->
   awk -v tag="<!-- newcomer: $1 -->" 'index($0, tag) {found = 1; next} found && /^```/ {if (++fence == 2) exit; next} fence == 1' README.md
