@@ -11,8 +11,7 @@ import sys
 import pytest
 
 _FOR_GPUS = [
-    *("emdref/kernels/cuda/*", "emdref/gpu.py", "emdref/device_*.py", "emdref/frameworks.py"),
-    *("tests/kernel_table.py", "tests/launches.py"),
+    *("emdref/kernels/cuda/*", "emdref/gpu/*", "tests/kernel_table.py", "tests/launches.py"),
 ]
 _NEEDED = {
     "numba.cuda": _FOR_GPUS,

@@ -3,7 +3,12 @@
 import sys
 import zipfile
 
-NEEDED = {"emdref/py.typed", "emdref/data/wordnet.tsv", "emdref/data/WORDNET_LICENSE", "emdref/kernels/cpu.py"}
+NEEDED = {
+    "emdref/py.typed",
+    "emdref/spaces/data/wordnet.tsv",
+    "emdref/spaces/data/WORDNET_LICENSE",
+    "emdref/kernels/rows/loops.py",
+}
 
 names = set(zipfile.ZipFile(sys.argv[1]).namelist())
 foreign = sorted(n for n in names if not n.startswith(("emdref/", "emdref-")))

@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(asked: Sequence[str], arguments: dict[str, Any]) -> Any:
     _need_extra()
     from analysis.script import Options, run  # Matplotlib and Numba: not for --list, --help and a mistyped option
-    from emdref.kernels.threads import processors
+    from emdref.kernels.compile.threads import processors
 
     arguments.setdefault("jobs", processors())
     if SWEEP in asked:

@@ -91,7 +91,7 @@ def compute(function: str, parameters: Mapping[str, Any], expected: str) -> str:
 
 
 def _one_thread() -> Any:
-    from emdref.kernels import threads  # Numba: not for those who only name cells
+    from emdref.kernels.compile import threads  # Numba: not for those who only name cells
 
     return threads.at_most(1)
 

@@ -23,7 +23,7 @@ def compute(**parameters) -> Rows:
 
 def measure(space: str, n: int, kernel: str, domain: str, dtype: str, rows: int, seed: int) -> dict:
     """Seconds an iteration and pair, and bytes, of this process."""
-    from emdref.kernels import threads
+    from emdref.kernels.compile import threads
 
     rng = np.random.default_rng(seed)
     where = space_of(space, n, rng)

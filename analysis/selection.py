@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.stability import POTENTIAL
-from emdref.iteration import FAILED
+from emdref.entropic.iteration import FAILED
 
 BAND = (0.1, 0.5, 0.9)
 

@@ -103,7 +103,7 @@ def free_bytes() -> int | None:
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """emdref, BLAS and OpenMP on the caller's thread; see `threads_told`."""
-    from emdref.kernels import threads
+    from emdref.kernels.compile import threads
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(threads.at_most(1))

@@ -73,7 +73,7 @@ def printed() -> Rows:
 
 def compute(threads: str, **parameters: Any) -> Rows:
     """Rows of one dtype and number of threads, measured in a process of its own."""
-    from emdref.kernels.threads import processors
+    from emdref.kernels.compile.threads import processors
 
     count = 1 if threads == ONE else processors()
     environment = dict.fromkeys((*_BLAS, "EMDREF_NUM_THREADS"), str(count))

@@ -8,19 +8,20 @@ themselves.
 """
 
 from emdref import casebook, exact, fallback, losses, normalize
-from emdref._version import __version__ as __version__
-from emdref.certificate import Certificate, certify
-from emdref.check import check
-from emdref.emd import emd, emd_grad, emd_value_and_grad, flow
-from emdref.hessian import emd_hess, emd_hvp
-from emdref.iteration import SinkhornResult
-from emdref.pairwise import pairwise
-from emdref.plan import plan
-from emdref.report import Report
-from emdref.sinkhorn import sinkhorn
-from emdref.sinkhorn_certificate import SinkhornCertificate, certify_sinkhorn
-from emdref.spaces import Chain, Tree
-from emdref.wordnet import wordnet_tree
+from emdref.entropic.iteration import SinkhornResult
+from emdref.functions.emd import emd, emd_grad, emd_value_and_grad, flow
+from emdref.functions.hessian import emd_hess, emd_hvp
+from emdref.functions.pairwise import pairwise
+from emdref.functions.plan import plan
+from emdref.functions.sinkhorn import sinkhorn
+from emdref.proof.certificate import Certificate, certify
+from emdref.proof.check import check
+from emdref.proof.report import Report
+from emdref.proof.sinkhorn_certificate import SinkhornCertificate, certify_sinkhorn
+from emdref.spaces.space import Chain, Tree
+from emdref.spaces.wordnet import wordnet_tree
+
+__version__ = "0.1.0"
 
 __all__ = [
     "Certificate",

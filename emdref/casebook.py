@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from emdref import inputs
-from emdref.messages import shown
+from emdref.arguments import validation
+from emdref.arguments.messages import shown
 
 Grade = Literal["easy", "ordinary", "hard", "hostile"]
 Pair = tuple[NDArray[Any], NDArray[Any]]
@@ -180,5 +180,5 @@ def pair(family: str, n: int, dtype: DTypeLike = np.float64, seed: int = 0) -> P
         raise ValueError(f"family={shown(family)} is not one of {', '.join(FAMILIES)}")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed={shown(seed)} must be an integer >= 0")
-    size = inputs.count(n, "n")
-    return FAMILIES[family].draw(np.random.default_rng([seed, size]), size, inputs.float_dtype(dtype).type)
+    size = validation.count(n, "n")
+    return FAMILIES[family].draw(np.random.default_rng([seed, size]), size, validation.float_dtype(dtype).type)

@@ -18,13 +18,14 @@ try:
 except ImportError as error:
     raise ImportError(f"emdref.jax needs the extra jax ({error}): pip install 'emdref[jax]'") from error
 
-from emdref import containers, inputs, pairs
-from emdref.emd import emd_value_and_grad
-from emdref.gauges import Gauge
-from emdref.hessian import emd_hvp
-from emdref.inputs import Accuracy, Mass, Normalize, Reduction
-from emdref.messages import written
-from emdref.spaces import Space
+from emdref.arguments import containers, validation
+from emdref.arguments.gauges import Gauge
+from emdref.arguments.messages import written
+from emdref.arguments.validation import Accuracy, Mass, Normalize, Reduction
+from emdref.closed_form import batches
+from emdref.functions.emd import emd_value_and_grad
+from emdref.functions.hessian import emd_hvp
+from emdref.spaces.space import Space
 
 __all__ = ["emd_loss"]
 
@@ -63,7 +64,7 @@ def emd_loss(
     >>> print(numpy.asarray(jax.grad(loss)(jax.numpy.zeros((1, 3)))).round(4))
     [[ 0.2963  0.0741 -0.3704]]
     """
-    mass = pairs.loss_mass(space, gauge, normalize, reduction, mass, accuracy)
+    mass = batches.loss_mass(space, gauge, normalize, reduction, mass, accuracy)
     options = (("gauge", gauge), ("mass", mass), ("accuracy", accuracy))
     given = {"logits_or_p": logits_or_p, "q": q}
     x, y = (_array(z, name) for name, z in given.items())
@@ -71,7 +72,7 @@ def emd_loss(
     p, target = _histograms(x, y, normalize)
     if p.shape[-1] != space.n_bins:
         raise ValueError(f"p has shape {written(p.shape)}, its last axis must be the space's {space.n_bins} bins")
-    value, _ = _emd(_Problem(space, inputs.exponent(rho), options), p, target)
+    value, _ = _emd(_Problem(space, validation.exponent(rho), options), p, target)
     return value if reduction == "none" else value.mean() if reduction == "mean" else value.sum()
 
 
@@ -79,7 +80,7 @@ def _array(x: Any, name: str) -> jax.Array:
     """What was given as an array of JAX, whose integers may be narrower and would wrap around."""
     if isinstance(x, jax.Array):
         return x
-    array = inputs.read(x, name)
+    array = validation.read(x, name)
     if array.dtype.kind in "OSUMm":
         raise TypeError(f"{name} has dtype {written(array.dtype)}: give floats, or classes as integers")
     result = jnp.asarray(array)

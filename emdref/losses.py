@@ -8,13 +8,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import containers, devices, gauges, inputs, pairs
-from emdref.evaluation import value_and_grad
-from emdref.gauges import Gauge
-from emdref.inputs import Accuracy, Batch, Mass
-from emdref.kernels import layers
-from emdref.kernels.threads import over_rows
-from emdref.spaces import Space
+from emdref.arguments import containers, devices, gauges, validation
+from emdref.arguments.gauges import Gauge
+from emdref.arguments.validation import Accuracy, Batch, Mass
+from emdref.closed_form import batches
+from emdref.closed_form.escalation import value_and_grad
+from emdref.kernels.compile.threads import over_rows
+from emdref.kernels.rows import layers
+from emdref.spaces.space import Space
 
 _ZEROS = "p is 0, or nearly so, where q is not"
 _WORK = {layers.mse: 60, layers.divergence: 150}  # nanoseconds a bin
@@ -49,7 +50,7 @@ def mse(p: ArrayLike, q: ArrayLike) -> "tuple[Any, Any]":
     (np.float64(0.25), array([ 0.5, -0.5]))
     """
     containers.check_labels({"p": p, "q": q})
-    rows = inputs.batch(p, q, None)
+    rows = validation.batch(p, q, None)
     return _finished(rows, *_computed(layers.mse, rows.p, rows.q, ()))
 
 
@@ -147,11 +148,11 @@ def emd_mse(
     >>> print(f"{value:.3f}", gradient)
     0.475 [ 0.5 -0.5]
     """
-    weights = [inputs.weight(w, name) for w, name in ((w_emd, "w_emd"), (w_mse, "w_mse"))]
-    code, rho = gauges.code(gauge), inputs.exponent(rho)
+    weights = [validation.weight(w, name) for w, name in ((w_emd, "w_emd"), (w_mse, "w_mse"))]
+    code, rho = gauges.code(gauge), validation.exponent(rho)
     devices.stay(device)
-    rows = pairs.checked(p, q, space, mass, accuracy, gauge=code)
-    wide = Batch(*pairs.as_float64(rows), rows.shape)
+    rows = batches.checked(p, q, space, mass, accuracy, gauge=code)
+    wide = Batch(*batches.as_float64(rows), rows.shape)
     emd = value_and_grad(rows if accuracy == "native" else wide, space, rho, mass, accuracy, code)
     squares = _computed(layers.mse, rows.p, rows.q, ())
     return _finished(rows, *(_mixed(weights, both) for both in zip(emd, squares, strict=True)))
@@ -168,23 +169,23 @@ def _mixed(weights: "list[float]", parts: "tuple[NDArray[Any], ...]") -> NDArray
 
 
 def _divergence(p: Any, q: Any, mass: str, against_itself: bool) -> "tuple[Batch, Any, Any]":
-    inputs.option(mass, "mass", Mass)
+    validation.option(mass, "mass", Mass)
     containers.check_labels({"p": p, "q": q})
-    rows = inputs.batch(p, q, None)
+    rows = validation.batch(p, q, None)
     if mass == "raise":
-        inputs.check_masses(rows, pairs.WAY_OUT)
+        validation.check_masses(rows, batches.WAY_OUT)
     return rows, *_computed(layers.divergence, rows.p, rows.q, (against_itself, mass == "normalize"))
 
 
 def _computed(loop: Any, p: NDArray[Any], q: NDArray[Any], options: tuple) -> "tuple[NDArray[Any], NDArray[Any]]":
     value, grad = np.empty(len(p)), np.empty(p.shape)
-    over_rows(loop, (pairs.widened(p), pairs.widened(q), value, grad), options, work=_WORK[loop] * p.shape[1])
+    over_rows(loop, (batches.widened(p), batches.widened(q), value, grad), options, work=_WORK[loop] * p.shape[1])
     return value, grad
 
 
 def _finished(
     rows: Batch, value: NDArray[np.float64], grad: NDArray[np.float64], advice: str = "scale them down"
 ) -> "tuple[Any, Any]":
-    value, grad = pairs.narrowed(value, rows.p.dtype), pairs.narrowed(grad, rows.p.dtype)
-    pairs.warn_beyond(rows, stacklevel=4, advice=advice, value=value, gradient=grad)
+    value, grad = batches.narrowed(value, rows.p.dtype), batches.narrowed(grad, rows.p.dtype)
+    batches.warn_beyond(rows, stacklevel=4, advice=advice, value=value, gradient=grad)
     return rows.as_rows(value), rows.as_rows(grad)

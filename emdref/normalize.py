@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import containers, fallback, inputs, pairs
-from emdref.kernels import layers
-from emdref.kernels.threads import over_rows
+from emdref.arguments import containers, validation
+from emdref.closed_form import batches, exact_rows
+from emdref.kernels.compile.threads import over_rows
+from emdref.kernels.rows import layers
 
 __all__ = ["Layer", "l1", "softmax", "square"]
 
@@ -48,8 +49,8 @@ class Layer:
     def __call__(self, x: ArrayLike) -> NDArray[Any]:
         array, rows = self._rows(x)
         out = np.empty(rows.shape)
-        over_rows(layers.forward, (pairs.widened(rows), out), (self._kind,), work=60 * rows.shape[1])
-        return pairs.narrowed(out, array.dtype).reshape(array.shape)
+        over_rows(layers.forward, (batches.widened(rows), out), (self._kind,), work=60 * rows.shape[1])
+        return batches.narrowed(out, array.dtype).reshape(array.shape)
 
     def vjp(self, x: ArrayLike, g: ArrayLike) -> NDArray[Any]:
         """g^T dp/dx: the gradient with respect to x of a loss whose gradient with respect to p = layer(x) is g.
@@ -74,35 +75,39 @@ class Layer:
         """
         containers.check_labels({"x": x, "g": g})
         array, _ = self._rows(x)
-        direction = inputs.histogram(g, "g")
+        direction = validation.histogram(g, "g")
         n_bins, arrays = array.shape[-1], {"x": array, "g": direction}
-        inputs.same_dtype(arrays, {"x": x, "g": g})
-        shape = (*inputs.leading_axes(arrays, n_bins, "x's"), n_bins)
-        inputs.check_finite(direction, "g")
-        both = [pairs.widened(inputs.rows_of(a, shape)) for a in (array, direction)]
+        validation.same_dtype(arrays, {"x": x, "g": g})
+        shape = (*validation.leading_axes(arrays, n_bins, "x's"), n_bins)
+        validation.check_finite(direction, "g")
+        both = [batches.widened(validation.rows_of(a, shape)) for a in (array, direction)]
         out = np.empty(both[0].shape)
         over_rows(layers.backward, (*both, out), (self._kind,), work=120 * n_bins)
         if self._kind != layers.SOFTMAX:  # whose products are at most 2 max|g|
-            for i in np.flatnonzero(fallback.beyond(pairs.narrowed(out, array.dtype))):
-                out[i] = fallback.layer_vjp(*(x[i] for x in both), squares=self._kind == layers.SQUARE)
-        result = pairs.narrowed(out, array.dtype).reshape(shape)
-        rows = inputs.Batch(*both, shape[:-1])
-        pairs.warn_beyond(rows, advice="scale g down", gradient=result.reshape(both[0].shape))
+            for i in np.flatnonzero(exact_rows.beyond(batches.narrowed(out, array.dtype))):
+                out[i] = exact_rows.layer_vjp(*(x[i] for x in both), squares=self._kind == layers.SQUARE)
+        result = batches.narrowed(out, array.dtype).reshape(shape)
+        rows = validation.Batch(*both, shape[:-1])
+        batches.warn_beyond(rows, advice="scale g down", gradient=result.reshape(both[0].shape))
         return result
 
     def _rows(self, x: ArrayLike) -> "tuple[NDArray[Any], NDArray[Any]]":
-        array = inputs.histogram(x, "x")
-        inputs.some_bins(array, "x")
+        array = validation.histogram(x, "x")
+        validation.some_bins(array, "x")
         _CHECKS[self._kind](array, "x")
-        return array, inputs.rows_of(array, array.shape)
+        return array, validation.rows_of(array, array.shape)
 
 
 def _check_squares(x: NDArray[Any], name: str) -> None:
-    inputs.check_finite(x, name)
-    inputs.check_some_mass(x, name)
+    validation.check_finite(x, name)
+    validation.check_some_mass(x, name)
 
 
-_CHECKS = {layers.L1: inputs.check_histograms, layers.SOFTMAX: inputs.check_finite, layers.SQUARE: _check_squares}
+_CHECKS = {
+    layers.L1: validation.check_histograms,
+    layers.SOFTMAX: validation.check_finite,
+    layers.SQUARE: _check_squares,
+}
 
 l1 = Layer("l1", layers.L1, "p = x / sum(x) for x >= 0 (arXiv 1611.07573, Sec. 2.1).")
 softmax = Layer("softmax", layers.SOFTMAX, "p = exp(x) / sum(exp(x)) (arXiv 1611.07573, Sec. 2.1).")

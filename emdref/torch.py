@@ -24,15 +24,17 @@ try:
 except ImportError as error:
     raise ImportError(f"emdref.torch needs the extra torch ({error}): pip install 'emdref[torch]'") from error
 
-from emdref import containers, entropic_inputs, inputs, pairs
-from emdref.emd import emd_value_and_grad
-from emdref.gauges import Gauge
-from emdref.hessian import emd_hvp
-from emdref.inputs import Accuracy, Mass, Normalize, Reduction
-from emdref.iteration import takes_space
-from emdref.messages import type_name, written
-from emdref.sinkhorn import Domain, Kernel, sinkhorn, variant_of
-from emdref.spaces import Space
+from emdref.arguments import containers, validation
+from emdref.arguments.gauges import Gauge
+from emdref.arguments.messages import type_name, written
+from emdref.arguments.validation import Accuracy, Mass, Normalize, Reduction
+from emdref.closed_form import batches
+from emdref.entropic import inputs
+from emdref.entropic.iteration import takes_space
+from emdref.functions.emd import emd_value_and_grad
+from emdref.functions.hessian import emd_hvp
+from emdref.functions.sinkhorn import Domain, Kernel, sinkhorn, variant_of
+from emdref.spaces.space import Space
 
 __all__ = ["EMDLoss", "SinkhornLoss", "emd_loss", "sinkhorn_loss"]
 
@@ -207,7 +209,7 @@ class _Loss(nn.Module):
         check(*given.args[2:], **given.kwargs)
         self.strengths, self.options = strengths, options
         if isinstance(space, Tensor):
-            costs = entropic_inputs.matrix(space.numpy(force=True))  # a copy in float64
+            costs = inputs.matrix(space.numpy(force=True))  # a copy in float64
             self.register_buffer("space", torch.as_tensor(costs, device=space.device))
         else:
             self.space = space
@@ -470,8 +472,8 @@ def _emd_options(
 ) -> tuple[Any, ...]:
     """What `_EMD` takes beside p and q, checked; a graph's numbers are checked as it runs."""
     _check_constant(rho, "rho")
-    mass = pairs.loss_mass(space, gauge, normalize, reduction, mass, accuracy)
-    rho = float(rho) if torch.compiler.is_compiling() else inputs.exponent(rho)
+    mass = batches.loss_mass(space, gauge, normalize, reduction, mass, accuracy)
+    rho = float(rho) if torch.compiler.is_compiling() else validation.exponent(rho)
     return space, rho, gauge, mass, accuracy, normalize
 
 
@@ -480,18 +482,18 @@ def _sinkhorn_options(
     reduction: Any,
 ) -> tuple[Any, ...]:  # fmt: skip
     """What `_Sinkhorn` takes beside p and q, the costs first, likewise."""
-    inputs.layers(normalize, reduction)
+    validation.layers(normalize, reduction)
     _check_constant(lam, "lam")
     _check_constant(tol, "tol")
     space, cost = _where(space_or_cost)
     variant_of(variant)
-    inputs.option(kernel, "kernel", Kernel)
-    inputs.option(domain, "domain", Domain)
+    validation.option(kernel, "kernel", Kernel)
+    validation.option(domain, "domain", Domain)
     takes_space(space, kernel)
-    max_iter = inputs.count(max_iter, "max_iter")
+    max_iter = validation.count(max_iter, "max_iter")
     in_graph, auto = torch.compiler.is_compiling(), isinstance(tol, str) and tol == "auto"
-    lam = float(lam) if in_graph else inputs.positive(lam, "lam")
-    until = None if auto else float(tol) if in_graph else inputs.weight(tol, "tol")
+    lam = float(lam) if in_graph else validation.positive(lam, "lam")
+    until = None if auto else float(tol) if in_graph else validation.weight(tol, "tol")
     return cost, space, lam, max_iter, until, variant, kernel, domain, normalize
 
 

@@ -20,8 +20,8 @@ import numpy as np
 
 import emdref
 from emdref import kernels
-from emdref.kernels import jit
-from emdref.kernels.threads import processors
+from emdref.kernels.compile import jit
+from emdref.kernels.compile.threads import processors
 
 _CHAIN, _TREE = emdref.Chain(4), emdref.Tree([-1, 0, 0, 1, 1, 2, 2])
 _EXACTLY = [[1, 2.0**-60, 2.0**-120, 0]], [[0, 1, 2.0**-60, 2.0**-120]]  # what two limbs cannot hold
@@ -101,11 +101,11 @@ GROUPS: dict[str, Callable[[], None]] = {  # what takes long first
 
 def loops() -> dict[str, Any]:
     """Every kernel that Python calls, by module and name."""
-    found = {}
-    for module in pkgutil.iter_modules(kernels.__path__):
-        if not module.ispkg:  # for GPUs
-            content = vars(import_module(f"{kernels.__name__}.{module.name}"))
-            found |= {f"{module.name}.{name}": x for name, x in content.items() if _is_loop(x, content["__name__"])}
+    found, package = {}, f"{kernels.__name__}."
+    for module in pkgutil.walk_packages(kernels.__path__, package):
+        if not module.ispkg and not module.name.startswith(f"{package}cuda."):
+            content, name = vars(import_module(module.name)), module.name.removeprefix(package)
+            found |= {f"{name}.{x.__name__}": x for x in content.values() if _is_loop(x, module.name)}
     return found
 
 

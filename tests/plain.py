@@ -18,7 +18,7 @@ import numpy as np
 import oracles
 
 PACKAGE = Path(__file__).resolve().parents[1] / "emdref"
-_JIT = "emdref.kernels.jit"
+_JIT = "emdref.kernels.compile.jit"
 
 
 class _Source(importlib.machinery.SourceFileLoader):

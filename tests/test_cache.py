@@ -1,5 +1,6 @@
 """The disk cache of machine code: where it lies, what it does without a place, and when it goes stale."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -9,12 +10,12 @@ from pathlib import Path
 import pytest
 
 import emdref
-from emdref.kernels import jit
+from emdref.kernels.compile import jit
 
 ROOT = Path(emdref.__file__).parents[1]
 CALL = """\
 import emdref
-from emdref.kernels import metric
+from emdref.kernels.trees import metric
 assert emdref.Chain(3).distance_matrix()[0, 2] == 2
 print(sum(metric.distances_between.stats.cache_hits.values()))
 """
@@ -27,14 +28,14 @@ def folder(monkeypatch, value):
 
 SIBLINGS = """\
 import sys, numpy as np, emdref
-from emdref import plans
-from emdref.kernels import entropic
+from emdref.entropic import gibbs
+from emdref.kernels.entropic import products
 np.seterr(all="ignore")
 u = np.linspace(-1, 2, 18).reshape(6, 3)
 for domain in sys.argv[1:]:
-    kind = getattr(plans, "Space" + domain)(emdref.Chain(6), np.float64, 1.0, 0)
+    kind = getattr(gibbs, "Space" + domain)(emdref.Chain(6), np.float64, 1.0, 0)
     print(domain, kind.cost(*([np.exp(u), np.exp(-u)] if domain == "Linear" else [u, -u])).tolist())
-print(sum(entropic.linear_cost.stats.cache_hits.values()))
+print(sum(products.linear_cost.stats.cache_hits.values()))
 """
 
 
@@ -42,11 +43,11 @@ def hits(cache):
     return int(printed(CALL, cache))
 
 
-def printed(code, cache, *words):
+def printed(code, cache, *words, cwd=ROOT):
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, *words],
         env={**os.environ, "EMDREF_CACHE_DIR": str(cache), "NUMBA_DISABLE_JIT": "0"},
-        cwd=ROOT,
+        cwd=cwd,
         capture_output=True,
         text=True,
     )
@@ -96,17 +97,65 @@ def test_without_a_folder_kernels_compile_all_the_same(monkeypatch):
     assert kernel(1) == 2
 
 
-def test_the_stamp_follows_every_kernel_source(monkeypatch, tmp_path):
-    sources = tmp_path / "kernels"
-    shutil.copytree(Path(jit.__file__).parent, sources, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(jit, "__file__", str(sources / "jit.py"))
-    before = stamp = jit._sources_hash.__wrapped__()
-    for path in sorted(sources.glob("*.py")):
-        path.write_text(path.read_text() + "\n")
-        stamp, last = jit._sources_hash.__wrapped__(), stamp
-        assert stamp != last
-    (sources / "new.py").touch()
-    assert jit._sources_hash.__wrapped__() not in (before, stamp)
+def stamps(package):
+    """By kernel file of a copy of the package: the stamp of its machine code."""
+    for cached in (jit._imported, jit._stamp):
+        cached.cache_clear()
+    files = sorted((package / "kernels").rglob("*.py"))
+    return {str(path.relative_to(package / "kernels")): jit._stamp(path) for path in files}
+
+
+def test_an_edit_of_one_kernel_file_makes_stale_what_uses_it_and_nothing_else(monkeypatch, tmp_path):
+    """What uses it is told by Python: the modules that are imported with one."""
+    package = tmp_path / "emdref"
+    shutil.copytree(ROOT / "emdref" / "kernels", package / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(jit, "_ROOT", package)
+    before, used = stamps(package), {}
+    for name in before:
+        module = "emdref.kernels." + name.removesuffix(".py").replace("/", ".")
+        used[name] = users(module, before)
+    for name in before:
+        path = package / "kernels" / name
+        text = path.read_text()
+        path.write_text(text + "\n")
+        changed = {other for other, stamp in stamps(package).items() if stamp != before[other]}
+        path.write_text(text)
+        assert changed == used[name], name
+    assert used["rows/hessian_two_limbs.py"] == {"rows/hessian_two_limbs.py", "rows/loops.py", "cuda/rows.py"}
+    for cached in (jit._imported, jit._stamp):
+        cached.cache_clear()
+
+
+def users(module, files):
+    """The kernel files that import a module, by the syntax tree, directly or through others; and its own."""
+    graph = {name: set(imports(ROOT / "emdref" / "kernels" / name)) for name in files}
+    found, grown = set(), {name for name in files if dotted(name) == module}
+    while grown:
+        found |= grown
+        grown = {name for name, used in graph.items() if used & set(map(dotted, grown))} - found
+    return found
+
+
+def dotted(name):
+    return "emdref.kernels." + name.removesuffix(".py").replace("/", ".")
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            yield from (node.module, *(f"{node.module}.{x.name}" for x in node.names))
+
+
+def test_an_edited_kernel_is_compiled_again_and_another_is_not(tmp_path):
+    """Counted in a copy of the package with a file of its own for machine code."""
+    shutil.copytree(ROOT / "emdref", tmp_path / "emdref", ignore=shutil.ignore_patterns("__pycache__"))
+    cache, counted = tmp_path / "cache", []
+    for edited in (None, None, "metric", "heavy_paths"):
+        if edited:
+            path = tmp_path / "emdref" / "kernels" / "trees" / f"{edited}.py"
+            path.write_text(path.read_text() + "\n# edited\n")
+        counted.append(int(printed(CALL, cache, cwd=tmp_path)))
+    assert counted == [0, 1, 0, 1]
 
 
 def test_functions_of_one_factory_have_names_of_their_own():

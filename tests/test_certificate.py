@@ -15,7 +15,7 @@ import cases
 import emdref
 import oracles
 from emdref import exact
-from emdref.rounding import down, nearest, up
+from emdref.exact.rounding import down, nearest, up
 
 FIELDS = [f.name for f in dataclasses.fields(emdref.Certificate)]
 TREE = emdref.Tree([3, 3, 4, 4, -1], [0.1, 0.7, 0.25, 1.5, 9.0], bins=[0, 1, 2, 4])  # a bin at the root

@@ -11,7 +11,8 @@ import pytest
 
 import cases
 import emdref
-from emdref import calling, casebook
+from emdref import casebook
+from emdref.proof import calling
 
 CHAIN = emdref.Chain(20)
 UNEVEN = emdref.Chain(gaps=[0.5, 2.0, 1.0, 0.25, 3.0, 1.5, 0.75])

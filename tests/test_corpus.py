@@ -3,7 +3,7 @@
 import corpus
 import pytest
 
-from emdref.kernels import threads
+from emdref.kernels.compile import threads
 
 
 def test_no_bit_has_changed():

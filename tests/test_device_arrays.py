@@ -13,8 +13,8 @@ import pytest
 from device_fakes import CupyArray, Elsewhere, Tensor
 
 import emdref
-from emdref import evaluation
-from emdref.devices import Place, find
+from emdref.arguments.devices import Place, find
+from emdref.closed_form import escalation
 from gpu_support import SIMULATED
 
 pytestmark = pytest.mark.gpu
@@ -45,7 +45,7 @@ def to_host(x):
 
 @pytest.fixture
 def call():
-    from emdref.gpu import Call
+    from emdref.gpu.call import Call
 
     with Call(find("cuda")) as call:
         yield call
@@ -54,7 +54,7 @@ def call():
 @pytest.fixture
 def on_the_cpu(monkeypatch):
     """Evaluation by the CPU in the place of the kernels, and what it saw."""
-    from emdref import device_calls
+    from emdref.gpu import calls
 
     seen = types.SimpleNamespace()
 
@@ -67,13 +67,13 @@ def on_the_cpu(monkeypatch):
         value = grad = None
         if value_wanted:
             value = call.result(batch, "value")
-            call.scatter_rows(value, every, evaluation.values(host, space, rho, mass, accuracy))
+            call.scatter_rows(value, every, escalation.values(host, space, rho, mass, accuracy))
         if gauge is not None:
             grad = call.result(batch, "gradient", space.n_bins)
-            call.scatter_rows(grad, every, evaluation.value_and_grad(host, space, rho, mass, accuracy, gauge)[1])
+            call.scatter_rows(grad, every, escalation.value_and_grad(host, space, rho, mass, accuracy, gauge)[1])
         return value, grad
 
-    monkeypatch.setattr(device_calls, "device_emd", types.SimpleNamespace(value_and_grad=value_and_grad))
+    monkeypatch.setattr(calls, "closed_form", types.SimpleNamespace(value_and_grad=value_and_grad))
     return seen
 
 
@@ -111,7 +111,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 @pytest.mark.parametrize("wrap", ["numpy", pytest.param("elsewhere", marks=only_simulated)])
 def test_rows_however_they_lie(layout, wrap):
-    from emdref.gpu import Call
+    from emdref.gpu.call import Call
 
     p = layout(P)
     given = p if wrap == "numpy" else Elsewhere(p)
@@ -128,7 +128,7 @@ def test_rows_however_they_lie(layout, wrap):
     ("layout", "step"), [("every other row", 16), ("reversed rows", None), ("one for all", 0), ("middle bins", 8)]
 )
 def test_regular_rows_are_read_where_they_lie(layout, step):
-    from emdref.gpu import Call
+    from emdref.gpu.call import Call
 
     p = LAYOUTS[layout](P)
     p = p[:, 0] if layout == "every other row" else p
@@ -213,16 +213,14 @@ def test_sparse_rows_are_refused(on_the_cpu):
 @pytest.mark.parametrize(("special", "words"), [(np.inf, "inf"), (np.nan, "inf or NaN")])
 @pytest.mark.parametrize(("device", "name"), [(False, "flow"), (True, "flow"), (True, "hess"), (True, "hvp")])
 def test_one_warning_for_what_is_beyond_the_dtype(monkeypatch, device, name, special, words):
-    from emdref import device_calls
+    from emdref.gpu import calls
 
     def compute(call, batch, *options):
         result = call.result(batch, name, 3)
         call.scatter_rows(result, range(6), np.where(np.arange(18).reshape(6, 3) < 10, 1.0, special))
         return result
 
-    monkeypatch.setattr(
-        device_calls, "device_emd", types.SimpleNamespace(**dict.fromkeys(["flow", "hess", "hvp"], compute))
-    )
+    monkeypatch.setattr(calls, "closed_form", types.SimpleNamespace(**dict.fromkeys(["flow", "hess", "hvp"], compute)))
     p, q, options = (to_device(P), to_device(Q), {}) if device else (P, Q, {"device": "cuda"})
     call = {"flow": emdref.flow, "hess": emdref.emd_hess, "hvp": lambda p, q, space: emdref.emd_hvp(p, q, space, p)}
     with warnings.catch_warnings(record=True) as caught:
@@ -235,8 +233,8 @@ def test_one_warning_for_what_is_beyond_the_dtype(monkeypatch, device, name, spe
 
 
 def test_results_known_to_be_finite_are_not_looked_at(on_the_cpu, monkeypatch):
-    from emdref.device_result import Result
-    from emdref.gpu import Call
+    from emdref.gpu.call import Call
+    from emdref.gpu.results import Result
 
     looked = []
     monkeypatch.setattr(Call, "beyond", lambda call, result: looked.append(result.size) or (0, 0, 0))
@@ -429,7 +427,7 @@ def test_a_frameworks_allocator_and_kind(on_the_cpu, frameworks, name):
 
 @only_simulated
 def test_torchs_current_stream(frameworks, streams):
-    from emdref.gpu import Call
+    from emdref.gpu.call import Call
 
     frameworks.stream = 77
     with Call(Place("torch", 1), p=Tensor(P, gpu=1)) as call:
@@ -439,7 +437,7 @@ def test_torchs_current_stream(frameworks, streams):
 
 @only_simulated
 def test_the_streams_that_arrays_come_with(streams):
-    from emdref.gpu import Call
+    from emdref.gpu.call import Call
 
     with Call(Place("numba"), p=Elsewhere(P, stream=5), q=Elsewhere(Q, stream=6), v=Elsewhere(Q)) as call:
         assert int(call.stream) == 5
@@ -486,7 +484,7 @@ def test_cupy_itself(on_the_cpu):
 @pytest.mark.gpu(hardware="CuPy's memory")
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_rows_of_cupy_however_they_lie(layout):
-    from emdref.gpu import Call
+    from emdref.gpu.call import Call
 
     cupy = pytest.importorskip("cupy")
     there = layout(cupy.asarray(P))
@@ -501,7 +499,7 @@ def test_rows_of_cupy_however_they_lie(layout):
 @pytest.mark.gpu(hardware="the driver's own refusal")
 @pytest.mark.parametrize("name", ["numba", "cupy", "torch"])
 def test_a_petabyte(name):
-    from emdref.gpu import Call
+    from emdref.gpu.call import Call
 
     module = None if name == "numba" else pytest.importorskip(name)
     if name == "torch" and not module.cuda.is_available():

@@ -13,8 +13,8 @@ import scipy.sparse
 from device_fakes import Elsewhere, Tensor, cupy_array
 
 import emdref
-from emdref import devices
-from emdref.devices import Place
+from emdref.arguments import devices
+from emdref.arguments.devices import Place
 
 CHAIN = emdref.Chain(3)
 GOOD = np.array([0.25, 0.25, 0.5])

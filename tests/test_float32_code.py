@@ -7,7 +7,7 @@ import pytest
 import tile_code
 from numba import boolean, float32, float64, int64
 
-from emdref.kernels import cpu
+from emdref.kernels.rows import loops
 
 DOUBLE = re.compile(r"= (\w+ )*f(add|sub|mul|div|neg) (\w+ )*(double|<\d+ x double>)|call double @(llvm\.)?pow\b")
 needs_jit = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled with NUMBA_DISABLE_JIT")
@@ -36,9 +36,9 @@ def hvp_signature(real):
 @pytest.mark.parametrize(
     ("kernel", "signature"),
     [
-        (cpu.flow_native, flow_signature),
-        (cpu.hess_native, hess_signature),
-        (cpu.hvp_native, hvp_signature),
+        (loops.flow_native, flow_signature),
+        (loops.hess_native, hess_signature),
+        (loops.hvp_native, hvp_signature),
     ],
 )
 def test_native_float32_kernels_hold_no_float64_arithmetic(kernel, signature):
@@ -58,7 +58,7 @@ def test_float32_tiles_hold_no_float64_arithmetic(kernel):
 
 @needs_jit
 def test_the_same_search_finds_float64_arithmetic():
-    assert DOUBLE.search(compiled(cpu.flow_native, flow_signature(float64)))
+    assert DOUBLE.search(compiled(loops.flow_native, flow_signature(float64)))
 
 
 @needs_jit

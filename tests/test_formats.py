@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import emdref
 import format_oracle
-from emdref.formats import FORMATS, find, significant
+from emdref.entropic.formats import FORMATS, find, significant
 
 VARIANTS = ("paper", "frogner", "cuturi", "caffe", "mocha")
 NARROW = ("bfloat16", "float16")

@@ -44,11 +44,11 @@ def unexpected(seen):
 @pytest.mark.parametrize("shared", [48 * 1024, 8])
 def test_evaluation(shared, name, dtype, monkeypatch):
     """With as little shared memory as makes all go through the device's own."""
-    from emdref import device_layout, gpu
+    from emdref.gpu import call, layout
 
-    less = device_layout.limits()._replace(shared=shared)
-    monkeypatch.setattr(device_layout, "limits", lambda *_: less)
-    with launches.recorded(gpu) as seen:
+    less = layout.limits()._replace(shared=shared)
+    monkeypatch.setattr(layout, "limits", lambda *_: less)
+    with launches.recorded(call) as seen:
         evaluate(SPACES[name], dtype)
     assert seen
     assert unexpected(seen) == []
@@ -58,11 +58,11 @@ def test_evaluation(shared, name, dtype, monkeypatch):
 @pytest.mark.parametrize("domain", ["linear", "log"])
 @pytest.mark.parametrize("kernel", ["space", "dense"])
 def test_sinkhorn(kernel, domain, dtype):
-    from emdref import gpu
+    from emdref.gpu import call
 
     space = SPACES["tree"]
     p, q = cases.softmax(np.random.default_rng(3), (2, 2, space.n_bins), dtype)
-    with launches.recorded(gpu) as seen:
+    with launches.recorded(call) as seen:
         emdref.sinkhorn(p, q, space, 2.0, max_iter=2, kernel=kernel, domain=domain, device="cuda")
     assert seen
     assert unexpected(seen) == []

@@ -136,28 +136,28 @@ def bits(result, row=slice(None)):
 @each_domain
 @pytest.mark.parametrize("shared", [True, False])
 def test_bits_depend_on_no_launch_and_no_other_row(domain, shared, monkeypatch):
-    from emdref import device_plans
+    from emdref.gpu import gibbs
     from emdref.kernels.cuda.target import Limits
 
     p, q = pair(HARD)
     how = {"domain": domain, "max_iter": 2, "tol": 1e-300}
     want = on_device(p, q, HARD, 3.0, **how)
-    monkeypatch.setattr(device_plans, "limits", lambda number: Limits(48 * 1024 if shared else 0, 1, 1024))
+    monkeypatch.setattr(gibbs, "limits", lambda number: Limits(48 * 1024 if shared else 0, 1, 1024))
     for lanes, threads in ((1, 32), (2, 64), (4, 96)) if not SIMULATED else ((1, 2), (2, 2), (4, 8)):
-        monkeypatch.setattr(device_plans, "_LANES", lanes)
-        monkeypatch.setattr(device_plans, "_THREADS", threads)
+        monkeypatch.setattr(gibbs, "_LANES", lanes)
+        monkeypatch.setattr(gibbs, "_THREADS", threads)
         assert bits(on_device(p, q, HARD, 3.0, **how)) == bits(want)
     assert bits(on_device(p[1:2], q[1:2], HARD, 3.0, **how), 0) == bits(want, 1)
 
 
 @each_way
 def test_a_run_in_several_launches_is_the_same(kernel, domain, monkeypatch):
-    from emdref import device_sinkhorn
+    from emdref.gpu import entropic
 
     p, q = pair(HARD)
     how = {"kernel": kernel, "domain": domain, "max_iter": 3}
     want = on_device(p, q, HARD, 3.0, **how)
-    monkeypatch.setattr(device_sinkhorn, "_BLOCK", 1)
+    monkeypatch.setattr(entropic, "_BLOCK", 1)
     got = on_device(p, q, HARD, 3.0, checkpoints=(1, 2), **how)
     assert bits(got) == bits(want)
     assert_like(got.checkpoints[2], emdref.sinkhorn(p, q, HARD, 3.0, **(how | {"max_iter": 2})), 5e-14, 5e-14)
@@ -226,10 +226,10 @@ class _CuPy:
 @pytest.mark.skipif(not SIMULATED, reason="stands in for CuPy in the simulator, whose memory is the host's")
 @each_dtype
 def test_products_by_cupy(dtype, monkeypatch):
-    from emdref import device_plans
+    from emdref.gpu import gibbs
 
     cupy = _CuPy()
-    monkeypatch.setattr(device_plans, "cupy", lambda: cupy)
+    monkeypatch.setattr(gibbs, "cupy", lambda: cupy)
     p, q = pair(HARD, dtype)
     cost = HARD.distance_matrix()
     got, want = on_device(p, q, cost, 2.0, max_iter=3), emdref.sinkhorn(p, q, cost, 2.0, max_iter=3)

@@ -13,7 +13,7 @@ import emdref
 import oracles
 from cases import DTYPES, FAMILIES, GAUGES, SPACES, assert_within, assert_within_ulps, eps
 from emdref import exact
-from emdref.kernels import threads
+from emdref.kernels.compile import threads
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 each_space = pytest.mark.parametrize("name", SPACES)

@@ -9,7 +9,7 @@ import scipy
 import emdref
 
 FOR_FIGURES = {"pandas", "matplotlib", "jinja2", "tqdm"}
-FOR_GPUS = {"numba.cuda", "numba_cuda", "emdref.gpu", "cupy"}
+FOR_GPUS = {"numba.cuda", "numba_cuda", "emdref.gpu.call", "cupy"}
 OTHERS = {"torch", "jax", "wfdb", "pyedflib", "networkx", "hypothesis", "pytest"}
 CALLS = """\
 import sys, scipy.linalg

@@ -13,7 +13,7 @@ import pytest
 
 import cases
 import emdref
-from emdref.kernels import threads
+from emdref.kernels.compile import threads
 
 ROOT = Path(emdref.__file__).parents[1]
 CHILD = """
@@ -113,7 +113,7 @@ emdref.Chain(20_000).distance_matrix()
 """
 FORK = """
 import os
-from emdref.kernels import threads
+from emdref.kernels.compile import threads
 assert threads.alone(lambda: 41, work=10**12) == 41
 pid = os.fork()
 if not pid:

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import emdref
-from emdref import fallback, formulas
+from emdref import fallback
+from emdref.closed_form import exact_rows
+from emdref.exact import definitions
 from test_plain_kulisch import KINDS, check
 
 
@@ -37,7 +39,7 @@ CALLS = {
 def test_rows_of_wide_range_need_no_rationals(call, space, monkeypatch):
     """512 softmaxes of 1000 bins took seconds in Python's integers, where others took milliseconds."""
     for slow in ("emd", "hess", "hvp"):
-        monkeypatch.setattr(fallback, slow, None)
+        monkeypatch.setattr(exact_rows, slow, None)
     rng = np.random.default_rng(0)
     for scale in (20, 50, 100):
         x = scale * rng.standard_normal((2, 64, space.n_bins))
@@ -60,11 +62,11 @@ def test_values_and_gradients_of_exact_flows_keep_their_bounds(rho, gauge):
             value, grad = emdref.emd_value_and_grad(p, q, space, rho, gauge=gauge, mass="normalize")
         assert count.exact or scale < 300
         for i in range(len(p)):
-            row = formulas.Row(p[i], q[i], space, True)
-            exact = formulas.value(row, rho) * row.cost_unit * row.phi_unit**rho
+            row = definitions.Row(p[i], q[i], space, True)
+            exact = definitions.value(row, rho) * row.cost_unit * row.phi_unit**rho
             assert abs(Fraction(value[i]) - exact) <= Fraction(np.spacing(value[i]))
-            numbers, unit = formulas.gradient(row, rho, gauge)
-            steepest = max(map(abs, formulas.slopes(row, rho))) * row.cost_unit * row.phi_unit ** (rho - 1)
+            numbers, unit = definitions.gradient(row, rho, gauge)
+            steepest = max(map(abs, definitions.slopes(row, rho))) * row.cost_unit * row.phi_unit ** (rho - 1)
             steepest /= Fraction(float(p[i].sum())) if gauge == "normalized" else 1
             for found, number in zip(grad[i].tolist(), numbers, strict=True):
                 assert abs(Fraction(found) - number * unit) <= 8 * Fraction(2) ** -52 * steepest

@@ -43,7 +43,7 @@ TILES = test_plain_tiles
 FLIPPED_SIGNS = [
     Mutant(
         "native slope",
-        "kernels/edges.py",
+        "kernels/arithmetic/edges.py",
         "    if rho == 1:\n        return sgn(phi)",
         "    if rho == 1:\n        return -sgn(phi)",
         TILES,
@@ -52,7 +52,7 @@ FLIPPED_SIGNS = [
     ),
     Mutant(
         "slope in two limbs",
-        "kernels/edges.py",
+        "kernels/arithmetic/edges.py",
         "return abs(ph), product(pl, sgn(h)), product(w, sgn(h)), l - l",
         "return abs(ph), product(pl, sgn(h)), product(w, sgn(-h)), l - l",
         TILES,
@@ -61,7 +61,7 @@ FLIPPED_SIGNS = [
     ),
     Mutant(
         "sign of a cube's second limb",
-        "kernels/edges.py",
+        "kernels/arithmetic/edges.py",
         "times2(qh, ql, abs(h), product(l, sign))",
         "times2(qh, ql, abs(h), l)",
         TILES,
@@ -70,16 +70,16 @@ FLIPPED_SIGNS = [
     ),
     Mutant(
         "q is added",
-        "kernels/tiles2.py",
-        "h, l, lost = sums2.lifted(h, l, lost, *two_sum(load(a, j), -load(b, j)), closely)",
-        "h, l, lost = sums2.lifted(h, l, lost, *two_sum(load(a, j), load(b, j)), closely)",
+        "kernels/tiles/two_limbs.py",
+        "h, l, lost = two_limb_sums.lifted(h, l, lost, *two_sum(load(a, j), -load(b, j)), closely)",
+        "h, l, lost = two_limb_sums.lifted(h, l, lost, *two_sum(load(a, j), load(b, j)), closely)",
         TILES,
         "test_value_and_gradient",
         (2, float),
     ),
     Mutant(
         "the mean is added",
-        "kernels/tiles.py",
+        "kernels/tiles/plain.py",
         "        r = zero - sums[1] if share > 0 else zero\n        start",
         "        r = zero + sums[1] if share > 0 else zero\n        start",
         TILES,
@@ -88,7 +88,7 @@ FLIPPED_SIGNS = [
     ),
     Mutant(
         "two-limb slope",
-        "kernels/twolimb.py",
+        "kernels/rows/two_limbs.py",
         "add2(rh[v], rl[v], product(sign, sh), product(sign, sl))",
         "add2(rh[v], rl[v], product(-sign, sh), product(-sign, sl))",
         TWOLIMB,
@@ -97,7 +97,7 @@ FLIPPED_SIGNS = [
     ),
     Mutant(
         "sign of the second limb alone",
-        "kernels/twolimb.py",
+        "kernels/rows/two_limbs.py",
         "return sign * h[top], sign * l[top],",
         "return sign * h[top], l[top],",
         TWOLIMB,
@@ -105,7 +105,7 @@ FLIPPED_SIGNS = [
     ),
     Mutant(
         "exact slope",
-        "formulas.py",
+        "exact/definitions.py",
         "(1 if f > 0 else -1)",
         "(-1 if f > 0 else 1)",
         EXACT,
@@ -114,7 +114,7 @@ FLIPPED_SIGNS = [
     ),
     Mutant(
         "rank-one term of the normalized Hessian",
-        "kernels/hessian.py",
+        "kernels/rows/hessian.py",
         "(out[k] - shared - g[k] * s)",
         "(out[k] - shared + g[k] * s)",
         NATIVE,
@@ -126,7 +126,7 @@ FLIPPED_SIGNS = [
 OFF_BY_ONE = [
     Mutant(
         "the lift stops two nodes early",
-        "kernels/native.py",
+        "kernels/rows/native.py",
         "for v in range(len(t) - 1, 0, -1):",
         "for v in range(len(t) - 1, 2, -1):",
         NATIVE,
@@ -134,7 +134,7 @@ OFF_BY_ONE = [
     ),
     Mutant(
         "a tile's lift stops a node early",
-        "kernels/tiles.py",
+        "kernels/tiles/plain.py",
         "for v in range(len(parent) - 1, 0, -1):",
         "for v in range(len(parent) - 1, 1, -1):",
         TILES,
@@ -143,16 +143,16 @@ OFF_BY_ONE = [
     ),
     Mutant(
         "a two-limb tile's lift forgets the last node",
-        "kernels/tiles2.py",
-        "for v in range(min(first + sums2.EDGES, len(parent)) - 1, max(first, 1) - 1, -1):",
-        "for v in range(min(first + sums2.EDGES, len(parent)) - 2, max(first, 1) - 1, -1):",
+        "kernels/tiles/two_limbs.py",
+        "for v in range(min(first + two_limb_sums.EDGES, len(parent)) - 1, max(first, 1) - 1, -1):",
+        "for v in range(min(first + two_limb_sums.EDGES, len(parent)) - 2, max(first, 1) - 1, -1):",
         TILES,
         "test_value_and_gradient",
         (2, float),
     ),
     Mutant(
         "the way back starts a bin early",
-        "kernels/tiles2.py",
+        "kernels/tiles/two_limbs.py",
         "for j in range(size - 1, -1, -1):",
         "for j in range(size - 2, -1, -1):",
         TILES,
@@ -161,7 +161,7 @@ OFF_BY_ONE = [
     ),
     Mutant(
         "one inner node is left out on the way down",
-        "kernels/tiles.py",
+        "kernels/tiles/plain.py",
         "for i in range(1, len(inner)):",
         "for i in range(2, len(inner)):",
         TILES,
@@ -170,16 +170,16 @@ OFF_BY_ONE = [
     ),
     Mutant(
         "phi after the block, not before",
-        "kernels/tiles.py",
-        "phi = load(marks, start // glance.COLUMNS)",
-        "phi = load(marks, start // glance.COLUMNS + 1)",
+        "kernels/tiles/plain.py",
+        "phi = load(marks, start // inspection.COLUMNS)",
+        "phi = load(marks, start // inspection.COLUMNS + 1)",
         TILES,
         "test_blocks_of_columns_change_nothing",
         ("native", pytest.MonkeyPatch),
     ),
     Mutant(
         "the last entry is not looked at",
-        "kernels/glance.py",
+        "kernels/tiles/inspection.py",
         "    for k in range(whole, n):\n        x, y = ",
         "    for k in range(whole, n - 1):\n        x, y = ",
         TILES,
@@ -188,7 +188,7 @@ OFF_BY_ONE = [
     ),
     Mutant(
         "the last row of a tile is left out",
-        "kernels/lanes.py",
+        "kernels/arithmetic/lanes.py",
         "    for w in range(rows):\n        for j in range(columns):\n            x[at",
         "    for w in range(rows - 1):\n        for j in range(columns):\n            x[at",
         TILES,
@@ -197,7 +197,7 @@ OFF_BY_ONE = [
     ),
     Mutant(
         "the last node is not lifted",
-        "kernels/twolimb.py",
+        "kernels/rows/two_limbs.py",
         "for v in range(len(h) - 1, 0, -1):\n        u = parent[v]",
         "for v in range(len(h) - 2, 0, -1):\n        u = parent[v]",
         TWOLIMB,
@@ -205,7 +205,7 @@ OFF_BY_ONE = [
     ),
     Mutant(
         "the last bin is forgotten",
-        "kernels/twolimb.py",
+        "kernels/rows/two_limbs.py",
         "_clear(h, l, err)\n    for k in range(len(p)):\n        _accumulate(bin_node[k], p[k]",
         "_clear(h, l, err)\n    for k in range(len(p) - 1):\n        _accumulate(bin_node[k], p[k]",
         TWOLIMB,
@@ -213,7 +213,7 @@ OFF_BY_ONE = [
     ),
     Mutant(
         "the first edge down has no slope",
-        "kernels/native.py",
+        "kernels/rows/native.py",
         "for v in range(1, len(phi)):",
         "for v in range(2, len(phi)):",
         NATIVE,
@@ -222,7 +222,7 @@ OFF_BY_ONE = [
     ),
     Mutant(
         "a chain's last edge is dropped",
-        "formulas.py",
+        "exact/definitions.py",
         "return list(accumulate(d))[:-1]",
         "return list(accumulate(d))[:-2]",
         EXACT,
@@ -231,7 +231,7 @@ OFF_BY_ONE = [
     ),
     Mutant(
         "siblings are told apart one too late",
-        "kernels/entropic.py",
+        "kernels/entropic/products.py",
         "parent[c] != parent[c - 1]",
         "parent[c - 1] != parent[c - 2]",
         test_plain_entropic,
@@ -240,7 +240,7 @@ OFF_BY_ONE = [
     ),
     Mutant(
         "the exponent of a power",
-        "kernels/edges.py",
+        "kernels/arithmetic/edges.py",
         "return rho * power(phi, rho - one) * sgn(phi)",
         "return rho * power(phi, rho) * sgn(phi)",
         test_plain_floats,
@@ -252,7 +252,7 @@ OFF_BY_ONE = [
 DROPPED_COMPENSATION = [
     Mutant(
         "the second limb is dropped",
-        "kernels/twolimb.py",
+        "kernels/rows/two_limbs.py",
         "    l[v], lost = two_sum(l[v], e)",
         "    lost = 0.0 * e",
         TWOLIMB,
@@ -260,7 +260,7 @@ DROPPED_COMPENSATION = [
     ),
     Mutant(
         "a child hands on its first limb alone",
-        "kernels/twolimb.py",
+        "kernels/rows/two_limbs.py",
         "        l[u], lost = two_sum(l[u], l[v])\n        err[u] += err[v] + abs(lost)",
         "        err[u] += err[v]",
         TWOLIMB,
@@ -269,7 +269,7 @@ DROPPED_COMPENSATION = [
     ),
     Mutant(
         "what falls off is not bounded",
-        "kernels/twolimb.py",
+        "kernels/rows/two_limbs.py",
         "    err[v] += abs(lost)\n\n\n@row\ndef _lift",
         "\n\n@row\ndef _lift",
         TWOLIMB,
@@ -278,7 +278,7 @@ DROPPED_COMPENSATION = [
     ),
     Mutant(
         "two_sum without its error",
-        "kernels/floats.py",
+        "kernels/arithmetic/floats.py",
         "return s, (a - (s - z)) + (b - z)",
         "return s, 0.0 * z",
         TWOLIMB,
@@ -287,7 +287,7 @@ DROPPED_COMPENSATION = [
     ),
     Mutant(
         "a product without its error",
-        "kernels/floats.py",
+        "kernels/arithmetic/floats.py",
         "return p, e + (product(ah, bl) + product(al, bh))",
         "return p, ah * bl + al * bh",
         HESSIAN,
@@ -296,7 +296,7 @@ DROPPED_COMPENSATION = [
     ),
     Mutant(
         "a tile's sums drop what the high limb loses",
-        "kernels/sums2.py",
+        "kernels/tiles/two_limb_sums.py",
         "    return h, l + (xl + e)",
         "    return h, l + xl",
         TILES,
@@ -305,7 +305,7 @@ DROPPED_COMPENSATION = [
     ),
     Mutant(
         "a tile never looks closer",
-        "kernels/sums2.py",
+        "kernels/tiles/two_limb_sums.py",
         "return 0.0 if limb <",
         "return 0.0 if limb >= 0.0 or limb <",
         TILES,
@@ -314,7 +314,7 @@ DROPPED_COMPENSATION = [
     ),
     Mutant(
         "the bound of lost bits is an entry's, not the row's",
-        "kernels/sums2.py",
+        "kernels/tiles/two_limb_sums.py",
         "4.0 * entries * limb * 2.0**-53",
         "limb * 2.0**-110",
         TILES,
@@ -323,7 +323,7 @@ DROPPED_COMPENSATION = [
     ),
     Mutant(
         "float32 entries are taken for longer ones",
-        "kernels/sums2.py",
+        "kernels/tiles/two_limb_sums.py",
         "2.0 ** (53 - digits)",
         "2.0 ** (106 - digits)",
         TILES,
@@ -332,7 +332,7 @@ DROPPED_COMPENSATION = [
     ),
     Mutant(
         "a kink amid lost bits is believed",
-        "kernels/sums2.py",
+        "kernels/tiles/two_limb_sums.py",
         "least > 2.0 * lost and ",
         "",
         TILES,
@@ -341,7 +341,7 @@ DROPPED_COMPENSATION = [
     ),
     Mutant(
         "the mean in one limb",
-        "kernels/sums2.py",
+        "kernels/tiles/two_limb_sums.py",
         "return q, ((h - p) - e + l) / share",
         "return q, l / share",
         TILES,
@@ -349,8 +349,8 @@ DROPPED_COMPENSATION = [
     ),
     Mutant(
         "the fallback is never taken",
-        "kernels/cpu.py",
-        "return safe and twolimb.rounds_alone(h, err)",
+        "kernels/rows/loops.py",
+        "return safe and two_limbs.rounds_alone(h, err)",
         "return True",
         TWOLIMB,
         "test_every_sign_is_right_in_the_end",
@@ -358,7 +358,7 @@ DROPPED_COMPENSATION = [
     ),
     Mutant(
         "a mean in one limb",
-        "kernels/layers.py",
+        "kernels/rows/layers.py",
         "mul2(*add2(y[0, k], y[1, k], -mh, -ml), f[0, k], f[1, k])",
         "mul2(y[0, k] - mh, 0.0, f[0, k], f[1, k])",
         test_plain_layers,
@@ -370,7 +370,7 @@ DROPPED_COMPENSATION = [
 CUMULATIVE_SUMS = [
     Mutant(
         "cumsum(p) - cumsum(q)",
-        "kernels/native.py",
+        "kernels/rows/native.py",
         "        phi[bin_node[k]] = p[k] - q[k]\n    lift(parent, phi)",
         "        phi[bin_node[k]] = p[k]\n    lift(parent, phi)\n    other = phi * 0\n    for k in range(len(p)):\n"
         "        other[bin_node[k]] = q[k]\n    lift(parent, other)\n    phi -= other",
@@ -379,7 +379,7 @@ CUMULATIVE_SUMS = [
     ),
     Mutant(
         "a tile's cumsum(p) - cumsum(q)",
-        "kernels/tiles.py",
+        "kernels/tiles/plain.py",
         "            phi = phi + load(block, j)\n",
         "            s = load(block, j)\n            phi = (phi + (s + 1)) - 1\n",
         TILES,
@@ -387,7 +387,7 @@ CUMULATIVE_SUMS = [
     ),
     Mutant(
         "p is summed before q is subtracted, in one limb",
-        "kernels/twolimb.py",
+        "kernels/rows/two_limbs.py",
         "        _accumulate(bin_node[k], p[k], h, l, err)\n        _accumulate(bin_node[k], -q[k], h, l, err)",
         "        h[bin_node[k]] += p[k] - q[k]",
         TWOLIMB,
@@ -398,7 +398,7 @@ CUMULATIVE_SUMS = [
 WRONG_GAUGES = [
     Mutant(
         "raw for zero_sum",
-        "evaluation.py",
+        "closed_form/escalation.py",
         "centred = gauge in (gauges.ZERO_SUM, gauges.SCALED)",
         "centred = gauge == gauges.SCALED",
         TILES,
@@ -407,16 +407,16 @@ WRONG_GAUGES = [
     ),
     Mutant(
         "raw for zero_sum, on the way of rows that are looked at more closely",
-        "kernels/cpu.py",
-        "    elif gauge != _RAW:\n        oh, ol = twolimb.mean_at_bins(rh, rl, bin_node)",
-        "    elif gauge == _RAW:\n        oh, ol = twolimb.mean_at_bins(rh, rl, bin_node)",
+        "kernels/rows/loops.py",
+        "    elif gauge != _RAW:\n        oh, ol = two_limbs.mean_at_bins(rh, rl, bin_node)",
+        "    elif gauge == _RAW:\n        oh, ol = two_limbs.mean_at_bins(rh, rl, bin_node)",
         TWOLIMB,
         "test_value_and_gradient",
         (2,),
     ),
     Mutant(
         "zero_sum for scaled",
-        "evaluation.py",
+        "closed_form/escalation.py",
         "bins if gauge == gauges.SCALED else 1",
         "1",
         TILES,
@@ -425,7 +425,7 @@ WRONG_GAUGES = [
     ),
     Mutant(
         "zero_sum for scaled, in second derivatives",
-        "kernels/cpu.py",
+        "kernels/rows/loops.py",
         "    if gauge == _SCALED:\n        return n\n",
         "",
         NATIVE,
@@ -434,7 +434,7 @@ WRONG_GAUGES = [
     ),
     Mutant(
         "normalized without its mean",
-        "evaluation.py",
+        "closed_form/escalation.py",
         "line[:] = (line - (shares.p * line).sum(axis=1, keepdims=True)) / mass",
         "line[:] = line / mass",
         TILES,
@@ -443,7 +443,7 @@ WRONG_GAUGES = [
     ),
     Mutant(
         "a tile's mean over one bin too few",
-        "kernels/tiles2.py",
+        "kernels/tiles/two_limbs.py",
         "load(t, v + 1), cost, float(k + 1), rho, 0.0)",
         "load(t, v + 1), cost, float(k), rho, 0.0)",
         TILES,
@@ -452,7 +452,7 @@ WRONG_GAUGES = [
     ),
     Mutant(
         "two-limb scaled, N once for a Hessian",
-        "kernels/cpu.py",
+        "kernels/rows/loops.py",
         "fh, fl = mul2(*mul2(fh, fl, gh, gl), gh, gl)",
         "fh, fl = mul2(fh, fl, gh, gl)",
         HESSIAN,
@@ -461,7 +461,7 @@ WRONG_GAUGES = [
     ),
     Mutant(
         "the mean over nodes, not bins",
-        "kernels/twolimb.py",
+        "kernels/rows/two_limbs.py",
         "    return div2(h, l, float(len(bin_node)), 0.0)",
         "    return div2(h, l, float(len(rh)), 0.0)",
         TWOLIMB,
@@ -470,7 +470,7 @@ WRONG_GAUGES = [
     ),
     Mutant(
         "normalized without 1 / |p|",
-        "kernels/cpu.py",
+        "kernels/rows/loops.py",
         "        return h, l, -mass_exp",
         "        return 1.0, 0.0, 0",
         TWOLIMB,
@@ -479,7 +479,7 @@ WRONG_GAUGES = [
     ),
     Mutant(
         "exact weights of gauge normalized",
-        "formulas.py",
+        "exact/definitions.py",
         'return row.p if gauge == "normalized" else [1] * len(row.p)',
         "return [1] * len(row.p)",
         EXACT,
@@ -491,7 +491,7 @@ WRONG_GAUGES = [
 PLANS = [
     Mutant(
         "mass from the target to the source",
-        "kernels/matching.py",
+        "kernels/trees/matching.py",
         "source, target = (a, b) if sign[a] == 1 else (b, a)",
         "source, target = (b, a) if sign[a] == 1 else (a, b)",
         test_plain_plan,
@@ -500,7 +500,7 @@ PLANS = [
     ),
     Mutant(
         "those who wait at the parent are forgotten",
-        "kernels/matching.py",
+        "kernels/trees/matching.py",
         "after[last[v]] = first[u]",
         "after[last[v]] = _NOBODY",
         test_plain_plan,
@@ -509,7 +509,7 @@ PLANS = [
     ),
     Mutant(
         "nothing is borrowed from the next digit",
-        "kernels/digits.py",
+        "kernels/arithmetic/digits.py",
         "- x[k, i] - borrow",
         "- x[k, i]",
         test_plain_plan,
@@ -540,9 +540,9 @@ def test_a_seeded_fault_is_found(mutant, monkeypatch):
 
 def test_an_edit_that_does_not_apply_is_an_error():
     with pytest.raises(LookupError, match="0 times, not once"):
-        plain.load({"kernels/native.py": [("no such text", "")]})
+        plain.load({"kernels/rows/native.py": [("no such text", "")]})
     with pytest.raises(LookupError, match="times, not once"):
-        plain.load({"kernels/native.py": [("for v in", "")]})
+        plain.load({"kernels/rows/native.py": [("for v in", "")]})
     with pytest.raises(LookupError, match="no module"):
         plain.load({"kernels/nowhere.py": [("a", "b")]})
 
@@ -550,9 +550,12 @@ def test_an_edit_that_does_not_apply_is_an_error():
 def test_a_mutant_is_seen_by_nobody_else():
     import emdref
 
-    changed = plain.load({"kernels/edges.py": [("return phi + phi", "return phi")]})
-    assert sys.modules["emdref"] is emdref and sys.modules["emdref.kernels.edges"] is emdref.kernels.edges
+    changed = plain.load({"kernels/arithmetic/edges.py": [("return phi + phi", "return phi")]})
+    assert (
+        sys.modules["emdref"] is emdref
+        and sys.modules["emdref.kernels.arithmetic.edges"] is emdref.kernels.arithmetic.edges
+    )
     libraries = (changed, plain.original(), emdref)
-    assert len({id(library.kernels.edges) for library in libraries}) == 3
+    assert len({id(library.kernels.arithmetic.edges) for library in libraries}) == 3
     grads = [x.emd_grad([1.0, 0.0], [0.0, 1.0], x.Chain(2), 2, accuracy="native").tolist() for x in libraries[:2]]
     assert grads == [[0.5, -0.5], [1, -1]]

@@ -7,11 +7,11 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import emdref
-from emdref.failures import FAILED
-from emdref.formats import find
-from emdref.kernels import threads
-from emdref.plans import Linear, Log, Rounded
-from emdref.relaxation import LARGEST, Relaxation
+from emdref.entropic.failures import FAILED
+from emdref.entropic.formats import find
+from emdref.entropic.gibbs import Linear, Log, Rounded
+from emdref.entropic.relaxation import LARGEST, Relaxation
+from emdref.kernels.compile import threads
 
 WAYS = [(k, d) for k in ("dense", "space") for d in ("linear", "log")]
 CHAIN = emdref.Chain(gaps=[0.5, 1.0, 0.0, 2.0, 0.3])

@@ -16,7 +16,8 @@ import cases
 import emdref
 from analysis.fresh import growth_bytes
 from emdref import exact
-from emdref.kernels import allpairs, threads
+from emdref.kernels.compile import threads
+from emdref.kernels.trees import all_pairs
 
 RHOS = [1, 2, 3, 4, 2.5]
 SPACES = {
@@ -154,7 +155,7 @@ def test_blocks_and_threads_change_nothing(rho, accuracy, monkeypatch):
     expected = emdref.pairwise(X, space, rho=rho, accuracy=accuracy)
     monkeypatch.setattr(threads, "_SERIAL_WORK", 1)
     for side in (1, 7, 39):
-        monkeypatch.setattr(sys.modules["emdref.pairwise"], "_side", lambda *_, side=side: side)
+        monkeypatch.setattr(sys.modules["emdref.functions.pairwise"], "_side", lambda *_, side=side: side)
         for count in (1, 5):
             with threads.at_most(count):
                 assert_same(emdref.pairwise(X, space, rho=rho, accuracy=accuracy), expected)
@@ -245,15 +246,15 @@ needs_llvm_15 = pytest.mark.skipif(
 @pytest.mark.parametrize(
     ("loop", "signature"),
     [
-        pytest.param(allpairs._cut_1, (*[ARRAY] * 4, *[float64] * 3, *[ARRAY] * 3), marks=needs_llvm_15),
-        pytest.param(allpairs._cut_2, (*[ARRAY] * 4, *[float64] * 3, *[ARRAY] * 4), marks=needs_llvm_15),
-        (allpairs._add_sums, (ARRAY,) * 4),
-        (allpairs._meet_plain, (float64, ARRAY, float64, float64, ARRAY)),
-        (allpairs._meet_1, (*[float64] * 2, *[ARRAY] * 4)),
-        pytest.param(allpairs._meet_2, (*[float64] * 3, *[ARRAY] * 6), marks=needs_llvm_15),
-        (allpairs._meet_3, (*[float64] * 2, *[ARRAY] * 2, *[float64] * 2, *[ARRAY] * 2)),
-        (allpairs._meet_4, (*[float64] * 2, *[ARRAY] * 2, *[float64] * 2, *[ARRAY] * 2)),
-        (allpairs._fold_2, (ARRAY,) * 5),
+        pytest.param(all_pairs._cut_1, (*[ARRAY] * 4, *[float64] * 3, *[ARRAY] * 3), marks=needs_llvm_15),
+        pytest.param(all_pairs._cut_2, (*[ARRAY] * 4, *[float64] * 3, *[ARRAY] * 4), marks=needs_llvm_15),
+        (all_pairs._add_sums, (ARRAY,) * 4),
+        (all_pairs._meet_plain, (float64, ARRAY, float64, float64, ARRAY)),
+        (all_pairs._meet_1, (*[float64] * 2, *[ARRAY] * 4)),
+        pytest.param(all_pairs._meet_2, (*[float64] * 3, *[ARRAY] * 6), marks=needs_llvm_15),
+        (all_pairs._meet_3, (*[float64] * 2, *[ARRAY] * 2, *[float64] * 2, *[ARRAY] * 2)),
+        (all_pairs._meet_4, (*[float64] * 2, *[ARRAY] * 2, *[float64] * 2, *[ARRAY] * 2)),
+        (all_pairs._fold_2, (ARRAY,) * 5),
     ],
 )
 def test_loops_over_columns_are_vectorised(loop, signature):

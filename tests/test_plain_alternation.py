@@ -31,7 +31,7 @@ def results(p, q, space, lam, domain, **options):
 def step_by_step(p, q, space, lam, domain, monkeypatch, **options):
     """With a call of the kernel for each iteration, and products and divisions apart."""
     with monkeypatch.context() as m:
-        m.setattr(emdref.iteration._Run, "_by_blocks", False)
+        m.setattr(emdref.entropic.iteration._Run, "_by_blocks", False)
         return results(p, q, space, lam, domain, **options)
 
 
@@ -89,8 +89,8 @@ def test_neither_tiles_nor_blocks_nor_checkpoints_show(domain, monkeypatch):
     p, q = pairs(4, 7)
     whole = results(p, q, space, 1.0, domain, max_iter=6)
     cut = results(p, q, space, 1.0, domain, max_iter=6, checkpoints=(1, 2, 5))
-    monkeypatch.setattr(emdref.kernels.threads, "_BLOCK", 1)
-    monkeypatch.setattr(emdref.kernels.entropic, "_LANES", 3)
+    monkeypatch.setattr(emdref.kernels.compile.threads, "_BLOCK", 1)
+    monkeypatch.setattr(emdref.kernels.entropic.products, "_LANES", 3)
     small = results(p, q, space, 1.0, domain, max_iter=6)
     same(whole, cut), same(whole, small)
 

@@ -10,7 +10,7 @@ LAYOUT = emdref.Chain(3)._layout
 
 
 def twolimb():
-    return emdref.kernels.twolimb
+    return emdref.kernels.rows.two_limbs
 
 
 def errors(p, q):

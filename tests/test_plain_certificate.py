@@ -105,7 +105,7 @@ def test_what_is_checked_is_the_proof_not_where_it_comes_from():
 
     def proof():
         one = Fraction(1)
-        return emdref.certificate._Proof((one, 0 * one, 0 * one), (0 * one, 0 * one, one), emdref.Chain(3))
+        return emdref.proof.certificate._Proof((one, 0 * one, 0 * one), (0 * one, 0 * one, one), emdref.Chain(3))
 
     good = proof()
     assert good.holds() is True
@@ -119,7 +119,7 @@ def test_what_is_checked_is_the_proof_not_where_it_comes_from():
 def test_conservation_and_slope_alone():
     def proof():
         zero, one = Fraction(0), Fraction(1)
-        return emdref.certificate._Proof((one, zero, zero), (zero, zero, one), emdref.Chain(3))
+        return emdref.proof.certificate._Proof((one, zero, zero), (zero, zero, one), emdref.Chain(3))
 
     root, first, second = proof().phi
     assert proof()._conserves_mass() and proof()._is_lipschitz()

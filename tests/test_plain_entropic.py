@@ -16,7 +16,7 @@ LAM = 0.7
 
 
 def entropic():
-    return emdref.kernels.entropic
+    return emdref.kernels.entropic.products
 
 
 def distances(shape):
@@ -62,7 +62,7 @@ def factors(x, log):
 def product(x, log, first, last, layout, a, b, k0):
     """From histograms to histograms, as plain numbers."""
     out = np.full_like(x, np.nan)
-    tree = emdref.plans.twigs(layout.parent, layout.bin_node, *(factors(c, log) for c in (k0, a, b)))
+    tree = emdref.entropic.gibbs.twigs(layout.parent, layout.bin_node, *(factors(c, log) for c in (k0, a, b)))
     kernel, x = (entropic().log_product, np.log(x)) if log else (entropic().linear_product, x)
     kernel(first, last, x, out, tree)
     return np.exp(out) if log else out

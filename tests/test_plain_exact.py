@@ -169,31 +169,31 @@ def test_kinds_of_numbers():
 
 
 def test_integers_over_a_common_unit():
-    integers = emdref.formulas.integers
+    integers = emdref.exact.definitions.integers
     assert integers([0.5, THIRD, 2]) == ([3, 2, 12], Fraction(1, 6))
     assert integers([]) == ([], 1) and integers([np.int64(3)]) == ([3], 1)
     assert all(type(x) is int for x in integers([np.int64(3), np.float64(0.5)])[0])
-    numbers = emdref.formulas.Row([0.5, 2], [THIRD, 1], emdref.Chain(gaps=[0.25]), False)
+    numbers = emdref.exact.definitions.Row([0.5, 2], [THIRD, 1], emdref.Chain(gaps=[0.25]), False)
     assert (numbers.p, numbers.phi, numbers.cost) == ([3, 12], [1], [1])
     assert (numbers.mass_unit, numbers.phi_unit, numbers.cost_unit) == (Fraction(1, 6), Fraction(1, 6), Fraction(1, 4))
-    numbers = emdref.formulas.Row([1, 2], [2, 2], emdref.Chain(2), True)
+    numbers = emdref.exact.definitions.Row([1, 2], [2, 2], emdref.Chain(2), True)
     assert (numbers.phi, numbers.phi_unit, numbers.mass_unit) == ([-2], Fraction(1, 12), 1)
 
 
 def test_edges_that_second_derivatives_depend_on():
     tree = emdref.Tree([-1, 0, 1, 1, 1, 4, 1], [9, 1, 1, 0, 1, 1, 1], bins=[2, 3, 5])  # 1 above all, 6 above none
-    row = emdref.formulas.Row([1, 0, 1], [1, 0, 1], tree, False)
+    row = emdref.exact.definitions.Row([1, 0, 1], [1, 0, 1], tree, False)
     assert row.counts("raw") == [False, True, True, False, True, True, False]
     assert row.counts("zero_sum") == [False, False, True, False, True, True, False] == row.counts("normalized")
     assert (row.kink("raw"), row.kink("zero_sum")) == (1, 2)
-    row = emdref.formulas.Row([1, 0, 1], [0, 0, 0], tree, False)
+    row = emdref.exact.definitions.Row([1, 0, 1], [0, 0, 0], tree, False)
     assert row.kink("raw") is None
-    row = emdref.formulas.Row([1, 0, 1], [0, 0, 1], tree, False)
+    row = emdref.exact.definitions.Row([1, 0, 1], [0, 0, 1], tree, False)
     assert row.kink("raw") == 4
-    bends = emdref.formulas.curvatures
+    bends = emdref.exact.definitions.curvatures
     assert bends(row, 2, "raw") == [0, 2, 2, 0, 2, 2, 0] and bends(row, 2, "scaled") == [0, 0, 2, 0, 2, 2, 0]
     assert bends(row, 3, "raw") == [0, 6, 6, 0, 0, 0, 0] and bends(row, 1, "raw") == [0] * 7
-    assert bends(emdref.formulas.Row([3, 0, 1], [0, 0, 0], tree, False), 4, "raw")[1:3] == [12 * 16, 12 * 9]
+    assert bends(emdref.exact.definitions.Row([3, 0, 1], [0, 0, 0], tree, False), 4, "raw")[1:3] == [12 * 16, 12 * 9]
 
 
 DIGITS = Context(prec=60, traps=[])
@@ -206,20 +206,20 @@ def test_decimals_say_the_same(scaled):
         p, q = (x[0].tolist() for x in plain.pairs(space.n_bins))
         a, b = exact_pair(p, q, False)
         with localcontext(DIGITS):
-            row = emdref.formulas.Row(p, q, space, False).decimal(scaled=scaled)
+            row = emdref.exact.definitions.Row(p, q, space, False).decimal(scaled=scaled)
             top = max(abs(x) for x in row.phi)
             assert (top == 1) == scaled and all(type(x) is Decimal for x in [*row.phi, *row.p, *row.cost])
             power = Decimal(rho)
-            value = emdref.formulas.value(row, power) * row.cost_unit * row.phi_unit**power
+            value = emdref.exact.definitions.value(row, power) * row.cost_unit * row.phi_unit**power
             near(value, oracles.emd_real(a, b, edges, rho))
             for gauge in plain.GAUGES[:3]:
-                numbers, unit = emdref.formulas.gradient(row, power, gauge)
+                numbers, unit = emdref.exact.definitions.gradient(row, power, gauge)
                 exact = oracles.gauged(oracles.raw_grad_real(a, b, edges, rho), a, gauge)
                 for x, y in zip(numbers, exact, strict=True):
                     near(x * unit, y, max(map(abs, exact)))
                 h = oracles.raw_hess(a, b, edges, rho)
                 exact = oracles.gauged_hess(h, a, a, gauge)
-                matrix = emdref.formulas.Hessian(row, power, gauge)
+                matrix = emdref.exact.definitions.Hessian(row, power, gauge)
                 for k, line in enumerate(exact):
                     for x, y in zip(matrix.line(k), line, strict=True):
                         near(x * matrix.unit, y, max(map(abs, line)))
@@ -231,12 +231,12 @@ def test_decimals_in_gauge_normalized(rho):
         p, q = (x[0].tolist() for x in plain.pairs(space.n_bins))
         (a, b), given = exact_pair(p, q, True), oracles.fractions(p)
         with localcontext(DIGITS):
-            row = emdref.formulas.Row(p, q, space, True).decimal(scaled=True)
+            row = emdref.exact.definitions.Row(p, q, space, True).decimal(scaled=True)
             r, h = oracles.raw_grad_real(a, b, edges, rho), oracles.raw_hess(a, b, edges, rho)
-            numbers, unit = emdref.formulas.gradient(row, Decimal(rho), "normalized")
+            numbers, unit = emdref.exact.definitions.gradient(row, Decimal(rho), "normalized")
             for x, y in zip(numbers, oracles.gauged(r, given, "normalized"), strict=True):
                 near(x * unit, y, 1)
-            matrix = emdref.formulas.Hessian(row, Decimal(rho), "normalized")
+            matrix = emdref.exact.definitions.Hessian(row, Decimal(rho), "normalized")
             exact = oracles.gauged_hess(h, r, given, "normalized")
             v = [Decimal(k - 1) for k in range(len(p))]
             times = matrix.times(v)
@@ -252,16 +252,16 @@ def near(x, exact, unit=0):
 
 def test_decimals_of_a_row_in_which_nothing_flows():
     with localcontext(DIGITS):
-        row = emdref.formulas.Row([1, 2], [1, 2], emdref.Chain(2), False).decimal(scaled=True)
+        row = emdref.exact.definitions.Row([1, 2], [1, 2], emdref.Chain(2), False).decimal(scaled=True)
         assert row.phi == [0] and row.phi_unit == 1
-        one = emdref.formulas.Row([THIRD], [2], emdref.Chain(1), False).decimal(scaled=True)
+        one = emdref.exact.definitions.Row([THIRD], [2], emdref.Chain(1), False).decimal(scaled=True)
         assert one.phi == [] and one.phi_unit == 1
 
 
 def test_far_below_the_largest_flow_decimals_count_as_nothing_only_if_scaled():
     p, q = [1.0, 0, 0, 2.0**-1000], [0, 1.0, 2.0**-1000, 0]
     with localcontext(Context(prec=50, Emax=1000, Emin=-1000, traps=[])):
-        row = emdref.formulas.Row(p, q, emdref.Chain(4), False)
+        row = emdref.exact.definitions.Row(p, q, emdref.Chain(4), False)
         scaled, plainly = row.decimal(scaled=True), row.decimal(scaled=False)
         assert scaled.phi[0] == 1 and plainly.phi[2] * plainly.phi_unit == scaled.phi[2] * scaled.phi_unit != 0
         assert plainly.phi[0] == 1 and plainly.phi_unit == 1 and scaled.phi_unit == 1
@@ -271,20 +271,20 @@ def test_a_hessian_is_symmetric_to_the_last_digit():
     """Also in Decimals, which round: both borders are added to one another first."""
     p, q = (x[0].tolist() for x in plain.pairs(5))
     with localcontext(Context(prec=20, traps=[])):
-        row = emdref.formulas.Row(p, q, emdref.Chain(gaps=plain.GAPS), True).decimal(scaled=True)
+        row = emdref.exact.definitions.Row(p, q, emdref.Chain(gaps=plain.GAPS), True).decimal(scaled=True)
         for gauge in plain.GAUGES:
-            matrix = emdref.formulas.Hessian(row, Decimal("2.7"), gauge)
+            matrix = emdref.exact.definitions.Hessian(row, Decimal("2.7"), gauge)
             lines = [matrix.line(k) for k in range(5)]
             assert all(lines[j][k] == lines[k][j] for j in range(5) for k in range(5))
 
 
 def test_whether_decimals_are_scaled_is_said_by_name():
     with pytest.raises(TypeError, match="positional"):
-        emdref.formulas.Row([1, 2], [1, 2], emdref.Chain(2), False).decimal(True)
+        emdref.exact.definitions.Row([1, 2], [1, 2], emdref.Chain(2), False).decimal(True)
 
 
 def test_lists_of_different_lengths_are_not_cut_short():
-    f = emdref.formulas
+    f = emdref.exact.definitions
     for name in ("cost", "phi"):
         row = f.Row([1, 2, 4], [4, 1, 2], emdref.Chain(3), False)
         setattr(row, name, getattr(row, name)[:1])
@@ -314,9 +314,9 @@ def test_lists_of_different_lengths_are_not_cut_short():
 
 
 def test_histograms_are_checked_by_name():
-    assert emdref.formulas.histogram([0, 1], "x", 2) == [0, 1]
-    assert emdref.formulas.numbers([-1, 2.5], "x", 2) == [-1, 2.5]
-    assert emdref.formulas.as_decimal(Fraction(1, 8)) == Decimal("0.125")
+    assert emdref.exact.definitions.histogram([0, 1], "x", 2) == [0, 1]
+    assert emdref.exact.definitions.numbers([-1, 2.5], "x", 2) == [-1, 2.5]
+    assert emdref.exact.definitions.as_decimal(Fraction(1, 8)) == Decimal("0.125")
 
 
 def test_gauge_and_normalize_are_named():

@@ -19,7 +19,7 @@ TINY = 2.0**-900
 
 
 def kernels():
-    return emdref.kernels.hessian2
+    return emdref.kernels.rows.hessian_two_limbs
 
 
 def cost_between(space, gauge):
@@ -32,9 +32,9 @@ def second(space, p, q, rho, normalize, gauge, v=None):
     shared = (layout.parent, cost_between(space, gauge), layout.bin_node, float(rho), normalize, gauge)
     out = np.full((len(p), n, n) if v is None else (len(p), n), np.nan)
     if v is None:
-        emdref.kernels.cpu.hess_twolimb(p, q, out, unsafe, infinite, np.empty((len(p), 0, 0)), *shared)
+        emdref.kernels.rows.loops.hess_twolimb(p, q, out, unsafe, infinite, np.empty((len(p), 0, 0)), *shared)
     else:
-        emdref.kernels.cpu.hvp_twolimb(p, q, v, out, unsafe, infinite, np.empty((len(p), 0, 0)), *shared)
+        emdref.kernels.rows.loops.hvp_twolimb(p, q, v, out, unsafe, infinite, np.empty((len(p), 0, 0)), *shared)
     return out, unsafe, infinite
 
 
@@ -124,7 +124,7 @@ def test_what_is_not_computed_is_zero():
         p, q = np.maximum(difference, 0), np.maximum(-difference, 0)
         scratch = [np.full(n, np.nan) for _ in range(5)], [np.full((2, n), np.nan) for _ in range(3)]
         arguments = (layout.parent, layout.cost, layout.bin_node, rho, False, 1, False)
-        assert emdref.kernels.cpu._second(p, q, *arguments, *scratch[0], *scratch[1]) == outcome
+        assert emdref.kernels.rows.loops._second(p, q, *arguments, *scratch[0], *scratch[1]) == outcome
 
 
 def test_a_product_is_relative_to_the_largest_entry():

@@ -40,9 +40,9 @@ def check(rng, kind, normalize, emdref):
 
 
 def check_pair(p, q, space, normalize, emdref):
-    (h, l, err), *_ = emdref.fallback.flows(p[None], q[None], space, np.ones(space.n_nodes), normalize)
+    (h, l, err), *_ = emdref.closed_form.exact_rows.flows(p[None], q[None], space, np.ones(space.n_nodes), normalize)
     assert (h[0], l[0], err[0]) == (0, 0, 0)  # the root has no edge
-    row = emdref.formulas.Row(p, q, space, normalize)
+    row = emdref.exact.definitions.Row(p, q, space, normalize)
     for position, edge in enumerate(space._layout.order.tolist()[1:], 1):
         phi, found = row.phi[edge] * row.phi_unit, h[position]
         if abs(phi) > Fraction(np.finfo(float).max):
@@ -64,7 +64,9 @@ def test_limbs_are_those_of_exact_flows(kind, normalize):
 
 def test_edges_of_no_weight_carry_nothing():
     space, weight = original.Chain(4), np.array([1.0, 0.0, 1.0, 1.0])
-    given = original.fallback.flows(np.array([[1.0, 1, 0, 0]]), np.array([[0.0, 0, 1, 1]]), space, weight, False)
+    given = original.closed_form.exact_rows.flows(
+        np.array([[1.0, 1, 0, 0]]), np.array([[0.0, 0, 1, 1]]), space, weight, False
+    )
     assert given[0, 0].tolist() == [0, 0, 2, 1]  # from the last bin on
 
 

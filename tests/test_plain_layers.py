@@ -19,7 +19,7 @@ INF = math.inf
 
 
 def layers():
-    return emdref.kernels.layers
+    return emdref.kernels.rows.layers
 
 
 def exp(x):

@@ -23,7 +23,7 @@ def test_flow():
         p, q, layout = batch(space)
         for normalize in (False, True):
             phi = np.full((len(p), space.n_nodes), np.nan)
-            emdref.kernels.cpu.flow_native(p, q, phi, layout.parent, layout.bin_node, normalize)
+            emdref.kernels.rows.loops.flow_native(p, q, phi, layout.parent, layout.bin_node, normalize)
             for i in range(len(p)):
                 a, b = plain.exactly(p[i]), plain.exactly(q[i])
                 if normalize:
@@ -38,7 +38,7 @@ def test_subtraction_comes_first():
     for dtype, small in ((np.float64, 2.0**-60), (np.float32, 2.0**-30)):
         p, q = np.array([[1, small, 0]], dtype), np.array([[1, 0, small]], dtype)
         layout, phi = emdref.Chain(3)._layout, np.full((1, 3), np.nan, dtype)
-        emdref.kernels.cpu.flow_native(p, q, phi, layout.parent, layout.bin_node, False)
+        emdref.kernels.rows.loops.flow_native(p, q, phi, layout.parent, layout.bin_node, False)
         assert phi[0].tolist() == [0, small, 0]
 
 
@@ -48,8 +48,8 @@ def test_slopes_down_from_the_root(rho):
         p, q, layout = batch(space)
         for i in range(len(p)):
             phi, r = np.full(space.n_nodes, np.nan), np.full(space.n_nodes, np.nan)
-            emdref.kernels.native.flow(p[i], q[i], layout.parent, layout.bin_node, phi)
-            emdref.kernels.native.descend(phi, layout.cost, layout.parent, float(rho), r)
+            emdref.kernels.rows.native.flow(p[i], q[i], layout.parent, layout.bin_node, phi)
+            emdref.kernels.rows.native.descend(phi, layout.cost, layout.parent, float(rho), r)
             exact = plain.truth(p[i], q[i], edges, rho, "raw", False)[1]
             assert plain.close(r[layout.bin_node], exact, 1e-12 * float(max(map(abs, exact))))
 
@@ -57,14 +57,14 @@ def test_slopes_down_from_the_root(rho):
 def test_what_costs_nothing_has_no_slope():
     """Also where its power overflows."""
     r = np.full(3, np.nan)
-    emdref.kernels.native.descend(np.array([0, 1e300, 1.0]), np.array([0, 0.0, 3]), np.array([0, 0, 1]), 4.0, r)
+    emdref.kernels.rows.native.descend(np.array([0, 1e300, 1.0]), np.array([0, 0.0, 3]), np.array([0, 0, 1]), 4.0, r)
     assert r.tolist() == [0, 0, 12]
 
 
 def test_sums_at_and_below_every_node():
     """The root's included."""
     t = np.array([1.0, 2, 4, 8, 16])
-    emdref.kernels.native.lift(np.array([0, 0, 0, 1, 3]), t)
+    emdref.kernels.rows.native.lift(np.array([0, 0, 0, 1, 3]), t)
     assert t.tolist() == [31, 26, 4, 24, 16]
 
 
@@ -73,7 +73,7 @@ def test_masses_of_a_row():
     p, q = np.array([1.0, 3.0]), np.array([4.0, 4.0])
     for normalize, mass, a, b in ((False, 1.0, p, q), (True, 4.0, p / 4, q / 8)):
         x, y = np.full(2, np.nan), np.full(2, np.nan)
-        assert emdref.kernels.cpu._native_masses(p, q, normalize, x, y) == mass
+        assert emdref.kernels.rows.loops._native_masses(p, q, normalize, x, y) == mass
         assert np.array_equal(x, a) and np.array_equal(y, b)
 
 
@@ -86,7 +86,7 @@ def test_scratch_memory_is_not_read_before_it_is_written(monkeypatch):
     space, _ = list(plain.spaces(emdref))[3]
     p, q, _ = batch(space)
     before = [second(space, p, q, 2, False, 1), second(space, p, q, 2, True, 3, p)]
-    monkeypatch.setattr(emdref.kernels.cpu, "np", nan)
+    monkeypatch.setattr(emdref.kernels.rows.loops, "np", nan)
     after = [second(space, p, q, 2, False, 1), second(space, p, q, 2, True, 3, p)]
     assert all(np.array_equal(x, y) for a, b in zip(before, after, strict=True) for x, y in zip(a, b, strict=True))
 
@@ -100,9 +100,9 @@ def second(space, p, q, rho, normalize, gauge, v=None, dtype=np.float64):
     shared = (layout.parent, layout.cost.astype(dtype), layout.bin_node, dtype(rho), normalize, gauge)
     out = np.full((len(p), n, n) if v is None else (len(p), n), np.nan, dtype)
     if v is None:
-        emdref.kernels.cpu.hess_native(p, q, out, infinite, *shared)
+        emdref.kernels.rows.loops.hess_native(p, q, out, infinite, *shared)
     else:
-        emdref.kernels.cpu.hvp_native(p, q, v, out, infinite, *shared)
+        emdref.kernels.rows.loops.hvp_native(p, q, v, out, infinite, *shared)
     return out, infinite
 
 
@@ -153,7 +153,7 @@ def test_hessian_and_product(rho, gauge):
 
 def test_the_root_has_no_edge():
     """Whatever stands where its flow and its cost would."""
-    native, hessian = emdref.kernels.native, emdref.kernels.hessian
+    native, hessian = emdref.kernels.rows.native, emdref.kernels.rows.hessian
     phi, cost, r = np.array([0.0, 2.0, 0.0]), np.array([7.0, 1.0, 3.0]), np.full(3, np.nan)
     native.descend(np.array([5.0, 2.0, -1.0]), cost, [0, 0, 1], 2.0, r)
     assert r.tolist() == [0, 4, -2]
@@ -213,11 +213,11 @@ def test_distances(shape):
     ups = [walked(parent, cost, v) for v in range(n)]
     exact = np.array([[min(a[x] + b[x] for x in a.keys() & b.keys()) for b in ups] for a in ups])
     out = np.full((len(bins), len(bins)), np.nan)
-    emdref.kernels.metric.distances_between(layout.bin_node, layout.parent, layout.cost, out)
+    emdref.kernels.trees.metric.distances_between(layout.bin_node, layout.parent, layout.cost, out)
     assert np.array_equal(out, exact[np.ix_(bins, bins)])
     for v in range(n):
         row = np.full(n, np.nan)
-        emdref.kernels.metric.distances(v, layout.parent, layout.cost, row)
+        emdref.kernels.trees.metric.distances(v, layout.parent, layout.cost, row)
         assert np.array_equal(row, exact[np.ix_([layout.order[v]], layout.order)][0])
 
 
@@ -225,6 +225,6 @@ def test_bins_below():
     for parent, cost, bins in plain.SHAPES.values():
         layout = emdref.Tree(parent, cost, bins)._layout
         count = np.full(len(parent), -7)
-        emdref.kernels.metric.bins_below(layout.bin_node, layout.parent, count)
+        emdref.kernels.trees.metric.bins_below(layout.bin_node, layout.parent, count)
         exact = oracles.below(parent, bins)
         assert count.tolist() == [len(exact[v]) for v in layout.order]

@@ -10,7 +10,7 @@ import oracles
 import plain
 
 emdref = plain.original()
-digits, matching = emdref.kernels.digits, emdref.kernels.matching
+digits, matching = emdref.kernels.arithmetic.digits, emdref.kernels.trees.matching
 
 INTEGERS = [0, 1, 2, 5, 2**30, 2**31 - 1, 2**31, 2**52 + 1, 2**62 - 1, 2**62, 2**93 - 1, 3**50, 2**93 + 2**40, 7**44]
 FLOATS = [

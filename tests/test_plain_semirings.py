@@ -20,7 +20,7 @@ each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
 def ring():
-    return emdref.kernels.semirings.SCALED
+    return emdref.kernels.arithmetic.semirings.SCALED
 
 
 def numbers(dtype):

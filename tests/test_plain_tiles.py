@@ -128,8 +128,8 @@ def test_ordinary_rows_are_settled_at_once(dtype, monkeypatch):
     def refuse(*_):
         raise AssertionError("looked at again")
 
-    monkeypatch.setitem(emdref.emd.__globals__, "_careful", refuse)
-    monkeypatch.setattr(emdref.pairs.Unseen, "verify", refuse)
+    monkeypatch.setitem(emdref.closed_form.escalation.__dict__, "_careful", refuse)
+    monkeypatch.setattr(emdref.closed_form.batches.Unseen, "verify", refuse)
     rng = np.random.default_rng(0)
     p = rng.random((9, 20)) + 0.5
     p, q = ((x / x.sum(axis=1, keepdims=True)).astype(dtype) for x in (p, rng.permuted(p, axis=1)))
@@ -172,7 +172,7 @@ def test_blocks_of_columns_change_nothing(accuracy, monkeypatch):
     space = emdref.Chain(gaps=rng.integers(0, 4, 69))
     whole = [both(space, p, q, rho, accuracy=accuracy) for rho in (1, 2, 3)]
     for columns in (16, 32, 64):
-        monkeypatch.setattr(emdref.kernels.glance, "COLUMNS", columns)
+        monkeypatch.setattr(emdref.kernels.tiles.inspection, "COLUMNS", columns)
         cut = [both(space, p, q, rho, accuracy=accuracy) for rho in (1, 2, 3)]
         assert all(np.array_equal(x, y) for a, b in zip(whole, cut, strict=True) for x, y in zip(a, b, strict=True))
 
@@ -191,14 +191,14 @@ def test_scratch_memory_is_not_read_before_it_is_written(accuracy, monkeypatch):
     p, q = np.random.default_rng(0).random((2, 11, 19))
     spaces = list(spaces_of(19))
     before = [both(space, p, q, 2, accuracy=accuracy) for space in spaces]
-    scratch, asked = emdref.kernels.lanes.scratch, []
+    scratch, asked = emdref.kernels.arithmetic.lanes.scratch, []
 
     def nan(lanes, dtype):
         asked.append(scratch(lanes, dtype))
         asked[-1][:] = np.nan
         return asked[-1]
 
-    for kernels in (emdref.kernels.tiles, emdref.kernels.tiles2):
+    for kernels in (emdref.kernels.tiles.plain, emdref.kernels.tiles.two_limbs):
         monkeypatch.setattr(kernels, "scratch", nan)
     after = [both(space, p, q, 2, accuracy=accuracy) for space in spaces]
     assert all(np.array_equal(x, y) for a, b in zip(before, after, strict=True) for x, y in zip(a, b, strict=True))
@@ -222,7 +222,7 @@ def test_a_gradient_beyond_the_range_is_noticed(dtype):
 def lost_bits(p, q):
     """What plain additions to a low limb lose on the way along a chain, and the bound of it."""
     loss, h, l = oracles.Fraction(0), 0.0, 0.0
-    two_sum, exactly = emdref.kernels.floats.two_sum, plain.total
+    two_sum, exactly = emdref.kernels.arithmetic.floats.two_sum, plain.total
     for x, y in zip(p.astype(float).tolist(), q.astype(float).tolist(), strict=True):
         xh, xl = two_sum(x, -y)
         h, e = two_sum(h, xh)
@@ -234,11 +234,11 @@ def lost_bits(p, q):
 
 
 def bound_of(p, q):
-    looks = emdref.kernels.glance.new_sums(p)
-    emdref.kernels.glance.clear(looks)
-    emdref.kernels.glance.look(p, 0, q, 0, len(p), 0, looks, True)
+    looks = emdref.kernels.tiles.inspection.new_sums(p)
+    emdref.kernels.tiles.inspection.clear(looks)
+    emdref.kernels.tiles.inspection.look(p, 0, q, 0, len(p), 0, looks, True)
     digits = 53 if p.itemsize == 8 else 24
-    return emdref.kernels.tiles2._most_lost(looks, 0, digits, 2.0 * len(p))
+    return emdref.kernels.tiles.two_limbs._most_lost(looks, 0, digits, 2.0 * len(p))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -257,7 +257,7 @@ def test_the_bound_of_lost_bits_is_one(dtype):
 
 def test_the_bound_is_0_up_to_the_last_digit_that_fits():
     """Two bins, 4 entries: the low limb is at most 2**-50 T, and has 53 digits from the last one of the smallest."""
-    lost = emdref.kernels.tiles2._most_lost
+    lost = emdref.kernels.tiles.two_limbs._most_lost
     for digits, margin in ((53, 1.0), (24, 2.0**29)):
         looks = np.zeros((6, 1))
         looks[0, 0], looks[2, 0] = 1.0, 0.5
@@ -310,13 +310,13 @@ SAFE = {
     ],
 )
 def test_what_is_unsafe(change, unsafe):
-    assert emdref.kernels.sums2.unsafe(*{**SAFE, **change}.values()) == unsafe
+    assert emdref.kernels.tiles.two_limb_sums.unsafe(*{**SAFE, **change}.values()) == unsafe
 
 
 @pytest.mark.parametrize("rho", SMALL)
 def test_an_edge_in_two_limbs(rho):
     """Of either sign, in lanes as in scalars; 0 at 0."""
-    rng, edge2 = np.random.default_rng(rho), emdref.kernels.edges.edge2
+    rng, edge2 = np.random.default_rng(rho), emdref.kernels.arithmetic.edges.edge2
     h = rng.lognormal(0, 5, 8) * rng.choice([-1, 1], 8)
     l, w = np.spacing(h) * rng.uniform(-0.5, 0.5, 8), rng.lognormal(0, 5)
     results = edge2(h, l, w, float(rho))
@@ -331,7 +331,7 @@ def test_an_edge_in_two_limbs(rho):
 
 
 def test_the_mean_and_the_factor_have_two_limbs():
-    sums2 = emdref.kernels.sums2
+    sums2 = emdref.kernels.tiles.two_limb_sums
     sums = [None, None, *np.array([[1.0, -3.0], [2.0**-60, 1e-17]])]
     h, l = sums2.mean(sums, 3.0)
     for i in range(2):
@@ -348,7 +348,7 @@ def test_the_mean_and_the_factor_have_two_limbs():
 
 def passes(p, q, tolerance=np.inf):
     """By the first look, as the kernels take it: so many columns at a time."""
-    glance = emdref.kernels.glance
+    glance = emdref.kernels.tiles.inspection
     looks = glance.new_sums(p)
     glance.clear(looks)
     for start in range(0, len(p), glance.COLUMNS):
@@ -360,7 +360,7 @@ def passes(p, q, tolerance=np.inf):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_first_look_finds_what_is_wrong_wherever_it_is(dtype, monkeypatch):
-    monkeypatch.setattr(emdref.kernels.glance, "COLUMNS", 64)
+    monkeypatch.setattr(emdref.kernels.tiles.inspection, "COLUMNS", 64)
     for n in (1, 3, 16, 33, 70):
         fine = np.ones(n, dtype)
         assert passes(fine, fine) and passes(np.where(np.arange(n) == n - 1, fine, dtype(-0.0)), fine)
@@ -375,7 +375,7 @@ def test_the_first_look_finds_what_is_wrong_wherever_it_is(dtype, monkeypatch):
 @pytest.mark.parametrize("n", [1, 2, 31, 100, 1000])
 def test_no_row_passes_the_first_look_that_the_second_refuses(n, dtype):
     """One entry and tails of tiny ones, whose sums in the dtype round as badly as they can."""
-    rng, inputs = np.random.default_rng(n), emdref.inputs
+    rng, inputs = np.random.default_rng(n), emdref.arguments.validation
     tolerance, eps = inputs.mass_tolerance(dtype, n), float(np.finfo(dtype).eps)
     refused = 0
     for tail, apart in itertools.product((0.0, 0.25, 0.49, 0.51, 1.0), (0.0, 0.3, 0.55, 0.9, 0.99, 1.01, 1.5)):
@@ -396,7 +396,7 @@ def test_no_row_passes_the_first_look_that_the_second_refuses(n, dtype):
 
 @pytest.mark.parametrize(("source", "target"), [("f4", "f4"), ("f8", "f8"), ("f4", "f8")])
 def test_rows_into_lanes_and_back(source, target):
-    lanes, rng = emdref.kernels.lanes, np.random.default_rng(0)
+    lanes, rng = emdref.kernels.arithmetic.lanes, np.random.default_rng(0)
     n = 64 // np.dtype(target).itemsize
     x, y = rng.random((2, n * 40)).astype(source)
     for rows, columns in itertools.product(range(1, n + 1), range(1, n + 1)):

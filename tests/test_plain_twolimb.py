@@ -19,7 +19,7 @@ TINY = 2.0**-900
 
 
 def twolimb():
-    return emdref.kernels.twolimb
+    return emdref.kernels.rows.two_limbs
 
 
 def limbs(nodes):
@@ -249,7 +249,7 @@ def test_a_product_that_underflows_has_a_bound():
 def test_an_uncertain_sign_at_the_root_does_not_matter():
     """It has no edge: only what is left over stands there."""
     h, l, err = np.array([1.0, 4.0]), np.zeros(2), np.array([3.0, 1.0])
-    assert emdref.kernels.twolimb.settle(h, l, err, np.ones(2)) is True and h.tolist() == [1, 4]
+    assert emdref.kernels.rows.two_limbs.settle(h, l, err, np.ones(2)) is True and h.tolist() == [1, 4]
 
 
 def test_settle():
@@ -286,7 +286,7 @@ def flows(p, q, space, normalize=False, weight=None):
     layout = space._layout
     phi, unsafe = np.full((len(p), space.n_nodes), np.nan), np.zeros(len(p), bool)
     weight = np.ones(space.n_nodes) if weight is None else weight
-    emdref.kernels.cpu.flow_twolimb(p, q, phi, unsafe, layout.parent, weight, layout.bin_node, normalize)
+    emdref.kernels.rows.loops.flow_twolimb(p, q, phi, unsafe, layout.parent, weight, layout.bin_node, normalize)
     return phi, unsafe
 
 
@@ -393,7 +393,7 @@ def emd(space, p, q, rho, normalize, gauge, gradient=True):
     value, unsafe = np.full(len(p), np.nan), np.zeros(len(p), bool)
     grad = np.full(p.shape if gradient else (0, p.shape[1]), np.nan)
     shared = (layout.parent, space._cost_between(0, most), layout.bin_node, float(rho), normalize, gauge)
-    emdref.kernels.cpu.emd_twolimb(p, q, value, grad, unsafe, np.empty((len(p), 0, 0)), *shared)
+    emdref.kernels.rows.loops.emd_twolimb(p, q, value, grad, unsafe, np.empty((len(p), 0, 0)), *shared)
     return value, grad, unsafe
 
 

@@ -10,7 +10,7 @@ from numba import float32, float64
 
 import kernel_table
 import ptx
-from emdref.kernels import edges, floats, lanes
+from emdref.kernels.arithmetic import edges, floats, lanes
 from kernel_table import KERNELS
 
 if ptx.missing():

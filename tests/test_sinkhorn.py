@@ -12,7 +12,7 @@ from scipy.stats import entropy
 
 import emdref
 import sinkhorn_oracle
-from emdref.kernels import threads
+from emdref.kernels.compile import threads
 
 VARIANTS = ("paper", "frogner", "cuturi", "caffe", "mocha")
 WAYS = [(k, d) for k in ("dense", "space") for d in ("linear", "log")]
@@ -63,7 +63,7 @@ def test_float32_in_float32_out(kernel, domain):
 @pytest.mark.parametrize("lam", [0.1, 3.0, 10.0])
 def test_tree_kernel_is_the_dense_product_entry_by_entry(dtype, lam):
     tree, rng = emdref.wordnet_tree(), np.random.default_rng(0)
-    from emdref.plans import SpaceLinear, SpaceLog
+    from emdref.entropic.gibbs import SpaceLinear, SpaceLog
 
     x = np.ascontiguousarray(histograms(rng, (3, tree.n_bins), dtype).T)
     want = np.exp(-lam * tree.distance_matrix() - 1) @ x.astype(np.float64)

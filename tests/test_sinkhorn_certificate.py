@@ -16,7 +16,8 @@ import cases
 import emdref
 import oracles
 import sinkhorn_oracle
-from emdref import decimal_kernels, newton, plans, potentials
+from emdref.entropic import gibbs, newton
+from emdref.proof import decimal_gibbs, potentials
 
 LAMBDAS = [1e-3, 0.1, 1.0, 30.0, 1e3, 1e4]
 SMALL = {
@@ -209,12 +210,12 @@ def nearly_apart(way):
     space, p, q = cases.case("path", "flat_softmax", np.float64)
     p, q = (x * (np.arange(15) != k) for x, k in ((p, 3), (q, 5)))
     cost = space.distance_matrix()
-    plan = way(space, np.float64, 3.0, 1) if way is plans.SpaceLog else way(cost, 3.0, 1)
+    plan = way(space, np.float64, 3.0, 1) if way is gibbs.SpaceLog else way(cost, 3.0, 1)
     return plan, p / p.sum(), q / q.sum(), space, np.exp(-3.0 * cost - 1)
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
-@pytest.mark.parametrize("way", [plans.SpaceLog, plans.DenseLog])
+@pytest.mark.parametrize("way", [gibbs.SpaceLog, gibbs.DenseLog])
 def test_newtons_steps_reach_a_tolerance_within_their_limit(way):
     plan, p, q, space, kernel = nearly_apart(way)
     start = emdref.sinkhorn(p, q, space, 3.0, domain="log", max_iter=50)
@@ -231,7 +232,7 @@ def test_newtons_steps_reach_a_tolerance_within_their_limit(way):
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
-@pytest.mark.parametrize("way", [plans.SpaceLog, plans.DenseLog])
+@pytest.mark.parametrize("way", [gibbs.SpaceLog, gibbs.DenseLog])
 def test_newtons_step_has_no_part_that_is_rounding_alone(way):
     """Close to the solution it only undoes what was added: conjugate gradients' steps grow toward what they seek."""
     plan, p, q, space, _ = nearly_apart(way)
@@ -386,7 +387,7 @@ def test_kernel_errors_are_below_the_stated_bound():
         results = []
         for digits in (30, 90):
             with localcontext(Context(prec=digits)):
-                k = decimal_kernels.kernel(space, Decimal("7.3"))
+                k = decimal_gibbs.kernel(space, Decimal("7.3"))
                 results.append([*k.times(x), k.cost(x, x[::-1]), k.product_cost(x, x[::-1])])
         bound = (Decimal(7.3 * space.diameter) + 12 * space.n_nodes + 100).scaleb(-29)
         assert all(abs(a - b) <= bound * b for a, b in zip(*results, strict=True))
@@ -396,7 +397,7 @@ def test_kernel_errors_are_below_the_stated_bound():
 def test_a_matrix_need_not_be_symmetric_to_the_last_bit():
     cost = np.array([[0, 1.0, 2.0], [1.5, 0, 1.0], [2.5, 3.0, 0]])
     k, x, y = (
-        decimal_kernels.MatrixKernel(cost, Decimal(2)),
+        decimal_gibbs.MatrixKernel(cost, Decimal(2)),
         [Decimal(i) for i in (1, 2, 5)],
         [Decimal(i) for i in (3, 1, 4)],
     )
@@ -477,16 +478,16 @@ def test_verify_sees_tampered_scalings(k):
 
 @pytest.mark.parametrize("factor", ["0.1", "30"])
 def test_a_broken_plan_contradicts_the_theory(monkeypatch, factor):
-    honest = decimal_kernels.SpaceKernel.cost
-    monkeypatch.setattr(decimal_kernels.SpaceKernel, "cost", lambda *args: honest(*args) * Decimal(factor))
+    honest = decimal_gibbs.SpaceKernel.cost
+    monkeypatch.setattr(decimal_gibbs.SpaceKernel, "cost", lambda *args: honest(*args) * Decimal(factor))
     p, q = pair(1)
     with pytest.raises(RuntimeError, match=r"the feasible plan costs .* a bug in emdref"):
         emdref.certify_sinkhorn(p, q, SMALL["chain"], 30.0)
 
 
 def test_a_broken_kernel_contradicts_itself(monkeypatch):
-    honest = decimal_kernels.SpaceKernel.times
-    monkeypatch.setattr(decimal_kernels.SpaceKernel, "transposed", lambda *args: [x / 9 for x in honest(*args)])
+    honest = decimal_gibbs.SpaceKernel.times
+    monkeypatch.setattr(decimal_gibbs.SpaceKernel, "transposed", lambda *args: [x / 9 for x in honest(*args)])
     p, q = pair(1)
     with pytest.raises(RuntimeError, match=r"the lower bound .* exceeds the upper bound .* a bug in emdref"):
         emdref.certify_sinkhorn(p, q, SMALL["chain"], 3.0)

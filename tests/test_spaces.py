@@ -320,4 +320,4 @@ def test_wordnet_has_no_unary_node():
 
 
 def test_wordnet_is_packaged():
-    assert (Path(emdref.__file__).parent / "data" / "wordnet.tsv").is_file()
+    assert (Path(emdref.__file__).parent / "spaces" / "data" / "wordnet.tsv").is_file()

@@ -23,7 +23,7 @@ SPACES = {
     "all bins": lambda: emdref.Tree([-1, 0, 0, 1, 1, 4], [0, 1, 2, 3, 4, 5], bins=range(6)),
 }
 FORMATS = [scipy.sparse.csr_array, scipy.sparse.csc_array, scipy.sparse.coo_array, scipy.sparse.csr_matrix]
-WEIGHTS = sys.modules["emdref.pairwise"]  # the function has the module's name in the package
+WEIGHTS = sys.modules["emdref.functions.pairwise"]  # the function has the module's name in the package
 
 
 def rows(space, n, k, dtype=np.float64, seed=0):

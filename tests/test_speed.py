@@ -206,7 +206,7 @@ def test_measurements_are_taken_in_turn():
 
 
 def test_one_thread_leaves_others_alone():
-    from emdref.kernels import threads
+    from emdref.kernels.compile import threads
 
     with speed.one_thread():
         assert threads.thread_count(1000, 10**9) == 1

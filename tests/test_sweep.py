@@ -22,7 +22,7 @@ from analysis.store import Store
 from analysis.sweep import fill
 from analysis.targets import KINDS
 from analysis.workers import Threads
-from emdref.iteration import VARIANTS
+from emdref.entropic.iteration import VARIANTS
 
 pytestmark = pytest.mark.usefixtures("drawn_once")
 
@@ -151,7 +151,11 @@ def test_a_worker_with_other_code_is_refused():
 
 def test_code_version_covers_library_tables_and_own_script_only():
     names = {str(path.relative_to(ROOT)) for path in cells._shared_files()}
-    assert {"emdref/kernels/entropic.py", "emdref/data/wordnet.tsv", "analysis/data/real_labels.csv"} <= names
+    assert {
+        "emdref/kernels/entropic/products.py",
+        "emdref/spaces/data/wordnet.tsv",
+        "analysis/data/real_labels.csv",
+    } <= names
     assert {"analysis/targets.py", "analysis/stability.py", "analysis/tree_formats/tables.py"} <= names
     assert "analysis/style.py" not in names
     assert not any(name.startswith("analysis/scripts/") for name in names)

@@ -15,9 +15,13 @@ import pytest
 import cases
 import emdref
 import plain
-from emdref import exact, inputs, pairs
-from emdref.evaluation import careful
-from emdref.kernels import glance, jit, lanes, threads
+from emdref import exact
+from emdref.arguments import validation
+from emdref.closed_form import batches
+from emdref.closed_form.escalation import careful
+from emdref.kernels.arithmetic import lanes
+from emdref.kernels.compile import jit, threads
+from emdref.kernels.tiles import inspection
 
 DTYPES = cases.DTYPES
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -47,7 +51,7 @@ def paths(monkeypatch):
         count[0] += 0 if exactly else len(again)
         return careful(wanted, again, *rest, exactly)
 
-    monkeypatch.setattr(sys.modules["emdref.evaluation"], "careful", counted)
+    monkeypatch.setattr(sys.modules["emdref.closed_form.escalation"], "careful", counted)
     return count
 
 
@@ -147,7 +151,7 @@ def refusal(call, *arguments, **named):
 
 def carefully(p, q, bins):
     """What the slow checks say, before any kernel."""
-    inputs.check_masses(inputs.batch(p, q, bins), pairs.WAY_OUT)
+    validation.check_masses(validation.batch(p, q, bins), batches.WAY_OUT)
 
 
 def assert_same_refusal(p, q, spaces, *, refused=None):
@@ -209,7 +213,7 @@ def test_empty_rows_and_rows_by_name(dtype):
 def test_totals_that_hardly_differ(n, dtype):
     """Rows that pass are those that the slow checks accept, whatever their tails' sums in the dtype would round to."""
     rng, spaces, eps = np.random.default_rng(n), two_spaces(n), float(np.finfo(dtype).eps)
-    tolerance, refused = inputs.mass_tolerance(dtype, n), 0
+    tolerance, refused = validation.mass_tolerance(dtype, n), 0
     for tail, apart in itertools.product((0.0, 0.49 * eps, 0.26 * eps, 1.0), (0.4, 0.6, 0.97, 0.999, 1.001, 1.03, 1.2)):
         p = np.full(n, tail, dtype)
         p[rng.integers(n)] = 1
@@ -228,7 +232,7 @@ def test_a_million_bins_whose_tails_vanish_in_sums_of_the_dtype(dtype):
     p[0] = 1
     q[0] = p.sum(dtype=float)
     assert_same_refusal(p, q, [emdref.Chain(n)], refused=False)
-    q[0] *= dtype(1 + 2 * inputs.mass_tolerance(dtype, n))
+    q[0] *= dtype(1 + 2 * validation.mass_tolerance(dtype, n))
     assert_same_refusal(p, q, [emdref.Chain(n)], refused=True)
 
 
@@ -254,7 +258,7 @@ def _error(x, y, z, out):
     lanes.store(out, 0, lanes.product_error(a, b, a * b))
 
 
-MEANING = plain.original().kernels.lanes
+MEANING = plain.original().kernels.arithmetic.lanes
 
 
 @each_dtype
@@ -347,7 +351,7 @@ LAYOUTS = {
     "misaligned": misaligned,
     "one row for all": lambda x: np.broadcast_to(x[0], x.shape),
     "windows": windows,
-    "read-only": inputs.frozen,
+    "read-only": validation.frozen,
 }
 
 
@@ -443,7 +447,7 @@ def test_results_may_replace_what_was_given(dtype, accuracy):
     """Also where the input lies backwards or turned, and is looked at twice since its totals differ by rounding."""
     rng, n = np.random.default_rng(0), 24
     x, y = (cases.softmax(rng, (n, n), dtype) for _ in range(2))
-    y *= dtype(1 + 0.7 * inputs.mass_tolerance(dtype, n))
+    y *= dtype(1 + 0.7 * validation.mass_tolerance(dtype, n))
     for space in two_spaces(n):
         for turned in (lambda x: x, lambda x: x[::-1], lambda x: x[::2].repeat(2, 0)[::-1], np.transpose):
             memory = x.copy() if turned is not np.transpose else x.T.copy()
@@ -480,7 +484,7 @@ def test_other_kinds_of_arrays_are_filled_too(kind, tmp_path):
         (np.empty(4), ValueError, r"NAME has shape \(4,\), the result \(3,\)"),
         (np.empty((3, 1)), ValueError, r"NAME has shape \(3, 1\), the result \(3,\)"),
         (np.empty(()), ValueError, r"NAME has shape \(\), the result \(3,\)"),
-        (inputs.frozen(np.empty(3)), ValueError, "NAME is read-only"),
+        (validation.frozen(np.empty(3)), ValueError, "NAME is read-only"),
         ([0.0, 0.0, 0.0], TypeError, "NAME must be a NumPy array, not list"),
     ],
 )
@@ -556,4 +560,4 @@ def test_a_long_chain_needs_no_memory_of_its_length(dtype, accuracy):
 
 
 def test_the_first_look_takes_so_many_columns_that_a_tile_of_them_stays_in_cache():
-    assert glance.COLUMNS % 32 == 0
+    assert inspection.COLUMNS % 32 == 0

@@ -25,7 +25,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: the extra t
 from analysis.breathing import experiment, networks  # noqa: E402
 from analysis.cells import Cell  # noqa: E402
 from analysis.training import checkpoints, loop, processes  # noqa: E402
-from emdref.kernels.jit import cache_folder  # noqa: E402
+from emdref.kernels.compile.jit import cache_folder  # noqa: E402
 
 RUN = "analysis.scripts.figure6_breathing:run"
 SOURCE = {"subjects": 5, "each": 32, "seed": 0}

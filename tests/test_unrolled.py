@@ -12,7 +12,7 @@ from test_sinkhorn import SPACES, VARIANTS, WAYS, C, P, histograms, pair
 
 import emdref
 import sinkhorn_oracle
-from emdref.kernels import threads
+from emdref.kernels.compile import threads
 
 CAPS = (1, 2, 9)
 FIELDS = ("value", "objective")

@@ -9,8 +9,9 @@ import pytest
 from tile_code import compiled
 
 import emdref
-from emdref import plans
-from emdref.kernels import alternation, jit
+from emdref.entropic import gibbs
+from emdref.kernels.compile import jit
+from emdref.kernels.entropic import alternation
 
 needs_jit = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled with NUMBA_DISABLE_JIT")
 
@@ -47,10 +48,10 @@ REALS = {np.float64: ("double", "float"), np.float32: ("float", "double")}
 @pytest.mark.parametrize(  # quickly each way and each dtype once: compiling takes seconds
     ("way", "dtype"),
     [
-        (plans.SpaceLinear, np.float64),
-        pytest.param(plans.SpaceLog, np.float32, marks=needs_llvm_20),
-        pytest.param(plans.SpaceLinear, np.float32, marks=pytest.mark.slow),
-        pytest.param(plans.SpaceLog, np.float64, marks=[needs_llvm_20, pytest.mark.slow]),
+        (gibbs.SpaceLinear, np.float64),
+        pytest.param(gibbs.SpaceLog, np.float32, marks=needs_llvm_20),
+        pytest.param(gibbs.SpaceLinear, np.float32, marks=pytest.mark.slow),
+        pytest.param(gibbs.SpaceLog, np.float64, marks=[needs_llvm_20, pytest.mark.slow]),
     ],
 )
 def test_iterations_are_vectorised_in_their_dtype(way, dtype):

@@ -16,7 +16,7 @@ import cases
 import emdref
 from emdref import __main__ as program
 from emdref import exact, losses, normalize, warming
-from emdref.kernels import jit
+from emdref.kernels.compile import jit
 
 ROOT = Path(emdref.__file__).parents[1]
 EVERY_CALL = ROOT / "tests" / "every_call.py"

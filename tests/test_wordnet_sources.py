@@ -11,7 +11,7 @@ import pytest
 from analysis.sources import real_labels, wordnet
 
 ROOT = Path(__file__).parents[1]
-TREE = ROOT / "emdref" / "data" / "wordnet.tsv"
+TREE = ROOT / "emdref" / "spaces" / "data" / "wordnet.tsv"
 LABEL_SETS = ROOT / "analysis" / "data" / "real_labels.csv"
 
 # dog: pet has fewer classes than animal, but as many if goldfish, two ways below pet, were counted twice.

@@ -21,12 +21,12 @@ from numba import boolean, float64, int64
 from numba.core.registry import cpu_target
 
 import emdref.kernels
-from emdref.kernels import jit
+from emdref.kernels.compile import jit
 
 
 def _blind():
     stub = types.ModuleType("blind")
-    stub.COLUMNS = emdref.kernels.glance.COLUMNS
+    stub.COLUMNS = emdref.kernels.tiles.inspection.COLUMNS
     stub.clear = jit.row(lambda sums: None)
     stub.look = jit.row(lambda p, at, q, bt, n, w, sums, closer: None)
     stub.doubtful = jit.row(lambda sums, w, tolerance: False)
@@ -38,14 +38,14 @@ def _blind():
 def kernels(name, blind):
     """A module of tile kernels; if blind, a copy of it without the first look."""
     if not blind:
-        return getattr(emdref.kernels, name)
+        return importlib.import_module(f"emdref.kernels.{name}")
     spec = importlib.util.find_spec(f"emdref.kernels.{name}")
-    module, glance = importlib.util.module_from_spec(spec), emdref.kernels.glance
-    emdref.kernels.glance = _blind()
+    module, glance = importlib.util.module_from_spec(spec), emdref.kernels.tiles.inspection
+    emdref.kernels.tiles.inspection = _blind()
     try:
         spec.loader.exec_module(module)
     finally:
-        emdref.kernels.glance = glance
+        emdref.kernels.tiles.inspection = glance
     module.look = jit.row(
         lambda p, p_at, p_step, q, q_at, q_step, rows, first, last, sums, closer: None,
     )
@@ -69,11 +69,17 @@ def compiled(function, signature, variant=""):
 
 
 @functools.cache
+def _sources():
+    """Of all kernels."""
+    return [path.read_bytes() for path in sorted(Path(emdref.kernels.__file__).parent.rglob("*.py"))]
+
+
+@functools.cache
 def _stamp():
     """Of all that makes the code what it is."""
     settings = sorted(x for x in os.environ.items() if x[0].startswith("NUMBA_"))
     tools = numba.__version__, llvmlite.__version__, cpu_target.target_context.codegen().magic_tuple(), settings
-    return hashlib.sha256(repr((jit._sources_hash(), Path(__file__).read_bytes(), tools)).encode()).hexdigest()
+    return hashlib.sha256(repr((_sources(), Path(__file__).read_bytes(), tools)).encode()).hexdigest()
 
 
 def _afresh(function, signature):
@@ -102,5 +108,5 @@ def _signature(name, real):
 @functools.cache
 def tile_code(name, real, blind=False):
     """(LLVM code, assembly) of emd_chain, emd_tree, emd_chain2 or emd_tree2 for rows of that type."""
-    module = kernels("tiles2" if name.endswith("2") else "tiles", blind)
+    module = kernels("tiles.two_limbs" if name.endswith("2") else "tiles.plain", blind)
     return compiled(getattr(module, name), _signature(name, real), "blind" if blind else "")

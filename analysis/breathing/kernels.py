@@ -32,7 +32,7 @@ def measure(seconds: float, seed: int) -> Rows:
     """
     import torch
 
-    from emdref.kernels import threads
+    from emdref.kernels.compile import threads
 
     torch.set_num_threads(1)
     rng = np.random.default_rng(seed)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from analysis.cells import ROOT
 from analysis.gpu.steps import Row, Step, tool
-from emdref.kernels.threads import processors
+from emdref.kernels.compile.threads import processors
 
 _OUTCOME = r"(PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b"
 _TEST = re.compile(rf"^(\S+::.*?) {_OUTCOME}")

@@ -22,7 +22,7 @@ from analysis.cells import Cell, Rows, grid
 from analysis.reproduction import CONFIDENCE, NOT_INSTALLED, Rounding
 from analysis.script import Claim, Options, must
 from emdref import casebook, exact
-from emdref.rounding import error
+from emdref.exact.rounding import error
 
 DTYPES = ("float32", "float64")
 PNG = False

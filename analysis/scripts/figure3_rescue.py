@@ -17,7 +17,7 @@ from analysis.cells import Cell
 from analysis.script import Claim, Options, must
 from analysis.selection import alive, bands, curve, last_while, limit, onehot_spread, select, softmax, sound
 from analysis.stability import LOW, SHOWN
-from emdref.iteration import FAILED
+from emdref.entropic.iteration import FAILED
 
 DTYPES = ("float32", "float64", *LOW)
 PNG = True

@@ -18,7 +18,7 @@ from analysis.reproduction import Rounding, exact, relative, sums
 from analysis.script import Claim, Options, must
 from analysis.shapes import ARCCOS, angle
 from analysis.targets import softmax
-from emdref.iteration import FAILED
+from emdref.entropic.iteration import FAILED
 
 DTYPES = ("float32",)
 SIZES = (10, 30, 100, 300, 1000)

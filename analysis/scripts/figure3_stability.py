@@ -21,7 +21,7 @@ from analysis.cells import Cell
 from analysis.script import Claim, Options, must
 from analysis.selection import alive, bands, curve, last_while, numbers, onehot_spread, reference, select, softmax
 from analysis.stability import SHOWN, SOURCE
-from emdref.iteration import FAILED
+from emdref.entropic.iteration import FAILED
 
 DTYPES = ("float32", "float64")
 PNG = True

@@ -20,7 +20,7 @@ from analysis.reproduction import Rounding, exact
 from analysis.script import Claim, Options, must
 from analysis.selection import select
 from analysis.stability import LOW
-from emdref.iteration import FAILED
+from emdref.entropic.iteration import FAILED
 
 DTYPES = ("float32", "float64", *LOW)
 PNG = True

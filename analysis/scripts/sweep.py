@@ -17,7 +17,7 @@ from analysis.cells import Cell, Rows, grid
 from analysis.reproduction import exact
 from analysis.script import Claim, Options, must
 from analysis.selection import numbers
-from emdref.iteration import FAILED, VARIANTS
+from emdref.entropic.iteration import FAILED, VARIANTS
 
 DTYPES = ("float64", "float32", *stability.LOW)
 KINDS = stability.KINDS | exact("space", "seed", "sigma")

@@ -1,6 +1,6 @@
 """Build the packaged WordNet tree from WordNet 3.0's nouns and the 1000 classes of ILSVRC2012.
 
-    python -m analysis.sources.wordnet DATA_NOUN IMAGENET_SYNSETS [--out emdref/data/wordnet.tsv]
+    python -m analysis.sources.wordnet DATA_NOUN IMAGENET_SYNSETS [--out emdref/spaces/data/wordnet.tsv]
 
 The paper gives the tree's size and its extreme distances, but no recipe. The rule here meets all of its numbers; it
 is a reconstruction, not the authors' own choice made public. Sources: ``data.noun`` of Debian's package

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from analysis.cells import Cell
-from emdref.kernels.jit import cache_folder
+from emdref.kernels.compile.jit import cache_folder
 
 KEPT = 14 * 24 * 3600  # seconds: a run that nobody has gone on with for so long is forgotten
 

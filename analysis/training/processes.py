@@ -151,7 +151,7 @@ def serve() -> None:
     os.dup2(2, 1)  # packages may greet on import
     calls: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(calls,), daemon=True).start()
-    from emdref.kernels import threads
+    from emdref.kernels.compile import threads
 
     with threads.at_most(1):
         while True:

@@ -23,8 +23,16 @@ from tqdm import tqdm
 TREE = run.BUILD / "compiled"
 MODULES = {  # and the plain tests that their faults face first
     **run.MODULES,
-    **dict.fromkeys(("kernels/sums.py", "kernels/sums2.py"), "tiles"),
-    **dict.fromkeys(("kernels/allpairs.py", "kernels/domains.py", "kernels/induced.py", "kernels/outline.py"), ""),
+    **dict.fromkeys(("kernels/tiles/plain_sums.py", "kernels/tiles/two_limb_sums.py"), "tiles"),
+    **dict.fromkeys(
+        (
+            "kernels/trees/all_pairs.py",
+            "kernels/entropic/domains.py",
+            "kernels/trees/spanned.py",
+            "kernels/trees/heavy_paths.py",
+        ),
+        "",
+    ),
 }
 SECONDS = 3600  # what takes longer goes round in circles
 TIERS = {"quick": "not slow", "slow": "slow"}

@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from emdref.kernels import alternation, domains
+from emdref.kernels.arithmetic.lanes import product
+from emdref.kernels.compile.jit import row
 from emdref.kernels.cuda.entropic import CHUNKS, FIRST, N_ITER, REACHED, VANISHED
 from emdref.kernels.cuda.target import cuda, kernel
-from emdref.kernels.jit import row
-from emdref.kernels.lanes import product
+from emdref.kernels.entropic import alternation, domains
 
 NAN, OVER, UNDER, LATE = range(4)  # what is seen in a row's results: int64, a line of rows each
 LINES = 4  # of either kind: marks of a run, and these

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emdref.kernels import metric
-from emdref.kernels.jit import row
-from emdref.kernels.lanes import peek
+from emdref.kernels.arithmetic.lanes import peek
+from emdref.kernels.compile.jit import row
+from emdref.kernels.trees import metric
 
 
 class Crew(NamedTuple):

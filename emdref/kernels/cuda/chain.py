@@ -11,14 +11,14 @@ launch, in which neighbouring threads have neighbouring rows, or segments of one
 
 from typing import Any, NamedTuple
 
-from emdref.kernels import glance
+from emdref.kernels.arithmetic.lanes import peek, poke
+from emdref.kernels.compile.jit import row
 from emdref.kernels.cuda import first_look, plain, two_limbs
 from emdref.kernels.cuda.target import cuda, kernel
-from emdref.kernels.jit import row
-from emdref.kernels.lanes import peek, poke
+from emdref.kernels.tiles import inspection
 
 SEGMENT = 32  # bins, in plain arithmetic; in two limbs glance.COLUMNS
-COLUMNS = glance.COLUMNS
+COLUMNS = inspection.COLUMNS
 
 
 class Gaps(NamedTuple):

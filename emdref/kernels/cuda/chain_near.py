@@ -4,11 +4,11 @@ Threads with the same `lane` share a row and deal its segments among themselves;
 side by side.
 """
 
+from emdref.kernels.arithmetic.lanes import peek, poke
+from emdref.kernels.compile.jit import inline, row
 from emdref.kernels.cuda import first_look, plain
 from emdref.kernels.cuda.chain import walks
 from emdref.kernels.cuda.target import cuda, kernel
-from emdref.kernels.jit import inline, row
-from emdref.kernels.lanes import peek, poke
 
 _total, _onward, _backward, _joined, _seen, _beyond, _add_edge = walks(plain)
 

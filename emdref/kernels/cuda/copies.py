@@ -2,8 +2,8 @@
 
 import math
 
+from emdref.kernels.compile.jit import row
 from emdref.kernels.cuda.target import cuda, kernel
-from emdref.kernels.jit import row
 
 COUNT, NANS, FIRST = 0, 1, 2  # places in what `survey` finds
 

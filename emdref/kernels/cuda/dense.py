@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 
+from emdref.kernels.arithmetic.lanes import product
+from emdref.kernels.compile.jit import row
 from emdref.kernels.cuda.target import cuda, kernel
-from emdref.kernels.jit import row
-from emdref.kernels.lanes import product
 
 
 @row

@@ -5,22 +5,22 @@ on lies in shared memory, or, where a tree is too large for that, in a part of `
 group after group of rows until there are none.
 
 The tree, its formulas and the order of every sum but those of defects and costs are those of
-`emdref.kernels.entropic` and `emdref.kernels.alternation`: in the linear domain u and v come out bit by bit as on the
-CPU.
+`emdref.kernels.entropic.products` and `emdref.kernels.entropic.alternation`: in the linear domain u and v come out bit
+by bit as on the CPU.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from emdref.kernels import alternation, entropic
-from emdref.kernels.alternation import State
+from emdref.kernels.arithmetic.lanes import peek
+from emdref.kernels.arithmetic.lanes import product as rounded
+from emdref.kernels.arithmetic.semirings import LINEAR, SCALED
+from emdref.kernels.compile.jit import row
 from emdref.kernels.cuda.branches import Crew, steps, tree_of
 from emdref.kernels.cuda.target import SIMULATED, cuda, kernel
-from emdref.kernels.jit import row
-from emdref.kernels.lanes import peek
-from emdref.kernels.lanes import product as rounded
-from emdref.kernels.semirings import LINEAR, SCALED
+from emdref.kernels.entropic import alternation, products
+from emdref.kernels.entropic.alternation import State
 
 CHUNKS = 64  # parts of a sum over bins or nodes, added up one by one: the same for any number of threads
 N_ITER, REACHED, FIRST, VANISHED = range(4)  # what is remembered of each row, in `marks`: int64, a line of rows each
@@ -374,8 +374,8 @@ def _compiled(ring, severity, crosses, here):
     return _launched(ring, steps(ring), severity, crosses, here)
 
 
-_linear = LINEAR, alternation.linear_fault, entropic.linear_exchange
-_log = SCALED, alternation.log_fault, entropic.log_exchange
+_linear = LINEAR, alternation.linear_fault, products.linear_exchange
+_log = SCALED, alternation.log_fault, products.log_exchange
 linear_product, linear_alternate, linear_cost = _near = _compiled(*_linear, True)
 linear_product_far, linear_alternate_far, linear_cost_far = _far = _compiled(*_linear, False)
 LINEAR_KERNELS = {True: _near, False: _far}  # by whether a block's memory is shared memory

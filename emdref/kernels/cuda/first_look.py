@@ -1,14 +1,14 @@
-"""A first look at a row by the threads that read it: emdref.kernels.glance, a part of the row a thread.
+"""A first look at a row by the threads that read it: emdref.kernels.tiles.inspection, a part of the row a thread.
 
 A record holds two limbs of p's total, two of q's, the smallest entry, and the smallest one > 0, all in one dtype.
 """
 
 import math
 
-from emdref.kernels import glance, sums2
-from emdref.kernels.floats import two_sum
-from emdref.kernels.jit import inline
-from emdref.kernels.lanes import peek, poke, product
+from emdref.kernels.arithmetic.floats import two_sum
+from emdref.kernels.arithmetic.lanes import peek, poke, product
+from emdref.kernels.compile.jit import inline
+from emdref.kernels.tiles import inspection, two_limb_sums
 
 SIZE = 6
 
@@ -80,7 +80,7 @@ def fails(record, half):
     """True where the row must be looked at again; half the tolerance is negative where the entries are known."""
     if half < type(half)(0):
         return False
-    return glance.fails(record[0] + record[1], record[2] + record[3], record[4], half)
+    return inspection.fails(record[0] + record[1], record[2] + record[3], record[4], half)
 
 
 @inline
@@ -90,4 +90,4 @@ def most_lost(record, lost, closely, digits, entries):
     if closely:
         return product(1.02, lost)
     total = max(float(record[0]) + float(record[1]), float(record[2]) + float(record[3]))
-    return sums2.most_lost(1.001 * total, float(record[5]), digits, entries)
+    return two_limb_sums.most_lost(1.001 * total, float(record[5]), digits, entries)

@@ -5,12 +5,12 @@ A row's numbers stand `step` apart in flat scratch arrays, a flow in PARTS of th
 
 import math
 
-from emdref.kernels import sums
-from emdref.kernels.jit import inline
-from emdref.kernels.lanes import peek, poke
+from emdref.kernels.arithmetic.lanes import peek, poke
+from emdref.kernels.compile.jit import inline
+from emdref.kernels.tiles import plain_sums
 
 PARTS, SIZE = 1, 3
-join = sums.join
+join = plain_sums.join
 
 
 @inline
@@ -58,13 +58,13 @@ def number(a):
 @inline
 def begin(a):
     """The sums over no edge."""
-    return sums.begin(type(a)(0))
+    return plain_sums.begin(type(a)(0))
 
 
 @inline
 def add_edge(reached, phi, cost, weight, rho, exempt):
     """The sums with one edge more."""
-    return sums.add_edge(reached, phi, cost, weight, rho, type(phi)(1))
+    return plain_sums.add_edge(reached, phi, cost, weight, rho, type(phi)(1))
 
 
 @inline
@@ -101,7 +101,7 @@ def more(r, s):
 @inline
 def slope(r, phi, cost, rho):
     """r beyond an edge."""
-    return sums.beyond(r, phi, cost, rho, type(phi)(1))
+    return plain_sums.beyond(r, phi, cost, rho, type(phi)(1))
 
 
 @inline

@@ -1,15 +1,15 @@
-"""A thread per row: what emdref.kernels.cpu does with a row, for all that the other kernels here do not do.
+"""A thread per row: what emdref.kernels.rows.loops does with a row, for all that the other kernels here do not do.
 
 Scratch is (arrays, entries, rows), so that neighbouring threads touch neighbouring numbers.
 """
 
 import math
 
-from emdref.kernels import cpu, hessian, hessian2
+from emdref.kernels.arithmetic.floats import two_sum
+from emdref.kernels.compile.jit import row
 from emdref.kernels.cuda import first_look
 from emdref.kernels.cuda.target import cuda, kernel
-from emdref.kernels.floats import two_sum
-from emdref.kernels.jit import row
+from emdref.kernels.rows import hessian, hessian_two_limbs, loops
 
 
 @row
@@ -32,7 +32,7 @@ def _deliver(line, result, at):
 def emd_two_limbs(
     first, rows, p, p_step, q, q_step, value, grad, unsafe, parent, cost, bin_node, rho, normalize, gauge, t
 ):
-    """emdref.kernels.cpu.emd_twolimb; `t` has 10 arrays."""
+    """emdref.kernels.rows.loops.emd_twolimb; `t` has 10 arrays."""
     j = cuda.grid(1)
     i, bins, nodes = first + j, len(bin_node), len(parent)
     if i < rows:
@@ -42,7 +42,7 @@ def emd_two_limbs(
         h, l, err, rh, rl = t[0, :nodes, j], t[1, :nodes, j], t[2, :nodes, j], t[3, :nodes, j], t[4, :nodes, j]
         number[0] = 0.0
         wanted = line if len(grad) > 0 else t[9, :0, j]
-        safe = cpu.twolimb_emd(a, b, parent, cost, bin_node, rho, normalize, gauge, h, l, err, rh, rl, number, wanted)
+        safe = loops.twolimb_emd(a, b, parent, cost, bin_node, rho, normalize, gauge, h, l, err, rh, rl, number, wanted)
         value[i] = number[0]
         if safe:
             safe = _deliver(wanted, grad, i * bins)
@@ -51,13 +51,13 @@ def emd_two_limbs(
 
 @kernel
 def flow_native(first, rows, p, p_step, q, q_step, phi, parent, bin_node, normalize, place, t):
-    """emdref.kernels.cpu.flow_native, of the nodes in `place`; `t` has 3 arrays."""
+    """emdref.kernels.rows.loops.flow_native, of the nodes in `place`; `t` has 3 arrays."""
     j = cuda.grid(1)
     i, bins = first + j, len(bin_node)
     if i < rows:
         here = t[2, : len(parent), j]
         at, bt = i * p_step, i * q_step
-        cpu.native_flow(
+        loops.native_flow(
             p[at : at + bins], q[bt : bt + bins], parent, bin_node, normalize, t[0, :bins, j], t[1, :bins, j], here
         )
         for k in range(len(place)):
@@ -66,7 +66,7 @@ def flow_native(first, rows, p, p_step, q, q_step, phi, parent, bin_node, normal
 
 @kernel
 def flow_two_limbs(first, rows, p, p_step, q, q_step, phi, unsafe, parent, weight, bin_node, normalize, place, t):
-    """emdref.kernels.cpu.flow_twolimb, of the nodes in `place`; `t` has 5 arrays."""
+    """emdref.kernels.rows.loops.flow_twolimb, of the nodes in `place`; `t` has 5 arrays."""
     j = cuda.grid(1)
     i, bins, nodes = first + j, len(bin_node), len(parent)
     if i < rows:
@@ -74,7 +74,7 @@ def flow_two_limbs(first, rows, p, p_step, q, q_step, phi, unsafe, parent, weigh
         _fetch(p, i * p_step, bins, a)
         _fetch(q, i * q_step, bins, b)
         h, l, err = t[0, :nodes, j], t[1, :nodes, j], t[2, :nodes, j]
-        unsafe[i] = not cpu.twolimb_flow(a, b, weight, parent, bin_node, normalize, h, l, err)
+        unsafe[i] = not loops.twolimb_flow(a, b, weight, parent, bin_node, normalize, h, l, err)
         for k in range(len(place)):
             phi[i * len(place) + k] = h[place[k]] if place[k] > 0 else 0.0
 
@@ -83,13 +83,13 @@ def flow_two_limbs(first, rows, p, p_step, q, q_step, phi, unsafe, parent, weigh
 def hvp_native(
     first, rows, p, p_step, q, q_step, v, v_step, out, infinite, parent, cost, bin_node, rho, normalize, gauge, t
 ):
-    """emdref.kernels.cpu.hvp_native; `t` has 8 arrays."""
+    """emdref.kernels.rows.loops.hvp_native; `t` has 8 arrays."""
     j = cuda.grid(1)
     i, bins, nodes = first + j, len(bin_node), len(parent)
     if i < rows:
         at, bt, vt = i * p_step, i * q_step, i * v_step
         line = t[7, :bins, j]
-        infinite[i] = cpu.native_hvp(
+        infinite[i] = loops.native_hvp(
             p[at : at + bins], q[bt : bt + bins], v[vt : vt + bins], parent, cost, bin_node, rho, normalize, gauge,
             t[0, :bins, j], t[1, :bins, j], t[2, :nodes, j], t[3, :nodes, j], t[4, :nodes, j], t[5, :bins, j],
             t[6, :bins, j], line,
@@ -103,7 +103,7 @@ def hvp_two_limbs(
     first, rows, p, p_step, q, q_step, v, v_step, out, unsafe, infinite, parent, cost, bin_node, rho, normalize,
     gauge, t,
 ):  # fmt: skip
-    """emdref.kernels.cpu.hvp_twolimb; `t` has 21 arrays."""
+    """emdref.kernels.rows.loops.hvp_twolimb; `t` has 21 arrays."""
     j = cuda.grid(1)
     i, bins, nodes = first + j, len(bin_node), len(parent)
     if i < rows:
@@ -111,7 +111,7 @@ def hvp_two_limbs(
         _fetch(p, i * p_step, bins, a)
         _fetch(q, i * q_step, bins, b)
         _fetch(v, i * v_step, bins, d)
-        safe, edge = cpu.twolimb_hvp(
+        safe, edge = loops.twolimb_hvp(
             a, b, d, parent, cost, bin_node, rho, normalize, gauge, t[0, :nodes, j], t[1, :nodes, j], t[2, :nodes, j],
             t[3, :nodes, j], t[4, :nodes, j], t[5:7, :nodes, j], t[7:9, :nodes, j], t[9:11, :bins, j],
             t[11:13, :bins, j], t[13:15, :bins, j], t[15:17, :bins, j], line,
@@ -130,7 +130,7 @@ def border_native(
     i, bins, nodes = first + j, len(bin_node), len(parent)
     if i < rows:
         at, bt = i * p_step, i * q_step
-        infinite[i], factors[2 * j], factors[2 * j + 1] = cpu.native_border(
+        infinite[i], factors[2 * j], factors[2 * j + 1] = loops.native_border(
             p[at : at + bins], q[bt : bt + bins], parent, cost, bin_node, rho, normalize, gauge, t[0, :bins, j],
             t[1, :bins, j], t[2, :nodes, j], t[3, :nodes, j], t[4, :nodes, j], t[5, :bins, j], t[6, :bins, j],
         )  # fmt: skip
@@ -138,7 +138,7 @@ def border_native(
 
 @kernel
 def lines_native(first, rows, chunk, out, infinite, factors, parent, bin_node, above, t):
-    """emdref.kernels.hessian.line, a thread a line; `above` is (entries, threads)."""
+    """emdref.kernels.rows.hessian.line, a thread a line; `above` is (entries, threads)."""
     thread, bins, threads = cuda.grid(1), len(bin_node), above.shape[1]
     for item in range(thread, chunk * bins, threads):
         j, k = item // bins, item % bins
@@ -160,7 +160,7 @@ def border_two_limbs(
         a, b = t[15, :bins, j], t[16, :bins, j]
         _fetch(p, i * p_step, bins, a)
         _fetch(q, i * q_step, bins, b)
-        safe, infinite[i], corner, factor, exponent = cpu.twolimb_border(
+        safe, infinite[i], corner, factor, exponent = loops.twolimb_border(
             a, b, parent, cost, bin_node, rho, normalize, gauge, t[0, :nodes, j], t[1, :nodes, j], t[2, :nodes, j],
             t[3, :nodes, j], t[4, :nodes, j], t[5:7, :nodes, j], t[7:9, :nodes, j], t[9:11, :bins, j],
             t[11:13, :bins, j], t[13:15, :bins, j],
@@ -173,7 +173,8 @@ def border_two_limbs(
 
 @kernel
 def lines_two_limbs(first, rows, chunk, out, unsafe, beyond, infinite, factors, parent, bin_node, above, t):
-    """emdref.kernels.hessian2.line, a thread a line; `beyond` tells rows with a number that is not finite."""
+    """emdref.kernels.rows.hessian_two_limbs.line, a thread a line; `beyond` tells rows with a number that is not
+    finite."""
     thread, bins, threads = cuda.grid(1), len(bin_node), above.shape[1]
     for item in range(thread, chunk * bins, threads):
         j, k = item // bins, item % bins
@@ -181,7 +182,7 @@ def lines_two_limbs(first, rows, chunk, out, unsafe, beyond, infinite, factors, 
         if i < rows and infinite[i] == 0 and not unsafe[i]:
             at = (i * bins + k) * bins
             line = out[at : at + bins]
-            hessian2.line(
+            hessian_two_limbs.line(
                 k, t[5:7, : len(parent), j], t[13:15, :bins, j], factors[5 * j], factors[5 * j + 1], parent, bin_node,
                 factors[5 * j + 2], factors[5 * j + 3], int(factors[5 * j + 4]), above[:, thread], line,
             )  # fmt: skip

@@ -1,17 +1,17 @@
 """Value, gradient and flow on a tree: a block of threads works on a few rows, level by level.
 
 Threads with the same `lane` share a row and deal its nodes among themselves.  A parent adds its children up in the
-order in which emdref.kernels.tiles2 adds them to it, and edges are summed by blocks as there, so that in two limbs
-every row comes to the CPU's own bits, whatever the launch.
+order in which emdref.kernels.tiles.two_limbs adds them to it, and edges are summed by blocks as there, so that in two
+limbs every row comes to the CPU's own bits, whatever the launch.
 """
 
 from typing import Any, NamedTuple
 
-from emdref.kernels import sums2
+from emdref.kernels.arithmetic.lanes import peek, poke
+from emdref.kernels.compile.jit import inline, row
 from emdref.kernels.cuda import first_look, plain, two_limbs
 from emdref.kernels.cuda.target import cuda, kernel
-from emdref.kernels.jit import inline, row
-from emdref.kernels.lanes import peek, poke
+from emdref.kernels.tiles import two_limb_sums
 
 
 class Shape(NamedTuple):
@@ -99,10 +99,10 @@ def _kernel(arith, in_shared):
     def edges(shape, lane, group, groups, step, rho, t, aux):
         """Settle flows, and the sums over each block of edges; Eqs. (13) and (15)."""
         nodes, size = len(shape.parent), arith.PARTS * step
-        for b in range(group, (nodes + sums2.EDGES - 1) // sums2.EDGES, groups):
-            first = b * sums2.EDGES
+        for b in range(group, (nodes + two_limb_sums.EDGES - 1) // two_limb_sums.EDGES, groups):
+            first = b * two_limb_sums.EDGES
             sums = arith.begin(arith.null(t.dtype.type(0)))
-            for v in range(min(first + sums2.EDGES, nodes) - 1, max(first, 1) - 1, -1):
+            for v in range(min(first + two_limb_sums.EDGES, nodes) - 1, max(first, 1) - 1, -1):
                 if peek(shape.cost, v) > 0:
                     phi = arith.settled(arith.load(t, v * size + lane, step))
                     arith.store(t, v * size + lane, step, phi)
@@ -114,7 +114,7 @@ def _kernel(arith, in_shared):
     @row
     def joined(shape, lane, step, sums, aux):
         """The sums over all edges, the last block first."""
-        for b in range((len(shape.parent) + sums2.EDGES - 1) // sums2.EDGES - 1, -1, -1):
+        for b in range((len(shape.parent) + two_limb_sums.EDGES - 1) // two_limb_sums.EDGES - 1, -1, -1):
             sums = arith.join(sums, arith.load_sums(aux, b * arith.SIZE * step + lane, step))
         return sums
 

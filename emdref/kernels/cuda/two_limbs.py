@@ -1,14 +1,14 @@
 """Two limbs, for the traversals of chains and trees; the same names as in `plain`."""
 
-from emdref.kernels import sums2
+from emdref.kernels.arithmetic.floats import two_sum
+from emdref.kernels.arithmetic.lanes import peek, poke
+from emdref.kernels.compile.jit import inline
 from emdref.kernels.cuda.first_look import four
 from emdref.kernels.cuda.first_look import most_lost as most_lost
-from emdref.kernels.floats import two_sum
-from emdref.kernels.jit import inline
-from emdref.kernels.lanes import peek, poke
+from emdref.kernels.tiles import two_limb_sums
 
 PARTS, SIZE = 2, 7
-join, mean = sums2.join, sums2.mean
+join, mean = two_limb_sums.join, two_limb_sums.mean
 
 
 @inline
@@ -39,7 +39,7 @@ def null(a):
 @inline
 def plus(a, b, lost, closely):
     """The sum of two flows, and what all sums lost."""
-    h, l, lost = sums2.lifted(a[0], a[1], lost, b[0], b[1], closely)
+    h, l, lost = two_limb_sums.lifted(a[0], a[1], lost, b[0], b[1], closely)
     return (h, l), lost
 
 
@@ -58,13 +58,13 @@ def number(a):
 @inline
 def begin(a):
     """The sums over no edge."""
-    return sums2.begin(0.0)
+    return two_limb_sums.begin(0.0)
 
 
 @inline
 def add_edge(reached, phi, cost, weight, rho, exempt):
     """The sums with one edge more."""
-    return sums2.add_edge(reached, phi[0], phi[1], cost, weight, rho, exempt)
+    return two_limb_sums.add_edge(reached, phi[0], phi[1], cost, weight, rho, exempt)
 
 
 @inline
@@ -91,19 +91,19 @@ def minus(a):
 @inline
 def more(r, s):
     """The sum of slopes."""
-    return sums2.more(r[0], r[1], s[0], s[1])
+    return two_limb_sums.more(r[0], r[1], s[0], s[1])
 
 
 @inline
 def slope(r, phi, cost, rho):
     """r beyond an edge."""
-    return sums2.beyond(r[0], r[1], phi[0], phi[1], cost, rho)
+    return two_limb_sums.beyond(r[0], r[1], phi[0], phi[1], cost, rho)
 
 
 @inline
 def gradient(r, factor):
     """r times a factor."""
-    return sums2.gradient(r[0], r[1], factor)
+    return two_limb_sums.gradient(r[0], r[1], factor)
 
 
 @inline
@@ -117,7 +117,7 @@ def judge(reached, lost, bounds, factor):
     """Whether a row must be done again, and whether its results are within the dtype's range."""
     rho, costs, edges, limit = bounds
     emd = value(reached)
-    unsafe = sums2.unsafe(emd, lost, reached[4], reached[5], reached[6], rho, costs, edges)
+    unsafe = two_limb_sums.unsafe(emd, lost, reached[4], reached[5], reached[6], rho, costs, edges)
     return unsafe, emd <= limit and 2.0 * factor * reached[4] <= limit
 
 

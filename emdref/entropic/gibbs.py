@@ -1,0 +1,401 @@
+"""Ways to multiply by Sinkhorn's kernel K = exp(-lam M - shift): dense, rounded, or by the space; linear or log domain.
+
+Each offers the same few operations on arrays of shape (N, rows), so that the iteration in `emdref.entropic.iteration`
+is written once.  In the log domain every vector stands for its logarithm and -inf for zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emdref.entropic.formats import Format
+from emdref.kernels.compile.threads import alone, over_columns, repeats
+from emdref.kernels.entropic import alternation, products
+from emdref.spaces.space import Space
+
+Array = NDArray[Any]
+Product = Callable[[Array], Array]
+_EXP, _MULTIPLY = 5, 0.1  # nanoseconds that exp takes, and a multiplication in a product of matrices, about
+
+
+class Linear:
+    """Plain numbers."""
+
+    @staticmethod
+    def store(x: Array) -> Array:
+        """x as an array of it is stored."""
+        return x
+
+    @staticmethod
+    def enter(x: Array) -> Array:
+        return x
+
+    @staticmethod
+    def from_log(x: Array) -> Array:
+        return np.exp(x)
+
+    @staticmethod
+    def to_log(x: Array) -> Array:
+        return np.log(x)
+
+    @staticmethod
+    def divide(x: Array, d: Array) -> Array:
+        """x / d, and 0 where x is 0 whatever d is."""
+        y = x / d
+        empty = x == 0
+        if empty.any():
+            y[empty] = 0
+        return y
+
+    @staticmethod
+    def relax(old: Array, new: Array, excess: Array) -> Array:
+        """new * (new / old)^excess, held back as `_beyond` says, an excess a row."""
+        return new * np.exp(_beyond(np.log(new / old), excess))
+
+    @staticmethod
+    def mass(x: Array, y: Array) -> Array:
+        """x * y as plain numbers."""
+        return x * y
+
+    @staticmethod
+    def vanished(d: Array) -> Array:
+        return d == 0
+
+    @staticmethod
+    def ratio(x: Array, d: Array) -> Array:
+        """x / d as plain numbers."""
+        return x / d
+
+    @staticmethod
+    def averages(product: Product, weight: Array, x: Array, total: Array) -> Array:
+        """product(weight x) / total, x being plain numbers of either sign, (N, ..., rows); 0 weights ignore their x."""
+        weight, total = _spread(weight, x), _spread(total, x)
+        weighted, empty = weight * x, weight == 0
+        if empty.any():
+            weighted = np.where(empty, 0, weighted)
+        return _columns(product, weighted) / total
+
+
+class Rounded(Linear):
+    """Plain numbers, each result of which is rounded to a format."""
+
+    def __init__(self, form: Format) -> None:
+        self.store = form.stored
+
+    def from_log(self, x: Array) -> Array:
+        return self.store(np.exp(x))
+
+    def to_log(self, x: Array) -> Array:
+        return self.store(np.log(x))
+
+    def divide(self, x: Array, d: Array) -> Array:
+        return self.store(Linear.divide(x, d))
+
+    def relax(self, old: Array, new: Array, excess: Array) -> Array:
+        return self.store(Linear.relax(old, new, excess))
+
+    def mass(self, x: Array, y: Array) -> Array:
+        return self.store(x * y)
+
+
+class Log:
+    """Logarithms of the numbers."""
+
+    store = Linear.store
+
+    @staticmethod
+    def enter(x: Array) -> Array:
+        return np.log(x)
+
+    @staticmethod
+    def from_log(x: Array) -> Array:
+        return x
+
+    @staticmethod
+    def to_log(x: Array) -> Array:
+        return x
+
+    @staticmethod
+    def divide(x: Array, d: Array) -> Array:
+        y = x - d
+        y[x == -np.inf] = -np.inf
+        return y
+
+    @staticmethod
+    def relax(old: Array, new: Array, excess: Array) -> Array:
+        return new + _beyond(new - old, excess)
+
+    @staticmethod
+    def mass(x: Array, y: Array) -> Array:
+        return np.exp(x + y)
+
+    @staticmethod
+    def vanished(d: Array) -> Array:
+        return d == -np.inf
+
+    @staticmethod
+    def ratio(x: Array, d: Array) -> Array:
+        return np.exp(x - d)
+
+    @staticmethod
+    def averages(product: Product, weight: Array, x: Array, total: Array) -> Array:
+        """The same for logarithms of weight and total: positive and negative parts apart."""
+        parts = np.log(np.stack([np.maximum(x, 0), np.maximum(-x, 0)], axis=1))
+        weight, total = _spread(weight, parts), _spread(total, parts)
+        parts = np.where(weight == -np.inf, weight, weight + parts)
+        plus, minus = np.moveaxis(np.exp(_columns(product, parts) - total), 1, 0)
+        return plus - minus
+
+
+def _spread(x: Array, like: Array) -> Array:
+    """(N, rows) to be broadcast with (N, ..., rows)."""
+    return x.reshape(len(x), *(1,) * (like.ndim - 2), x.shape[-1])
+
+
+def _columns(product: Product, x: Array) -> Array:
+    """The product with every vector of (N, ..., rows)."""
+    return product(x.reshape(len(x), math.prod(x.shape[1:]))).reshape(x.shape)
+
+
+def over_bins(x: Array) -> Array:
+    """Sums over the first axis, each in an order that the number of rows has no part in."""
+    return np.ascontiguousarray(np.moveaxis(x, 0, -1)).sum(axis=-1)
+
+
+def _beyond(d: Array, excess: Array) -> Array:
+    """min(excess * d, log(1 + d)), by which a logarithm goes on after its plain step d.
+
+    A step by d + y changes a bin's share of the dual value by p (d + y + exp(-d) - exp(y)).  That is never negative for
+    y between 0 and log(1 + d), nor for y between d and 0.
+    """
+    y = np.minimum(excess.astype(d.dtype) * d, np.log1p(np.maximum(d, 0)))
+    y[~np.isfinite(d)] = 0  # no mass, or lost to 0: the plain step alone
+    return y
+
+
+class Plan(Protocol):
+    """The plan T = diag(u) K diag(v), never formed."""
+
+    domain: type[Linear] | type[Log] | Rounded
+    lost: float  # the share of K's entries that are 0
+
+    def times(self, v: Array) -> Array:
+        """K v."""
+
+    def transposed(self, u: Array) -> Array:
+        """K^T u."""
+
+    def moments(self, v: Array) -> Array:
+        """(K o M) v."""
+
+    def moments_transposed(self, u: Array) -> Array:
+        """(K o M)^T u."""
+
+    def cost(self, u: Array, v: Array) -> Array:
+        """<T, M>, an entry a row."""
+
+
+class DenseLinear:
+    """The N x N matrix in `dtype` and a BLAS product: what the frameworks run.
+
+    BLAS may sum differently for another batch size or processor, so that rows repeat to rounding only.
+    """
+
+    domain = Linear
+
+    def __init__(self, cost: Array, lam: Any, shift: int) -> None:
+        self.k = _exp(-lam * cost - cost.dtype.type(shift))
+        self.km = self.k * cost
+        self.lost = float(np.mean(self.k == 0))
+
+    def times(self, v: Array) -> Array:
+        return _product(self.k, v)
+
+    def transposed(self, u: Array) -> Array:
+        return _product(self.k.T, u)
+
+    def moments(self, v: Array) -> Array:
+        return _product(self.km, v)
+
+    def moments_transposed(self, u: Array) -> Array:
+        return _product(self.km.T, u)
+
+    def cost(self, u: Array, v: Array) -> Array:
+        return (u * self.moments(v)).sum(axis=0)
+
+
+def _exp(x: Array) -> Array:
+    return alone(np.exp, x, work=_EXP * x.size)
+
+
+def _product(k: Array, x: Array) -> Array:
+    return alone(np.matmul, k, x, work=_MULTIPLY * k.size * x.shape[1])
+
+
+class DenseRounded(DenseLinear):
+    """The same on tensor cores: operands and results rounded to a format, sums in float32.
+
+    K is evaluated in float32 and rounded once, as for a matrix made beforehand.
+    """
+
+    def __init__(self, cost: Array, lam: Any, shift: int, form: Format) -> None:
+        self.domain, self.form = Rounded(form), form
+        cost = form.stored(cost)
+        k = form.stored(_exp(-lam * cost - cost.dtype.type(shift)))
+        self.k, self.km = form.rounded(k), form.rounded(form.stored(k * cost))
+        self.lost = float(np.mean(self.k == 0))
+
+    def times(self, v: Array) -> Array:
+        return self.form.stored(super().times(self.form.rounded(v)))
+
+    def transposed(self, u: Array) -> Array:
+        return self.form.stored(super().transposed(self.form.rounded(u)))
+
+    def cost(self, u: Array, v: Array) -> Array:
+        parts = self.form.stored(super().moments(self.form.rounded(v)))
+        return self.form.stored(self.form.stored(u * parts).sum(axis=0))
+
+
+class DenseLog:
+    """The same in the log domain: N^2 exponentials a product and a row."""
+
+    domain = Log
+    lost = 0.0
+
+    def __init__(self, cost: Array, lam: Any, shift: int) -> None:
+        self.log_k = -lam * cost - cost.dtype.type(shift)
+        self.log_km = self.log_k + np.log(cost)
+
+    def times(self, v: Array) -> Array:
+        return _log_product(self.log_k, v)
+
+    def transposed(self, u: Array) -> Array:
+        return _log_product(self.log_k.T, u)
+
+    def moments(self, v: Array) -> Array:
+        return _log_product(self.log_km, v)
+
+    def moments_transposed(self, u: Array) -> Array:
+        return _log_product(self.log_km.T, u)
+
+    def cost(self, u: Array, v: Array) -> Array:
+        return np.exp(u + self.moments(v)).sum(axis=0)
+
+
+def _log_product(log_k: Array, x: Array) -> Array:
+    from scipy.special import logsumexp  # here, because SciPy takes long to import and few need it
+
+    out, work = np.empty_like(x), 4 * _EXP * log_k.size
+    for i, column in enumerate(x.T):
+        out[:, i] = alone(logsumexp, log_k + column, 1, work=work)
+    return out
+
+
+class SpaceLinear:
+    """Sums up and down the tree (a chain is a path): O(V) a product and a row, see emdref.kernels.entropic.products."""
+
+    domain = Linear
+    _product, _cost = staticmethod(products.linear_product), staticmethod(products.linear_cost)
+    _moments, _alternation = staticmethod(products.linear_moments), staticmethod(alternation.linear_alternation)
+    _work = 2  # nanoseconds of an iteration, a node and a row, if there are some rows
+
+    def __init__(self, space: Space, dtype: Any, lam: Any, shift: int) -> None:
+        layout = space._layout
+        self.shape = (layout.parent, layout.bin_node)
+        self.edge = layout.cost.astype(dtype)
+        log_a = -lam * self.edge
+        log_a[0] = -np.inf  # the root has no edge
+        b = self.domain.enter(-np.expm1(log_a + log_a))  # 1 - a^2
+        k0 = self.domain.from_log(np.array([-shift], dtype))
+        self.k0, self.a, b, self.w = map(
+            self._factors, (k0, self.domain.from_log(log_a), b, self.domain.enter(self.edge))
+        )
+        self.twigs = twigs(*self.shape, self.k0, self.a, b)
+        farthest = self.domain is Linear and np.exp(dtype(-float(lam) * space.diameter - shift)) == 0
+        self.lost = 2.0 / space.n_bins**2 if farthest else 0.0  # at least that pair, there and back
+
+    @staticmethod
+    def _factors(x: Array) -> Array:
+        """x as the kernels take factors, (nodes, parts)."""
+        return x[:, None]
+
+    @staticmethod
+    def exact(ktu: Array) -> Array:
+        """Room for K u as the kernels' elements, (N, parts * rows)."""
+        return ktu
+
+    def times(self, v: Array) -> Array:
+        return self._mapped(self._product, v, self.twigs)
+
+    def moments(self, v: Array) -> Array:
+        return self._mapped(self._moments, v, self.k0, self.a, self.w, *self.shape)
+
+    transposed, moments_transposed = times, moments  # K and M are symmetric
+
+    def cost(self, u: Array, v: Array) -> Array:
+        value = np.empty(u.shape[1], u.dtype)
+        u, v = np.ascontiguousarray(u), np.ascontiguousarray(v)
+        self._deal(self._cost, u.shape[1], u, v, value, self.k0, self.a, self.edge, *self.shape)
+        return value
+
+    @property
+    def at_once(self) -> int:
+        """Iterations that one call does."""
+        return repeats(self._work * len(self.edge))
+
+    def alternate(
+        self, rows: Array, state: alternation.State, marks: alternation.Marks, tol: Array, done: int, until: int
+    ) -> None:
+        """Iterations of these rows after `done` up to `until`, see emdref.kernels.entropic.alternation."""
+        args = rows, state, marks, tol, done, until, self.twigs
+        self._deal(self._alternation, len(rows), *args, iterations=until - done)
+
+    def _mapped(self, kernel: Any, x: Array, *factors: Any) -> Array:
+        x = np.ascontiguousarray(x)
+        out = np.empty_like(x)
+        self._deal(kernel, x.shape[1], x, out, *factors)
+        return out
+
+    def _deal(self, kernel: Any, rows: int, *args: Any, iterations: int = 1) -> None:
+        over_columns(kernel, rows, args, work=self._work * len(self.edge) * iterations)
+
+
+class SpaceLog(SpaceLinear):
+    """The same in the log domain: neither under- nor overflows, for any lam."""
+
+    domain = Log
+    _product, _cost = staticmethod(products.log_product), staticmethod(products.log_cost)
+    _moments, _alternation = staticmethod(products.log_moments), staticmethod(alternation.log_alternation)
+    _work = 7
+
+    @staticmethod
+    def _factors(x: Array) -> Array:
+        out = np.empty((len(x), 2), x.dtype)
+        products.log_factors(x, out)
+        return out
+
+    @staticmethod
+    def exact(ktu: Array) -> Array:
+        return np.empty((len(ktu), 2 * ktu.shape[1]), ktu.dtype)
+
+
+def twigs(parent: Array, bin_node: Array, k0: Array, a: Array, b: Array) -> products.Twigs:
+    """A tree with its bins' nodes as products take it; see `Twigs`."""
+    inner = np.zeros(len(parent), bool)
+    inner[parent[1:]] = True
+    tip = ~inner[bin_node] & (bin_node > 0)  # by bin: at a leaf that is not the root
+    leaf = bin_node[tip]
+    inner = np.ones(len(parent), bool)
+    inner[leaf] = False
+    place = np.cumsum(inner) - 1
+    order = np.lexsort((bin_node, ~tip))
+    leaf, own = np.split(bin_node[order], [len(leaf)])
+    above = np.maximum(parent[inner], 0)  # the root's own is not read
+    return products.Twigs(
+        k0, a[inner], b[inner], place[above], a[leaf], b[leaf], place[parent[leaf]], place[own], order
+    )  # fmt: skip

@@ -1,0 +1,277 @@
+"""The Sinkhorn distance as the papers and the deep-learning frameworks compute it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from emdref.arguments import containers, devices, validation
+from emdref.arguments.devices import Device
+from emdref.arguments.messages import shown
+from emdref.entropic import failures, formats, inputs
+from emdref.entropic.iteration import VARIANTS, SinkhornResult, Variant, iterate
+from emdref.spaces.space import Space
+
+Kernel = Literal["auto", "dense", "space"]
+Domain = Literal["linear", "log"]
+
+
+def sinkhorn(
+    p: ArrayLike,
+    q: ArrayLike,
+    space_or_cost: Space | ArrayLike,
+    lam: float,
+    *,
+    max_iter: int = 100,
+    tol: float | Literal["auto"] = 0.0,
+    variant: str = "paper",
+    kernel: Kernel = "auto",
+    domain: Domain = "linear",
+    init: tuple[ArrayLike, ArrayLike] | None = None,
+    checkpoints: Sequence[int] | None = None,
+    unrolled: bool = False,
+    dtype: DTypeLike | Literal["bfloat16", "float16", "tf32"] | None = None,
+    device: Device | None = None,
+) -> SinkhornResult:
+    """Sinkhorn distance and gradient by Algorithm 1 of arXiv 1611.07573, in the variants that frameworks run.
+
+    Alternates v = q / (K^T u) and u = p / (K v) with K = exp(-lam M - 1), so that the plan T = diag(u) K diag(v)
+    minimises <T, M> + <T, log T> / lam over plans with marginals p and q (Eq. 3, the sign of its entropy put
+    right).
+
+    Parameters
+    ----------
+    p, q : (..., N) arrays, both float32 or both float64 (integers below 2**53 count as float64)
+        Histograms of equal total, up to rounding in the dtype given; leading axes are broadcast together.
+    space_or_cost : Chain, Tree or (N, N) array
+        A cost matrix must be finite, >= 0, symmetric and zero on the diagonal; one of pandas names its bins.  Two
+        entries that rounding alone tells apart (squares within 16 eps sqrt(N) max(M)^2, eps of the matrix' own dtype;
+        integers are not rounded) count as the larger of them.
+    lam : float > 0
+        Inverse strength of the entropy, in units of 1 / cost.
+    max_iter : int >= 1
+        Iterations at most (exactly, with ``tol=0``).
+    tol : float >= 0 or "auto"
+        Stop a row when its marginal error is at most this, which must be less than its total.  ``"auto"``: 4 eps
+        (sqrt(N) + lam max(M) in the log domain), but at most 1e-3, beyond which no plan is identified, times the row's
+        total.  ``0`` never stops and never reports convergence.
+    variant : {"paper", "frogner", "cuturi", "caffe", "mocha", "overrelaxed"}
+        ``paper``
+            Algorithm 1: K = exp(-lam M - 1), u_0 = 1, v refreshed after the last u, value <T, M>, gradient log u / lam.
+            The paper uses lam = 3 and 100 iterations.
+        ``frogner``
+            The same with the gradient's mean removed (Frogner et al. 2015; lam = 50 and 10 iterations are typical).
+        ``cuturi``
+            Cuturi 2013: K = exp(-lam M), bins with p = 0 dropped, u_0 = the number of bins kept.
+        ``caffe``
+            v from before the last u, value = objective, centred gradient: the layer of Caffe's pull request 3817 with
+            its option ``shift_gradient`` (the paper quotes 100 iterations; a published default of lam is not known).
+        ``mocha``
+            Mocha.jl: K = exp(-lam M), u_0 = 1 / N, not centred (50 iterations unless told otherwise, lam to be given).
+        ``overrelaxed``
+            ``paper`` with u <- u^(1-w) (p / (K v))^w and v likewise (Thibault et al. 2021), each row's 1 <= w <= 1.98
+            set from the rate at which its defect falls (Lehmann et al. 2022) and held back bin by bin where the dual
+            value could fall.  The same optimum in far fewer iterations where lam is large: for results, not for studies
+            of Algorithm 1.
+    kernel : {"auto", "dense", "space"}
+        ``dense``: the N x N matrix in `dtype` and a BLAS product, as the frameworks do.  ``space``: O(V) sums along the
+        tree or chain, componentwise accurate.  ``auto``: ``space`` if a space is given.  Last bits depend on the
+        processor: exp and log are NumPy's and the C library's, and BLAS sums in an order of its own.
+    domain : {"linear", "log"}
+        ``log`` keeps logarithms: no scaling and no product under- or overflows.
+    init : (log_u, log_v), optional, each (..., N) or (N,)
+        Start from u = exp(log_u) instead of the variant's; log_v follows from it and is only checked.
+    checkpoints : sequence of int, optional
+        Iterations of this one run at which results are kept as well.
+    unrolled : bool
+        Also differentiate the truncated iteration itself (see Notes), into ``grad_unrolled`` of the result and of each
+        checkpoint.  Each costs about six times the iterations that led to it, and O(sqrt(n_iter)) vectors a row.
+    dtype : float32, float64, "bfloat16", "float16" or "tf32", optional
+        Convert p and q to it, once their totals are compared; by default their own.  The last three, or the dtype
+        objects of that name, are emulated: see Notes.
+    device : None, "cpu" or "cuda"
+        None follows the arrays: those of CuPy, torch or Numba that lie on a GPU are used there, and results come back
+        as the same kind (`status`, `converged`, `failed_at` and `failed_bin` on the host).  ``"cuda"`` moves NumPy
+        arrays there and back.  `unrolled`, variant ``overrelaxed`` and the emulated formats are the CPU's alone.
+
+    Returns
+    -------
+    SinkhornResult
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `emdref.emd`, and for lam <= 0 or beyond the dtype, max_iter < 1, a bad cost matrix, checkpoints beyond
+        max_iter, an unknown option, an `unrolled` that is not True or False, a distance beyond the dtype, a row that a
+        format rounds to 0, a format with the log domain, the space kernel or `unrolled`,
+        `unrolled` with variant ``overrelaxed``.
+
+    Warns
+    -----
+    RuntimeWarning
+        Once a call: how many rows failed, how, which was the first, in which iteration and bin, and what to do; or are
+        ``unresolved``; or did not reach `tol`.
+
+    Notes
+    -----
+    *Formats.* ``dtype="bfloat16"`` (8 significant bits, float32's exponents), ``"float16"`` (11 bits, 6e-8 to 65504,
+    gradual underflow) and ``"tf32"`` (11 bits, float32's exponents, in products alone) emulate what deep-learning
+    frameworks do on tensor cores, with ``kernel="dense"`` and ``domain="linear"`` only; ``kernel="auto"`` will do for
+    a matrix. Results are float32 arrays that hold numbers of the format. All rounding is to nearest, ties to even;
+    subnormal numbers are kept, which some compilers flush to 0.
+
+    - bfloat16, float16: every array is stored in the format: p, q, M, K, K * M, u, v, K v, u * (K M v), log u, the
+      results.  Matrix products take such operands, accumulate in float32 and round once at the end.  Elementwise
+      arithmetic, exp and log included, is done in float32 and rounded, one operation at a time; sums (value, objective,
+      marginal_error, means) accumulate in float32 and are rounded at the end.
+    - tf32: arrays are float32, as is all elementwise arithmetic; operands of matrix products are rounded to TF32.
+    - K alone is evaluated as a whole, exp(-lam M - shift) in float32 and rounded once, lam a float32 number: a layer
+      whose exponents are stored in bfloat16 loses more.
+    - float64 input goes through float32.  Totals are compared as given, before rounding, in the coarser precision of p
+      and q; rounding then moves them apart, and no row need sum to 1 any more.  marginal_error is against the rounded p
+      and q, by the format's own products; a mass rounded to 0 is an empty bin.
+    - ``tol="auto"`` takes the format's eps (2^-7 for bfloat16, else 2^-10), and 2 eps for its limit.
+
+    *Derivatives.* Algorithm 1 returns <T, M> with log u / lam, which is the gradient of the objective, and of that
+    only at convergence. ``grad_unrolled.value`` and ``grad_unrolled.objective`` are the partial derivatives of the
+    `value` and the `objective` returned after k = n_iter iterations with respect to p_i: each entry varied by itself
+    and not projected onto steps that conserve mass; q, K, u_0 and k held. With v_t = q / (K^T u_{t-1}), u_t = p / (K
+    v_t) and v_{k+1} the refreshed v,
+
+        d/dp = sum_t phi_t,   phi_{t-1} = -K(v_t gamma_t) / (K v_{t-1}),   gamma_t = -K^T(u_t phi_t) / (K^T u_{t-1}),
+
+    from phi_k = (K v_{k+1} / K v_k) (x - K(v_{k+1} y) / (K v_{k+1})), where x = (K o M) v_{k+1} / (K v_{k+1}) and
+    y = (K o M)^T u_k / (K^T u_k) for <T, M>, x = log u_k / lam and y = K^T(u_k x) / (K^T u_k) for the objective.
+    (``caffe`` starts from its own last plan, and its value is the objective.)
+
+    A factor of p moves no plan, so that sum_i p_i d/dp_i is 0 (in ``caffe`` the objective plus sum(p) / lam).  As k
+    grows, the objective's derivative tends to log u / lam up to the constant which that fixes; that of <T, M> tends to
+    the true gradient of the converged <T, M>, which at finite lam is another one.
+
+    Where p_i = 0 derivatives are those from the right: finite for <T, M>, -inf for the objective, and 0 in ``cuturi``,
+    which has dropped the bin.  Far from convergence they may be beyond the dtype (inf, or NaN where terms of both signs
+    are); they are NaN in rows that failed, and in the linear domain where K v has underflowed.
+
+    Source: Algorithm 1 and Eq. 3 of arXiv 1611.07573; the derivatives are derived here, by reverse accumulation.
+
+    Examples
+    --------
+    >>> import emdref
+    >>> r = emdref.sinkhorn([0.5, 0.5, 0.0], [0.0, 0.5, 0.5], emdref.Chain(3), lam=20.0)
+    >>> round(float(r.value), 6), r.status
+    (1.0, 'iteration_limit')
+
+    What the cap costs, and what it costs to take log u / lam for the gradient of <T, M>:
+
+    >>> p, q = [0.5, 0.25, 0.25], [0.25, 0.25, 0.5]
+    >>> r = emdref.sinkhorn(p, q, emdref.Chain(3), lam=2.0, max_iter=1000, checkpoints=(1,), unrolled=True)
+    >>> print(r.checkpoints[1].grad_unrolled.objective.round(4), r.grad_unrolled.objective.round(4))
+    [ 0.0793 -0.0184 -0.1402] [ 0.6745 -0.3432 -1.0057]
+    >>> print((r.grad - p @ r.grad).round(4), r.grad_unrolled.value.round(4))
+    [ 0.6745 -0.3432 -1.0057] [ 0.7069 -0.2249 -1.1889]
+    >>> low = emdref.sinkhorn([0.5, 0.5, 0.0], [0.1, 0.4, 0.5], emdref.Chain(3), 3.0, kernel="dense", dtype="bfloat16")
+    >>> float(low.value)  # the EMD is 0.9, between this and the next bfloat16
+    0.8984375
+    """
+    containers.check_labels({"p": p, "q": q, "init": init}, space_or_cost)
+    place = _place(device, p, q, space_or_cost, init)
+    switches = variant_of(variant)
+    validation.option(kernel, "kernel", Kernel)
+    validation.option(domain, "domain", Domain)
+    unrolled = validation.switch(unrolled, "unrolled")
+    if unrolled and switches.relaxation > 1:
+        raise ValueError(f'unrolled=True differentiates plain iterations, not variant="{variant}": use variant="paper"')
+    max_iter = validation.count(max_iter, "max_iter")
+    stops = inputs.iterations(checkpoints, max_iter)
+    where = space_or_cost if isinstance(space_or_cost, Space) else inputs.matrix(_on_host(space_or_cost))
+    form = formats.find(dtype)
+    if form:
+        inputs.emulable(form, where, kernel, domain, unrolled)
+    if place:
+        from emdref.gpu import entropic
+
+        _check_device(form, variant, unrolled)
+        results, shape, error = entropic.iterate(
+            place, p, q, where, dtype, lam, switches, kernel, domain, tol, init, max_iter, stops
+        )
+        return _reported(results, max_iter, stops, shape, error, tol)
+    rows = inputs.rows(p, q, where, form or dtype)
+    lam = inputs.strength(lam, rows.p.dtype)
+    results = iterate(rows, where, lam, switches, kernel, domain, tol, init, max_iter, stops, unrolled, form)
+    return _reported(results, max_iter, stops, rows.shape, results[max_iter].marginal_error, tol)
+
+
+def _place(device: object, p: Any, q: Any, space_or_cost: Any, init: Any) -> devices.Place | None:
+    """The GPU to compute on; a cost matrix on the host serves all."""
+    log_u, log_v = init if isinstance(init, (tuple, list)) and len(init) == 2 else (None, None)
+    cost = space_or_cost if devices.framework(space_or_cost, "space_or_cost") else None
+    return devices.find(device, p=p, q=q, space_or_cost=cost, log_u=log_u, log_v=log_v)
+
+
+def _on_host(cost: Any) -> Any:
+    """A cost matrix where it is checked."""
+    framework = devices.framework(cost, "space_or_cost")
+    if framework == "torch":
+        return cost.cpu().numpy()
+    return getattr(cost, {"cupy": "get", "numba": "copy_to_host"}[framework])() if framework else cost
+
+
+def _check_device(form: Any, variant: str, unrolled: bool) -> None:
+    """Refuse what the CPU alone computes."""
+    for asked, name in (
+        (unrolled, "unrolled=True"),
+        (VARIANTS[variant].relaxation > 1, f'variant="{variant}"'),
+        (form, f'dtype="{form.dtype}"' if form else ""),
+    ):
+        if asked:
+            raise ValueError(f"{name} is computed on the CPU alone: give arrays on the host and leave device=None")
+
+
+def _reported(
+    results: dict[int, SinkhornResult],
+    max_iter: int,
+    stops: Sequence[int],
+    shape: tuple[int, ...],
+    error: Any,
+    tol: Any,
+) -> SinkhornResult:
+    result = results[max_iter]
+    _report(result, shape, error, tol)
+    return replace(result, checkpoints={k: results[k] for k in stops})
+
+
+def variant_of(name: object) -> Variant:
+    """What a name stands for."""
+    if not isinstance(name, str) or name not in VARIANTS:
+        raise ValueError(f"variant={shown(name)} is not one of {', '.join(VARIANTS)}")
+    return VARIANTS[name]
+
+
+def _report(result: SinkhornResult, shape: tuple[int, ...], error: Any, tol: Any) -> None:
+    """One warning for whatever went wrong."""
+    status, error, *at = map(np.ravel, (result.status, error, result.failed_at, result.failed_bin))
+    failed = failures.described(status, *at, shape)
+    slow, blurred = np.flatnonzero((status == "iteration_limit") & bool(tol)), np.flatnonzero(status == "unresolved")
+    some = blurred if len(blurred) else slow
+    first = f", the first {validation.row_name(some[0], shape)}" if len(some) and shape else ""
+    dtype, finer = result.log_u.dtype, "float64 or " if result.log_u.dtype == np.float32 else ""
+    if failed:
+        text = f'{failed}: do not trust their values, use domain="log", float64 or a smaller lam'
+    elif len(blurred):
+        text = (
+            f"{len(blurred)} of {len(status)} rows are unresolved{first}: {dtype} rounds logarithms as large as theirs "
+            f"so far that masses, value and marginal_error are off by percents; use {finer}a smaller lam"
+        )
+    elif len(slow):
+        text = (
+            f"{len(slow)} of {len(status)} rows did not reach tol={tol!r} in max_iter iterations{first} with marginal "
+            f"error {error[slow[0]]:.3g}: raise max_iter or tol"
+        )
+    else:
+        return
+    warnings.warn(text, RuntimeWarning, stacklevel=4)

@@ -1,0 +1,4 @@
+"""Numbers: error-free transformations, vectors of rows, what an edge contributes, semirings, long integers.
+
+May import `emdref.kernels.compile` alone.
+"""

@@ -1,0 +1,1 @@
+"""Products with the kernel of Sinkhorn along a tree, and its iteration.  May import `emdref.kernels.arithmetic`."""
