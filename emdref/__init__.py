@@ -18,7 +18,7 @@ from emdref.proof.certificate import Certificate, certify
 from emdref.proof.check import check
 from emdref.proof.report import Report
 from emdref.proof.sinkhorn_certificate import SinkhornCertificate, certify_sinkhorn
-from emdref.spaces.space import Chain, Tree
+from emdref.spaces import Chain, Edges, Space, Tree
 from emdref.spaces.wordnet import wordnet_tree
 
 __version__ = "0.1.0"
@@ -26,9 +26,11 @@ __version__ = "0.1.0"
 __all__ = [
     "Certificate",
     "Chain",
+    "Edges",
     "Report",
     "SinkhornCertificate",
     "SinkhornResult",
+    "Space",
     "Tree",
     "casebook",
     "certify",

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref.arguments import containers, devices, gauges, validation
+from emdref.arguments import casts, containers, devices, gauges, validation
 from emdref.arguments.gauges import Gauge
 from emdref.arguments.validation import Accuracy, Batch, Mass
 from emdref.closed_form import batches
@@ -179,13 +179,13 @@ def _divergence(p: Any, q: Any, mass: str, against_itself: bool) -> "tuple[Batch
 
 def _computed(loop: Any, p: NDArray[Any], q: NDArray[Any], options: tuple) -> "tuple[NDArray[Any], NDArray[Any]]":
     value, grad = np.empty(len(p)), np.empty(p.shape)
-    over_rows(loop, (batches.widened(p), batches.widened(q), value, grad), options, work=_WORK[loop] * p.shape[1])
+    over_rows(loop, (casts.widened(p), casts.widened(q), value, grad), options, work=_WORK[loop] * p.shape[1])
     return value, grad
 
 
 def _finished(
     rows: Batch, value: NDArray[np.float64], grad: NDArray[np.float64], advice: str = "scale them down"
 ) -> "tuple[Any, Any]":
-    value, grad = batches.narrowed(value, rows.p.dtype), batches.narrowed(grad, rows.p.dtype)
+    value, grad = casts.narrowed(value, rows.p.dtype), casts.narrowed(grad, rows.p.dtype)
     batches.warn_beyond(rows, stacklevel=4, advice=advice, value=value, gradient=grad)
     return rows.as_rows(value), rows.as_rows(grad)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref.arguments import containers, validation
+from emdref.arguments import casts, containers, validation
 from emdref.closed_form import batches, exact_rows
 from emdref.kernels.compile.threads import over_rows
 from emdref.kernels.rows import layers
@@ -49,8 +49,8 @@ class Layer:
     def __call__(self, x: ArrayLike) -> NDArray[Any]:
         array, rows = self._rows(x)
         out = np.empty(rows.shape)
-        over_rows(layers.forward, (batches.widened(rows), out), (self._kind,), work=60 * rows.shape[1])
-        return batches.narrowed(out, array.dtype).reshape(array.shape)
+        over_rows(layers.forward, (casts.widened(rows), out), (self._kind,), work=60 * rows.shape[1])
+        return casts.narrowed(out, array.dtype).reshape(array.shape)
 
     def vjp(self, x: ArrayLike, g: ArrayLike) -> NDArray[Any]:
         """g^T dp/dx: the gradient with respect to x of a loss whose gradient with respect to p = layer(x) is g.
@@ -80,13 +80,13 @@ class Layer:
         validation.same_dtype(arrays, {"x": x, "g": g})
         shape = (*validation.leading_axes(arrays, n_bins, "x's"), n_bins)
         validation.check_finite(direction, "g")
-        both = [batches.widened(validation.rows_of(a, shape)) for a in (array, direction)]
+        both = [casts.widened(validation.rows_of(a, shape)) for a in (array, direction)]
         out = np.empty(both[0].shape)
         over_rows(layers.backward, (*both, out), (self._kind,), work=120 * n_bins)
         if self._kind != layers.SOFTMAX:  # whose products are at most 2 max|g|
-            for i in np.flatnonzero(exact_rows.beyond(batches.narrowed(out, array.dtype))):
+            for i in np.flatnonzero(exact_rows.beyond(casts.narrowed(out, array.dtype))):
                 out[i] = exact_rows.layer_vjp(*(x[i] for x in both), squares=self._kind == layers.SQUARE)
-        result = batches.narrowed(out, array.dtype).reshape(shape)
+        result = casts.narrowed(out, array.dtype).reshape(shape)
         rows = validation.Batch(*both, shape[:-1])
         batches.warn_beyond(rows, advice="scale g down", gradient=result.reshape(both[0].shape))
         return result

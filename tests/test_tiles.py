@@ -16,7 +16,7 @@ import cases
 import emdref
 import plain
 from emdref import exact
-from emdref.arguments import validation
+from emdref.arguments import casts, validation
 from emdref.closed_form import batches
 from emdref.closed_form.escalation import careful
 from emdref.kernels.arithmetic import lanes
@@ -351,7 +351,7 @@ LAYOUTS = {
     "misaligned": misaligned,
     "one row for all": lambda x: np.broadcast_to(x[0], x.shape),
     "windows": windows,
-    "read-only": validation.frozen,
+    "read-only": casts.frozen,
 }
 
 
@@ -484,7 +484,7 @@ def test_other_kinds_of_arrays_are_filled_too(kind, tmp_path):
         (np.empty(4), ValueError, r"NAME has shape \(4,\), the result \(3,\)"),
         (np.empty((3, 1)), ValueError, r"NAME has shape \(3, 1\), the result \(3,\)"),
         (np.empty(()), ValueError, r"NAME has shape \(\), the result \(3,\)"),
-        (validation.frozen(np.empty(3)), ValueError, "NAME is read-only"),
+        (casts.frozen(np.empty(3)), ValueError, "NAME is read-only"),
         ([0.0, 0.0, 0.0], TypeError, "NAME must be a NumPy array, not list"),
     ],
 )

@@ -16,9 +16,9 @@ gauge           w        f        source
 from typing import Literal, get_args
 
 from emdref.arguments.messages import shown
+from emdref.kernels.rows.gauges import NORMALIZED, RAW, SCALED, ZERO_SUM
 
 Gauge = Literal["zero_sum", "raw", "scaled", "normalized"]
-RAW, ZERO_SUM, SCALED, NORMALIZED = 0, 1, 2, 3
 CODES = {"raw": RAW, "zero_sum": ZERO_SUM, "scaled": SCALED, "normalized": NORMALIZED}
 
 

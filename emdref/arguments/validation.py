@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emdref.arguments import containers, devices
+from emdref.arguments.casts import contiguous, frozen
 from emdref.arguments.messages import cut, shown, type_name, written
 from emdref.kernels.compile.threads import alone
 
@@ -204,7 +205,7 @@ def _views(x: NDArray[Any], shape: "tuple[int, ...]") -> NDArray[Any]:
     rows = full.reshape(math.prod(shape[:-1]), shape[-1])
     step, size = rows.strides
     regular = size == x.itemsize and step >= 0 and step % size == 0 and x.flags.aligned
-    return frozen(rows if regular or rows.size == 0 else _contiguous(rows))
+    return frozen(rows if regular or rows.size == 0 else contiguous(rows))
 
 
 def some_bins(x: NDArray[Any], name: str) -> int:
@@ -250,13 +251,6 @@ def check_finite(x: NDArray[Any], name: str) -> None:
         raise ValueError(f"{_where(at, name)} = {x[at]} is not finite")
 
 
-def frozen(x: NDArray[Any]) -> NDArray[Any]:
-    """A view that cannot be written to: kernels are compiled for such rows alone, not for writable ones as well."""
-    view = x.view()
-    view.flags.writeable = False
-    return view
-
-
 def check_totals(rows: Batch) -> None:
     """Refuse rows whose totals are beyond their dtype, where native arithmetic would divide by inf."""
     for x, name in ((rows.p, "p"), (rows.q, "q")):
@@ -273,11 +267,7 @@ def _where(index: "tuple[int, ...]", name: str) -> str:
 def rows_of(x: NDArray[Any], shape: "tuple[int, ...]") -> NDArray[Any]:
     """x broadcast to a shape and laid out as read-only rows of its last axis."""
     full = np.broadcast_to(x, shape)
-    return frozen(_contiguous(full.reshape(math.prod(shape[:-1]), shape[-1])))
-
-
-def _contiguous(x: NDArray[Any]) -> NDArray[Any]:
-    return alone(np.ascontiguousarray, x, work=2 * x.nbytes)
+    return frozen(contiguous(full.reshape(math.prod(shape[:-1]), shape[-1])))
 
 
 def check_histograms(x: NDArray[Any], name: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref.arguments import containers, gauges, validation
+from emdref.arguments import casts, containers, gauges, validation
 from emdref.arguments.messages import written
 from emdref.arguments.validation import Accuracy, Batch, Mass
 from emdref.kernels.compile.threads import alone
@@ -80,22 +80,7 @@ def loss_mass(space: Any, gauge: str, normalize: object, reduction: object, mass
 
 def as_float64(rows: Batch) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
     """p and q for the compensated kernels."""
-    return widened(rows.p), widened(rows.q)
-
-
-def widened(x: NDArray[Any]) -> NDArray[np.float64]:
-    """Rows in float64, which holds them exactly."""
-    return validation.frozen(_cast(x, np.float64))
-
-
-def narrowed(x: NDArray[np.float64], dtype: Any) -> NDArray[Any]:
-    """Results, or costs, in the caller's dtype; inf beyond its range."""
-    with np.errstate(over="ignore", under="ignore"):
-        return _cast(x, dtype)
-
-
-def _cast(x: NDArray[Any], dtype: Any) -> NDArray[Any]:
-    return alone(x.astype, dtype, copy=False, work=2 * x.nbytes)
+    return casts.widened(rows.p), casts.widened(rows.q)
 
 
 def native_exponent(rho: float, dtype: Any, *, curvature: bool = False) -> Any:

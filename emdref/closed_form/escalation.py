@@ -1,5 +1,12 @@
-"""Value and gradient of rows: by the tile kernels if they can, more carefully where they say so, exactly where nothing
-else will do."""
+"""Value and gradient of rows in compensated arithmetic, and what they are in native arithmetic.
+
+Most rows are settled by one kernel, in two limbs and many rows side by side, whose errors are bounded beforehand.  What
+that bound leaves open is looked at more closely, in up to four stages: the same kernel adds up what flows lose; another
+looks at single rows, scaled to the middle of the range; the same works from flows that are exact; and rationals settle
+the rest.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -8,16 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emdref import fallback
-from emdref.arguments import gauges, validation
+from emdref.arguments import casts, gauges
 from emdref.arguments.validation import Batch
-from emdref.closed_form import batches, exact_rows, tiled
-from emdref.kernels.compile.threads import over_rows
+from emdref.closed_form import batches, exact_rows, generic
+from emdref.kernels.compile.threads import lasts, over_columns, over_rows
 from emdref.kernels.rows import loops
-from emdref.spaces.space import Space
+from emdref.spaces.space import Kernel, Space
+
+Array = NDArray[Any]
+Numbers = NDArray[np.int64]  # of rows in a batch
 
 SEEN = -1.0  # a tolerance that says that the rows are valid
-_BLOCK = 2**20  # entries of p that are normalised at a time
+_BLOCK = 2**20  # entries of p that are normalised, or looked at closely, at a time
 _CAREFUL = 150  # nanoseconds a node takes that is looked at more closely
+_LONG = 2**12  # bins and nodes beyond which a bound of what flows lose is too wide: it grows with their square
 
 
 class Wanted(NamedTuple):
@@ -29,145 +40,216 @@ class Wanted(NamedTuple):
     mass: str
     accuracy: str
     tolerance: float  # of totals, for the kernel's first look; negative if the rows have been looked at
-    verify: "Callable[[], None]"  # what to do if that finds something
+    verify: Callable[[], None]  # what to do if that finds something
+
+
+class _Work(NamedTuple):
+    """The same, and where results go, None for what nobody wants; `shares` says that rows are divided by totals."""
+
+    wanted: Wanted
+    value: Array | None
+    grad: Array | None
+    gauge: int | None
+    shares: bool
+
+    @property
+    def count(self) -> int:
+        return len(self.wanted.rows.p)
+
+    def of(self, rows: Batch, value: Array | None, grad: Array | None) -> _Work:
+        """The same of other rows."""
+        return self._replace(wanted=self.wanted._replace(rows=rows), value=value, grad=grad)
 
 
 def value_and_grad(
     rows: Batch, space: Space, rho: float, mass: str, accuracy: str, gauge: int
-) -> "tuple[NDArray[Any], NDArray[Any]]":
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Both for valid rows, in the rows' dtype, without a warning."""
     value, grad = np.empty(len(rows.p), rows.p.dtype), np.empty(rows.p.shape, rows.p.dtype)
     fill(Wanted(rows, space, rho, mass, accuracy, SEEN, lambda: None), value, grad, gauge)
     return value, grad
 
 
-def values(rows: Batch, space: Space, rho: float, mass: str, accuracy: str) -> NDArray[Any]:
+def values(rows: Batch, space: Space, rho: float, mass: str, accuracy: str) -> Array:
     """The values alone."""
     value = np.empty(len(rows.p), rows.p.dtype)
     fill(Wanted(rows, space, rho, mass, accuracy, SEEN, lambda: None), value, None, None)
     return value
 
 
-def fill(wanted: Wanted, value: "NDArray[Any] | None", grad: "NDArray[Any] | None", gauge: "int | None") -> bool:
+def fill(wanted: Wanted, value: Array | None, grad: Array | None, gauge: int | None) -> bool:
     """Fill what is not None; True where a result may be beyond the dtype."""
-    kernel = _native if wanted.accuracy == "native" else _compensated
-    apart = value is not None and gauge == gauges.NORMALIZED and wanted.mass != "normalize"
-    beyond = kernel(wanted, None if apart else value, grad, gauge)
-    return kernel(wanted, value, None, None) or beyond if apart else beyond
+    compute = _native if wanted.accuracy == "native" else _compensated
+    if value is not None and gauge == gauges.NORMALIZED and wanted.mass != "normalize":  # of other rows than the value
+        beyond = compute(_Work(wanted, None, grad, gauge, True))
+        return compute(_Work(wanted, value, None, None, False)) or beyond
+    shares = wanted.mass == "normalize" or gauge == gauges.NORMALIZED
+    return compute(_Work(wanted, value, grad, gauge, shares))
 
 
-def _normalizes(wanted: Wanted, gauge: "int | None") -> bool:
-    return wanted.mass == "normalize" or gauge == gauges.NORMALIZED
+def lingers(space: Space, rows: int) -> bool:
+    """Whether a kernel may go on writing results after an interrupt."""
+    return lasts(3 * space.n_nodes, rows)
 
 
-def _options(wanted: Wanted, value, grad, gauge):
-    """What the tile kernels are told of any gauge but ``normalized``, of which they give r."""
-    rows, bins = wanted.rows, wanted.space.n_bins
-    value = np.empty(len(rows.p), rows.p.dtype) if value is None else value
-    grad = np.empty((0, bins), rows.p.dtype) if grad is None else grad
-    centred = gauge in (gauges.ZERO_SUM, gauges.SCALED)
-    return wanted.rho, centred, bins if gauge == gauges.SCALED else 1, wanted.tolerance, value, grad
+def is_long(space: Space) -> bool:
+    """Whether what flows lose must be added up from the start, since a bound of it would be too wide."""
+    return space.n_bins + space.n_nodes > _LONG
 
 
-def _native(wanted: Wanted, value, grad, gauge) -> bool:
-    if _normalizes(wanted, gauge):
-        return _native_normalized(wanted, value, grad, gauge)
-    doubt = tiled.native(wanted.rows, wanted.space, False, *_options(wanted, value, grad, gauge))
+# --- native -----------------------------------------------------------------------------------------------------------
+
+
+def _native(work: _Work) -> bool:
+    if work.shares:
+        return _native_shares(work)
+    doubt, _ = _by_kernel(work, _kernel(work), False)
     if not doubt.any():
         return False
-    wanted.verify()
+    work.wanted.verify()
     return True
 
 
-def _native_normalized(wanted: Wanted, value, grad, gauge) -> bool:
+def _native_shares(work: _Work) -> bool:
     """The same for rows divided by their totals, a block of rows at a time."""
-    rows, space = wanted.rows, wanted.space
-    for at in _blocks(rows):
+    rows, kernel = work.wanted.rows, _kernel(work)
+    for at in _blocks(work):
         p, q = rows.p[at], rows.q[at]
         mass = p.sum(axis=1, keepdims=True)
-        shares = Batch(validation.frozen(p / mass), validation.frozen(q / q.sum(axis=1, keepdims=True)), (len(p),))
-        number, line = (None if x is None else x[at] for x in (value, grad))
-        tiled.native(shares, space, True, *_options(wanted._replace(rows=shares), number, line, gauge))
-        if gauge == gauges.NORMALIZED:
+        shares = Batch(casts.frozen(p / mass), casts.frozen(q / q.sum(axis=1, keepdims=True)), (len(p),))
+        number, line = (None if x is None else x[at] for x in (work.value, work.grad))
+        _by_kernel(work.of(shares, number, line), kernel, False)
+        if work.gauge == gauges.NORMALIZED:
+            assert line is not None
             with np.errstate(all="ignore"):  # what is beyond the range is said once, of the result
                 line[:] = (line - (shares.p * line).sum(axis=1, keepdims=True)) / mass
     return True
 
 
-def _blocks(rows: Batch) -> "Iterator[slice]":
-    size = max(1, _BLOCK // rows.p.shape[1])
-    return (slice(at, at + size) for at in range(0, len(rows.p), size))
+def _blocks(work: _Work) -> Iterator[slice]:
+    size = max(1, _BLOCK // work.wanted.space.n_bins)
+    return (slice(at, at + size) for at in range(0, work.count, size))
 
 
-def _compensated(wanted: Wanted, value, grad, gauge) -> bool:
-    rows, space, normalize = wanted.rows, wanted.space, _normalizes(wanted, gauge)
-    unsafe, looked = np.ones(len(rows.p), bool), False
-    if normalize or not tiled.fits(space, wanted.rho):
-        wanted.verify()
-    else:
-        closely = tiled.is_long(space)
-        doubt, unsafe = tiled.compensated(rows, space, closely, *_options(wanted, value, grad, gauge))
-        looked = bool(doubt.any())
-        if looked:
-            wanted.verify()
-        if not closely and unsafe.any():
-            unsafe[unsafe] = _closely(wanted, np.flatnonzero(unsafe), value, grad, gauge)
-    again = np.flatnonzero(unsafe)
-    if len(again):
-        unsafe[again] = careful(wanted, again, normalize, value, grad, gauge)
-    open_ = fallback.counted(unsafe)
-    if len(open_):
-        unsafe[open_] = careful(wanted, open_, normalize, value, grad, gauge, exactly=True)
-    for i in np.flatnonzero(unsafe).tolist():
-        p, q = batches.widened(rows.p[i]), batches.widened(rows.q[i])
-        number, line = exact_rows.emd(p, q, space, wanted.rho, normalize, gauges.name(gauge))
-        _put(value, i, np.float64(number))
-        _put(grad, i, np.array(line))
-    return looked or len(again) > 0
+# --- compensated ------------------------------------------------------------------------------------------------------
 
 
-def _closely(wanted: Wanted, again, value, grad, gauge) -> NDArray[np.bool_]:
-    """Rows by number, by the same kernel at its closest; returns which of them are still unsafe."""
-    some = _rows(wanted.rows, again)
-    numbers = None if value is None else np.empty(len(again), value.dtype)
-    lines = None if grad is None else np.empty(some.p.shape, grad.dtype)
-    options = _options(wanted._replace(rows=some), numbers, lines, gauge)
-    _, unsafe = tiled.compensated(some, wanted.space, True, *options)
-    _put(value, again, numbers)
-    _put(grad, again, lines)
+def _compensated(work: _Work) -> bool:
+    """All rows, each by the first stage that settles it; True if any was looked at twice."""
+    left, doubted = _at_once(work)
+    left = again = _closely(work, left)
+    left = _carefully(work, left)
+    fallback.count(work.count, len(left))
+    left = _from_exact_flows(work, left)
+    exact_rows.fill(work.wanted, work.value, work.grad, work.gauge, work.shares, left)
+    return doubted or len(again) > 0
+
+
+def _at_once(work: _Work) -> tuple[Numbers, bool]:
+    """All rows by the space's kernel: those that it leaves open, and whether input was looked at for its sake."""
+    kernel = _kernel(work)
+    if kernel is None:
+        work.wanted.verify()
+        return np.arange(work.count), False
+    doubt, unsafe = _by_kernel(work, kernel, is_long(work.wanted.space))
+    doubted = bool(doubt.any())
+    if doubted:
+        work.wanted.verify()
+    return np.flatnonzero(unsafe), doubted
+
+
+def _closely(work: _Work, left: Numbers) -> Numbers:
+    """The same kernel, which now adds up what flows lose, unless it has done so."""
+    kernel = _kernel(work) if len(left) else None
+    if kernel is None or is_long(work.wanted.space):
+        return left
+    some = _rows(work.wanted.rows, left)
+    value = None if work.value is None else np.empty(len(left), work.value.dtype)
+    grad = None if work.grad is None else np.empty(some.p.shape, work.grad.dtype)
+    _, unsafe = _by_kernel(work.of(some, value, grad), kernel, True)
+    exact_rows.put(work.value, left, value)
+    exact_rows.put(work.grad, left, grad)
+    return left[unsafe]
+
+
+def _carefully(work: _Work, left: Numbers, exactly: bool = False) -> Numbers:
+    """Row by row on a rooted tree, scaled to the middle of the range, and from exact flows if asked."""
+    tree = work.wanted.space.rooted
+    if tree is None or not len(left):
+        return left
+    step = max(1, _BLOCK // tree.n_nodes)
+    blocks = (left[at : at + step] for at in range(0, len(left), step))
+    unsafe = np.concatenate([_block_carefully(work, block, exactly) for block in blocks])
+    return left[unsafe]
+
+
+def _from_exact_flows(work: _Work, left: Numbers) -> Numbers:
+    """The same from flows in long accumulators, which lose nothing."""
+    return _carefully(work, left, exactly=True)
+
+
+def _block_carefully(work: _Work, some: Numbers, exactly: bool) -> NDArray[np.bool_]:
+    """Which rows are still unsafe."""
+    tree, shares = work.wanted.space.rooted, work.shares
+    assert tree is not None
+    p, q, *_ = _rows(work.wanted.rows, some, np.float64)
+    cost = tree.crossed_cost(shares)
+    flows = exact_rows.flows(p, q, tree, cost, shares) if exactly else np.empty((len(p), 0, 0))
+    value, unsafe = np.zeros(len(p)), np.zeros(len(p), bool)
+    grad = np.zeros(p.shape if work.grad is not None else (0, tree.n_bins))
+    given = loops.GIVEN if exactly else int(shares)
+    shared = (tree.parent, cost, tree.bin_node, work.wanted.rho, given, work.gauge or gauges.RAW)
+    over_rows(loops.emd_twolimb, (p, q, value, grad, unsafe, flows), shared, work=_CAREFUL * tree.n_nodes)
+    exact_rows.put(work.value, some, value)
+    if work.grad is not None:
+        exact_rows.put(work.grad, some, grad)
+        unsafe |= exact_rows.beyond(work.grad[some])
     return unsafe
+
+
+# --- kernels ----------------------------------------------------------------------------------------------------------
+
+
+def _kernel(work: _Work) -> Kernel | None:
+    wanted = work.wanted
+    return wanted.space.kernel(wanted.rho, wanted.rows.p.dtype, wanted.accuracy, work.shares)
+
+
+def _by_kernel(work: _Work, kernel: Kernel | None, closely: bool) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Fill value and gradient; which rows to look at again, and which are not settled.
+
+    Of gauge ``normalized`` the gradient is r; where nothing is wanted, the kernels get room for it all the same.
+    """
+    wanted, rows, bins = work.wanted, work.wanted.rows, work.wanted.space.n_bins
+    dtype = rows.p.dtype
+    value = np.empty(work.count, dtype) if work.value is None else work.value
+    grad = np.empty((0, bins), dtype) if work.grad is None else work.grad
+    doubt, unsafe = np.empty(work.count, bool), np.empty(work.count, bool)
+    centred, factor = work.gauge in (gauges.ZERO_SUM, gauges.SCALED), bins if work.gauge == gauges.SCALED else 1
+    native = wanted.accuracy == "native"
+    rho = batches.native_exponent(wanted.rho, dtype) if native else wanted.rho
+    if kernel is None:
+        generic.natively(rows, wanted.space, rho, centred, factor, value, work.grad)
+        doubt[:] = True  # nobody has looked at the rows
+        return doubt, unsafe
+    real = dtype.type if native else float
+    share = real(centred / bins if native else centred * bins)
+    how = rho, share, real(factor), float(np.finfo(dtype).max), closely, wanted.tolerance
+    given, results = (*_flat(rows.p), *_flat(rows.q)), (value, grad.reshape(-1), doubt, unsafe)
+    over_columns(kernel.loop, work.count, (given, results, kernel.shape, how), work=kernel.work)
+    return doubt, unsafe
+
+
+def _flat(x: Array) -> tuple[Array, int]:
+    """Rows one behind the other, and how many entries apart they start: 0 for a row that stands for all."""
+    if x.flags.c_contiguous:
+        return casts.frozen(x.reshape(-1)), x.shape[1]
+    step = x.strides[0] // x.itemsize
+    size = (len(x) - 1) * step + x.shape[1]
+    return casts.frozen(np.lib.stride_tricks.as_strided(x, (size,), (x.itemsize,))), step
 
 
 def _rows(rows: Batch, numbers: Any, dtype: Any = None) -> Batch:
     """Some of the rows, one behind the other."""
-    p, q = (validation.frozen(np.ascontiguousarray(x[numbers], dtype)) for x in (rows.p, rows.q))
+    p, q = (casts.frozen(np.ascontiguousarray(x[numbers], dtype)) for x in (rows.p, rows.q))
     return Batch(p, q, (len(p),))
-
-
-def careful(wanted: Wanted, again, normalize, value, grad, gauge, exactly=False) -> NDArray[np.bool_]:
-    """Rows by number, by the kernel that looks closer, from exact flows if asked; returns which are still unsafe."""
-    step = max(1, _BLOCK // wanted.space.n_nodes)
-    blocks = (again[at : at + step] for at in range(0, len(again), step))
-    return np.concatenate([_careful(wanted, block, normalize, value, grad, gauge, exactly) for block in blocks])
-
-
-def _careful(wanted: Wanted, again, normalize, value, grad, gauge, exactly) -> NDArray[np.bool_]:
-    space = wanted.space
-    p, q, *_ = _rows(wanted.rows, again, np.float64)
-    layout, cost = space._layout, tiled.costs(space, normalize)
-    flows = exact_rows.flows(p, q, space, cost, normalize) if exactly else np.empty((len(p), 0, 0))
-    numbers, unsafe = np.zeros(len(p)), np.zeros(len(p), bool)
-    lines = np.zeros(p.shape if grad is not None else (0, space.n_bins))
-    shared = (layout.parent, cost, layout.bin_node, wanted.rho, loops.GIVEN if exactly else int(normalize), gauge or 0)
-    over_rows(loops.emd_twolimb, (p, q, numbers, lines, unsafe, flows), shared, work=_CAREFUL * space.n_nodes)
-    _put(value, again, numbers)
-    if grad is not None:
-        _put(grad, again, lines)
-        unsafe |= exact_rows.beyond(grad[again])
-    return unsafe
-
-
-def _put(result: "NDArray[Any] | None", at: Any, numbers: Any) -> None:
-    """Write results in the caller's dtype."""
-    if result is not None:
-        result[at] = batches.narrowed(numbers, result.dtype)

@@ -20,23 +20,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref.arguments import validation
+from emdref.arguments import casts, gauges
 from emdref.exact import definitions, rounding
 from emdref.kernels.compile.threads import over_rows
 from emdref.kernels.trees import kulisch
-from emdref.spaces.space import Space
+from emdref.spaces.rooted import RootedTree
 
 _DIGITS = 50
 
 
-def flows(p: NDArray[Any], q: NDArray[Any], space: Space, weight: NDArray[np.float64], normalize: bool) -> NDArray[Any]:
+def flows(
+    p: NDArray[Any], q: NDArray[Any], tree: RootedTree, weight: NDArray[np.float64], normalize: bool
+) -> NDArray[Any]:
     """Flows of float64 rows in exact arithmetic, (rows, 3, V): two limbs, and a bound of their error, for each node in
     the kernels' order; 0 on edges of weight 0."""
-    outline = space._outline
-    order = kulisch.Order(outline.up, outline.level, space._column, outline.order)
-    given = np.empty((len(p), 3, space.n_nodes))
-    rows = validation.frozen(p), validation.frozen(q), given
-    over_rows(kulisch.flows, rows, (order, validation.frozen(weight), normalize), work=200 * space.n_nodes)
+    paths = tree.heavy_paths
+    order = kulisch.Order(paths.up, paths.level, tree.column, paths.order)
+    given = np.empty((len(p), 3, tree.n_nodes))
+    rows = casts.frozen(p), casts.frozen(q), given
+    over_rows(kulisch.flows, rows, (order, casts.frozen(weight), normalize), work=200 * tree.n_nodes)
     return given
 
 
@@ -47,7 +49,7 @@ def beyond(results: NDArray[Any]) -> NDArray[np.bool_]:
 
 @contextlib.contextmanager
 def _arithmetic(row: definitions.Row, rho: float, *, scaled: bool = True) -> Iterator[tuple[definitions.Row, Any]]:
-    """The pair, and rho, in integers where rho allows it, else in Decimals (see formulas.Row.decimal)."""
+    """The pair, and rho, in integers where rho allows it, else in Decimals (see definitions.Row.decimal)."""
     if rho in (1, 2, 3, 4):
         yield row, int(rho)
         return
@@ -60,13 +62,28 @@ def numbers(
     p: Any, q: Any, space: Any, rho: float, normalize: bool, gauge: str | None
 ) -> tuple[Fraction | Decimal, list[Any] | None]:
     """Value, and gradient in that gauge (None for none): rationals, or decimals of 50 digits."""
-    pair = definitions.Row(p, q, space, normalize)
+    pair = definitions.Row(p, q, space, normalize, rho)
     with _arithmetic(pair, rho, scaled=False) as (row, power):
         value = definitions.value(row, power) * row.cost_unit * row.phi_unit**power
     if gauge is None:
         return value, None
     with _arithmetic(pair, rho) as (row, power):
         return value, _times(*definitions.gradient(row, power, gauge))
+
+
+def fill(wanted: Any, value: Any, grad: Any, gauge: int | None, shares: bool, left: NDArray[np.int64]) -> None:
+    """Rows of these numbers, of what emdref.closed_form.escalation wants, in rationals."""
+    for i in left.tolist():
+        p, q = casts.widened(wanted.rows.p[i]), casts.widened(wanted.rows.q[i])
+        number, line = emd(p, q, wanted.space, wanted.rho, shares, gauges.name(gauge))
+        put(value, i, np.float64(number))
+        put(grad, i, np.array(line))
+
+
+def put(result: NDArray[Any] | None, at: Any, numbers: Any) -> None:
+    """Write results in the caller's dtype."""
+    if result is not None:
+        result[at] = casts.narrowed(numbers, result.dtype)
 
 
 def emd(p: Any, q: Any, space: Any, rho: float, normalize: bool, gauge: str | None) -> tuple[float, list[float] | None]:

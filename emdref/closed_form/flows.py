@@ -1,45 +1,56 @@
 """Flows of rows on every edge, in the rows' dtype: what `emdref.flow` gives."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emdref import fallback
-from emdref.arguments import validation
+from emdref.arguments import casts
 from emdref.arguments.validation import Batch
-from emdref.closed_form import batches, exact_rows
+from emdref.closed_form import batches, exact_rows, generic
 from emdref.kernels.compile.threads import over_rows
 from emdref.kernels.rows import loops
-from emdref.spaces.space import Chain, Space
+from emdref.spaces.rooted import RootedTree
+from emdref.spaces.space import Space
 
 
-def flows(rows: Batch, space: Space, mass: str, accuracy: str) -> NDArray[Any]:
+def flows(rows: Batch, space: Space, rho: float, mass: str, accuracy: str) -> NDArray[Any]:
     """phi of each row, an entry an edge in the order of `emdref.flow`."""
-    layout, normalize = space._layout, mass == "normalize"
-    position = np.empty(space.n_nodes, np.int64)  # of each node in the kernels' order
-    position[layout.order] = np.arange(space.n_nodes)
-    edges = slice(-1) if isinstance(space, Chain) else slice(None)  # the root comes last on a chain and has no edge
-    work = space.n_nodes
-    if accuracy == "native":
-        phi = np.empty((len(rows.p), work), rows.p.dtype)
-        over_rows(loops.flow_native, (rows.p, rows.q, phi), (layout.parent, layout.bin_node, normalize), work=4 * work)
-    else:
-        phi = np.empty((len(rows.p), work))
-        p64, q64 = batches.as_float64(rows)
-        unsafe, most = np.zeros(len(phi), bool), space.n_bins - normalize  # bins below an edge on which anything flows
-        weight = validation.frozen(space._edges_between(0, most).astype(np.float64))
-        shared = (layout.parent, weight, layout.bin_node, normalize)
-        over_rows(loops.flow_twolimb, (p64, q64, phi, unsafe), shared, work=30 * work)
-        again = fallback.counted(unsafe)
-        if len(again):
-            phi[again] = exact_rows.flows(p64[again], q64[again], space, weight, normalize)[:, 0]
-        phi = batches.narrowed(phi, rows.p.dtype)
+    tree, shares = space.rooted, mass == "normalize"
+    if tree is None:
+        return generic.flows(rows, space, rho, shares, accuracy)
+    phi = (_native if accuracy == "native" else _compensated)(rows, tree, shares)
     phi[:, 0] = 0  # what is left at the root crosses no edge
-    result = np.empty((len(phi), len(position[edges])), phi.dtype)
-    over_rows(_take, (phi, result), (position[edges],), work=10 * work)
+    result = np.empty((len(phi), len(tree.flow_places)), phi.dtype)
+    over_rows(_take, (phi, result), (tree.flow_places,), work=10 * tree.n_nodes)
     return result
 
 
-def _take(x, out, columns):
+def _native(rows: Batch, tree: RootedTree, shares: bool) -> NDArray[Any]:
+    """By position of the node below."""
+    phi = np.empty((len(rows.p), tree.n_nodes), rows.p.dtype)
+    shared = (tree.parent, tree.bin_node, shares)
+    over_rows(loops.flow_native, (rows.p, rows.q, phi), shared, work=4 * tree.n_nodes)
+    return phi
+
+
+def _compensated(rows: Batch, tree: RootedTree, shares: bool) -> NDArray[Any]:
+    """The same in two limbs, and exactly where these do not settle a row."""
+    p, q = batches.as_float64(rows)
+    phi, unsafe = np.empty((len(p), tree.n_nodes)), np.zeros(len(p), bool)
+    most = tree.n_bins - shares  # bins below an edge on which anything flows
+    weight = casts.frozen(tree.edges_between(0, most).astype(np.float64))
+    shared = (tree.parent, weight, tree.bin_node, shares)
+    over_rows(loops.flow_twolimb, (p, q, phi, unsafe), shared, work=30 * tree.n_nodes)
+    again = np.flatnonzero(unsafe)
+    fallback.count(len(unsafe), len(again))
+    if len(again):
+        phi[again] = exact_rows.flows(p[again], q[again], tree, weight, shares)[:, 0]
+    return casts.narrowed(phi, rows.p.dtype)
+
+
+def _take(x: NDArray[Any], out: NDArray[Any], columns: NDArray[np.int64]) -> None:
     np.take(x, columns, 1, out, "clip")  # unless an index that is out of range is put right, out is buffered

@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emdref import fallback
-from emdref.arguments import gauges, validation
+from emdref.arguments import casts, gauges, validation
 from emdref.arguments.validation import Batch
 from emdref.closed_form import batches, exact_rows
 from emdref.kernels.compile.threads import over_rows
 from emdref.kernels.rows import loops
-from emdref.spaces.space import Space
+from emdref.spaces.rooted import RootedTree
+from emdref.spaces.space import Space, rooted
 
 _BLOCK = 2**20  # entries of results, or of flows, that are done again at a time
 
@@ -27,35 +28,37 @@ def second(
         (loops.hess_native, loops.hess_twolimb) if rows.v is None else (loops.hvp_native, loops.hvp_twolimb)
     )
     normalize = mass == "normalize" or gauge == gauges.NORMALIZED
-    dtype, layout, cost = rows.p.dtype, space._layout, relevant_cost(space, gauge)
+    tree = tree_of(space, rows)
+    dtype, cost = rows.p.dtype, relevant_cost(tree, gauge)
     n = space.n_bins
     direction, shape = ((), (n, n)) if rows.v is None else ((rows.v,), (n,))
     out, infinite = _room((len(rows.p), *shape), dtype), np.zeros(len(rows.p), np.int64)
     if accuracy == "native":
-        cost, rho = batches.narrowed(cost, dtype), batches.native_exponent(rho, dtype, curvature=True)
+        cost, rho = casts.narrowed(cost, dtype), batches.native_exponent(rho, dtype, curvature=True)
         batched = (rows.p, rows.q, *direction, out, infinite)
-        shared = (layout.parent, cost, layout.bin_node, rho, normalize, gauge)
-        over_rows(native, batched, shared, work=20 * out[:1].size + 4 * space.n_nodes)
-        _refuse_infinite(rows, space, layout.order[infinite], infinite > 0, rho, numbers)
+        shared = (tree.parent, cost, tree.bin_node, rho, normalize, gauge)
+        over_rows(native, batched, shared, work=20 * out[:1].size + 4 * tree.n_nodes)
+        _refuse_infinite(rows, space, tree.order[infinite], infinite > 0, rho, numbers)
         return out
     p, q = batches.as_float64(rows)
-    unsafe, shared = np.zeros(len(p), bool), (layout.parent, cost, layout.bin_node, rho)
+    unsafe, shared = np.zeros(len(p), bool), (tree.parent, cost, tree.bin_node, rho)
 
     def compute(batched, flows, code):
-        work = 30 * out[:1].size + 100 * space.n_nodes
+        work = 30 * out[:1].size + 100 * tree.n_nodes
         over_rows(twolimb, (*batched, flows), (*shared, code, gauge), work=work)
 
-    batched = (p, q, *map(batches.widened, direction), out, unsafe, infinite)
+    batched = (p, q, *map(casts.widened, direction), out, unsafe, infinite)
     compute(batched, np.empty((len(p), 0, 0)), int(normalize))
-    again = fallback.counted(unsafe | (exact_rows.beyond(out) & (infinite == 0)))
-    step = max(1, _BLOCK // max(space.n_nodes, out[:1].size))
+    again = np.flatnonzero(unsafe | (exact_rows.beyond(out) & (infinite == 0)))
+    fallback.count(len(unsafe), len(again))
+    step = max(1, _BLOCK // max(tree.n_nodes, out[:1].size))
     for some in (again[at : at + step] for at in range(0, len(again), step)):
         block = [np.ascontiguousarray(x[some]) for x in batched]
-        block[:-3] = map(validation.frozen, block[:-3])
-        compute(block, exact_rows.flows(*block[:2], space, cost, normalize), loops.GIVEN)
+        block[:-3] = map(casts.frozen, block[:-3])
+        compute(block, exact_rows.flows(*block[:2], tree, cost, normalize), loops.GIVEN)
         out[some], unsafe[some], infinite[some] = block[-3:]
     again = np.flatnonzero(unsafe | (exact_rows.beyond(out) & (infinite == 0)))
-    edges, name = layout.order[infinite], gauges.name(gauge)
+    edges, name = tree.order[infinite], gauges.name(gauge)
     if 1 < rho < 2:
         for i in again:
             edge = exact_rows.kink(p[i], q[i], space, normalize, name)
@@ -78,15 +81,21 @@ def _room(shape: "tuple[int, ...]", dtype: Any) -> NDArray[Any]:
         ) from None
 
 
-def relevant_cost(space: Space, gauge: int) -> NDArray[np.float64]:
+def tree_of(space: Space, rows: Any) -> RootedTree:
+    """The space as second derivatives need it, or the refusal."""
+    name = "emd_hess" if rows.v is None else "emd_hvp"
+    return rooted(space, name, "second derivatives", "emd_grad works on any space")
+
+
+def relevant_cost(tree: RootedTree, gauge: int) -> NDArray[np.float64]:
     """Costs by position, 0 on edges that no second derivative depends on: no bins below, or (but raw) all of them."""
-    return space._cost_between(1, space.n_bins if gauge == gauges.RAW else space.n_bins - 1)
+    return tree.cost_between(1, tree.n_bins if gauge == gauges.RAW else tree.n_bins - 1)
 
 
 def _refuse_infinite(rows: Batch, space: Space, edges, infinite, rho, numbers) -> None:
     if infinite.any():
         i = int(np.argmax(infinite))
-        edge = space._edge_name(int(edges[i]))
+        edge = space.edge_name(int(edges[i]))
         i = i if numbers is None else int(numbers[i])
         raise ValueError(
             f"{validation.row_name(i, rows.shape, ': ')}phi is 0 on {edge}, where the second "

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref.arguments import validation
+from emdref.arguments import casts, validation
 from emdref.arguments.validation import Batch
 from emdref.closed_form import batches, sparse_rows
 from emdref.closed_form.sparse_rows import Rows
@@ -86,29 +86,28 @@ def prepared(rows: Rows, mass: str) -> Side:
         h, l = np.empty(len(rows)), np.empty(len(rows))
         spanned.totals(rows.start, rows.mass, factors[0], h, l)
         all_pairs.reciprocals(h, l, factors[1], factors[2])
-    return Side(rows, validation.frozen(factors), in_range)
+    return Side(rows, casts.frozen(factors), in_range)
 
 
 def in_range(space: Space) -> bool:
     """True where costs, and sums of them, are far from the ends of float64's range."""
-    return space._cost_range[0] > 2.0**-_RANGE and space._depths[0][:, 0].max() < 2.0**_RANGE
+    return space.rooted.cost_range[0] > 2.0**-_RANGE and space.rooted.depths[0][:, 0].max() < 2.0**_RANGE
 
 
 def computed(
     x: Side, y: Side, i: Any, j: Any, space: Space, rho: float, mass: str, accuracy: str, densely: Callable[..., Any]
 ) -> NDArray[Any]:
     """EMD^rho of the rows i of x and j of y."""
-    depth, lost = space._depths
+    depth, lost = space.rooted.depths
     value = np.full(len(i), np.nan)
     if x.in_range and y.in_range and in_range(space):
-        outline = space._outline
-        tree = (outline.path, depth, lost)
+        tree = (space.rooted.heavy_paths.path, depth, lost)
         sides = [(*s.rows[:3], s.factors) for s in (x, y)]
         work = TIP * sum(math.ceil(len(s.rows.mass) / max(1, len(s.rows))) for s in (x, y))
         shared = (*sides, tree, rho, mass == "normalize", accuracy == "compensated")
-        over_rows(spanned.emd_sparse, (value, *map(validation.frozen, (i, j))), shared, work=work)
+        over_rows(spanned.emd_sparse, (value, *map(casts.frozen, (i, j))), shared, work=work)
     open_ = np.flatnonzero(np.isnan(value))
-    value = batches.narrowed(value, x.rows.dtype)
+    value = casts.narrowed(value, x.rows.dtype)
     step = max(1, _BYTES // (16 * space.n_bins))
     for k in (open_[a : a + step] for a in range(0, len(open_), step)):
         batch = Batch(x.rows.dense(i[k], space), y.rows.dense(j[k], space), (len(k),))

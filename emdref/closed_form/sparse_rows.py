@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref.arguments import containers, validation
+from emdref.arguments import casts, containers, validation
 from emdref.arguments.messages import written
 from emdref.arguments.validation import Accuracy, Mass
 from emdref.kernels.compile.threads import alone
@@ -19,7 +19,7 @@ from emdref.spaces.space import Space, check_space
 
 
 class Rows(NamedTuple):
-    """Rows as in a CSR matrix, without zeros and ascending by place in the space's outline."""
+    """Rows as in a CSR matrix, without zeros and ascending by place in the space's depth-first order."""
 
     start: NDArray[np.int64]
     place: NDArray[np.int64]
@@ -56,17 +56,17 @@ class Rows(NamedTuple):
         out = np.zeros((len(self), len(places)), self.dtype)
         row = np.repeat(np.arange(len(self)), np.diff(self.start))
         out[row, np.searchsorted(places, self.place)] = self.mass
-        return validation.frozen(out)
+        return casts.frozen(out)
 
     def dense(self, index: NDArray[np.int64], space: Space) -> NDArray[Any]:
         """Rows of these indices as an array."""
         bins = np.empty(space.n_nodes, np.int64)
-        bins[space._outline.place] = np.arange(space.n_bins)
+        bins[space.rooted.heavy_paths.place] = np.arange(space.n_bins)
         out = np.zeros((len(index), space.n_bins), self.dtype)
         for line, i in zip(out, index.tolist(), strict=True):
             at = slice(self.start[i], self.start[i + 1])
             line[bins[self.place[at]]] = self.mass[at]
-        return validation.frozen(out)
+        return casts.frozen(out)
 
 
 def refuse(x: Any, name: str) -> None:
@@ -97,10 +97,10 @@ def _rows(x: Any, name: str, space: Space) -> Rows:
     count = np.bincount(row[some], minlength=math.prod(shape[:-1]))
     if not count.all():
         raise ValueError(f"{name}[{_index(int(np.argmin(count)), ':', shape)}] is all zeros: some mass is needed")
-    place = space._outline.place[column[some]]
+    place = space.rooted.heavy_paths.place[column[some]]
     order = alone(np.lexsort, (place, row[some]), work=containers.SORT * len(place))
     start = np.concatenate([[0], np.cumsum(count)])
-    return Rows(*map(validation.frozen, (start, place[order], data[some][order])), shape)
+    return Rows(*map(casts.frozen, (start, place[order], data[some][order])), shape)
 
 
 def _index(row: Any, column: Any, shape: tuple[int, ...]) -> str:

@@ -305,9 +305,10 @@ class SpaceLinear:
     _work = 2  # nanoseconds of an iteration, a node and a row, if there are some rows
 
     def __init__(self, space: Space, dtype: Any, lam: Any, shift: int) -> None:
-        layout = space._layout
-        self.shape = (layout.parent, layout.bin_node)
-        self.edge = layout.cost.astype(dtype)
+        tree = space.rooted
+        assert tree is not None
+        self.shape = (tree.parent, tree.bin_node)
+        self.edge = tree.cost.astype(dtype)
         log_a = -lam * self.edge
         log_a[0] = -np.inf  # the root has no edge
         b = self.domain.enter(-np.expm1(log_a + log_a))  # 1 - a^2

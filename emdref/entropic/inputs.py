@@ -12,12 +12,13 @@ from emdref.arguments import containers, validation
 from emdref.arguments.messages import written
 from emdref.arguments.validation import Batch
 from emdref.entropic.formats import Format
-from emdref.spaces.space import Space
+from emdref.spaces.matrix import Matrix
+from emdref.spaces.space import Metric, Space
 
 _FORMATS = ', or with kernel="dense" bfloat16, float16 or tf32'
 
 
-def rows(p: Any, q: Any, where: Any, dtype: Any) -> Batch:
+def rows(p: Any, q: Any, where: Metric, dtype: Any) -> Batch:
     """p and q in `dtype`, which may be a Format, for a space or a matrix."""
     coarsest = None
     if isinstance(dtype, Format):
@@ -27,18 +28,18 @@ def rows(p: Any, q: Any, where: Any, dtype: Any) -> Batch:
         p, q = validation.histogram(p, "p"), validation.histogram(q, "q")
         coarsest = min(p.dtype, q.dtype, target, key=lambda d: d.itemsize)  # totals are compared in its precision
         p, q = validation.converted(p, "p", target), validation.converted(q, "q", target)
-    checked = validation.batch(p, q, n_bins(where))
+    checked = validation.batch(p, q, where.n_bins)
     validation.check_masses(checked, "normalise them yourself", coarsest)
     return checked
 
 
-def _rounded(p: Any, q: Any, where: Any, form: Format) -> Batch:
+def _rounded(p: Any, q: Any, where: Metric, form: Format) -> Batch:
     """p and q rounded to a format; what was given is checked, totals in the coarser of its two precisions."""
     given = {name: validation.histogram(x, name) for name, x in (("p", p), ("q", q))}
     coarsest = min((x.dtype for x in given.values()), key=lambda d: d.itemsize)
-    checked = validation.batch(*(x.astype(np.float64) for x in given.values()), n_bins(where))
+    checked = validation.batch(*(x.astype(np.float64) for x in given.values()), where.n_bins)
     validation.check_masses(checked, "normalise them yourself", coarsest)
-    full = (*checked.shape, n_bins(where))
+    full = (*checked.shape, where.n_bins)
     return checked._replace(**{name: validation.rows_of(_stored(x, name, form), full) for name, x in given.items()})
 
 
@@ -51,23 +52,18 @@ def _stored(x: NDArray[Any], name: str, form: Format) -> NDArray[np.float32]:
     return low
 
 
-def emulable(form: Format, where: Any, kernel: str, domain: str, unrolled: bool) -> None:
+def emulable(form: Format, where: Metric, kernel: str, domain: str, unrolled: bool) -> None:
     """Refuse a format where frameworks have no product that it stands for."""
     name = f'dtype="{form.dtype}"'
     if domain != "linear":
         raise ValueError(f'{name} is emulated with domain="linear" only: use that, or float32 or float64')
-    if kernel == "space" or (kernel == "auto" and isinstance(where, Space)):
+    if kernel == "space" or (kernel == "auto" and where.rooted is not None):
         raise ValueError(
             f'{name} emulates dense products and kernel="{kernel}" would take the space\'s sums: '
             'give kernel="dense", or float32 or float64'
         )
     if unrolled:
         raise ValueError(f"{name} has no derivatives, since rounding has none: unrolled=True needs float32 or float64")
-
-
-def n_bins(where: Any) -> int:
-    """Bins of a space or a matrix."""
-    return where.n_bins if isinstance(where, Space) else len(where)
 
 
 def strength(lam: Any, dtype: Any) -> Any:
@@ -80,6 +76,11 @@ def strength(lam: Any, dtype: Any) -> Any:
     return scalar
 
 
+def metric(space_or_cost: Any) -> Metric:
+    """What was given as a space: a cost matrix, checked, is one without edges."""
+    return space_or_cost if isinstance(space_or_cost, Space) else Matrix(matrix(space_or_cost))
+
+
 def matrix(cost: Any) -> NDArray[Any]:
     """A checked cost matrix in float64, symmetric: of two entries that rounding alone tells apart the larger."""
     if containers.is_sparse(cost):
@@ -87,7 +88,7 @@ def matrix(cost: Any) -> NDArray[Any]:
     containers.check_matrix_labels(cost, "cost")
     m = validation.read(cost, "cost")
     if m.dtype.kind not in "iuf" or m.dtype == np.float16 or m.dtype.itemsize > 8:
-        raise TypeError(f"cost must be a Chain, a Tree or a float32, float64 or integer matrix, not {written(m.dtype)}")
+        raise TypeError(f"cost must be a Space or a float32, float64 or integer matrix, not {written(m.dtype)}")
     if m.ndim != 2 or m.shape[0] != m.shape[1] or len(m) == 0:
         raise ValueError(f"cost has shape {written(m.shape)}, expected (N, N)")
     if validation.rounds_in_float64(m):
@@ -135,11 +136,6 @@ def _symmetric(m: NDArray[np.float64], slack: float) -> NDArray[np.float64]:
             "if either will do, give np.maximum(cost, cost.T) or (cost + cost.T) / 2"
         )
     return np.maximum(m, m.T)
-
-
-def largest(where: Any) -> float:
-    """The largest distance of a space or a matrix."""
-    return where.diameter if isinstance(where, Space) else float(where.max())
 
 
 def potentials(init: Any, lead: tuple[int, ...], n_bins: int, dtype: Any) -> NDArray[Any]:

@@ -16,7 +16,7 @@ from emdref.entropic.failures import FAILED, Watch
 from emdref.entropic.relaxation import LARGEST, Relaxation
 from emdref.entropic.unrolled import Tape, Unrolled
 from emdref.kernels.entropic.alternation import Marks, State
-from emdref.spaces.space import Space
+from emdref.spaces.space import Metric, rooted
 
 Status = Literal["nan", "overflow", "underflow", "unresolved", "converged", "iteration_limit"]
 IDENTIFIES = 1e-3  # marginal error, relative to the total, beyond which nothing is said to have converged
@@ -115,7 +115,7 @@ class SinkhornResult:
 
 def iterate(
     rows: Batch,
-    where: Any,
+    where: Metric,
     lam: Any,
     switches: Variant,
     kernel: str,
@@ -137,40 +137,34 @@ def iterate(
         return run.go(max_iter, stops)
 
 
-def plan_for(where: Any, kernel: str, domain: str, dtype: Any, lam: Any, shift: int) -> gibbs.Plan:
+def plan_for(where: Metric, kernel: str, domain: str, dtype: Any, lam: Any, shift: int) -> gibbs.Plan:
     """The way to multiply by K that is asked for, in a dtype or a Format."""
     by_space = takes_space(where, kernel)
     check_costs(where, dtype)
     with np.errstate(all="ignore"):
         if by_space:
             return (gibbs.SpaceLog if domain == "log" else gibbs.SpaceLinear)(where, dtype, lam, shift)
-        cost = distances(where)
+        cost = where.distance_matrix()
         if isinstance(dtype, formats.Format):
             return gibbs.DenseRounded(cost.astype(np.float32), lam, shift, dtype)
         cost = cost.astype(dtype)
         return (gibbs.DenseLog if domain == "log" else gibbs.DenseLinear)(cost, lam, shift)
 
 
-def takes_space(where: Any, kernel: str) -> bool:
+def takes_space(where: Metric, kernel: str) -> bool:
     """Whether products go by the space's structure, and not by a matrix."""
-    is_space = isinstance(where, Space)
-    if kernel == "space" and not is_space:
-        raise ValueError('kernel="space" needs a Chain or a Tree; a cost matrix has kernel="dense" only')
-    return is_space and kernel != "dense"
+    if kernel == "space":
+        rooted(where, 'kernel="space"', "sums along edges", 'kernel="dense" works')
+    return where.rooted is not None and kernel != "dense"
 
 
-def check_costs(where: Any, dtype: Any) -> None:
+def check_costs(where: Metric, dtype: Any) -> None:
     """Refuse distances that a dtype or a Format does not hold."""
-    largest, limits = inputs.largest(where), formats.limits(dtype)
+    largest, limits = where.diameter, formats.limits(dtype)
     if largest > limits.max:
         raise ValueError(
             f"space_or_cost: the largest distance, {largest}, is beyond {limits.dtype}; scale the costs down"
         )
-
-
-def distances(where: Any) -> NDArray[Any]:
-    """The cost matrix."""
-    return where.distance_matrix() if isinstance(where, Space) else where
 
 
 class Tolerance(NamedTuple):
@@ -199,10 +193,10 @@ def unresolved(log_u: Any, log_v: Any, p: Any, q: Any) -> NDArray[Any]:
     return reach * np.finfo(log_u.dtype).eps > RESOLVES
 
 
-def tolerance(tol: Any, where: Any, n_bins: int, lam: float, domain: str, dtype: Any) -> Tolerance:
+def tolerance(tol: Any, where: Metric, n_bins: int, lam: float, domain: str, dtype: Any) -> Tolerance:
     """From what the caller gave."""
     if isinstance(tol, str) and tol == "auto":
-        growth = float(np.sqrt(n_bins) + (lam * inputs.largest(where) if domain == "log" else 0.0))
+        growth = float(np.sqrt(n_bins) + (lam * where.diameter if domain == "log" else 0.0))
         eps = float(formats.limits(dtype).eps)
         return Tolerance(min(4.0 * eps * growth, max(IDENTIFIES, 2.0 * eps)), True)
     if isinstance(tol, bool) or not isinstance(tol, (int, float, np.number)):

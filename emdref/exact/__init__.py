@@ -2,11 +2,12 @@
 
 This is the reference that the kernels are tested against, and what redoes a row that two limbs cannot hold.  It shares
 no code with the kernels: floats become Python integers over a common power of two, and the tree is walked leaf by leaf.
-Mass policies do not apply: totals may differ, the difference rests at the root (``normalize=True`` divides both first).
+Totals may differ unless `mass` says otherwise: the difference rests at the root.
 """
 
 from __future__ import annotations
 
+import warnings
 from fractions import Fraction
 from math import inf
 from numbers import Real
@@ -14,17 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from emdref.arguments import containers, gauges
-from emdref.arguments.messages import written
+from emdref.arguments import containers, gauges, validation
+from emdref.arguments.messages import type_name, written
+from emdref.arguments.validation import Mass
 from emdref.exact import definitions
-from emdref.spaces.space import Space
+from emdref.spaces.space import Space, check_space, rooted
 
 _LARGEST = 1000
 
 __all__ = ["emd", "flow", "grad", "hess", "hvp"]
 
 
-def emd(p: Any, q: Any, space: Space, rho: int = 1, *, normalize: bool = False) -> Fraction:
+def emd(
+    p: Any, q: Any, space: Space, rho: int = 1, *, mass: Mass = "ignore", normalize: bool | None = None
+) -> Fraction:
     """Exact value of sum_e M_e |phi_e|^rho; Eqs. (5), (10), (13) of arXiv 1611.07573.
 
     Parameters
@@ -32,8 +36,11 @@ def emd(p: Any, q: Any, space: Space, rho: int = 1, *, normalize: bool = False) 
     p, q : (N,) sequences of floats, integers or Fractions, or sparse matrices of one row, >= 0
     space : Chain or Tree
     rho : int from 1 to 1000
+    mass : {"ignore", "normalize", "raise"}
+        What totals that differ mean: the difference stays at the root; p / |p| and q / |q| are used, for every pair; or
+        a ValueError, if rounding does not explain it.
     normalize : bool
-        Use p / |p| and q / |q|.
+        The old word for ``mass="normalize"``, deprecated.
 
     Returns
     -------
@@ -51,25 +58,36 @@ def emd(p: Any, q: Any, space: Space, rho: int = 1, *, normalize: bool = False) 
     >>> emdref.exact.emd([0.5, 0.5], [0.25, 0.75], emdref.Chain(2))
     Fraction(1, 4)
     """
-    rho, row = _exponent(rho), definitions.Row(p, q, space, normalize)
+    rho = _exponent(rho, space)
+    row = _row(p, q, space, rho, mass, normalize)
     return definitions.value(row, rho) * row.cost_unit * row.phi_unit**rho
 
 
-def flow(p: Any, q: Any, space: Space, *, normalize: bool = False) -> list[Fraction]:
-    """Exact phi_e: N-1 numbers on a chain, V on a tree in its own node order (0 at the root); Eqs. (6), (14).
+def flow(
+    p: Any, q: Any, space: Space, rho: int = 1, *, mass: Mass = "ignore", normalize: bool | None = None
+) -> list[Fraction]:
+    """Exact phi_e, an entry an edge as in `emdref.flow`; Eqs. (6), (14).  On a space whose edges close a circle it is
+    the flow of least cost for that rho.
 
     Examples
     --------
     >>> import emdref
-    >>> emdref.exact.flow([1, 0, 0], [0, 1, 2], emdref.Chain(3), normalize=True)
+    >>> emdref.exact.flow([1, 0, 0], [0, 1, 2], emdref.Chain(3), mass="normalize")
     [Fraction(1, 1), Fraction(2, 3)]
     """
-    row = definitions.Row(p, q, space, normalize)
+    row = _row(p, q, space, _exponent(rho, space), mass, normalize)
     return [f * row.phi_unit for f in row.phi]
 
 
 def grad(
-    p: Any, q: Any, space: Space, rho: int = 1, *, gauge: str = "zero_sum", normalize: bool = False
+    p: Any,
+    q: Any,
+    space: Space,
+    rho: int = 1,
+    *,
+    gauge: str = "zero_sum",
+    mass: Mass = "ignore",
+    normalize: bool | None = None,
 ) -> list[Fraction]:
     """Exact gradient with respect to p in any gauge; Eqs. (9), (11), (15), and Eqs. (4), (6) of the ICML paper.
 
@@ -83,13 +101,21 @@ def grad(
     [Fraction(2, 1), Fraction(1, 1), Fraction(0, 1)]
     """
     gauges.code(gauge)
-    rho, row = _exponent(rho), definitions.Row(p, q, space, normalize or gauge == "normalized")
+    rho = _exponent(rho, space)
+    row = _row(p, q, space, rho, mass, normalize, gauge)
     numbers, unit = definitions.gradient(row, rho, gauge)
     return [x * unit for x in numbers]
 
 
 def hess(
-    p: Any, q: Any, space: Space, rho: int = 2, *, gauge: str = "zero_sum", normalize: bool = False
+    p: Any,
+    q: Any,
+    space: Space,
+    rho: int = 2,
+    *,
+    gauge: str = "zero_sum",
+    mass: Mass = "ignore",
+    normalize: bool | None = None,
 ) -> list[list[Fraction]]:
     """Exact Hessian with respect to p in any gauge, a list of N lists of N; Eq. (12), see `emdref.emd_hess`.
 
@@ -101,12 +127,20 @@ def hess(
     >>> emdref.exact.hess([1, 0, 0], [0, 0, 1], emdref.Chain(3), gauge="raw")[0]
     [Fraction(4, 1), Fraction(2, 1), Fraction(0, 1)]
     """
-    matrix = _hessian(p, q, space, rho, gauge, normalize)
+    matrix = _hessian("exact.hess", p, q, space, rho, gauge, mass, normalize)
     return [[x * matrix.unit for x in matrix.line(k)] for k in range(space.n_bins)]
 
 
 def hvp(
-    p: Any, q: Any, space: Space, v: Any, rho: int = 2, *, gauge: str = "zero_sum", normalize: bool = False
+    p: Any,
+    q: Any,
+    space: Space,
+    v: Any,
+    rho: int = 2,
+    *,
+    gauge: str = "zero_sum",
+    mass: Mass = "ignore",
+    normalize: bool | None = None,
 ) -> list[Fraction]:
     """The Hessian of `hess` times the vector v of N numbers of any sign, in O(V).
 
@@ -116,22 +150,46 @@ def hvp(
     >>> emdref.exact.hvp([1, 0, 0], [0, 0, 1], emdref.Chain(3), [1, -1, 0], gauge="raw")
     [Fraction(2, 1), Fraction(0, 1), Fraction(0, 1)]
     """
-    matrix = _hessian(p, q, space, rho, gauge, normalize)
+    matrix = _hessian("exact.hvp", p, q, space, rho, gauge, mass, normalize)
     containers.check_labels({"v": v}, space)
     vector, unit = definitions.integers(definitions.numbers(v, "v", space.n_bins))
     unit *= matrix.unit
     return [x * unit for x in matrix.times(vector)]
 
 
-def _hessian(p: Any, q: Any, space: Space, rho: int, gauge: str, normalize: bool) -> definitions.Hessian:
+def _hessian(
+    function: str, p: Any, q: Any, space: Space, rho: int, gauge: str, mass: str, normalize: bool | None
+) -> definitions.Hessian:
     gauges.code(gauge)
-    rho, row = _exponent(rho), definitions.Row(p, q, space, normalize or gauge == "normalized")
-    return definitions.Hessian(row, rho, gauge)
+    check_space(space)
+    rooted(space, function, "second derivatives", "exact.grad works on any space")
+    rho = _exponent(rho, space)
+    return definitions.Hessian(_row(p, q, space, rho, mass, normalize, gauge), rho, gauge)
 
 
-def _exponent(rho: Any) -> int:
+def _row(p: Any, q: Any, space: Space, rho: int, mass: str, normalize: bool | None, gauge: str = "") -> definitions.Row:
+    """The pair, as `mass` or the gauge says."""
+    if normalize is not None:
+        if mass != "ignore":
+            raise TypeError("normalize and mass are given: leave out normalize, the old word for mass='normalize'")
+        warnings.warn('normalize is deprecated: give mass="normalize" for True', DeprecationWarning, stacklevel=3)
+        mass = "normalize" if validation.switch(normalize, "normalize") else "ignore"
+    validation.option(mass, "mass", Mass)
+    row = definitions.Row(p, q, space, mass == "normalize" or gauge == "normalized", rho)
+    if mass == "raise":
+        definitions.check_totals(row)
+    return row
+
+
+def _exponent(rho: Any, space: Space) -> int:
     if not isinstance(rho, (Real, np.integer, np.floating)) or rho != rho or rho in (inf, -inf) or int(rho) != rho:
         raise TypeError(f"rho = {written(rho)}: exact values exist for integer rho only")
     if not 1 <= rho <= _LARGEST:
         raise ValueError(f"rho = {written(rho)} must be from 1 to {_LARGEST}: larger powers have too many digits")
+    check_space(space)
+    if not space.is_rational(int(rho)):
+        raise ValueError(
+            f"rho = {int(rho)}: on {type_name(space)} flows are irrational for this rho; give rho = 1 or 2, or use "
+            "emd, emd_grad and flow"
+        )
     return int(rho)

@@ -7,19 +7,18 @@ rationals cost no more than the integers in them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from itertools import accumulate
 from math import inf, lcm
 from numbers import Rational
 from typing import Any
 
 import numpy as np
 
-from emdref.arguments import containers, devices
+from emdref.arguments import containers, devices, validation
 from emdref.arguments.messages import shown, written
-from emdref.spaces.space import Chain, Space, check_space
+from emdref.spaces.space import Space, check_space
 
 
 class Row:
@@ -28,17 +27,17 @@ class Row:
     Attributes
     ----------
     phi, cost, p : lists
-        Flows in units of `phi_unit`, costs of `cost_unit`, masses of p of `mass_unit`.
-    below, above : functions
-        Sums of bins below each edge, and sums over the edges above each bin.
+        Flows in units of `phi_unit`, costs of `cost_unit`, masses of p of `mass_unit`; flows are those for exponent
+        `rho`, on which they depend where edges close a circle.
     """
 
-    def __init__(self, p: Any, q: Any, space: Space, normalize: bool) -> None:
+    def __init__(self, p: Any, q: Any, space: Space, normalize: bool, rho: float = 1) -> None:
         check_space(space)
         containers.check_labels({"p": p, "q": q}, space)
         n = space.n_bins
         both, self.mass_unit = integers([*histogram(p, "p", n), *histogram(q, "q", n)])
-        self.p, q = both[:n], both[n:]
+        self.p, self.q = both[:n], both[n:]
+        q = self.q
         self.phi_unit = self.mass_unit
         d = [a - b for a, b in zip(self.p, q, strict=True)]
         if normalize:
@@ -47,9 +46,9 @@ class Row:
                 raise ValueError(f"{'q' if a else 'p'} is all zeros and cannot be normalised")
             d = [x * b - y * a for x, y in zip(self.p, q, strict=True)]
             self.phi_unit = Fraction(1, a * b)
-        costs, self.below, self.above = _chain(space) if isinstance(space, Chain) else _tree(space)
-        self.cost, self.cost_unit = integers(costs)
-        self.phi = self.below(d)
+        self.space = space
+        self.cost, self.cost_unit = integers(space.edges.cost.tolist())
+        self.phi = space.exact_flow(d, self.cost, rho)
 
     def decimal(self, *, scaled: bool) -> Row:
         """The same numbers in Decimals of the current context, flows in units of the largest if `scaled`.
@@ -57,7 +56,7 @@ class Row:
         Scaled, no power overflows, but what is far below the largest counts as 0; not scaled, each power is right.
         """
         other = object.__new__(Row)
-        other.below, other.above = self.below, self.above
+        other.space = self.space
         other.cost = [as_decimal(c * self.cost_unit) for c in self.cost]
         other.p = [as_decimal(m * self.mass_unit) for m in self.p]
         other.cost_unit = other.mass_unit = Decimal(1)
@@ -65,6 +64,14 @@ class Row:
         other.phi = [as_decimal(Fraction(f) / unit) for f in self.phi]
         other.phi_unit = as_decimal(unit * self.phi_unit)
         return other
+
+    def below(self, x: Sequence[Any]) -> list[Any]:
+        """Sums of bins below each edge, on a rooted tree."""
+        return self.space.exact_flow(x, self.cost, 1)
+
+    def above(self, steps: Sequence[Any]) -> list[Any]:
+        """Sums over the edges above each bin."""
+        return self.space.exact_potentials(steps)
 
     def counts(self, gauge: str) -> list[bool]:
         """Whether second derivatives depend on an edge: it costs something and has bins below it, but, except in gauge
@@ -82,6 +89,14 @@ class Row:
         )
 
 
+def check_totals(row: Row) -> None:
+    """Refuse totals that differ by more than rounding in float64 explains."""
+    a, b = sum(row.p), sum(row.q)
+    if abs(a - b) > Fraction(validation.mass_tolerance(np.float64, len(row.p))) * max(a, b):
+        total_p, total_q = (float(x * row.mass_unit) for x in (a, b))
+        raise ValueError(f'p has total {total_p:.17g} and q {total_q:.17g}: pass mass="normalize" or mass="ignore"')
+
+
 def value(row: Row, rho: Any) -> Any:
     """sum_e M_e |phi_e|**rho in cost_unit * phi_unit**rho; Eqs. (5), (10), (13)."""
     return sum((c * abs(f) ** rho for c, f in zip(row.cost, row.phi, strict=True) if c and f), 0 * rho)
@@ -89,13 +104,7 @@ def value(row: Row, rho: Any) -> Any:
 
 def slopes(row: Row, rho: Any) -> list[Any]:
     """Raw derivative with respect to each bin, in cost_unit * phi_unit**(rho-1); Eqs. (11) and (15)."""
-    zero = 0 * rho
-    return row.above(
-        [
-            rho * c * abs(f) ** (rho - 1) * (1 if f > 0 else -1) if c and f else zero
-            for c, f in zip(row.cost, row.phi, strict=True)
-        ]
-    )
+    return row.above(row.space.exact_slopes(row.phi, row.cost, rho))
 
 
 def gradient(row: Row, rho: Any, gauge: str) -> tuple[list[Any], Any]:
@@ -184,50 +193,6 @@ class Hessian:
 def dot(a: Iterable[Any], b: Iterable[Any]) -> Any:
     """<a, b>."""
     return sum(x * y for x, y in zip(a, b, strict=True))
-
-
-def _chain(space: Chain) -> tuple[Sequence[float], Callable, Callable]:
-    """Costs, sums of bins below each edge, sums of edges above each bin: prefix and suffix sums."""
-
-    def below(d: Sequence[Any]) -> list:
-        return list(accumulate(d))[:-1]
-
-    def above(slopes: Sequence[Any]) -> list:
-        return list(accumulate(reversed(slopes), initial=0))[::-1]
-
-    return space.gaps, below, above
-
-
-def _tree(space: Any) -> tuple[Sequence[float], Callable, Callable]:
-    """The same on a tree: leaves are stripped one by one, then put back in the opposite order."""
-    parent, bins = space.parent.tolist(), space.bins.tolist()
-    waiting = [0] * len(parent)
-    for u in parent:
-        waiting[u] += u >= 0
-    strip = [v for v, children in enumerate(waiting) if children == 0]
-    for v in strip:  # grows as it is walked
-        u = parent[v]
-        if u >= 0:
-            waiting[u] -= 1
-            if waiting[u] == 0:
-                strip.append(u)
-
-    def below(d: Sequence[Any]) -> list:
-        phi = [0] * len(parent)
-        for v, x in zip(bins, d, strict=True):
-            phi[v] = x
-        for v in strip[:-1]:
-            phi[parent[v]] += phi[v]
-        phi[strip[-1]] = 0  # what is left at the root crosses no edge
-        return phi
-
-    def above(slopes: Sequence[Any]) -> list:
-        r = [0] * len(parent)
-        for v in reversed(strip[:-1]):
-            r[v] = r[parent[v]] + slopes[v]
-        return [r[v] for v in bins]
-
-    return space.cost, below, above
 
 
 def histogram(x: Any, name: str, size: int) -> Sequence[Any]:

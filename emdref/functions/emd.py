@@ -1,5 +1,7 @@
 """Exact Earth Mover's Distance on chains and trees: value, gradient, flow."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
@@ -9,8 +11,8 @@ from emdref.arguments.devices import Device
 from emdref.arguments.gauges import Gauge
 from emdref.arguments.results import Target
 from emdref.arguments.validation import Accuracy, Mass
-from emdref.closed_form import batches, sparse_emd, tiled
-from emdref.closed_form.escalation import SEEN, Wanted, fill, values
+from emdref.closed_form import batches, sparse_emd
+from emdref.closed_form.escalation import SEEN, Wanted, fill, lingers, values
 from emdref.closed_form.flows import flows
 from emdref.functions.dispatch import on_gpu
 from emdref.spaces.space import Space
@@ -24,8 +26,8 @@ def emd(
     *,
     mass: Mass = "raise",
     accuracy: Accuracy = "compensated",
-    device: "Device | None" = None,
-    out: "NDArray[Any] | None" = None,
+    device: Device | None = None,
+    out: NDArray[Any] | None = None,
 ) -> Any:
     """Earth Mover's Distance with exponent rho, sum_e M_e |phi_e|^rho.
 
@@ -106,7 +108,7 @@ def emd(
     if place:
         outs = {"value": (out, "out")}
         return on_gpu("value_and_grad", place, p, q, space, rho, mass, accuracy, None, outs)["value"]
-    if containers.is_sparse(p) or containers.is_sparse(q):
+    if (containers.is_sparse(p) or containers.is_sparse(q)) and getattr(space, "rooted", None) is not None:
         return results.filled(out, sparse_emd.emd(p, q, space, rho, mass, accuracy, values))
     job = _Job(p, q, space, rho, mass, accuracy)
     value = job.target(out, "out")
@@ -123,8 +125,8 @@ def emd_grad(
     gauge: Gauge = "zero_sum",
     mass: Mass = "raise",
     accuracy: Accuracy = "compensated",
-    device: "Device | None" = None,
-    out: "NDArray[Any] | None" = None,
+    device: Device | None = None,
+    out: NDArray[Any] | None = None,
 ) -> Any:
     """Gradient of the Earth Mover's Distance with respect to p.
 
@@ -186,9 +188,9 @@ def emd_value_and_grad(
     gauge: Gauge = "zero_sum",
     mass: Mass = "raise",
     accuracy: Accuracy = "compensated",
-    device: "Device | None" = None,
-    out: "tuple[NDArray[Any] | None, NDArray[Any] | None] | None" = None,
-) -> "tuple[Any, Any]":
+    device: Device | None = None,
+    out: tuple[NDArray[Any] | None, NDArray[Any] | None] | None = None,
+) -> tuple[Any, Any]:
     """`emd` and `emd_grad` from one pass over the data; `out` is the pair of theirs, either of which may be None.
 
     Gauge ``normalized`` takes its gradient at p / |p| and q / |q|; unless ``mass="normalize"`` asks the same of the
@@ -220,10 +222,11 @@ def flow(
     p: ArrayLike,
     q: ArrayLike,
     space: Space,
+    rho: float = 1,
     *,
     mass: Mass = "raise",
     accuracy: Accuracy = "compensated",
-    device: "Device | None" = None,
+    device: Device | None = None,
 ) -> Any:
     """phi_e, the mass of p - q below each edge, Eqs. (6) and (14) of arXiv 1611.07573.
 
@@ -249,8 +252,9 @@ def flow(
     place = devices.find(device, p=p, q=q)
     if place:
         return on_gpu("flow", place, p, q, space, mass, accuracy)
+    rho = validation.exponent(rho)
     rows = batches.checked(p, q, space, mass, accuracy)
-    result = flows(rows, space, mass, accuracy)
+    result = flows(rows, space, rho, mass, accuracy)
     batches.warn_beyond(rows, flow=result)
     return rows.as_rows(result)
 
@@ -258,7 +262,9 @@ def flow(
 class _Job:
     """One call of a public function: its rows, looked at before the kernel or by it, and its warning."""
 
-    def __init__(self, p, q, space, rho, mass, accuracy, gauge=None):
+    def __init__(
+        self, p: Any, q: Any, space: Space, rho: float, mass: str, accuracy: str, gauge: int | None = None
+    ) -> None:
         rho = validation.exponent(rho)
         normalized = gauge == gauges.NORMALIZED or (isinstance(mass, str) and mass == "normalize")
         self._late = isinstance(space, Space) and not normalized
@@ -270,13 +276,11 @@ class _Job:
             tolerance, verify = SEEN, lambda: None
         self._wanted = Wanted(self.rows, space, rho, mass, accuracy, tolerance, verify)
 
-    def target(self, out, name, *line):
+    def target(self, out: Any, name: str, *line: int) -> Target:
         """Where a result goes."""
-        return Target(
-            self.rows, self.given, out, name, *line, apart=tiled.lingers(self._wanted.space, len(self.rows.p))
-        )
+        return Target(self.rows, self.given, out, name, *line, apart=lingers(self._wanted.space, len(self.rows.p)))
 
-    def run(self, value, grad, gauge):
+    def run(self, value: Any, grad: Any, gauge: int | None) -> None:
         """Fill what is not None, and warn of what is beyond the dtype."""
         if fill(self._wanted, value, grad, gauge):
             results = {"value": value, "gradient": grad}

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref.arguments import containers, devices, validation
+from emdref.arguments import casts, containers, devices, validation
 from emdref.arguments.messages import written
 from emdref.arguments.validation import Accuracy, Batch, Mass
-from emdref.closed_form import batches, sparse_emd, sparse_rows
+from emdref.closed_form import sparse_emd, sparse_rows
 from emdref.closed_form.escalation import values
 from emdref.closed_form.sparse_emd import Side
 from emdref.closed_form.sparse_rows import Rows
@@ -55,9 +55,9 @@ def _count(out: NDArray[Any], mirror: bool) -> int:
 def pairwise(
     X: ArrayLike,
     space: Space,
+    *refused: Any,
     Y: ArrayLike | None = None,
     rho: float = 1,
-    *,
     mass: Mass = "raise",
     accuracy: Accuracy = "compensated",
     progress: bool = False,
@@ -121,9 +121,13 @@ def pairwise(
            [0.5, 0. , 1.5],
            [2. , 1.5, 0. ]])
     """
+    if refused:
+        raise TypeError(
+            "pairwise takes X and space by position alone: give Y=... for other rows, rho=... for an exponent"
+        )
     rho = validation.exponent(rho)
     progress = validation.switch(progress, "progress")
-    if containers.is_sparse(X) or containers.is_sparse(Y):
+    if (containers.is_sparse(X) or containers.is_sparse(Y)) and getattr(space, "rooted", None) is not None:
         return _of_sparse(X, Y, space, rho, mass, accuracy, progress)
     rows = _checked(X, Y, space, mass, accuracy)
     out = _unknown(rows.x, rows.y, rows.x.dtype)
@@ -131,8 +135,8 @@ def pairwise(
         np.fill_diagonal(out, 0.0)
     with _bar(_count(out, rows.mirror) if progress else 0) as done:
         _in_blocks(rows, out, space, rho, mass, accuracy, done)
-        if accuracy == "compensated":
-            _one_by_one(rows, out, space, rho, mass, done)
+        if accuracy == "compensated" or space.rooted is None:
+            _one_by_one(rows, out, space, rho, mass, accuracy, done)
     _warn(out)
     return out
 
@@ -224,6 +228,8 @@ def _check_totals(x: NDArray[Any], name: str) -> None:
 def _in_blocks(rows: _Rows, out: Any, space: Space, rho: float, mass: str, accuracy: str, done: Any) -> None:
     """Fill in what the block kernels can settle; NaN stays in the other entries."""
     normalize = mass == "normalize"
+    if space.rooted is None:
+        return
     kind = _kind(rho, accuracy)
     frame = _frame(space, normalize)
     if not frame.cost.any() or not _count(out, rows.mirror):
@@ -257,7 +263,7 @@ def _deal(rows: _Rows, out: Any, frame: _Frame, scales: Any, rho: float, kind: i
 def _place(band: NDArray[np.float64], top: int, out: NDArray[Any], task: list[int], mirror: bool) -> None:
     """Results of a task in the caller's dtype, and with `mirror` in both places."""
     i0, i1, j0, j1 = task
-    block = batches.narrowed(band[i0 - top : i1 - top, j0:j1], out.dtype)
+    block = casts.narrowed(band[i0 - top : i1 - top, j0:j1], out.dtype)
     if not mirror:
         out[i0:i1, j0:j1] = block
     elif i0 < j0:
@@ -294,7 +300,7 @@ def _scales(rows: _Rows, normalize: bool, kind: int) -> tuple[Any, Any, int] | N
     if normalize:
         for x, f in zip(both, factors, strict=True):
             _normalizers(x, f)
-    frozen = list(map(validation.frozen, factors))
+    frozen = list(map(casts.frozen, factors))
     return frozen[0], frozen[-1], shift
 
 
@@ -318,10 +324,11 @@ class _Frame(NamedTuple):
 
 def _frame(space: Space, normalize: bool) -> _Frame:
     """The whole space."""
-    outline = space._outline
-    cost = space._cost_between(1, space.n_bins - normalize)[outline.order]
-    lost = _lost(space._layout.parent, space._bins_below, normalize)[outline.order]
-    return _Frame(outline.up, outline.level, space._column, np.stack([cost, np.zeros_like(cost)]), lost, space.n_nodes)
+    tree = space.rooted
+    paths = tree.heavy_paths
+    cost = tree.cost_between(1, space.n_bins - normalize)[paths.order]
+    lost = _lost(tree.parent, tree.bins_below, normalize)[paths.order]
+    return _Frame(paths.up, paths.level, tree.column, np.stack([cost, np.zeros_like(cost)]), lost, space.n_nodes)
 
 
 def _lost(parent: NDArray[np.int64], bins_below: NDArray[np.int64], normalize: bool) -> NDArray[np.float64]:
@@ -333,7 +340,7 @@ def _lost(parent: NDArray[np.int64], bins_below: NDArray[np.int64], normalize: b
     if normalize:
         return np.full(len(parent), 64.0 * _U2 * (bins_below[0] + len(parent) + 16.0) ** 2)
     below = np.empty(len(parent), np.int64)
-    metric.bins_below(validation.frozen(np.arange(len(parent))), validation.frozen(parent), below)
+    metric.bins_below(casts.frozen(np.arange(len(parent))), casts.frozen(parent), below)
     return 8.0 * _U2 * (bins_below + below + 16.0) ** 2
 
 
@@ -345,7 +352,7 @@ def _tree(frame: _Frame, rho: float, kind: int) -> tuple[tuple[Any, ...], int]:
         weight = np.empty_like(cost)
         all_pairs.roots(cost, weight)
     loss = np.ones(len(frame.up)) if kind == all_pairs.PLAIN else rho * 2.0 ** (rho - 1) * frame.lost
-    return (frame.up, frame.level, *map(validation.frozen, (frame.column, weight, loss)), frame.nodes), top
+    return (frame.up, frame.level, *map(casts.frozen, (frame.column, weight, loss)), frame.nodes), top
 
 
 def _side(n: int, m: int, nodes: int) -> int:
@@ -371,7 +378,7 @@ def _pairs_of(task: list[int], mirror: bool) -> int:
 # --- pair by pair -----------------------------------------------------------------------------------------------------
 
 
-def _one_by_one(rows: _Rows, out: Any, space: Space, rho: float, mass: str, done: Any) -> None:
+def _one_by_one(rows: _Rows, out: Any, space: Space, rho: float, mass: str, accuracy: str, done: Any) -> None:
     """Entries that are NaN, as `emd` computes them."""
     step = max(1, _BYTES // (16 * space.n_bins))
     for i, j in _open(rows, out, step):
@@ -379,12 +386,12 @@ def _one_by_one(rows: _Rows, out: Any, space: Space, rho: float, mass: str, done
         value = np.zeros(len(i), out.dtype)
         differ = (p != q).any(axis=1)
         if differ.any():
-            batch = Batch(validation.frozen(p[differ]), validation.frozen(q[differ]), (int(differ.sum()),))
-            value[differ] = values(batch, space, rho, mass, "compensated")
+            batch = Batch(casts.frozen(p[differ]), casts.frozen(q[differ]), (int(differ.sum()),))
+            value[differ] = values(batch, space, rho, mass, accuracy)
         out[i, j] = value
         if rows.mirror:
             out[j, i] = value
-        if done and _kind(rho, "compensated") is None:
+        if done and (space.rooted is None or _kind(rho, accuracy) is None):
             done(len(i))
 
 
@@ -441,7 +448,7 @@ def _block(
     own = mirror and i0 == j0
     block = out[i0:i1, j0:j1]
     kind = _kind(rho, accuracy)
-    if kind is not None and x.in_range and y.in_range and sparse_emd.in_range(space) and space._depths[1] == 0.0:
+    if kind is not None and x.in_range and y.in_range and sparse_emd.in_range(space) and space.rooted.depths[1] == 0.0:
         _on_span(x, y, block, task, own, space, rho, mass == "normalize", kind)
     i, j = np.nonzero(np.isnan(block))
     i, j = (i[i < j], j[i < j]) if own else (i, j)
@@ -471,22 +478,22 @@ def _on_span(x: Side, y: Side, block: Any, task: Any, own: bool, space: Space, r
     if kind != all_pairs.PLAIN and not normalize:
         shift = int(np.frexp(max(a.totals().max(), b.totals().max()))[1])
         fx[0] = fy[0] = np.ldexp(1.0, -shift)
-    _deal(rows, block, frame, (validation.frozen(fx), validation.frozen(fy), shift), rho, kind)
+    _deal(rows, block, frame, (casts.frozen(fx), casts.frozen(fy), shift), rho, kind)
 
 
 def _span(space: Space, places: NDArray[np.int64], normalize: bool) -> _Frame:
-    """The root, bins at these places of the outline and all lowest common ancestors, with the costs between them."""
-    path, depth = space._outline.path, space._depths[0]
+    """The root, bins at these places in depth-first order, all lowest common ancestors, and the costs between."""
+    path, depth = space.rooted.heavy_paths.path, space.rooted.depths[0]
     between = np.empty(len(places) - 1, np.int64)
     spans.meetings(places[:-1], places[1:], path, between)
     nodes = np.unique(np.concatenate([[0], places, between]))
     above = np.zeros(len(nodes), np.int64)
     spans.meetings(nodes[:-1], nodes[1:], path, above[1:])  # neighbours meet in the latter's parent
-    parent = validation.frozen(np.searchsorted(nodes, above))
+    parent = casts.frozen(np.searchsorted(nodes, above))
     cost = np.empty((2, len(nodes)))
     spans.run_costs(nodes, above, depth, cost)
     column = np.full(len(nodes), -1)
-    at = validation.frozen(np.searchsorted(nodes, places))
+    at = casts.frozen(np.searchsorted(nodes, places))
     column[at] = np.arange(len(places))
     label, level, head = (np.empty(len(nodes), np.int64) for _ in range(3))
     heavy_paths.depth_first(parent, label, level, head)
@@ -495,8 +502,8 @@ def _span(space: Space, places: NDArray[np.int64], normalize: bool) -> _Frame:
     metric.bins_below(at, parent, bins_below)
     lost = _lost(parent, bins_below, normalize)
     return _Frame(
-        validation.frozen(label[parent[order]]),
-        validation.frozen(level[order]),
+        casts.frozen(label[parent[order]]),
+        casts.frozen(level[order]),
         column[order],
         np.ascontiguousarray(cost[:, order]),
         lost[order],

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from emdref.arguments import casts
 from emdref.arguments.validation import Batch, Mass
 from emdref.closed_form import batches
 from emdref.kernels.compile.threads import alone
 from emdref.kernels.trees import matching
-from emdref.spaces.space import Space
+from emdref.spaces.space import Space, rooted
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -74,14 +75,15 @@ def plan(p: ArrayLike, q: ArrayLike, space: Space, *, mass: Mass = "raise") -> s
 def _matched(rows: Batch, space: Space, normalize: bool) -> Any:
     from scipy import sparse  # here, because SciPy takes long to import and few need it
 
-    layout, dtype, n = space._layout, rows.p.dtype, space.n_bins
+    tree = rooted(space, "plan", "matching along a tree", "emd and flow work on any space")
+    dtype, n = rows.p.dtype, space.n_bins
     index = np.int32 if max(space.n_nodes, 2 * n) <= np.iinfo(np.int32).max else np.int64
     row, col, amount = np.empty(2 * n - 1, index), np.empty(2 * n - 1, index), np.empty(2 * n - 1)
     p, q = (x[0] for x in batches.as_float64(rows))
     bits = np.finfo(dtype).nmant + 1
-    args = p, q, layout.parent, layout.bin_node, normalize, bits, row, col, amount
+    args = p, q, tree.parent, tree.bin_node, normalize, bits, row, col, amount
     count = alone(matching.plan, *args, work=_WORK * space.n_nodes)
-    row, col, amount = row[:count], col[:count], batches.narrowed(amount[:count], dtype)
+    row, col, amount = row[:count], col[:count], casts.narrowed(amount[:count], dtype)
     if normalize:  # quotients may be below the range
         row, col, amount = (x[amount > 0] for x in (row, col, amount))
     return sparse.coo_array((amount, (row, col)), (n, n)).tocsr()

@@ -188,7 +188,7 @@ def sinkhorn(
         raise ValueError(f'unrolled=True differentiates plain iterations, not variant="{variant}": use variant="paper"')
     max_iter = validation.count(max_iter, "max_iter")
     stops = inputs.iterations(checkpoints, max_iter)
-    where = space_or_cost if isinstance(space_or_cost, Space) else inputs.matrix(_on_host(space_or_cost))
+    where = inputs.metric(_on_host(space_or_cost))
     form = formats.find(dtype)
     if form:
         inputs.emulable(form, where, kernel, domain, unrolled)

@@ -11,6 +11,7 @@ from emdref.gpu import closed_form
 from emdref.gpu.call import Call
 from emdref.gpu.histograms import DeviceBatch
 from emdref.gpu.results import check_apart
+from emdref.spaces.space import rooted
 
 _STACK = 6  # frames from a warning to the caller of a public function
 
@@ -46,6 +47,7 @@ def second(place: Place, p: Any, q: Any, v: Any, space: Any, rho: float, mass: s
 
 def _call(place: Place, space: Any, mass: str, accuracy: str, **given: Any) -> Call:
     batches.check_options(space, mass, accuracy)
+    rooted(space, "a GPU", "sums along edges", "give arrays on the host and leave device=None")
     containers.check_labels(given, space)
     for name, x in given.items():
         sparse_rows.refuse(x, name)

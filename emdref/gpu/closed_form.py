@@ -14,14 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emdref import fallback
-from emdref.arguments import gauges, validation
+from emdref.arguments import casts, gauges, validation
 from emdref.arguments.validation import Batch
-from emdref.closed_form import batches, escalation, second_derivatives, tiled
+from emdref.closed_form import batches, escalation, second_derivatives
 from emdref.closed_form.flows import flows
 from emdref.gpu import layout
 from emdref.gpu.layout import TUNING
 from emdref.kernels.cuda import chain, chain_near, copies, first_look, plain, rows, tree
-from emdref.spaces.space import Chain, Space
+from emdref.spaces.rooted import fits_two_limbs
+from emdref.spaces.space import Space
 
 Array = NDArray[Any]
 _TREES = {
@@ -70,6 +71,11 @@ class Job(NamedTuple):
         """Of totals."""
         return validation.mass_tolerance(self.batch.dtype, self.space.n_bins) if self.mass == "raise" else math.inf
 
+    @property
+    def is_row(self) -> bool:
+        """Whether bins stand in a row, for which there are kernels of their own."""
+        return self.space.rooted.gaps is not None
+
     def normalizes(self, gauge: int | None) -> bool:
         return self.mass == "normalize" or gauge == gauges.NORMALIZED
 
@@ -104,6 +110,11 @@ def _fill(job: Job, value: Any, grad: Any, gauge: int | None) -> bool:
     if job.accuracy == "native":
         return (_native_normalized if normalize else _native)(job, value, grad, gauge)
     return _compensated(job, value, grad, gauge, normalize)
+
+
+def _fits(job: Job) -> bool:
+    """Whether kernels in two limbs can be used, that scale nothing."""
+    return fits_two_limbs(job.rho, *job.space.rooted.cost_range)
 
 
 def _check(job: Job) -> None:
@@ -155,7 +166,7 @@ def _native_normalized(job: Job, value: Any, grad: Any, gauge: int | None) -> bo
 
 
 def _compensated(job: Job, value: Any, grad: Any, gauge: int | None, normalize: bool) -> bool:
-    if normalize or not tiled.fits(job.space, job.rho):
+    if normalize or not _fits(job):
         if not normalize:
             _check(job)
         unsafe, looked = _careful(job, value, grad, gauge, normalize), True
@@ -166,7 +177,7 @@ def _compensated(job: Job, value: Any, grad: Any, gauge: int | None, normalize: 
         if looked:
             job.batch.verify(job.mass)
     numbers = np.flatnonzero(job.call.to_host(unsafe)) if redo else np.empty(0, np.int64)
-    fallback.counted(np.zeros(job.batch.rows - len(numbers), bool))  # those that were settled here count as well
+    fallback.count(job.batch.rows - len(numbers), 0)  # those that were settled here count as well
     if len(numbers):
         _again(job, numbers, value, grad, gauge)
     return looked or len(numbers) > 0
@@ -176,8 +187,8 @@ def _host_rows(job: Job, numbers: Array) -> Batch:
     call, batch, n = job.call, job.batch, job.space.n_bins
     p = call.gather_rows(batch.p, batch.p_step, n, numbers)
     q = call.gather_rows(batch.q, batch.q_step, n, numbers)
-    v = None if batch.v is None else validation.frozen(call.gather_rows(batch.v, batch.v_step, n, numbers))
-    return Batch(validation.frozen(p), validation.frozen(q), (len(numbers),), v)
+    v = None if batch.v is None else casts.frozen(call.gather_rows(batch.v, batch.v_step, n, numbers))
+    return Batch(casts.frozen(p), casts.frozen(q), (len(numbers),), v)
 
 
 def _again(job: Job, numbers: Array, value: Any, grad: Any, gauge: int | None) -> None:
@@ -196,7 +207,7 @@ def _careful(job: Job, value: Any, grad: Any, gauge: int | None, normalize: bool
     """All rows by the kernel that looks closer; returns which of them must be done again."""
     call, space, sides = job.call, job.space, job.sides
     parent, bin_node = layout.nodes(call, space)
-    cost = call.constant(space, f"costs {normalize}", lambda: tiled.costs(space, normalize))
+    cost = call.constant(space, f"costs {normalize}", lambda: space.rooted.crossed_cost(normalize))
     unsafe, value, grad = call.empty(sides.rows, np.bool_), _flat(job, value, sides.rows), _flat(job, grad, 0)
     for first, last, t in _chunks(job, 10, np.float64):
         threads = min(TUNING.threads, 128)
@@ -243,11 +254,11 @@ def _numbers(job: Job, dtype: Any, tolerance: float, gauge: int | None, squared:
     centred = gauge in (gauges.ZERO_SUM, gauges.SCALED)
     share = real(centred / n if native else centred * n)
     factor = real((n if gauge == gauges.SCALED else 1) ** (2 if squared else 1))
-    edges = float(2 * n if isinstance(job.space, Chain) else n + job.space.n_nodes)
+    edges = float(2 * n if job.is_row else n + job.space.n_nodes)
     limit = float(np.finfo(dtype).max)
-    bounds = (job.rho, tiled.total(job.space), edges, limit)
+    bounds = (job.rho, job.space.total_cost, edges, limit)
     digits = 53 if dtype.itemsize == 8 else 24
-    return _Numbers(rho, share, factor, real(0.5 * tolerance), squared or tiled.is_long(job.space), digits, bounds)
+    return _Numbers(rho, share, factor, real(0.5 * tolerance), squared or escalation.is_long(job.space), digits, bounds)
 
 
 def _kernels(
@@ -264,7 +275,7 @@ def _kernels(
     value, grad = _flat(job, value, sides.rows), _flat(job, grad, 0)
     flows = call.empty(0, sides.dtype) if flows is None else flows.flat
     results = value, grad, flows, doubt, unsafe
-    if isinstance(job.space, Chain):
+    if job.is_row:
         _chain(job, sides, numbers, *results)
     else:
         _tree(job, sides, numbers, normalize, *results)
@@ -355,7 +366,7 @@ def _chain_part(job, sides, shape, numbers, room, value, grad, flows, doubt, uns
 def flow(call: Any, batch: Any, space: Space, mass: str, accuracy: str) -> Any:
     """The result of `emdref.flow`."""
     job = Job(call, batch, space, 1.0, mass, accuracy)
-    result = call.result(batch, "flow", space.n_nodes - isinstance(space, Chain))
+    result = call.result(batch, "flow", space.n_nodes - job.is_row)
     if result.size == 0:
         job.batch.verify(mass)
         return result
@@ -376,7 +387,7 @@ def _flow_by_rows(job: Job, result: Any) -> Any:
     parent, bin_node = layout.nodes(call, space)
     place, threads = layout.places(call, space), min(TUNING.threads, 128)
     unsafe = call.full(sides.rows, False, np.bool_)
-    weight = call.constant(space, "crossed", lambda: space._edges_between(0, space.n_bins - 1).astype(np.float64))
+    weight = call.constant(space, "crossed", lambda: space.rooted.edges_between(0, space.n_bins - 1).astype(np.float64))
     native = job.accuracy == "native"
     for first, last, t in _chunks(job, 3 if native else 5, sides.dtype if native else np.float64):
         blocks = -(-(last - first) // threads)
@@ -393,7 +404,7 @@ def _flow_by_rows(job: Job, result: Any) -> Any:
 def _flow_again(job: Job, numbers: Array, result: Any) -> None:
     some = _host_rows(job, numbers)
     mass = "normalize" if job.mass == "normalize" else "ignore"
-    job.call.scatter_rows(result, numbers, flows(some, job.space, mass, "compensated"))
+    job.call.scatter_rows(result, numbers, flows(some, job.space, 1.0, mass, "compensated"))
 
 
 # --- second derivatives -----------------------------------------------------------------------------------------------
@@ -406,7 +417,7 @@ def hvp(call: Any, batch: Any, space: Space, rho: float, mass: str, accuracy: st
     if batch.rows:
         _check(job)
         _check_direction(job)
-        alike = rho == 2 and gauge != gauges.NORMALIZED and (accuracy == "native" or tiled.fits(space, rho))
+        alike = rho == 2 and gauge != gauges.NORMALIZED and (accuracy == "native" or _fits(job))
         _products_of_2(job, gauge, result) if alike else _second(job, gauge, result, _products)
     return result
 
@@ -433,7 +444,7 @@ def _products_of_2(job: Job, gauge: int, result: Any) -> None:
     _, unsafe = _kernels(job, sides, -1.0, None, result, gauge, gauge != gauges.RAW, squared=True)
     if job.accuracy == "compensated":
         open_rows = call.to_host(unsafe)
-        fallback.counted(np.zeros(int(batch.rows - open_rows.sum()), bool))
+        fallback.count(int(batch.rows - open_rows.sum()), 0)
         if open_rows.any():
             _second_again(job, np.flatnonzero(open_rows), gauge, result)
 
@@ -451,15 +462,15 @@ def _second(job: Job, gauge: int, result: Any, compute: Any) -> None:
     """Run one of two kernels, and let the CPU do, or refuse, what it cannot."""
     call, space, n = job.call, job.space, job.batch.rows
     native, dtype = job.accuracy == "native", job.batch.dtype
-    cost, rho = second_derivatives.relevant_cost(space, gauge), job.rho
+    cost, rho = second_derivatives.relevant_cost(space.rooted, gauge), job.rho
     if native:
-        cost, rho = batches.narrowed(cost, dtype), batches.native_exponent(rho, dtype, curvature=True)
+        cost, rho = casts.narrowed(cost, dtype), batches.native_exponent(rho, dtype, curvature=True)
     cost = call.constant(space, f"relevant costs {cost.dtype} {gauge == gauges.RAW}", lambda: cost)
     infinite, unsafe, beyond = call.full(n, 0, np.int64), *(call.full(n, False, np.bool_) for _ in range(2))
     parent, bin_node = layout.nodes(call, space)
     compute(job, result, infinite, unsafe, beyond, (parent, cost, bin_node, rho, job.normalizes(gauge), gauge))
     open_rows = (call.to_host(infinite) > 0) | call.to_host(unsafe) | call.to_host(beyond)
-    fallback.counted(np.zeros(0 if native else int(n - open_rows.sum()), bool))
+    fallback.count(0 if native else int(n - open_rows.sum()), 0)
     if open_rows.any():
         _second_again(job, np.flatnonzero(open_rows), gauge, result)
 

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from emdref.entropic import inputs, iteration
+from emdref.entropic import iteration
 from emdref.gpu.call import Call
 from emdref.kernels.cuda import balance, branches, copies, dense, entropic, memory
 from emdref.kernels.cuda.target import SIMULATED, limits
 from emdref.kernels.entropic.alternation import State
-from emdref.spaces.space import Space
+from emdref.spaces.space import Metric, Space
 
 _LANES = 4  # rows a block has at most: 512 rows are then enough to occupy 128 multiprocessors
 _THREADS = 4 if SIMULATED else 512  # that a block has at most: their registers are what a multiprocessor has
@@ -55,7 +55,7 @@ def deal(rows: int, size: int, itemsize: int, bins: int, call: Call) -> Deal:
     return Deal(lanes, threads, blocks, 0, blocks * size)
 
 
-_recent: weakref.WeakKeyDictionary[Space, OrderedDict[Any, Any]] = weakref.WeakKeyDictionary()
+_recent: weakref.WeakKeyDictionary[Metric, OrderedDict[Any, Any]] = weakref.WeakKeyDictionary()
 _lock = threading.RLock()
 
 
@@ -104,7 +104,7 @@ class SpacePlan:
         key = "sums", float(lam), domain, shift, self._dtype.name
         made = recent(call, where, key, lambda: _factors(call, where, dtype, lam, domain, shift))
         self.lost, self.parts, self._inner, self._factors, self._all_factors, self._edges = made
-        self._all = where._layout.parent, _NO_LEAVES, where._layout.bin_node, np.arange(where.n_bins)
+        self._all = where.rooted.parent, _NO_LEAVES, where.rooted.bin_node, np.arange(where.n_bins)
 
     def times(self, v: Any, out: Any) -> None:
         size = self.parts * (self._space.n_bins + 2 * len(self._inner[0]))
@@ -158,14 +158,11 @@ class DensePlan:
     parts = 0
 
     def __init__(self, call: Call, where: Any, dtype: Any, lam: Any, domain: str, shift: int, rows: int) -> None:
-        self._call, self._rows, self._bins, self._dtype = call, rows, inputs.n_bins(where), np.dtype(dtype)
+        self._call, self._rows, self._bins, self._dtype = call, rows, where.n_bins, np.dtype(dtype)
         self._log = domain == "log"
         self._balance = balance.LOG_KERNELS if self._log else balance.LINEAR_KERNELS
         key = "matrix", float(lam), domain, shift, self._dtype.name
-        if isinstance(where, Space):
-            self.lost, self._k, self._km = recent(call, where, key, lambda: self._matrices(where, lam, shift))
-        else:
-            self.lost, self._k, self._km = self._matrices(where, lam, shift)
+        self.lost, self._k, self._km = recent(call, where, key, lambda: self._matrices(where, lam, shift))
 
     def _matrices(self, where: Any, lam: Any, shift: int) -> tuple[float, Any, Any]:
         """The share of K's entries that are 0, K and K o M, or their logarithms."""
@@ -178,11 +175,9 @@ class DensePlan:
 
     def _costs(self, where: Any) -> Any:
         def make() -> Any:
-            return iteration.distances(where).astype(self._dtype)
+            return where.distance_matrix().astype(self._dtype)
 
-        if isinstance(where, Space):
-            return self._call.constant(where, f"distances in {self._dtype}", make)
-        return self._call.to_device(make())
+        return self._call.constant(where, f"distances in {self._dtype}", make)
 
     def times(self, v: Any, out: Any) -> None:
         self._multiply(self._k, False, v, out)

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref.closed_form import batches, tiled
+from emdref.arguments import casts
 from emdref.kernels.cuda import branches, chain, first_look, plain, tree, two_limbs
 from emdref.kernels.cuda.target import SIMULATED, limits
 from emdref.kernels.tiles import two_limb_sums
-from emdref.spaces.space import Chain, Space
+from emdref.spaces.rooted import RootedTree
+from emdref.spaces.space import Space
 
 Array = NDArray[Any]
 
@@ -80,40 +81,40 @@ def tree_shape(call: Any, space: Space, dtype: Any, accuracy: str, normalize: bo
     real = np.dtype(dtype) if accuracy == "native" else np.dtype(np.float64)
 
     def make() -> tuple[Array, ...]:
-        layout, bins, cost = space._layout, space.n_bins, tiled.costs(space, normalize)
+        nodes = space.rooted
+        cost = nodes.crossed_cost(normalize)
         if accuracy == "native":
-            weight = batches.narrowed(cost * (space._bins_below / bins), dtype)
-            cost, exempt = batches.narrowed(cost, dtype), np.zeros(len(cost), dtype)
+            weight = casts.narrowed(cost * (nodes.bins_below / nodes.n_bins), dtype)
+            cost, exempt = casts.narrowed(cost, dtype), np.zeros(len(cost), dtype)
         else:
-            weight, exempt = space._bins_below.astype(np.float64), space._exempt
-        return layout.parent, cost, weight, exempt, layout.bin_node, space._empty, *_levels(space)
+            weight, exempt = nodes.bins_below.astype(np.float64), nodes.exempt
+        return nodes.parent, cost, weight, exempt, nodes.bin_node, nodes.empty, *_levels(nodes)
 
     return tree.Shape(*call.constant(space, f"tree {accuracy} {real} {normalize}", make))
 
 
-def _levels(space: Space) -> tuple[Array, ...]:
+def _levels(nodes: RootedTree) -> tuple[Array, ...]:
     """Where depths start among all nodes, the inner nodes, where depths start among them, and their children."""
-    parent, inner = space._layout.parent, space._inner
+    parent, inner = nodes.parent, nodes.inner
     levels = branches.levels(parent)
     children = np.stack([np.searchsorted(parent[1:], inner) + 1, np.searchsorted(parent[1:], inner, "right")], axis=1)
     return levels, inner, np.searchsorted(inner, levels[:-1] if len(levels) > 2 else levels), children.reshape(-1)
 
 
-def gaps(call: Any, space: Chain, dtype: Any, accuracy: str) -> chain.Gaps:
+def gaps(call: Any, space: Any, dtype: Any, accuracy: str) -> chain.Gaps:
     """A chain's gaps and segments."""
     length = chain.SEGMENT if accuracy == "native" else TUNING.columns
     dtype = dtype if accuracy == "native" else np.float64
-    cost, step = tiled.gaps(space)
-    cost = call.constant(space, f"gaps {np.dtype(dtype)}", lambda: batches.narrowed(cost, dtype))
+    cost, step = space.repeated_gaps
+    cost = call.constant(space, f"gaps {np.dtype(dtype)}", lambda: casts.narrowed(cost, dtype))
     return chain.Gaps(space.n_bins, -(-space.n_bins // length), length, cost, step)
 
 
 def nodes(call: Any, space: Space) -> tuple[Any, Any]:
     """Parents, and the bins' nodes, in the kernels' order."""
-    return call.constant(space, "nodes", lambda: (space._layout.parent, space._layout.bin_node))
+    return call.constant(space, "nodes", lambda: (space.rooted.parent, space.rooted.bin_node))
 
 
 def places(call: Any, space: Space) -> Any:
     """The position of the node of each number in `emdref.flow`."""
-    edges = slice(-1) if isinstance(space, Chain) else slice(None)
-    return call.constant(space, "places", lambda: np.argsort(space._layout.order)[edges])
+    return call.constant(space, "places", lambda: space.rooted.flow_places)

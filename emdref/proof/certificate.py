@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref import exact
 from emdref.arguments.validation import Mass
 from emdref.closed_form import batches
 from emdref.exact import definitions
 from emdref.exact.rounding import down, nearest, up
-from emdref.spaces.space import Chain, Space
+from emdref.spaces.space import Space
 
 
 @dataclass(eq=False)
@@ -148,53 +147,46 @@ def _fractions(x: NDArray[Any], normalize: bool) -> tuple[Fraction, ...]:
 
 
 class _Proof:
-    """Flow and potential of a pair as rationals, by position in the space's layout: the root at 0, parents first.
+    """Flow and potential of a pair as rationals, by edge and by node.
 
     Where they come from is of no account: `holds` checks them.
     """
 
     def __init__(self, p: Sequence[Fraction], q: Sequence[Fraction], space: Space) -> None:
-        layout = space._layout
+        edges = space.edges
         self.digest = _digest(p, q, space)
-        order, self.parent = layout.order.tolist(), layout.parent.tolist()
-        self.cost = [Fraction(c) for c in layout.cost.tolist()]
-        phi = exact.flow(p, q, space)  # in the caller's order of nodes, which is that of a chain's gaps as well
-        self.phi = [Fraction(0), *(phi[v] for v in order[1:])]
-        self.sign = [(f > 0) - (f < 0) for f in self.phi]
-        self.potential = self._down(self.sign)
-        self.net = [Fraction(0)] * len(order)  # what each node sends out
-        self.bins = layout.bin_node.tolist()
+        self.tail, self.head, self.root = edges.tail.tolist(), edges.head.tolist(), space.root
+        self.bins, self.cost = np.asarray(space.bin_nodes).tolist(), [Fraction(c) for c in edges.cost.tolist()]
+        row = definitions.Row(p, q, space, False)
+        unit = row.cost_unit
+        self.flow = [Fraction(f * row.phi_unit) for f in row.phi]
+        slopes = space.exact_slopes(row.phi, row.cost, 1)
+        self.potential = [Fraction(f * unit) for f in space.exact_node_potentials(slopes)]
+        self.ranges = [[f * unit for f in end] for end in space.exact_ranges(row.phi, row.cost)]
+        self.net = [Fraction(0)] * len(self.potential)  # what each node sends out
         for v, a, b in zip(self.bins, p, q, strict=True):
             self.net[v] = Fraction(a) - Fraction(b)
-        last = len(order) - isinstance(space, Chain)  # the root comes last on a chain, where it has no edge to speak of
-        self.position = np.argsort(layout.order).tolist()
-        self.edges = self.position[:last]
-
-    def _down(self, slopes: Sequence[int]) -> list[Fraction]:
-        """Sums of slope times cost from the root to each node."""
-        f = [Fraction(0)] * len(self.parent)
-        for v in range(1, len(f)):
-            f[v] = f[self.parent[v]] + slopes[v] * self.cost[v]
-        return f
 
     def holds(self) -> bool:
         """A feasible flow and a feasible potential of equal value: both are optimal."""
         return self._conserves_mass() and self._is_lipschitz() and self._value() == self._dual()
 
     def _conserves_mass(self) -> bool:
-        """At every node: what its children send and it has itself goes up; at the root it is the excess."""
+        """At every node: what it has and what comes in goes out; at the root the excess is left."""
         left = list(self.net)
-        for v in range(len(left) - 1, 0, -1):
-            left[v] -= self.phi[v]
-            left[self.parent[v]] += self.phi[v]
-        return left == [self.excess] + [0] * (len(left) - 1)
+        for a, b, f in zip(self.tail, self.head, self.flow, strict=True):
+            left[a] -= f
+            left[b] += f
+        left[self.root] -= self.excess
+        return not any(left)
 
     def _is_lipschitz(self) -> bool:
         f = self.potential
-        return f[0] == 0 and all(abs(f[v] - f[self.parent[v]]) <= self.cost[v] for v in range(1, len(f)))
+        steps = zip(self.tail, self.head, self.cost, strict=True)
+        return f[self.root] == 0 and all(abs(f[a] - f[b]) <= c for a, b, c in steps)
 
     def _value(self) -> Fraction:
-        return definitions.dot(self.cost, map(abs, self.phi))
+        return definitions.dot(self.cost, map(abs, self.flow))
 
     def _dual(self) -> Fraction:
         return definitions.dot(self.potential, self.net)
@@ -206,27 +198,27 @@ class _Proof:
     def consequences(self) -> dict[str, Any]:
         """The fields of a certificate."""
         value = self._value()
-        kinks = [v > 0 and s == 0 for v, s in enumerate(self.sign)]
-        low, high = (self._down([s or end for s in self.sign]) for end in (-1, 1))
+        sign = [(f > 0) - (f < 0) for f in self.flow]
+        kinks = [s == 0 and a != b for s, a, b in zip(sign, self.tail, self.head, strict=True)]
+        low, high = self.ranges
         return {
             "value": nearest(value),
             "lower": down(value),
             "upper": up(value),
-            "flow": np.array([nearest(self.phi[v]) for v in self.edges], np.float64),
-            "sign": np.array([self.sign[v] for v in self.edges], np.int8),
-            "at_kink": np.array([kinks[v] for v in self.edges], np.bool_),
-            "grad_lower": np.array([down(low[v]) for v in self.bins]),
-            "grad_upper": np.array([up(high[v]) for v in self.bins]),
-            "potential": np.array([nearest(self.potential[v]) for v in self.position]),
+            "flow": np.array(list(map(nearest, self.flow)), np.float64),
+            "sign": np.array(sign, np.int8),
+            "at_kink": np.array(kinks, np.bool_),
+            "grad_lower": np.array(list(map(down, low))),
+            "grad_upper": np.array(list(map(up, high))),
+            "potential": np.array(list(map(nearest, self.potential))),
             "excess": self.excess,
             "digest": self.digest,
         }
 
 
 def _digest(p: Sequence[Fraction], q: Sequence[Fraction], space: Space) -> str:
-    layout = [x.tolist() for x in space._layout]
-    inputs = (type(space).__name__, layout, [[str(Fraction(m)) for m in x] for x in (p, q)])
-    return hashlib.sha256(repr(inputs).encode()).hexdigest()
+    masses = [[str(Fraction(m)) for m in x] for x in (p, q)]
+    return hashlib.sha256(repr((space.digest, masses)).encode()).hexdigest()
 
 
 def _same(stored: Any, expected: Any) -> bool:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Protocol
 
 import numpy as np
 
-from emdref.spaces.space import Space
+from emdref.spaces.rooted import RootedTree
+from emdref.spaces.space import Metric
 
 ZERO, ONE = Decimal(0), Decimal(1)
 REACH = 1e15  # logarithms beyond this would need exponents near the end of a Decimal's range
@@ -36,18 +38,20 @@ class Kernel(Protocol):
         """<T, M> of the plan T = u v^T."""
 
 
-def kernel(where: Any, lam: Decimal) -> Kernel:
+def kernel(where: Metric, lam: Decimal) -> Kernel:
     """The one for a space or a matrix, in the current context."""
-    return SpaceKernel(where, lam) if isinstance(where, Space) else MatrixKernel(where, lam)
+    return MatrixKernel(where, lam) if where.rooted is None else SpaceKernel(where.rooted, lam)
 
 
 class MatrixKernel:
     """N x N Decimals."""
 
-    def __init__(self, cost: Any, lam: Decimal) -> None:
-        known = {c: (-lam * Decimal(c) - 1).exp() for c in np.unique(cost).tolist()}
-        self._k = _objects([[known[c] for c in row] for row in cost.tolist()])
-        self._m = _objects([[Decimal(c) for c in row] for row in cost.tolist()])
+    def __init__(self, where: Metric, lam: Decimal) -> None:
+        cost = where.exact_distances()
+        distances = {c: decimal(c) for row in cost for c in row}
+        known = {c: (-lam * d - 1).exp() for c, d in distances.items()}
+        self._k = _objects([[known[c] for c in row] for row in cost])
+        self._m = _objects([[distances[c] for c in row] for row in cost])
 
     def times(self, v: Numbers) -> list[Decimal]:
         return list(self._k @ _objects(v))
@@ -62,6 +66,11 @@ class MatrixKernel:
         return _objects(u) @ (self._m @ _objects(v))
 
 
+def decimal(x: float | Fraction) -> Decimal:
+    """An exact number in the digits of the current context."""
+    return Decimal(x) if isinstance(x, float) else Decimal(x.numerator) / Decimal(x.denominator)
+
+
 def _objects(numbers: Any) -> Any:
     return np.array(numbers, object)
 
@@ -69,11 +78,9 @@ def _objects(numbers: Any) -> Any:
 class SpaceKernel:
     """Sums below and outside of each node, as `emdref.kernels.entropic.products` describes them; O(V) Decimals."""
 
-    def __init__(self, space: Space, lam: Decimal) -> None:
-        layout = space._layout
-        crossed = space._edges_between(1, space.n_bins - 1)  # no mass crosses the others
-        cost = np.where(crossed, layout.cost, 0.0).tolist()
-        self._parent, self._bins = layout.parent.tolist(), layout.bin_node.tolist()
+    def __init__(self, tree: RootedTree, lam: Decimal) -> None:
+        cost = tree.cost_between(1, tree.n_bins - 1).tolist()  # no mass crosses the other edges
+        self._parent, self._bins = tree.parent.tolist(), tree.bin_node.tolist()
         known = {c: (-lam * Decimal(c)).exp() for c in set(cost)}
         self._a = [known[c] for c in cost]
         self._one = [ONE] * len(cost)

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emdref import casebook
-from emdref.functions.emd import emd, emd_grad, flow
+from emdref.exact.definitions import integers
+from emdref.functions.emd import emd, emd_grad
 from emdref.proof.calling import Answer
-from emdref.spaces.space import Chain, Space, Tree
+from emdref.spaces.space import Space
 
 Array = NDArray[Any]
 Value = Callable[[Array, Array], float]
@@ -125,13 +126,10 @@ class Examiner:
         yield "", self.space, _as_it_is
         if n < 2:
             return
-        if isinstance(self.space, Chain):
-            gaps = self.space.gaps
-            yield "without the last gap", Chain(gaps=np.append(gaps[:-1], 0)), _as_it_is
-            yield "without the first gap", Chain(gaps=np.append(0, gaps[1:])), _as_it_is
+        for name, space in self.space.misreadings():
+            yield name, space, _as_it_is
         yield "without the last bin", self.space, lambda x: np.where(np.arange(n) < n - 1, x, 0)
         yield "without the first bin", self.space, lambda x: np.where(np.arange(n) > 0, x, 0)
-        yield "with all costs 1", _unit_costs(self.space), _as_it_is
 
     # --- gradient -----------------------------------------------------------------------------------------------------
 
@@ -177,7 +175,7 @@ class Examiner:
     def forgets_last_bin(self) -> bool | None:
         """Whether a mass that goes from the last bin to the one before it is not seen."""
         n = self.space.n_bins
-        distance = _distances(self.space, n - 1)[n - 2] if n > 1 else 0
+        distance = self.space.distances_from(n - 1)[n - 2] if n > 1 else 0
         if self.value:
             return self.value.variant in ("without the last gap", "without the last bin")
         if distance == 0:
@@ -309,33 +307,19 @@ def _transport(p: Array, q: Array, space: Space, power: float) -> float:
     a, b = np.flatnonzero(p), np.flatnonzero(q)
     if len(a) * len(b) > 400 or p.sum(dtype=float) != q.sum(dtype=float):
         return np.nan
-    costs = np.array([_distances(space, i)[b] for i in a]) ** power
+    costs = np.array([space.distances_from(i)[b] for i in a]) ** power
     scale = costs.max() or 1.0
     sums = np.vstack([np.kron(np.eye(len(a)), np.ones(len(b))), np.kron(np.ones(len(a)), np.eye(len(b)))])
     result = linprog(costs.ravel() / scale, A_eq=sums, b_eq=np.concatenate([p[a], q[b]]).astype(float))
     return float(result.fun) * scale if result.status == 0 else np.nan
 
 
-def _distances(space: Space, bin_index: int) -> NDArray[np.float64]:
-    """From one bin to all bins."""
-    nodes = space._layout.bin_node
-    return space._distances_from(nodes[bin_index])[nodes]
-
-
-def _unit_costs(space: Space) -> Space:
-    return Chain(space.n_bins) if isinstance(space, Chain) else Tree(space.parent, bins=space.bins)
-
-
 def _survives_apart(p: Array, q: Array, space: Space) -> bool:
-    """Whether accumulating p and q one by one up the space, in their dtype, finds the flows all the same."""
-    layout = space._layout
-    sums = np.zeros((2, space.n_nodes), p.dtype)
-    sums[:, layout.bin_node] = p, q
-    for v in range(space.n_nodes - 1, 0, -1):
-        sums[:, layout.parent[v]] += sums[:, v]
-    phi = flow(p, q, space, mass="ignore")
-    phi = np.append(phi, 0)[layout.order] if isinstance(space, Chain) else phi[layout.order]
-    return np.allclose((sums[0] - sums[1])[1:], phi[1:], rtol=0.25, atol=0)
+    """Whether accumulating p and q apart towards the root, in their dtype, finds the sums of p - q all the same."""
+    apart = [np.array(space.sums_beyond(list(x))) for x in (p, q)]
+    both, unit = integers([*p.tolist(), *q.tolist()])
+    right = space.sums_beyond([a - b for a, b in zip(both[: len(p)], both[len(p) :], strict=True)])
+    return np.allclose(apart[0] - apart[1], [float(x * unit) for x in right], rtol=0.25, atol=0)
 
 
 # --- fitting ----------------------------------------------------------------------------------------------------------

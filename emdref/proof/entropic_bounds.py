@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from emdref import exact
 from emdref.arguments.validation import Batch
-from emdref.entropic import inputs
 from emdref.exact import definitions
 from emdref.exact.rounding import down, up
 from emdref.proof.decimal_gibbs import REACH, ZERO, Kernel, Numbers, kernel
-from emdref.spaces.space import Space
+from emdref.spaces.space import Metric
 
 _DIGITS = 60  # and as many more as lam max(M), the potentials and the number of nodes have
 _SHRINK = Decimal("1e-25")  # by which scalings stay below what the marginals allow, so that defects are > 0
@@ -72,7 +71,7 @@ class _Pair:
     q_scale: Fraction
 
     @classmethod
-    def of(cls, p: list[float], q: list[float], where: Any) -> _Pair:
+    def of(cls, p: list[float], q: list[float], where: Metric) -> _Pair:
         (a, unit_p), (b, unit_q) = definitions.integers(p), definitions.integers(q)
         total, scale = sum(a) * unit_p, sum(a) * unit_p / (sum(b) * unit_q)
         scaled = [Fraction(x) * scale for x in q]
@@ -80,20 +79,20 @@ class _Pair:
             p=[definitions.as_decimal(Fraction(x)) for x in p],
             q=[definitions.as_decimal(x) for x in scaled],
             total=definitions.as_decimal(total),
-            emd=exact.emd(p, scaled, where) if isinstance(where, Space) else None,
+            emd=exact.emd(p, scaled, where) if where.has_edges else None,
             q_scale=scale,
         )
 
 
-def prove(rows: Batch, where: Any, lam: Any, log_v: Any) -> dict[str, Any]:
+def prove(rows: Batch, where: Metric, lam: Any, log_v: Any) -> dict[str, Any]:
     """Fields of the certificate that follow from the question and log v."""
     p, q = rows.p[0].tolist(), rows.q[0].tolist()
-    reach = float(lam) * inputs.largest(where)
+    reach = float(lam) * where.diameter
     if log_v is not None:
         log_v = np.where(rows.q[0] > 0, log_v, -np.inf)
         reach += np.abs(log_v[rows.q[0] > 0]).max()
     usable = log_v is not None and reach <= REACH
-    size = 12 * (where.n_nodes if isinstance(where, Space) else len(where)) + 100 + int(min(reach, REACH))
+    size = 12 * where.size + 100 + int(min(reach, REACH))
     with localcontext(Context(prec=_DIGITS + len(str(size)), Emax=MAX_EMAX, Emin=MIN_EMIN)):
         strength = Decimal(float(lam))
         pair = _Pair.of(p, q, where)

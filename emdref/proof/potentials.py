@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from emdref.arguments.validation import Batch
-from emdref.entropic import inputs, newton
+from emdref.entropic import newton
 from emdref.entropic.failures import FAILED
 from emdref.entropic.iteration import VARIANTS, SinkhornResult, iterate, plan_for
 from emdref.proof.decimal_gibbs import REACH
+from emdref.spaces.space import Metric
 
 _LINEAR = 300.0  # lam max(M) up to which plain float64 does not underflow
 _SMOOTH = 10.0  # lam max(M) from which lam is doubled
@@ -20,11 +21,11 @@ _PLAIN = 100  # iterations after which Newton's method takes over
 _FINE = 1e-14  # relative marginal error that it aims at in the end
 
 
-def find(rows: Batch, where: Any, lam: Any, max_iter: int, init: Any) -> tuple[Any, int, str]:
+def find(rows: Batch, where: Metric, lam: Any, max_iter: int, init: Any) -> tuple[Any, int, str]:
     """log v or None, iterations, and how they ended."""
     if max_iter == 0:
         return None if init is None else init[1], 0, "given"
-    reach = float(lam) * inputs.largest(where)
+    reach = float(lam) * where.diameter
     if reach > REACH:
         return None, 0, "overflow"
     for domain in ("linear", "log") if reach <= _LINEAR else ("log",):
@@ -35,9 +36,11 @@ def find(rows: Batch, where: Any, lam: Any, max_iter: int, init: Any) -> tuple[A
     return None if lost else result.log_v, spent, result.status
 
 
-def _doubling(rows: Batch, where: Any, lam: Any, domain: str, init: Any, max_iter: int) -> tuple[SinkhornResult, int]:
+def _doubling(
+    rows: Batch, where: Metric, lam: Any, domain: str, init: Any, max_iter: int
+) -> tuple[SinkhornResult, int]:
     """Potentials with lam doubled up to its value, unless they start from `init`, and the iterations spent."""
-    reach = float(lam) * inputs.largest(where)
+    reach = float(lam) * where.diameter
     doublings = math.ceil(math.log2(max(1.0, reach / _SMOOTH))) if init is None else 0
     spent = 0
     for k in range(doublings, -1, -1):
@@ -52,7 +55,7 @@ def _doubling(rows: Batch, where: Any, lam: Any, domain: str, init: Any, max_ite
 
 
 def _stage(
-    rows: Batch, where: Any, lam: Any, domain: str, init: Any, cap: int, last: bool
+    rows: Batch, where: Metric, lam: Any, domain: str, init: Any, cap: int, last: bool
 ) -> tuple[SinkhornResult, int]:
     """Sinkhorn's iteration, Newton's method if that was too slow, then the iteration again."""
     total, variant = rows.p.sum(), VARIANTS["paper"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 from numpy.typing import NDArray
 
 from emdref.casebook import Grade
-from emdref.spaces.space import Chain, Space
+from emdref.spaces.space import Space
 
 if TYPE_CHECKING:
     from emdref.proof.diagnosis import GradientFit, ValueFit
@@ -219,10 +219,5 @@ def _ulps(x: float | None) -> str:
 
 def _code(space: Space) -> str:
     """Python that makes the space again, if it is short."""
-    if isinstance(space, Chain) and (space.gaps == 1).all():
-        return f"space = emdref.Chain({space.n_bins})"
-    if space.n_nodes > _SHORT:
-        return f"# space: the {space} that was checked"
-    if isinstance(space, Chain):
-        return f"space = emdref.Chain(gaps={space.gaps.tolist()})"
-    return f"space = emdref.Tree({space.parent.tolist()}, {space.cost.tolist()}, bins={space.bins.tolist()})"
+    code = space.as_code()
+    return f"# space: the {space} that was checked" if code is None else f"space = {code}"

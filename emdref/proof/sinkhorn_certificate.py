@@ -193,7 +193,7 @@ def certify_sinkhorn(
         solver_status=solver_status,
         p=_copy(p),
         q=_copy(q),
-        space=space if isinstance(space, Space) else _copy(space),
+        space=space if where is space else _copy(space),
         lam=float(lam),
     )
     _contradicted(certificate)
@@ -203,13 +203,13 @@ def certify_sinkhorn(
 def _checked(p: Any, q: Any, space: Any, lam: Any, init: Any) -> tuple[Batch, Any, Any]:
     devices.stay(None, p=p, q=q, space=space)
     containers.check_labels({"p": p, "q": q, "init": init}, space)
-    where = space if isinstance(space, Space) else inputs.matrix(space)
+    where = inputs.metric(space)
     rows = inputs.rows(p, q, where, np.float64)
     if rows.shape != ():
         raise ValueError(
             f"p and q have leading axes {written(rows.shape)}: one pair at a time is certified, give one row"
         )
-    if inputs.largest(where) == math.inf:
+    if where.diameter == math.inf:
         raise ValueError("space: the largest distance is beyond float64; scale the costs down")
     return rows, where, inputs.strength(lam, rows.p.dtype)
 

@@ -2,3 +2,10 @@
 
 A new space is a module here, and a kernel if it is to be fast.  It may import `emdref.arguments` and `emdref.kernels`.
 """
+
+from emdref.spaces.chain import Chain
+from emdref.spaces.space import Edges, Kernel, Space
+from emdref.spaces.tree import Tree
+from emdref.spaces.wordnet import wordnet_tree
+
+__all__ = ["Chain", "Edges", "Kernel", "Space", "Tree", "wordnet_tree"]

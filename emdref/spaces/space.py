@@ -1,70 +1,268 @@
-"""The spaces that histograms live on: chains and trees, validated once and immutable from then on."""
+"""What a space must offer, and what every space is given for it.
 
-import os
-from collections.abc import Callable, Hashable, Iterable, Sequence
+`Metric` is all that Sinkhorn needs: bins, and a distance between each two.  `Space` adds edges along which mass flows.
+A space of one's own is a subclass of `Space` that says which edges there are; docs/spaces.md shows one.  Everything
+else has an answer that is right for any space: exact rationals, certificates, values and gradients row by row.  What
+makes a space fast, or is not defined for every space, is optional, and absent unless a space says otherwise: a compiled
+`kernel`, and `rooted`, the view of a rooted tree on which second derivatives, plans, sums along edges and GPUs rely.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from abc import ABC, ABCMeta, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from functools import cached_property
-from typing import Any, NamedTuple
+from math import lcm
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from emdref.arguments import validation
-from emdref.arguments.messages import shown, type_name, written
-from emdref.kernels.compile.threads import alone
-from emdref.kernels.trees import heavy_paths as outlines
-from emdref.kernels.trees import metric
+from emdref.arguments.casts import frozen
+from emdref.arguments.messages import shown, type_name
 
-_WALK = 20  # nanoseconds a node, about, that a walk over all of them takes
+if TYPE_CHECKING:
+    from emdref.spaces.rooted import RootedTree
 
-
-class Layout(NamedTuple):
-    """A space as the kernels see it: nodes in breadth-first order from the root, siblings side by side."""
-
-    parent: NDArray[np.int64]  # position of the parent, smaller than the node's own; 0 at the root
-    cost: NDArray[np.float64]  # cost of the edge to the parent; 0 at the root
-    bin_node: NDArray[np.int64]  # position of each bin's node
-    order: NDArray[np.int64]  # the caller's number of the node at each position
+SHORT = 16  # nodes up to which a space is written out as code
+Number = Any  # an integer, a Fraction, a Decimal: exact arithmetic never asks which
 
 
-class Outline(NamedTuple):
-    """A space in depth-first order, the child with the largest subtree last; see emdref.kernels.trees.heavy_paths."""
+class Edges(NamedTuple):
+    """Edges in the order of `emdref.flow`: a positive flow goes from tail to head.
 
-    up: NDArray[np.int64]  # place of the parent, smaller than the node's own; 0 at the root
-    cost: NDArray[np.float64]  # cost of the edge to the parent; 0 at the root
-    place: NDArray[np.int64]  # of each bin's node
-    level: NDArray[np.int64]  # light edges between a node and the root
-    path: NDArray[np.int64]  # (V, 2): the topmost node of a node's path of largest children, and that node's parent
-    order: NDArray[np.int64]  # the position in Layout of the node at each place
+    Nodes are numbered from 0.  An edge from a node to itself stands for no edge: it fills a place in the flow.
+    """
+
+    tail: NDArray[np.int64]
+    head: NDArray[np.int64]
+    cost: NDArray[np.float64]
 
 
-class Space:
-    """What chains and trees have in common: bins, nodes and distances between bins."""
+class Kernel(NamedTuple):
+    """A compiled loop over rows: ``loop(first, last, rows, results, shape, how)``.
 
-    _layout: Any  # a Layout
+    rows
+        (p, step, q, step): entry k of row i is ``p[i * step + k]``, both float32 or both float64.
+    results
+        (value, grad, doubt, unsafe), to be filled for rows first to last; grad is flat, and empty if nobody wants it.
+        `doubt` tells rows whose input must be looked at, or whose results are beyond the dtype; `unsafe` those whose
+        rounding is not settled, which others then compute.
+    shape
+        What the loop takes of the space: arrays and numbers.
+    how
+        (rho, share, factor, limit, closely, tolerance).  The gradient is factor (r - mean r), or factor r if share is
+        0; else share is 1/N in plain arithmetic, N in two limbs.  `limit` is the dtype's largest number; `closely` asks
+        to add up what flows lose, which settles more rows and takes longer; totals may differ by `tolerance`,
+        relatively, and are not looked at if it is negative.
+    """
+
+    loop: Callable[..., None]
+    shape: tuple[Any, ...]
+    work: float  # nanoseconds that a row takes, about
+
+
+class Metric(ABC):
+    """Bins, and the distance between each two."""
+
+    rooted: RootedTree | None = None
+    has_edges = False
 
     @property
+    @abstractmethod
     def n_bins(self) -> int:
         """Number of bins N, the length of a histogram."""
-        return len(self._layout.bin_node)
 
-    @property
-    def n_nodes(self) -> int:
-        """Number of nodes V."""
-        return len(self._layout.parent)
+    @abstractmethod
+    def distance_matrix(self, dtype: DTypeLike = np.float64) -> NDArray[Any]:
+        """Distances M between all pairs of bins, (N, N), symmetric, in the units of the costs."""
 
     @cached_property
     def diameter(self) -> float:
         """The largest distance between two bins."""
-        bins = self._layout.bin_node
-        far = bins[np.argmax(self._distances_from(bins[0])[bins])]
-        return float(self._distances_from(far)[bins].max())
+        return float(self.distance_matrix().max())
+
+    def distances_from(self, index: int) -> NDArray[np.float64]:
+        """From one bin to all bins."""
+        return self.distance_matrix()[index]
+
+    def exact_distances(self) -> list[list[Any]]:
+        """The matrix in floats or Fractions: sums of costs, nothing rounded."""
+        return self.distance_matrix().tolist()
+
+    @property
+    def size(self) -> int:
+        """How many numbers a sum over the space has, about: its nodes, or its bins."""
+        return self.n_bins
+
+    def in_dtype(self, matrix: NDArray[np.float64], dtype: DTypeLike) -> NDArray[Any]:
+        """Distances in a dtype, which must hold them."""
+        if validation.float_dtype(dtype) == np.float32 and matrix.max(initial=0.0) > np.finfo(np.float32).max:
+            raise ValueError(f"the largest distance, {matrix.max()}, is beyond float32")
+        return matrix.astype(dtype, copy=False)
+
+
+class _Complete(ABCMeta):
+    """A space is looked at once, as soon as it is made."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        missing = sorted(getattr(cls, "__abstractmethods__", ()))
+        if missing:
+            raise TypeError(
+                f"{cls.__name__} is not a space yet, it lacks {', '.join(missing)}: define that as docs/spaces.md shows"
+            )
+        space = super().__call__(*args, **kwargs)
+        space.check()
+        return space
+
+
+class Space(Metric, metaclass=_Complete):
+    """Bins at nodes, joined by edges along which mass flows, each unit at the edge's cost.
+
+    A subclass must define `n_bins` and `edges`, and must not change after it is made.  If its edges close a circle it
+    must define `exact_flow`, `exact_slopes` and `exact_ranges` as well, for then they do not follow from the masses
+    alone.
+
+    Examples
+    --------
+    >>> import numpy as np, emdref
+    >>> class Pair(emdref.Space):
+    ...     n_bins = 2
+    ...     edges = emdref.Edges(np.array([0]), np.array([1]), np.array([3.0]))
+    >>> emdref.emd([1.0, 0.0], [0.5, 0.5], Pair())
+    np.float64(1.5)
+    """
+
+    has_edges = True
+
+    # --- what a space must say, and what it may -----------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def edges(self) -> Edges:
+        """All edges, in the order of `emdref.flow`."""
+
+    @property
+    def bin_nodes(self) -> NDArray[np.int64]:
+        """The node of each bin; by default nodes 0 to N-1."""
+        return np.arange(self.n_bins)
+
+    @property
+    def root(self) -> int:
+        """The node where potentials are 0 and where what totals differ by stays; by default the last bin's."""
+        return int(self.bin_nodes[-1])
+
+    @property
+    def bin_labels(self) -> NDArray[Any]:
+        """Names of the bins, which labels of pandas must be; by default their numbers."""
+        return frozen(np.arange(self.n_bins))
+
+    def edge_name(self, edge: int) -> str:
+        """How a message calls an edge, by its place in the flow."""
+        return f"edge {edge}"
+
+    def as_code(self) -> str | None:
+        """Python that makes the space again, None if that would be long."""
+        return None
+
+    def is_rational(self, rho: float) -> bool:
+        """Whether `exact_flow` is exact: a flow may be irrational, if it depends on rho."""
+        return True
+
+    def exact_flow(self, net: Sequence[Number], cost: Sequence[Number], rho: float) -> list[Number]:
+        """The flow of least sum cost |flow|^rho, an entry an edge, for what each bin sends out; in exact numbers.
+
+        `cost` are the edges' costs in a unit of the caller's.  By default every edge carries what lies beyond it.
+        """
+        if self._walk.closes:
+            raise TypeError(f"{self!r}: its edges close a circle, so that it must define exact_flow")
+        flow = [0] * len(cost)
+        for (edge, _, _, sign), mass in zip(self._walk.steps, self.sums_beyond(net), strict=True):
+            flow[edge] = sign * mass
+        return flow
+
+    def sums_beyond(self, net: Sequence[Number]) -> list[Number]:
+        """Sums of bins, as seen from the root, beyond each step of a walk over the edges."""
+        beyond = [0] * self._walk.nodes
+        for node, mass in zip(self.bin_nodes.tolist(), net, strict=True):
+            beyond[node] = mass
+        for _, above, node, _ in reversed(self._walk.steps):
+            beyond[above] += beyond[node]
+        return [beyond[node] for _, _, node, _ in self._walk.steps]
+
+    def exact_slopes(self, flow: Sequence[Number], cost: Sequence[Number], rho: Number) -> list[Number]:
+        """cost times the derivative of |flow|^rho, an entry an edge: 0 at kinks, the least of the subgradients."""
+        zero = 0 * rho
+        return [
+            rho * c * abs(f) ** (rho - 1) * (1 if f > 0 else -1) if c and f else zero
+            for c, f in zip(cost, flow, strict=True)
+        ]
+
+    def exact_ranges(self, flow: Sequence[Number], cost: Sequence[Number]) -> tuple[list[Number], list[Number]]:
+        """For rho = 1, by bin, the least and the largest potential that some subgradient has."""
+        ends = []
+        for end in (-1, 1):
+            steps = [
+                c * ((f > 0) - (f < 0) or end * sign) for f, c, sign in zip(flow, cost, self._upwards, strict=True)
+            ]
+            ends.append(self.exact_potentials(steps))
+        return ends[0], ends[1]
+
+    def exact_potentials(self, steps: Sequence[Number]) -> list[Number]:
+        """By bin, numbers that differ by `steps` along the edges, tail less head, and are 0 at the root."""
+        nodes = self.exact_node_potentials(steps)
+        return [nodes[v] for v in self.bin_nodes.tolist()]
+
+    def exact_node_potentials(self, steps: Sequence[Number]) -> list[Number]:
+        """The same by node."""
+        potential = [0] * self._walk.nodes
+        for edge, above, node, sign in self._walk.steps:
+            potential[node] = potential[above] + sign * steps[edge]
+        return potential
+
+    def kernel(self, rho: float, dtype: np.dtype[Any], accuracy: str, shares: bool) -> Kernel | None:
+        """A compiled loop for that exponent, dtype of the rows, and accuracy (see `emdref.emd`); None if there is none.
+
+        `shares` says that rows hold shares, whose totals are equal by construction.  Without a kernel rows are computed
+        one by one from the flow's definition: natively in the rows' dtype, compensated in rationals.
+        """
+        return None
+
+    def misreadings(self) -> Iterator[tuple[str, Space]]:
+        """Spaces that usual mistakes make of this one, with the words for it: what `emdref.check` looks for."""
+        return iter(())
+
+    # --- what follows -------------------------------------------------------------------------------------------------
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes V."""
+        return self._walk.nodes
+
+    @property
+    def size(self) -> int:
+        """Its nodes."""
+        return self.n_nodes
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that says what the space is."""
+        edges = self.edges
+        said = hashlib.sha256(repr((type(self).__name__, self.n_bins, self.root)).encode())
+        for part in (*edges, self.bin_nodes):
+            said.update(np.ascontiguousarray(part).tobytes())
+        return said.hexdigest()
 
     def distance_matrix(self, dtype: DTypeLike = np.float64) -> NDArray[Any]:
-        """Distances M between all pairs of bins, Eq. (4).
+        """Distances M between all pairs of bins, Eq. (4): the least sums of costs on a way from one to the other.
 
         Returns
         -------
-        (N, N) array of `dtype`, symmetric, in the units of the costs; sums are formed in float64.
+        (N, N) array of `dtype`, symmetric, in the units of the costs; sums are formed in float64 or exactly.
 
         Examples
         --------
@@ -74,98 +272,98 @@ class Space:
                [1., 0., 1.],
                [2., 1., 0.]])
         """
-        if validation.float_dtype(dtype) == np.float32 and self.diameter > np.finfo(np.float32).max:
-            raise ValueError(f"the largest distance, {self.diameter}, is beyond float32")
-        bins = self._layout.bin_node
-        matrix = np.empty((self.n_bins, self.n_bins))
-        work = self.n_bins * (2 * self.n_nodes + 20 * self.n_bins)
-        alone(metric.distances_between, bins, self._layout.parent, self._layout.cost, matrix, work=work)
-        return matrix.astype(dtype, copy=False)
+        return self.in_dtype(self._distances, dtype)
 
     @cached_property
-    def _bins_below(self) -> NDArray[np.int64]:
-        """Number of bins at or below the node at each position."""
-        count = np.empty(self.n_nodes, np.int64)
-        alone(metric.bins_below, self._layout.bin_node, self._layout.parent, count, work=_WALK * self.n_nodes)
-        return count
+    def _distances(self) -> NDArray[np.float64]:
+        return frozen(np.array(self.exact_distances(), np.float64).reshape(self.n_bins, self.n_bins))
+
+    def exact_distances(self) -> list[list[Any]]:
+        """Dijkstra's algorithm from each bin, in integers."""
+        ratios = [c.as_integer_ratio() for c in self.edges.cost.tolist()]
+        unit = lcm(*{d for _, d in ratios}) if ratios else 1
+        beside: list[list[tuple[int, int]]] = [[] for _ in range(self.n_nodes)]
+        for a, b, (n, d) in zip(self.edges.tail.tolist(), self.edges.head.tolist(), ratios, strict=True):
+            beside[a].append((b, n * (unit // d)))
+            beside[b].append((a, n * (unit // d)))
+        bins = np.asarray(self.bin_nodes).tolist()
+        return [[Fraction(far[v], unit) for v in bins] for far in (_dijkstra(beside, v) for v in bins)]
+
+    def check(self) -> None:
+        """Refuse edges that cannot be; called once, when a space has been made."""
+        tail, head, cost = self.edges
+        bad = np.flatnonzero(~(np.isfinite(cost) & (np.asarray(cost) >= 0)))
+        if len(bad):
+            raise ValueError(
+                f"{type_name(self)}: the cost of {self.edge_name(int(bad[0]))} is {cost[bad[0]]}, not >= 0"
+            )
+        if not len(tail) == len(head) == len(cost):
+            raise ValueError(
+                f"{type_name(self)}: edges hold {len(tail)} tails, {len(head)} heads and {len(cost)} costs"
+            )
+        if len(self.bin_nodes) != self.n_bins or len(set(np.asarray(self.bin_nodes).tolist())) != self.n_bins:
+            raise ValueError(f"{type_name(self)}: bin_nodes must name {self.n_bins} different nodes, one a bin")
+        if self._walk.closes and type(self).exact_flow is Space.exact_flow:
+            raise TypeError(f"{type_name(self)}: its edges close a circle, so that it must define exact_flow")
 
     @cached_property
-    def _cost_range(self) -> "tuple[float, float]":
-        """The smallest and the largest cost > 0; 1 if there is none."""
-        costs = self._edge_costs()
-        costs = costs[costs > 0]
-        return (float(costs.min()), float(costs.max())) if len(costs) else (1.0, 1.0)
+    def _walk(self) -> _Walk:
+        """A way over the edges, from the root on, to every node."""
+        tail, head = self.edges.tail.tolist(), self.edges.head.tolist()
+        nodes = max([*tail, *head, *np.asarray(self.bin_nodes).tolist()]) + 1
+        beside: list[list[tuple[int, int, int]]] = [[] for _ in range(nodes)]
+        for edge, (a, b) in enumerate(zip(tail, head, strict=True)):
+            if a != b:
+                beside[a].append((edge, b, -1))
+                beside[b].append((edge, a, 1))
+        steps: list[tuple[int, int, int, int]] = []
+        seen, reached = {self.root}, [self.root]
+        for above in reached:  # grows as it is walked
+            for edge, node, sign in beside[above]:
+                if node not in seen:
+                    seen.add(node)
+                    reached.append(node)
+                    steps.append((edge, above, node, sign))
+        if len(reached) < nodes:
+            lost = next(v for v in range(nodes) if v not in seen)
+            raise ValueError(f"{type_name(self)}: no edges lead from node {lost} to the root, node {self.root}")
+        return _Walk(nodes, steps, sum(map(len, beside)) // 2 > len(steps))
 
     @cached_property
-    def _empty(self) -> NDArray[np.int64]:
-        """Positions of the nodes without a bin."""
-        empty = np.ones(self.n_nodes, bool)
-        empty[self._layout.bin_node] = False
-        return _frozen(np.flatnonzero(empty))
+    def _upwards(self) -> list[int]:
+        """Of each edge: 1 if it points to the root, -1 if away from it, 0 if it stands for none."""
+        sign = [0] * len(self.edges.cost)
+        for edge, _, _, towards in self._walk.steps:
+            sign[edge] = towards
+        return sign
 
-    @cached_property
-    def _inner(self) -> NDArray[np.int64]:
-        """Positions of the nodes with children, the root first; the root alone if there is no edge."""
-        inner = np.zeros(self.n_nodes, bool)
-        inner[self._layout.parent] = True
-        return _frozen(np.flatnonzero(inner))
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.n_bins} bins)"
 
-    @cached_property
-    def _exempt(self) -> NDArray[np.float64]:
-        """inf at the positions of leaves, whose flow is one subtraction, 0 elsewhere."""
-        exempt = np.full(self.n_nodes, np.inf)
-        exempt[self._inner] = 0.0
-        return _frozen(exempt)
 
-    @cached_property
-    def _outline(self) -> Outline:
-        """The depth-first order, made when first needed."""
-        parent, size = self._layout.parent, self.n_nodes
-        label, level, head = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
-        alone(outlines.depth_first, parent, label, level, head, work=_WALK * size)
-        order = np.empty(size, np.int64)
-        order[label] = np.arange(size)
-        place = label[self._layout.bin_node]
-        up = label[parent[order]]
-        top = label[head[order]]
-        path = np.stack([top, up[top]], axis=1)
-        outline = Outline(up, self._layout.cost[order], place, level[order], path, order)
-        return Outline(*map(_frozen, outline))
+class _Walk(NamedTuple):
+    """Every node but the root: the edge to it, the node before, itself, and 1 if that edge points back, else -1."""
 
-    @cached_property
-    def _column(self) -> NDArray[np.int64]:
-        """The bin at each place of the outline, -1 for none."""
-        column = np.full(self.n_nodes, -1)
-        column[self._outline.place] = np.arange(self.n_bins)
-        return _frozen(column)
+    nodes: int
+    steps: list[tuple[int, int, int, int]]
+    closes: bool  # whether some edge is not on the way
 
-    @cached_property
-    def _depths(self) -> "tuple[NDArray[np.float64], float]":
-        """The limbs of the distance from the root by place in the outline, and a bound on their error."""
-        depth = np.empty((self.n_nodes, 2))
-        lost = alone(outlines.depths, self._outline.up, self._outline.cost, depth, work=_WALK * self.n_nodes)
-        return _frozen(depth), lost
 
-    def _edges_between(self, least: int, most: int) -> NDArray[np.bool_]:
-        """By position, which edges have from `least` to `most` bins below."""
-        return (self._bins_below >= least) & (self._bins_below <= most)
+def _dijkstra(beside: list[list[tuple[int, int]]], start: int) -> dict[int, int]:
+    """The least sums of costs from a node to every other."""
+    least, waiting = {}, [(0, start)]
+    while waiting:
+        far, node = heapq.heappop(waiting)
+        if node not in least:
+            least[node] = far
+            for other, cost in beside[node]:
+                if other not in least:
+                    heapq.heappush(waiting, (far + cost, other))
+    return least
 
-    def _cost_between(self, least: int, most: int) -> NDArray[np.float64]:
-        """Costs by position, 0 on all other edges."""
-        return _frozen(np.where(self._edges_between(least, most), self._layout.cost, 0.0))
 
-    def _edge_costs(self) -> NDArray[np.float64]:
-        """Every cost that some edge has, in any order."""
-        return self._layout.cost
-
-    def _edge_name(self, edge: int) -> str:
-        """How a message calls the edge that `emdref.flow` gives at that index."""
-        raise NotImplementedError
-
-    def _distances_from(self, position: int) -> NDArray[np.float64]:
-        out = np.empty(self.n_nodes)
-        alone(metric.distances, position, self._layout.parent, self._layout.cost, out, work=_WALK * self.n_nodes)
-        return out
+class Immutable:
+    """No attribute can be set but by `_set`, while an object is made."""
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: {shown(name)} cannot be set; make a new one")
@@ -177,493 +375,20 @@ class Space:
         self.__dict__.update(attributes)
 
 
+# --- what functions ask of a space ------------------------------------------------------------------------------------
+
+
 def check_space(space: Any) -> None:
     """Refuse what is no space."""
     if not isinstance(space, Space):
-        raise TypeError(f"space must be a Chain or a Tree, not {type_name(space)}")
+        raise TypeError(f"space must be a Chain, a Tree or another Space, not {type_name(space)}")
 
 
-class _Words(NamedTuple):
-    """How messages about a tree speak."""
-
-    subject: str  # of "has 2 roots"
-    node: "Callable[[int], str]"  # what the caller calls a node
-    to_be_root: str  # what one node must do
-
-
-def _by_number(labels: "Sequence[Hashable] | None") -> _Words:
-    """Nodes by their numbers, with their labels where they have some."""
-    return _Words(
-        "parent has",
-        lambda v: f"{v} ({shown(labels[v], 40)})" if labels and v < len(labels) else f"{v}",
-        "have parent -1 or its own index",
-    )
-
-
-class Chain(Space):
-    """N bins in a row (Sec. 3 of arXiv 1611.07573); exactly one of the three arguments is given.
-
-    Parameters
-    ----------
-    n : int
-        Number of bins, unit gaps.
-    gaps : (N-1,) array-like
-        Costs between consecutive bins, finite and >= 0.
-    positions : (N,) array-like
-        Coordinates of the bins, ascending; the gaps are their differences, rounded to float64.
-
-    Attributes
-    ----------
-    gaps : (N-1,) float64, read-only
-    bin_labels : (N,) array, read-only
-        Names of the bins, which labels of pandas must be: the positions if they were given, else 0 to N-1.
-    n_bins, n_nodes : int
-        Both N.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, the entry and its value.
-
-    Examples
-    --------
-    >>> import emdref
-    >>> emdref.Chain(positions=[0, 1, 4]).gaps
-    array([1., 3.])
-    """
-
-    gaps: NDArray[np.float64]
-    _positions: "NDArray[np.float64] | None"
-
-    def __init__(
-        self, n: "int | None" = None, *, gaps: "ArrayLike | None" = None, positions: "ArrayLike | None" = None
-    ) -> None:
-        if (n is not None) + (gaps is not None) + (positions is not None) != 1:
-            raise ValueError("Chain needs exactly one of n, gaps and positions")
-        if n is not None:
-            gaps = np.broadcast_to(1.0, validation.count(n, "n") - 1)  # one number, however many gaps
-        elif gaps is not None:
-            gaps = _frozen(_costs(gaps, "gaps"))
-        else:
-            positions = _frozen(_floats(positions, "positions"))
-            gaps = _frozen(_gaps_of(positions))
-        self._set(gaps=gaps, _positions=positions)
-
-    @property
-    def n_bins(self) -> int:
-        """Number of bins N, the length of a histogram."""
-        return len(self.gaps) + 1
-
-    n_nodes = n_bins
-
-    @property
-    def bin_labels(self) -> NDArray[Any]:
-        """Names of the bins: their positions if these were given, else their numbers."""
-        return _frozen(np.arange(self.n_bins)) if self._positions is None else self._positions
-
-    @cached_property
-    def _layout(self) -> Layout:
-        """The chain as a path from its last bin; made when first needed, for a long chain can do without."""
-        return alone(_path, self.gaps, work=_WALK * self.n_bins)
-
-    def _edge_costs(self) -> NDArray[np.float64]:
-        return self.gaps[:1] if self.gaps.strides == (0,) else self.gaps
-
-    def _edge_name(self, edge: int) -> str:
-        return f"gap {edge} (after bin {edge})"
-
-    def to_tree(self) -> "Tree":
-        """The same space as a Tree: a path rooted at the last bin, node k being bin k."""
-        parent = np.append(np.arange(1, self.n_bins), -1)
-        return Tree(parent, np.append(self.gaps, 0.0), bins=np.arange(self.n_bins), labels=self.bin_labels.tolist())
-
-    def __reduce__(self) -> tuple:
-        if self._positions is not None:
-            return _chain_from_positions, (np.array(self._positions),)
-        if self.gaps.strides == (0,):
-            return Chain, (self.n_bins,)
-        return _chain_from_gaps, (np.array(self.gaps),)
-
-    def __repr__(self) -> str:
-        return f"Chain({self.n_bins} bins)"
-
-
-def _path(gaps: NDArray[np.float64]) -> Layout:
-    backwards = np.arange(len(gaps) + 1)[::-1]
-    layout = Layout(
-        parent=np.maximum(np.arange(len(gaps) + 1) - 1, 0),
-        cost=np.concatenate([[0.0], gaps[::-1]]),
-        bin_node=backwards,
-        order=backwards,
-    )
-    return Layout(*map(_frozen, layout))
-
-
-class Tree(Space):
-    """A rooted tree with a bin at some of its nodes (Sec. 4 of arXiv 1611.07573).
-
-    Parameters
-    ----------
-    parent : (V,) array-like of integers
-        Parent of each node, in any order; the one root has -1 or its own index.
-    cost : (V,) array-like, optional
-        Cost M of the edge from each node to its parent, finite and >= 0; 1 by default.  The root's entry is ignored.
-    bins : (N,) array-like of integers, optional
-        Node of each bin, each node at most once; by default the leaves in ascending order.  An internal node stands
-        for a leaf linked to it at no cost.
-    labels : sequence of V hashables, optional
-        Names of the nodes; their numbers by default.
-
-    Attributes
-    ----------
-    parent, cost, bins, labels, bin_labels : arrays, read-only
-        In the caller's own node order; the root has parent -1 and cost 0.
-    n_bins, n_nodes : int
-        N and V.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, the node and the value: cycles, no root or several, a parent out of range, a negative or
-        non-finite cost, a bin out of range or given twice.
-
-    Examples
-    --------
-    >>> import emdref
-    >>> emdref.Tree([-1, 0, 0, 1, 1]).bins
-    array([2, 3, 4])
-    """
-
-    parent: NDArray[np.int64]
-    cost: NDArray[np.float64]
-    bins: NDArray[np.int64]
-    labels: NDArray[np.object_]
-
-    def __init__(
-        self,
-        parent: ArrayLike,
-        cost: "ArrayLike | None" = None,
-        bins: "ArrayLike | None" = None,
-        labels: "Sequence[Hashable] | None" = None,
-    ) -> None:
-        labels = None if labels is None else list(validation.iterable(labels, "labels"))
-        self._build(parent, cost, bins, labels, _by_number(labels))
-
-    def _build(self, parent: Any, cost: Any, bins: Any, labels: Any, words: "_Words") -> None:
-        parents, root = _parents(parent, words)
-        costs = _edge_costs(cost, parents, root, words)
-        order, position = _breadth_first(parents, root, words)
-        nodes = _bin_nodes(bins, parents, words)
-        layout = Layout(
-            parent=np.concatenate([[0], position[parents[order[1:]]]]),
-            cost=costs[order],
-            bin_node=position[nodes],
-            order=order,
+def rooted(space: Metric, function: str, what: str, instead: str) -> RootedTree:
+    """The view of a rooted tree, or the one refusal: `function` needs `what`, and `instead` works."""
+    if space.rooted is None:
+        raise TypeError(
+            f"{function} needs {what}, which {type_name(space)} does not offer, but spaces that are rooted trees do: "
+            f"{instead}"
         )
-        self._set(
-            parent=_frozen(parents),
-            cost=_frozen(costs),
-            bins=_frozen(nodes),
-            labels=_frozen(_labels(labels, len(parents))),
-            _layout=Layout(*map(_frozen, layout)),
-        )
-
-    def _edge_name(self, edge: int) -> str:
-        label = self.labels[edge]
-        unnamed = isinstance(label, int) and label == edge
-        return f"the edge above node {edge}" + ("" if unnamed else f" ({shown(label)})")
-
-    @property
-    def bin_labels(self) -> NDArray[np.object_]:
-        """Labels of the bins' nodes, in the order of the bins."""
-        return _frozen(self.labels[self.bins])
-
-    @classmethod
-    def from_edges(cls, edges: Iterable[tuple]) -> "Tree":
-        """Tree of (child, parent, cost) triples, or (child, parent) pairs of cost 1; ids are any hashables.
-
-        Nodes are numbered as they first appear, the ids become the labels, the leaves the bins.
-
-        Examples
-        --------
-        >>> import emdref
-        >>> tree = emdref.Tree.from_edges([("cat", "animal", 1.0), ("dog", "animal", 2.0)])
-        >>> list(tree.bin_labels), tree.distance_matrix()[0, 1]
-        (['cat', 'dog'], np.float64(3.0))
-        """
-        number: dict[Hashable, int] = {}
-        above: dict[int, tuple[int, Any]] = {}
-        for at, edge in enumerate(validation.iterable(edges, "edges")):
-            if not isinstance(edge, (tuple, list, np.ndarray)) or len(edge) not in (2, 3):
-                raise ValueError(f"edges[{at}] = {shown(edge)} is not a (child, parent, cost) triple")
-            for k in (0, 1):
-                _check_hashable(edge[k], f"edges[{at}][{k}]")
-            child = number.setdefault(edge[0], len(number))
-            parent = number.setdefault(edge[1], len(number))
-            if child in above:
-                raise ValueError(
-                    f"edges[{at}]: node {shown(edge[0])} has a second parent {shown(edge[1])}; a tree's node has one"
-                )
-            above[child] = (parent, edge[2] if len(edge) == 3 else 1.0)
-        if not number:
-            raise ValueError("edges is empty: give at least one (child, parent, cost) triple")
-        entries = [above.get(v, (-1, 0.0)) for v in range(len(number))]
-        return cls._named("edges have", [p for p, _ in entries], [c for _, c in entries], list(number))
-
-    @classmethod
-    def _named(cls, subject: str, parent: "list[int]", cost: "list[Any]", ids: "list[Hashable]") -> "Tree":
-        """Tree of numbered nodes whose ids are the labels; messages know nodes by their ids alone."""
-        for x, c in zip(ids, cost, strict=True):
-            _check_number(c, f"cost[{shown(x)}]")
-        tree = cls.__new__(cls)
-        tree._build(parent, cost, None, ids, _Words(subject, lambda v: shown(ids[v]), "have no parent"))
-        return tree
-
-    @classmethod
-    def from_networkx(cls, graph: Any, root: Hashable, weight: str = "cost") -> "Tree":
-        """Tree of a networkx graph, directed or not, hung from `root`.
-
-        `weight` names the edge attribute that holds the cost; if no edge has it every cost is 1, if only some have it
-        that is an error.  Nodes are numbered as in ``graph.nodes``, their names become the labels.
-        """
-        for x, name in ((root, "root"), (weight, "weight")):
-            _check_hashable(x, name)
-        if not hasattr(graph, "nodes"):
-            raise TypeError(f"graph must be a networkx graph, not {type_name(graph)}")
-        number = {node: v for v, node in enumerate(graph.nodes)}
-        if root not in number:
-            raise ValueError(f"root={shown(root)} is not a node of the graph")
-        if graph.is_multigraph():
-            raise ValueError("graph is a multigraph: a tree has one edge between two nodes")
-        if graph.number_of_edges() != len(number) - 1:
-            raise ValueError(
-                f"graph has {len(number)} nodes and {graph.number_of_edges()} edges: a tree has one edge fewer than "
-                "nodes"
-            )
-        missing = [(a, b) for a, b, data in graph.edges(data=True) if weight not in data]
-        if missing and len(missing) < graph.number_of_edges():
-            raise ValueError(
-                f"edge {shown(missing[0])} has no attribute {shown(weight)} and others do: give all edges one or none"
-            )
-        undirected = graph.to_undirected(as_view=True) if graph.is_directed() else graph
-        parent, cost = [-2] * len(number), [0.0] * len(number)
-        parent[number[root]] = -1
-        queue = [root]
-        for node in queue:
-            for other, data in undirected.adj[node].items():
-                if parent[number[other]] == -2:
-                    parent[number[other]] = number[node]
-                    cost[number[other]] = data.get(weight, 1.0)
-                    queue.append(other)
-        if len(queue) < len(number):
-            lost = next(node for node, v in number.items() if parent[v] == -2)
-            raise ValueError(f"node {shown(lost)} cannot be reached from root={shown(root)}: the graph is no tree")
-        return cls._named("graph has", parent, cost, list(number))
-
-    @classmethod
-    def from_newick(cls, source: "str | os.PathLike[str]") -> "Tree":
-        """Tree of Newick text (a str) or of a Newick file (a path; UTF-8, may be compressed by gzip).
-
-        Bins are the tips in the order they stand in the text, labels the names as written (quotes removed, underscores
-        kept).  Branch lengths are the costs; if no branch has one every cost is 1, if only some lack one those cost 0,
-        as UniFrac's implementations count them, and a UserWarning says how many.  A length at the root is ignored.
-        So is a byte-order mark at the start.
-
-        Raises
-        ------
-        ValueError
-            Text that is not Newick, naming the character and what to do; a str that names an existing file; a file that
-            is not UTF-8.
-        OSError
-            A file that cannot be read.
-
-        Examples
-        --------
-        >>> import emdref
-        >>> tree = emdref.Tree.from_newick("((a:1,b:2):0.5,c:3);")
-        >>> list(tree.bin_labels), tree.distance_matrix()[0, 2]
-        (['a', 'b', 'c'], np.float64(4.5))
-        """
-        from emdref.spaces import newick
-
-        parent, cost, labels, tips = newick.parse(newick.read(source), not isinstance(source, str))
-        return cls(parent, cost, bins=tips, labels=labels)
-
-    def __reduce__(self) -> tuple:
-        return Tree, (np.array(self.parent), np.array(self.cost), np.array(self.bins), list(self.labels))
-
-    def __repr__(self) -> str:
-        return f"Tree({self.n_bins} bins, {self.n_nodes} nodes)"
-
-
-def _chain_from_gaps(gaps: NDArray[np.float64]) -> Chain:
-    return Chain(gaps=gaps)
-
-
-def _chain_from_positions(positions: NDArray[np.float64]) -> Chain:
-    return Chain(positions=positions)
-
-
-def _frozen(array: NDArray[Any]) -> NDArray[Any]:
-    array = np.ascontiguousarray(array)
-    array.setflags(write=False)
-    return array
-
-
-def _floats(values: Any, name: str) -> NDArray[np.float64]:
-    array = validation.read(values, name)
-    if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
-        raise TypeError(f"{name} must hold real numbers that float64 can hold, not {written(array.dtype)}")
-    if array.ndim != 1:
-        raise ValueError(f"{name} must be one-dimensional, not of shape {written(array.shape)}")
-    if validation.rounds_in_float64(array):
-        raise ValueError(f"{name} holds an integer beyond 2**53, which float64 would round; give floats")
-    return array.astype(np.float64)
-
-
-def _check_hashable(value: Any, name: str) -> None:
-    try:
-        hash(value)
-    except TypeError:
-        raise TypeError(f"{name} = {shown(value)} is not hashable: give text, a number or a tuple of them") from None
-
-
-def _check_number(value: Any, name: str) -> None:
-    """Refuse what, among numbers, would make an array of something else; arrays without axes are looked at later."""
-    number = isinstance(value, (float, int, np.floating, np.integer)) and not isinstance(value, bool)
-    if not number and (isinstance(value, np.generic) or getattr(value, "shape", None) != ()):
-        raise TypeError(f"{name} = {shown(value)}: a cost must be a real number")
-    if isinstance(value, (int, np.integer)) and abs(value) >= 2**53:
-        raise ValueError(f"{name} = {written(value)} is an integer of 2**53 or more, which float64 would round")
-
-
-def _costs(values: Any, name: str, node: "Callable[[int], str]" = str) -> NDArray[np.float64]:
-    costs = _floats(values, name)
-    bad = np.flatnonzero(~(np.isfinite(costs) & (costs >= 0)))
-    if len(bad):
-        raise ValueError(f"{name}[{node(int(bad[0]))}] = {costs[bad[0]]}: a cost must be finite and >= 0")
-    return costs + 0.0  # -0.0 becomes 0.0
-
-
-def _gaps_of(positions: NDArray[np.float64]) -> NDArray[np.float64]:
-    if len(positions) == 0:
-        raise ValueError("positions is empty: a space has at least one bin")
-    bad = np.flatnonzero(~np.isfinite(positions))
-    if len(bad):
-        raise ValueError(f"positions[{bad[0]}] = {positions[bad[0]]} is not finite")
-    with np.errstate(over="ignore"):
-        gaps = np.diff(positions)
-    down = np.flatnonzero(gaps < 0)
-    if len(down):
-        k = down[0]
-        raise ValueError(
-            f"positions[{k + 1}] = {positions[k + 1]} comes after {positions[k]}: "
-            "sort the positions (and the bins with them)"
-        )
-    return _costs(gaps, "gap between positions")
-
-
-def _integers(values: Any, name: str) -> NDArray[np.int64]:
-    array = validation.read(values, name)
-    if array.ndim != 1:
-        raise ValueError(f"{name} must be one-dimensional, not of shape {written(array.shape)}")
-    if array.size == 0:
-        raise ValueError(f"{name} is empty: a space has at least one node and one bin")
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must hold integers, not {written(array.dtype)}")
-    if array.dtype == np.uint64 and array.max() >= 2**63:
-        raise ValueError(f"{name}[{array.argmax()}] = {array.max()} is out of range")
-    return array.astype(np.int64)
-
-
-def _parents(values: Any, words: _Words) -> tuple[NDArray[np.int64], int]:
-    parent = _integers(values, "parent")
-    size = len(parent)
-    outside = np.flatnonzero((parent < -1) | (parent >= size))
-    if len(outside):
-        v = outside[0]
-        raise ValueError(f"parent[{v}] = {parent[v]} is out of range: nodes are 0 to {size - 1}, the root has -1")
-    roots = np.flatnonzero((parent == -1) | (parent == np.arange(size)))
-    if len(roots) == 0:
-        node = words.node(_in_cycle(parent, 0))
-        raise ValueError(
-            f"{words.subject} no root: one node must {words.to_be_root}, and from node {node} parents lead back to it"
-        )
-    if len(roots) > 1:
-        first, second = map(words.node, roots[:2].tolist())
-        note = ", and one that is its own parent counts" if (parent[roots] >= 0).any() else ""
-        raise ValueError(
-            f"{words.subject} {len(roots)} roots (nodes {first} and {second}): exactly one is allowed{note}"
-        )
-    parent[roots[0]] = -1
-    return parent, int(roots[0])
-
-
-def _edge_costs(cost: Any, parent: NDArray[np.int64], root: int, words: _Words) -> NDArray[np.float64]:
-    if cost is None:
-        costs = np.ones(len(parent))
-    else:
-        costs = _floats(cost, "cost")
-        if len(costs) != len(parent):
-            raise ValueError(
-                f"cost has {len(costs)} entries for {len(parent)} nodes: give one for each (the root's is ignored)"
-            )
-    costs[root] = 0.0
-    return _costs(costs, "cost", words.node)
-
-
-def _breadth_first(parent: NDArray[np.int64], root: int, words: _Words) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The nodes in breadth-first order, children in ascending order, and each node's position in it."""
-    size = len(parent)
-    by_parent = np.argsort(parent, kind="stable")[1:].tolist()  # without the root, whose parent is -1
-    start = np.searchsorted(np.sort(parent)[1:], np.arange(size + 1)).tolist()
-    order = [root]
-    for v in order:  # grows as it is walked
-        order.extend(by_parent[start[v] : start[v + 1]])
-    position = np.full(size, -1)
-    position[order] = np.arange(len(order))
-    if len(order) < size:
-        stray = _in_cycle(parent, int(np.flatnonzero(position < 0)[0]))
-        raise ValueError(
-            f"{words.subject} a cycle through node {words.node(stray)}: it never reaches the root {words.node(root)}"
-        )
-    return np.array(order), position
-
-
-def _in_cycle(parent: NDArray[np.int64], node: int) -> int:
-    """A node of the cycle into which the parents lead from a node that no root is above."""
-    for _ in range(len(parent)):
-        node = int(parent[node])
-    return node
-
-
-def _bin_nodes(bins: Any, parent: NDArray[np.int64], words: _Words) -> NDArray[np.int64]:
-    if bins is None:
-        leaf = np.ones(len(parent), bool)
-        leaf[parent[parent >= 0]] = False
-        return np.flatnonzero(leaf)
-    nodes = _integers(bins, "bins")
-    outside = np.flatnonzero((nodes < 0) | (nodes >= len(parent)))
-    if len(outside):
-        k = outside[0]
-        raise ValueError(f"bins[{k}] = {nodes[k]} is out of range: nodes are 0 to {len(parent) - 1}")
-    values, counts = np.unique(nodes, return_counts=True)
-    if counts.max() > 1:
-        twice = values[counts > 1][0]
-        where = np.flatnonzero(nodes == twice)
-        node = words.node(int(twice))
-        raise ValueError(f"bins[{where[0]}] and bins[{where[1]}] are both node {node}: a node holds at most one bin")
-    return nodes
-
-
-def _labels(labels: Any, size: int) -> NDArray[np.object_]:
-    names = range(size) if labels is None else labels
-    if len(names) != size:
-        raise ValueError(f"labels has {len(names)} entries for {size} nodes")
-    try:
-        set(names)
-    except TypeError:
-        for v, x in enumerate(names):
-            _check_hashable(x, f"labels[{v}]")
-        raise
-    return np.fromiter(names, object, size)
+    return space.rooted

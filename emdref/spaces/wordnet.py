@@ -5,7 +5,7 @@ from importlib.resources import files
 from typing import Literal
 
 from emdref.arguments import validation
-from emdref.spaces.space import Tree
+from emdref.spaces import Tree
 
 Cost = Literal["hops", "unit"]
 

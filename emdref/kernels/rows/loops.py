@@ -8,10 +8,9 @@ import math
 
 import numpy as np
 
-from emdref.arguments import gauges
 from emdref.kernels.arithmetic.floats import copy, div2, limbs, mul2
 from emdref.kernels.compile.jit import loop, row
-from emdref.kernels.rows import hessian, hessian_two_limbs, native, two_limbs
+from emdref.kernels.rows import gauges, hessian, hessian_two_limbs, native, two_limbs
 
 GIVEN = 2  # instead of whether to normalise: h, l and err are what emdref.kernels.trees.kulisch makes of a pair
 _RAW, _SCALED, _NORMALIZED = gauges.RAW, gauges.SCALED, gauges.NORMALIZED

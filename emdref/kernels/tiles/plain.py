@@ -13,16 +13,19 @@ from emdref.kernels.tiles.plain_sums import add_edge, begin, beyond
 
 
 @row
-def look(p, p_at, p_step, q, q_at, q_step, rows, first, last, sums, closer):
-    """Look at columns first to last of a tile."""
+def look(tile, first, last, sums, closer):
+    """Look at columns first to last of a tile: rows of p and q from p_at and q_at on, p_step and q_step apart."""
+    p, p_at, p_step, q, q_at, q_step, rows = tile
     for w in range(rows):
         a, b = p_at + w * p_step + first, q_at + w * q_step + first
         inspection.look(p, a, q, b, last - first, w, sums, closer)
 
 
 @row
-def _deliver(i, rows, sums, factor, block, value, looks, tolerance, doubt):
+def _deliver(i, rows, sums, block, looks, results, how):
     """Write the values of a tile's rows, and which to look at again: for the input's sake or for an overflow."""
+    value, _, doubt, _ = results
+    _, _, factor, _, _, tolerance = how
     store(block, 0, sums[0])
     store(block, 1, sums[2] * (factor + factor))  # more than any entry of the gradient
     n = width(block)
@@ -36,10 +39,11 @@ def _deliver(i, rows, sums, factor, block, value, looks, tolerance, doubt):
 
 
 @row
-def _forward(
-    p, p_at, p_step, q, q_at, q_step, rows, first, last, edges, gaps, gap_step, share, rho, phi, sums, block, t
-):
+def _forward(tile, first, last, shape, share, rho, phi, sums, block, t):
     """phi after each of the bins from first to last, Eq. (6), into t, and the edges after them added to the sums."""
+    p, p_at, p_step, q, q_at, q_step, rows = tile
+    bins, gaps, gap_step = shape
+    edges = bins - 1
     n, one, zero = width(p), gaps.dtype.type(1), gaps.dtype.type(0)
     for k in range(first, last, n):
         size = min(n, last - k)
@@ -54,8 +58,10 @@ def _forward(
 
 
 @row
-def _backward(t, first, last, edges, gaps, gap_step, rho, factor, r, rows, block, grad, at, step):
+def _backward(t, first, last, shape, rho, factor, r, rows, block, grad, at):
     """Gradient of the bins from last to first, from r after them."""
+    bins, gaps, gap_step = shape
+    edges = bins - 1
     n, one = width(t), gaps.dtype.type(1)
     k = first + (last - 1 - first) // n * n
     while k >= first:
@@ -64,39 +70,37 @@ def _backward(t, first, last, edges, gaps, gap_step, rho, factor, r, rows, block
             cost = gaps[(k + j) * gap_step] if k + j < edges else one - one
             r = beyond(r, load(t, k - first + j), cost, rho, one)
             store(block, j, r * factor)
-        into_columns(block, grad, at + k, step, rows, size)
+        into_columns(block, grad, at + k, bins, rows, size)
         k -= n
     return r
 
 
 @loop
-def emd_chain(
-    first, last, p, p_step, q, q_step, value, grad, doubt, bins, gaps, gap_step, rho, share, factor, tolerance
-):
-    """Value, and gradient unless grad is empty, of rows first to last; whether they must be looked at again.
+def emd_chain(first, last, given, results, shape, how):
+    """Value, and gradient unless grad is empty, of rows first to last; see `emdref.spaces.space.Kernel`.
 
-    `share` is 1/N, or 0 for a gradient that is not centred.  Rows of p and q start p_step and q_step apart, and are not
-    looked at if the tolerance is negative.
+    `shape` is (bins, gaps, step): gap number k is entry k times the step.
     """
-    n, edges = width(p), bins - 1
+    p, p_step, q, q_step = given
+    grad, bins = results[1], shape[0]
+    rho, share, factor, _, _, tolerance = how
+    n = width(p)
     zero = fill(p.dtype.type(0))
     looks, block = inspection.new_sums(p), scratch(n, p.dtype)
     t = scratch(min(bins, inspection.COLUMNS), p.dtype)
     marks = scratch(bins // inspection.COLUMNS + 1, p.dtype)  # phi before each block of columns
     for i in range(first, last, n):
-        rows, p_at, q_at = min(n, last - i), i * p_step, i * q_step
+        rows = min(n, last - i)
+        tile = p, i * p_step, p_step, q, i * q_step, q_step, rows
         inspection.clear(looks)
         phi, sums = zero, begin(zero)
         for start in range(0, bins, inspection.COLUMNS):
             end = min(start + inspection.COLUMNS, bins)
             store(marks, start // inspection.COLUMNS, phi)
-            phi, sums = _forward(
-                p, p_at, p_step, q, q_at, q_step, rows, start, end, edges, gaps, gap_step, share, rho, phi, sums, block,
-                t,
-            )  # fmt: skip
+            phi, sums = _forward(tile, start, end, shape, share, rho, phi, sums, block, t)
             if tolerance >= 0.0:  # now that the rows are in the cache
-                look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, False)
-        _deliver(i, rows, sums, factor, block, value, looks, tolerance, doubt)
+                look(tile, start, end, looks, False)
+        _deliver(i, rows, sums, block, looks, results, how)
         if len(grad) == 0:
             continue
         r = zero - sums[1] if share > 0 else zero
@@ -105,11 +109,8 @@ def emd_chain(
         while start >= 0:
             if end < bins:  # else t holds them still
                 phi = load(marks, start // inspection.COLUMNS)
-                _forward(
-                    p, p_at, p_step, q, q_at, q_step, rows, start, end, edges, gaps, gap_step, share, rho, phi, sums,
-                    block, t,
-                )  # fmt: skip
-            r = _backward(t, start, end, edges, gaps, gap_step, rho, factor, r, rows, block, grad, i * bins, bins)
+                _forward(tile, start, end, shape, share, rho, phi, sums, block, t)
+            r = _backward(t, start, end, shape, rho, factor, r, rows, block, grad, i * bins)
             end = start
             start -= inspection.COLUMNS
 
@@ -118,8 +119,9 @@ def emd_chain(
 
 
 @row
-def _scatter(p, p_at, p_step, q, q_at, q_step, rows, first, last, bin_node, block, t):
+def _scatter(tile, first, last, bin_node, block, t):
     """p - q of the bins from first to last at their nodes."""
+    p, p_at, p_step, q, q_at, q_step, rows = tile
     n = width(p)
     for k in range(first, last, n):
         size = min(n, last - k)
@@ -165,31 +167,33 @@ def _gather(parent, cost, rho, factor, bin_node, t, r, rows, block, grad, at):
 
 
 @loop
-def emd_tree(
-    first, last, p, p_step, q, q_step, value, grad, doubt, parent, cost, weight, bin_node, empty, inner, rho, share,
-    factor, tolerance,
-):  # fmt: skip
-    """The same on a tree; weight is the cost times the share of bins below.
+def emd_tree(first, last, given, results, shape, how):
+    """Value and gradient of rows on a tree; see `emdref.spaces.space.Kernel`.
 
-    `empty` are the nodes without a bin, `inner` those with children, the root first.
+    `shape` is (parent, cost, weight, bin_node, empty, inner): weight is the cost times the share of bins below, `empty`
+    are the nodes without a bin, `inner` those with children, the root first.
     """
-    n, bins = width(p), len(bin_node)
+    p, p_step, q, q_step = given
+    parent, cost, weight, bin_node, empty, inner = shape
+    rho, share, factor, _, _, tolerance = how
+    grad, n, bins = results[1], width(p), len(bin_node)
     zero = fill(p.dtype.type(0))
     looks, block = inspection.new_sums(p), scratch(n, p.dtype)
     t = scratch(len(parent), p.dtype)
     r = scratch(len(parent) if len(grad) > 0 else 0, p.dtype)
     for i in range(first, last, n):
-        rows, p_at, q_at = min(n, last - i), i * p_step, i * q_step
+        rows = min(n, last - i)
+        tile = p, i * p_step, p_step, q, i * q_step, q_step, rows
         inspection.clear(looks)
         for k in range(len(empty)):
             store(t, empty[k], zero)
         for start in range(0, bins, inspection.COLUMNS):
             end = min(start + inspection.COLUMNS, bins)
-            _scatter(p, p_at, p_step, q, q_at, q_step, rows, start, end, bin_node, block, t)
+            _scatter(tile, start, end, bin_node, block, t)
             if tolerance >= 0.0:  # now that the rows are in the cache
-                look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, False)
+                look(tile, start, end, looks, False)
         sums = _up(parent, cost, weight, rho, zero, t)
-        _deliver(i, rows, sums, factor, block, value, looks, tolerance, doubt)
+        _deliver(i, rows, sums, block, looks, results, how)
         if len(grad) > 0:
             store(r, 0, zero - sums[1] if share > 0 else zero)
             _down(parent, inner, cost, rho, t, r)

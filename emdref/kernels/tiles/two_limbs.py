@@ -22,10 +22,10 @@ def _most_lost(looks, w, digits, entries):
 
 
 @row
-def _deliver(
-    i, rows, sums, lost, closely, rho, costs, nodes, factor, limit, out, value, unsafe, looks, digits, tolerance, doubt
-):
+def _deliver(i, rows, sums, lost, costs, nodes, out, looks, digits, results, how):
     """Write the values of a tile's rows, which to do again, and which to look at again: see `tiles.plain`."""
+    value, _, doubt, unsafe = results
+    rho, _, factor, limit, closely, tolerance = how
     store(out, 0, sums[0] + sums[1])
     store(out, 1, sums[4])
     store(out, 2, sums[5])
@@ -52,8 +52,9 @@ def _load_pair(p, p_at, p_step, q, q_at, q_step, rows, size, a, b):
 
 
 @row
-def _forward(p, p_at, p_step, q, q_at, q_step, rows, first, last, closely, flow, a, b, t):
+def _forward(tile, first, last, closely, flow, a, b, t):
     """Normal phi after each of the bins from first to last, Eq. (6), into t; `flow` is phi before them and its loss."""
+    p, p_at, p_step, q, q_at, q_step, rows = tile
     h, l, lost = flow
     for k in range(first, last, _LANES):
         size = min(_LANES, last - k)
@@ -67,8 +68,9 @@ def _forward(p, p_at, p_step, q, q_at, q_step, rows, first, last, closely, flow,
 
 
 @row
-def _edges(t, first, last, gaps, gap_step, rho, zero):
+def _edges(t, first, last, shape, rho, zero):
     """Sums over the edges after the bins from first to last."""
+    _, gaps, gap_step, _ = shape
     sums = two_limb_sums.begin(zero)
     for k in range(first, last):
         cost, v = gaps[k * gap_step], 2 * (k - first)
@@ -78,8 +80,9 @@ def _edges(t, first, last, gaps, gap_step, rho, zero):
 
 
 @row
-def _slopes(t, first, last, gaps, gap_step, rho, zero):
-    """Their slopes' sum."""
+def _slopes(t, first, last, shape, rho, zero):
+    """The sum of the slopes of the edges after the bins from first to last."""
+    _, gaps, gap_step, _ = shape
     h, l = zero, zero
     for k in range(first, last):
         v = 2 * (k - first)
@@ -88,8 +91,10 @@ def _slopes(t, first, last, gaps, gap_step, rho, zero):
 
 
 @row
-def _backward(t, first, last, edges, gaps, gap_step, rho, factor, r, rows, block, grad, at, step):
+def _backward(t, first, last, shape, rho, factor, r, rows, block, grad, at):
     """Gradient of the bins from last to first, from r after them."""
+    bins, gaps, gap_step, _ = shape
+    edges = bins - 1
     rh, rl = r
     k = first + (last - 1 - first) // _LANES * _LANES
     while k >= first:
@@ -99,21 +104,17 @@ def _backward(t, first, last, edges, gaps, gap_step, rho, factor, r, rows, block
             v = 2 * (k - first + j)
             rh, rl = two_limb_sums.beyond(rh, rl, load(t, v), load(t, v + 1), cost, rho)
             store(block, j, two_limb_sums.gradient(rh, rl, factor))
-        into_columns(block, grad, at + k, step, rows, size)
+        into_columns(block, grad, at + k, bins, rows, size)
         k -= _LANES
 
 
 @loop
-def emd_chain2(
-    first, last, p, p_step, q, q_step, value, grad, doubt, unsafe, bins, gaps, gap_step, rho, share, factor, costs,
-    limit, closely, tolerance,
-):  # fmt: skip
-    """emdref.kernels.tiles.plain.emd_chain in two limbs.
-
-    `share` is N or 0, `costs` the sum of the gaps, `limit` the largest number of the results' dtype; `closely` adds up
-    what flows lose instead of bounding it beforehand.
-    """
-    edges, columns = bins - 1, min(bins, inspection.COLUMNS)
+def emd_chain2(first, last, given, results, shape, how):
+    """emdref.kernels.tiles.plain.emd_chain in two limbs; its `shape` has the sum of the gaps for a fourth."""
+    p, p_step, q, q_step = given
+    bins, _, _, costs = shape
+    rho, share, factor, _, closely, _ = how
+    grad, edges, columns = results[1], bins - 1, min(bins, inspection.COLUMNS)
     zero = fill(np.float64(0.0))
     digits = 53 if p.itemsize == 8 else 24
     looks = inspection.new_sums(p)
@@ -121,20 +122,18 @@ def emd_chain2(
     t = scratch(2 * columns, np.float64)
     marks = scratch(2 * (bins // inspection.COLUMNS + 1), np.float64)  # phi before each block of columns
     for i in range(first, last, _LANES):
-        rows, p_at, q_at = min(_LANES, last - i), i * p_step, i * q_step
+        rows = min(_LANES, last - i)
+        tile = p, i * p_step, p_step, q, i * q_step, q_step, rows
         inspection.clear(looks)
         flow, sums = (zero, zero, zero), two_limb_sums.begin(zero)
         for start in range(0, bins, inspection.COLUMNS):
             end, mark = min(start + inspection.COLUMNS, bins), 2 * (start // inspection.COLUMNS)
             store(marks, mark, flow[0])
             store(marks, mark + 1, flow[1])
-            flow = _forward(p, p_at, p_step, q, q_at, q_step, rows, start, end, closely, flow, a, b, t)
-            sums = two_limb_sums.join(sums, _edges(t, start, min(end, edges), gaps, gap_step, rho, zero))
-            look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, True)
-        _deliver(
-            i, rows, sums, flow[2], closely, rho, costs, 2 * bins, factor, limit, a, value, unsafe, looks, digits,
-            tolerance, doubt,
-        )  # fmt: skip
+            flow = _forward(tile, start, end, closely, flow, a, b, t)
+            sums = two_limb_sums.join(sums, _edges(t, start, min(end, edges), shape, rho, zero))
+            look(tile, start, end, looks, True)
+        _deliver(i, rows, sums, flow[2], costs, 2 * bins, a, looks, digits, results, how)
         if len(grad) == 0:
             continue
         oh, ol = two_limb_sums.mean(sums, share)
@@ -144,10 +143,10 @@ def emd_chain2(
             if end < bins:  # else t holds them still
                 mark = 2 * (start // inspection.COLUMNS)
                 flow = load(marks, mark), load(marks, mark + 1), zero
-                _forward(p, p_at, p_step, q, q_at, q_step, rows, start, end, closely, flow, a, b, t)
-            _backward(t, start, end, edges, gaps, gap_step, rho, factor, r, rows, a, grad, i * bins, bins)
+                _forward(tile, start, end, closely, flow, a, b, t)
+            _backward(t, start, end, shape, rho, factor, r, rows, a, grad, i * bins)
             if start > 0:
-                r = two_limb_sums.more(*r, *_slopes(t, start, min(end, edges), gaps, gap_step, rho, zero))
+                r = two_limb_sums.more(*r, *_slopes(t, start, min(end, edges), shape, rho, zero))
             end = start
             start -= inspection.COLUMNS
 
@@ -156,8 +155,9 @@ def emd_chain2(
 
 
 @row
-def _scatter(p, p_at, p_step, q, q_at, q_step, rows, first, last, bin_node, a, b, t):
+def _scatter(tile, first, last, bin_node, a, b, t):
     """p - q of the bins from first to last at their nodes."""
+    p, p_at, p_step, q, q_at, q_step, rows = tile
     for k in range(first, last, _LANES):
         size = min(_LANES, last - k)
         _load_pair(p, p_at + k, p_step, q, q_at + k, q_step, rows, size, a, b)
@@ -218,15 +218,16 @@ def _gather(parent, cost, rho, factor, bin_node, t, r, rows, block, grad, at):
 
 
 @loop
-def emd_tree2(
-    first, last, p, p_step, q, q_step, value, grad, doubt, unsafe, parent, cost, below, exempt, bin_node, empty, inner,
-    rho, share, factor, costs, limit, closely, tolerance,
-):  # fmt: skip
+def emd_tree2(first, last, given, results, shape, how):
     """emdref.kernels.tiles.plain.emd_tree in two limbs.
 
-    `below` counts bins, `exempt` is inf for leaves and else 0, the other arguments are as there and in `emd_chain2`.
+    `shape` is (parent, cost, below, exempt, bin_node, empty, inner, costs): `below` counts bins, `exempt` is inf for
+    leaves and else 0, `costs` is the sum of all costs.
     """
-    bins, nodes = len(bin_node), len(parent)
+    p, p_step, q, q_step = given
+    parent, cost, below, exempt, bin_node, empty, inner, costs = shape
+    rho, share, factor, _, closely, _ = how
+    grad, bins, nodes = results[1], len(bin_node), len(parent)
     zero = fill(np.float64(0.0))
     digits = 53 if p.itemsize == 8 else 24
     looks = inspection.new_sums(p)
@@ -234,20 +235,18 @@ def emd_tree2(
     t = scratch(2 * nodes, np.float64)
     r = scratch(2 * nodes if len(grad) > 0 else 0, np.float64)
     for i in range(first, last, _LANES):
-        rows, p_at, q_at = min(_LANES, last - i), i * p_step, i * q_step
+        rows = min(_LANES, last - i)
+        tile = p, i * p_step, p_step, q, i * q_step, q_step, rows
         inspection.clear(looks)
         for k in range(len(empty)):
             store(t, 2 * empty[k], zero)
             store(t, 2 * empty[k] + 1, zero)
         for start in range(0, bins, inspection.COLUMNS):
             end = min(start + inspection.COLUMNS, bins)
-            _scatter(p, p_at, p_step, q, q_at, q_step, rows, start, end, bin_node, a, b, t)
-            look(p, p_at, p_step, q, q_at, q_step, rows, start, end, looks, True)
+            _scatter(tile, start, end, bin_node, a, b, t)
+            look(tile, start, end, looks, True)
         lost, sums = _up(parent, cost, below, exempt, rho, closely, zero, t)
-        _deliver(
-            i, rows, sums, lost, closely, rho, costs, bins + nodes, factor, limit, a, value, unsafe, looks, digits,
-            tolerance, doubt,
-        )  # fmt: skip
+        _deliver(i, rows, sums, lost, costs, bins + nodes, a, looks, digits, results, how)
         if len(grad) > 0:
             oh, ol = two_limb_sums.mean(sums, share)
             store(r, 0, zero - oh)

@@ -1,0 +1,35 @@
+"""Arrays on their way to kernels and back: read-only views, other dtypes."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emdref.kernels.compile.threads import alone
+
+
+def frozen(x: NDArray[Any]) -> NDArray[Any]:
+    """A view that cannot be written to: kernels are compiled for such rows alone, not for writable ones as well."""
+    view = x.view()
+    view.flags.writeable = False
+    return view
+
+
+def contiguous(x: NDArray[Any]) -> NDArray[Any]:
+    """Rows one behind the other."""
+    return alone(np.ascontiguousarray, x, work=2 * x.nbytes)
+
+
+def widened(x: NDArray[Any]) -> NDArray[np.float64]:
+    """Rows in float64, which holds them exactly."""
+    return frozen(_cast(x, np.float64))
+
+
+def narrowed(x: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """Results, or costs, in the caller's dtype; inf beyond its range."""
+    with np.errstate(over="ignore", under="ignore"):
+        return _cast(x, dtype)
+
+
+def _cast(x: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    return alone(x.astype, dtype, copy=False, work=2 * x.nbytes)

@@ -1,0 +1,528 @@
+"""Exact EMD on a circle, a row at a time: the flow phi - c, c being where sum M |phi - c|^rho is least.
+
+phi is the mass of p - q in the bins up to each edge; the last edge, which closes the circle, has phi = 0.  For rho = 1
+c is the midpoint of the interval of weighted medians of phi, found by selection; for rho = 2 the weighted mean; else
+Newton's method, kept within a bracket.  The derivative is the chain's with phi - c for phi, for at the least c the
+value does not change with c; at rho = 1 edges without flow share one slope, such that slopes sum to 0 round the circle.
+
+In two limbs phi and c are normal pairs, with a bound on what phi has lost; rows in which that could be seen are unsafe.
+"""
+
+import math
+
+import numpy as np
+
+from emdref.kernels.arithmetic.edges import edge2, power, power2, slope
+from emdref.kernels.arithmetic.floats import add2, div2, mul2, two_prod, two_sum
+from emdref.kernels.arithmetic.lanes import product
+from emdref.kernels.compile.jit import loop, row
+from emdref.kernels.tiles.inspection import fails
+from emdref.kernels.tiles.two_limb_sums import gradient, lifted, more
+
+_U2 = 2.0**-100  # what two-limb arithmetic loses, relative, and more
+_RELATIVE = 2.0**-57  # what errors of the flow may change, relative to the value or to max |r|
+_LEAST, _MOST = 2.0**-900, 2.0**900  # value and slopes between them: nothing under- or overflowed on the way
+_FEW = 200  # numbers that are selected from at once
+_SAMPLE = 96  # of more, on which a bracket of the median is based
+_NEWTON = 200  # steps at most
+
+
+# --- selection ----------------------------------------------------------------------------------------------------------
+
+
+@row
+def _less(ah, al, bh, bl):
+    """a < b for normal pairs."""
+    return ah < bh or (ah == bh and al < bl)
+
+
+@row
+def _swap(h, l, w, i, j):
+    h[i], h[j] = h[j], h[i]
+    l[i], l[j] = l[j], l[i]
+    w[i], w[j] = w[j], w[i]
+
+
+@row
+def _middle(h, l, i, j, k):
+    """The index of the middle one of three pairs."""
+    if _less(h[j], l[j], h[i], l[i]):
+        i, j = j, i
+    if _less(h[k], l[k], h[j], l[j]):
+        j = i if _less(h[k], l[k], h[i], l[i]) else k
+    return j
+
+
+@row
+def _reaches(sh, sl, th, tl, slack):
+    """1 if 2 s > t, 0 if they are equal, -1 if less; 2 if that cannot be told, for sums that may be off by the slack."""
+    ah, al = two_sum(2.0 * sh, 2.0 * sl)
+    bh, bl = two_sum(th, tl)
+    if slack > 0.0:
+        dh, dl = add2(ah, al, -bh, -bl)
+        if abs(dh + dl) <= slack:
+            return 2
+    return -1 if _less(ah, al, bh, bl) else 1 if _less(bh, bl, ah, al) else 0
+
+
+@row
+def _select(h, l, w, count, sh, sl, th, tl, slack):
+    """The least pair with half of the weight t at or below it, s being below all pairs; and what `_reaches` says of it.
+
+    The pairs are put into another order.
+    """
+    first, last = 0, count
+    while True:
+        m = _middle(h, l, first, (first + last) // 2, last - 1)
+        ph, pl = h[m], l[m]
+        i, j, k = first, first, last  # below the pivot up to i, equal up to j, above from k on
+        bh, bl, eh, el = sh, sl, 0.0, 0.0
+        while j < k:
+            if _less(h[j], l[j], ph, pl):
+                bh, bl = more(bh, bl, float(w[j]), 0.0)
+                _swap(h, l, w, i, j)
+                i += 1
+                j += 1
+            elif _less(ph, pl, h[j], l[j]):
+                k -= 1
+                _swap(h, l, w, j, k)
+            else:
+                eh, el = more(eh, el, float(w[j]), 0.0)
+                j += 1
+        below = _reaches(bh, bl, th, tl, slack)
+        if below == 2:
+            return ph, pl, 2
+        if below >= 0 and i > first:
+            last = i
+            continue
+        eh, el = more(bh, bl, eh, el)
+        here = _reaches(eh, el, th, tl, slack)
+        if here >= 0 or j == last:
+            return ph, pl, here
+        first, sh, sl = j, eh, el
+
+
+@row
+def _bracket(h, n, sample):
+    """Two numbers between which most probably lies the median."""
+    for i in range(_SAMPLE):
+        x = h[(2 * i + 1) * n // (2 * _SAMPLE)]
+        j = i
+        while j > 0 and sample[j - 1] > x:
+            sample[j] = sample[j - 1]
+            j -= 1
+        sample[j] = x
+    return sample[_SAMPLE // 2 - 12], sample[_SAMPLE // 2 + 12]
+
+
+@row
+def _between(h, l, gaps, step, lo, hi, bh, bl, bw):
+    """Copy the pairs from lo to hi that have weight; how many they are, and the weight of those below."""
+    n, count, sh, sl = len(h), 0, 0.0, 0.0
+    for k in range(n):
+        x, weight = h[k], gaps[k * step]
+        bh[count], bl[count], bw[count] = x, l[k], weight
+        count += lo <= x <= hi and weight > 0
+        sh, sl = more(sh, sl, float(weight) if x < lo else 0.0, 0.0)
+    return count, sh, sl
+
+
+@row
+def _median(h, l, gaps, step, total, slack, buffers, sample):
+    """The ends of the interval of weighted medians, (a, b) in two limbs each, and whether they can be trusted."""
+    bh, bl, bw = buffers
+    th, tl = total
+    n = len(h)
+    found, count, sh, sl = False, 0, 0.0, 0.0
+    if n > _FEW:
+        lo, hi = _bracket(h, n, sample)
+        count, sh, sl = _between(h, l, gaps, step, lo, hi, bh, bl, bw)
+        found = count > 0 and _reaches(sh, sl, th, tl, slack) == -1
+    ah, al, here = h[0], l[0], -1
+    if found:
+        ah, al, here = _select(bh, bl, bw, count, sh, sl, th, tl, slack)
+    if here < 0:  # not within the bracket
+        count, sh, sl = _between(h, l, gaps, step, -math.inf, math.inf, bh, bl, bw)
+        ah, al, here = _select(bh, bl, bw, count, 0.0, 0.0, th, tl, slack)
+    if here != 0:
+        return ah, al, ah, al, here == 1
+    ch, cl = h[0] + math.inf, l[0]
+    for k in range(n):  # the next one with weight
+        if gaps[k * step] > 0 and _less(ah, al, h[k], l[k]) and _less(h[k], l[k], ch, cl):
+            ch, cl = h[k], l[k]
+    return ah, al, ch, cl, ch < math.inf
+
+
+# --- two limbs ----------------------------------------------------------------------------------------------------------
+
+
+@row
+def _lift(p, at, q, bt, h, l, shares):
+    """phi of a row, Eq. (6), 0 on the edge that closes the circle; what low limbs have lost, and a look at the input."""
+    n = len(h)
+    p_total, q_total, least = 0.0, 0.0, 0.0
+    for k in range(n):
+        x, y = float(p[at + k]), float(q[bt + k])
+        p_total, q_total, least = p_total + x, q_total + y, min(least, x, y)
+    xh, xl, lost = 0.0, 0.0, 0.0
+    if not shares:
+        for k in range(n - 1):
+            dh, dl = two_sum(float(p[at + k]), -float(q[bt + k]))
+            xh, xl, lost = lifted(xh, xl, lost, dh, dl, True)
+            h[k], l[k] = two_sum(xh, xl)
+    else:
+        ph, pl = _reciprocal(p, at, n)
+        qh, ql = _reciprocal(q, bt, n)
+        for k in range(n - 1):
+            ah, al = mul2(ph, pl, float(p[at + k]), 0.0)
+            bh, bl = mul2(qh, ql, float(q[bt + k]), 0.0)
+            dh, dl = add2(ah, al, -bh, -bl)
+            xh, xl, lost = lifted(xh, xl, lost, dh, dl, True)
+            h[k], l[k] = two_sum(xh, xl)
+        lost += 4.0 * _U2  # of sums of shares, which are at most 1
+    h[n - 1], l[n - 1] = 0.0, 0.0
+    return lost, p_total, q_total, least
+
+
+@row
+def _reciprocal(p, at, n):
+    """1 over a row's total in two limbs."""
+    h, l = 0.0, 0.0
+    for k in range(n):
+        h, l = add2(h, l, float(p[at + k]), 0.0)
+    return div2(1.0, 0.0, h, l)
+
+
+@row
+def _total(gaps, step, n):
+    """The sum of the gaps in two limbs, and what it may have lost."""
+    h, l, lost = 0.0, 0.0, 0.0
+    for k in range(n):
+        h, l, lost = lifted(h, l, lost, gaps[k * step], 0.0, True)
+    h, l = two_sum(h, l)
+    return h, l, lost
+
+
+@row
+def _mean(h, l, gaps, step, total):
+    """The weighted mean of phi in two limbs."""
+    sh, sl = 0.0, 0.0
+    for k in range(len(h)):
+        xh, xl = two_prod(gaps[k * step], h[k])
+        sh, sl = add2(sh, sl, *two_sum(xh, xl + product(gaps[k * step], l[k])))
+    return div2(sh, sl, *total)
+
+
+@row
+def _ends(h, gaps, step):
+    """The least and the largest phi of an edge that costs something."""
+    low, high = math.inf, -math.inf
+    for k in range(len(h)):
+        if gaps[k * step] > 0:
+            low, high = min(low, h[k]), max(high, h[k])
+    return low, high
+
+
+@row
+def _balance(h, l, gaps, step, rho, ch, cl, scale):
+    """sum M sgn(d) |d|^(rho-1) for d = (phi - c) / scale, and the sum's derivative, negated."""
+    g, bend = 0.0, 0.0
+    for k in range(len(h)):
+        d = ((h[k] - ch) + (l[k] - cl)) / scale
+        x = abs(d)
+        if gaps[k * step] > 0 and x > 0.0:
+            steep = gaps[k * step] * x ** (rho - 2.0)
+            g += steep * d
+            bend += steep
+    return g, (rho - 1.0) * bend
+
+
+@row
+def _minimiser(h, l, gaps, step, rho, ch, cl):
+    """c in two limbs by Newton's method from a first guess, halving the bracket where a step leaves it."""
+    low, high = _ends(h, gaps, step)
+    scale = high - low
+    if not 0.0 < scale < math.inf:
+        return low, 0.0
+    ch, cl = min(max(ch, low), high), 0.0
+    fine = 0
+    for _ in range(_NEWTON):
+        g, bend = _balance(h, l, gaps, step, rho, ch, cl, scale)
+        if g == 0.0:
+            break
+        if g > 0.0:
+            low = max(low, ch)
+        else:
+            high = min(high, ch)
+        change = g / bend * scale
+        if abs(change) < 2.0**-45 * scale:
+            ch, cl = add2(ch, cl, change, 0.0)
+            fine += 1
+            if fine == 4 or abs(change) < 2.0**-98 * scale:
+                break
+        elif low < ch + change < high:
+            ch, cl = ch + change, 0.0
+        elif low < 0.5 * (low + high) < high:
+            ch, cl = 0.5 * (low + high), 0.0
+        else:
+            break
+    return ch, cl
+
+
+@row
+def _offset(h, l, gaps, step, rho, total, slack, buffers, sample):
+    """c, whether it is a phi of an edge, and whether it can be trusted."""
+    if total[0] == 0.0:
+        return 0.0, 0.0, False, True
+    if rho == 1.0:
+        ah, al, bh, bl, sure = _median(h, l, gaps, step, total, slack, buffers, sample)
+        if ah == bh and al == bl:
+            return ah, al, True, sure
+        ch, cl = add2(ah, al, bh, bl)
+        return 0.5 * ch, 0.5 * cl, False, sure
+    ch, cl = _mean(h, l, gaps, step, total)
+    if rho != 2.0:
+        ch, cl = _minimiser(h, l, gaps, step, rho, ch, cl)
+    return ch, cl, False, True
+
+
+@row
+def _edge(h, l, cost, rho):
+    """Limbs of cost |phi|^rho and of cost times its derivative."""
+    if rho == 1.0 or rho == 2.0 or rho == 3.0 or rho == 4.0:
+        return edge2(h, l, cost, rho)
+    if h == 0.0:
+        return 0.0, 0.0, 0.0, 0.0
+    sign = 1.0 if h > 0.0 else -1.0
+    ph, pl = mul2(*power2(sign * h, sign * l, rho - 1.0), cost, 0.0)
+    th, tl = mul2(ph, pl, sign * h, sign * l)
+    sh, sl = mul2(ph, pl, sign * rho, 0.0)
+    return th, tl, sh, sl
+
+
+@row
+def _subtract(h, l, ch, cl, gaps, step, rho):
+    """phi - c in place; its largest |phi|, the least of those that are not 0, how many are 0 among edges that cost."""
+    most, least, zeros = abs(ch), math.inf, 0
+    for k in range(len(h)):
+        most = max(most, abs(h[k]))
+        h[k], l[k] = add2(h[k], l[k], -ch, -cl)
+        if gaps[k * step] > 0:
+            if h[k] == 0.0:
+                zeros += 1
+            else:
+                least = min(least, abs(h[k]))
+    return most, least, zeros
+
+
+@row
+def _sums(h, l, gaps, step, rho):
+    """Value, sum of slopes, of slopes times the bins before, of |slopes|, and the weight of edges without flow."""
+    vh, vl, sh, sl, mh, ml, total, wh, wl = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    n = len(h)
+    for k in range(n):
+        cost = gaps[k * step]
+        if cost > 0.0:
+            ah, al, bh, bl = _edge(h[k], l[k], cost, rho)
+            vh, vl = more(vh, vl, ah, al)
+            sh, sl = more(sh, sl, bh, bl)
+            total += abs(bh)
+            if h[k] == 0.0:
+                wh, wl = more(wh, wl, cost, 0.0)
+            if k < n - 1:
+                ch, cl = two_prod(k + 1.0, bh)
+                mh, ml = more(mh, ml, ch, cl + product(k + 1.0, bl))
+    return (vh, vl), (sh, sl), (mh, ml), total, (wh, wl)
+
+
+@row
+def _shared(slopes, weight):
+    """The slope that edges without flow share at rho = 1, such that all sum to 0."""
+    wh, wl = two_sum(*weight)
+    if wh == 0.0:
+        return 0.0, 0.0
+    sh, sl = two_sum(*slopes)
+    return div2(-sh, -sl, wh, wl)
+
+
+@row
+def _slope(h, l, cost, rho, shared):
+    """Limbs of cost times the slope of an edge."""
+    if cost == 0.0:
+        return 0.0, 0.0
+    if rho == 1.0 and h == 0.0:
+        return mul2(*shared, cost, 0.0)
+    _, _, sh, sl = _edge(h, l, cost, rho)
+    return sh, sl
+
+
+@row
+def _tied(h, gaps, step, shared):
+    """Slopes of edges without flow times the bins before them, summed; and the largest of them."""
+    mh, ml, n = 0.0, 0.0, len(h)
+    for k in range(n - 1):
+        cost = gaps[k * step]
+        if cost > 0.0 and h[k] == 0.0:
+            sh, sl = mul2(*shared, cost, 0.0)
+            ch, cl = two_prod(k + 1.0, sh)
+            mh, ml = more(mh, ml, ch, cl + product(k + 1.0, sl))
+    return mh, ml
+
+
+@row
+def _write(h, l, gaps, step, rho, shared, mean, factor, grad, at):
+    """The gradient from the last bin, which has minus the mean, to the first."""
+    n = len(h)
+    rh, rl = -mean[0], -mean[1]
+    grad[at + n - 1] = gradient(rh, rl, factor)
+    for k in range(n - 2, -1, -1):
+        rh, rl = more(rh, rl, *_slope(h[k], l[k], gaps[k * step], rho, shared))
+        grad[at + k] = gradient(rh, rl, factor)
+
+
+@row
+def _unsettled(value, lost, most, least, ties, total, rho, costs, n):
+    """True where errors of the flow, or the range, could be seen; `ties` edges have a flow of 0 though none is known."""
+    err = 2.0 * lost + _U2 * most
+    if rho == 1.0 and (not least > 2.0 * err or (lost > 0.0 and ties)):
+        return True
+    if value == 0.0:
+        return lost > 0.0 or total > 0.0
+    bend = rho * max(rho - 1.0, 0.0) * power(most, max(rho - 2.0, 0.0)) * costs
+    if not (err * total <= _RELATIVE * value and err * bend <= _RELATIVE * total / n):
+        return True
+    return not (_LEAST < value < _MOST and _LEAST < total < _MOST)
+
+
+@loop
+def emd_circle2(first, last, given, results, shape, how):
+    """Value, and gradient unless grad is empty, of rows first to last in two limbs; see `emdref.spaces.space.Kernel`.
+
+    `shape` is (bins, gaps, step, shares): gap number k is entry k times the step; rows are divided by their totals if
+    `shares` says so.
+    """
+    p, p_step, q, q_step = given
+    value, grad, doubt, unsafe = results
+    n, gaps, step, shares = shape
+    rho, share, factor, limit, _, tolerance = how
+    h, l, sample = np.empty(n), np.empty(n), np.empty(_SAMPLE)
+    buffers = np.empty(n + 1), np.empty(n + 1), np.empty(n + 1)
+    th, tl, slack = _total(gaps, step, n)
+    for i in range(first, last):
+        lost, p_total, q_total, least_mass = _lift(p, i * p_step, q, i * q_step, h, l, shares)
+        ch, cl, is_phi, sure = _offset(h, l, gaps, step, rho, (th, tl), 4.0 * slack, buffers, sample)
+        most, least, zeros = _subtract(h, l, ch, cl, gaps, step, rho)
+        (vh, vl), slopes, mean, total, weight = _sums(h, l, gaps, step, rho)
+        value[i] = vh + vl
+        ties = zeros > 1 or (zeros == 1 and not is_phi)
+        unsafe[i] = not sure or _unsettled(vh + vl, lost, most, least, ties, total, rho, th, n)
+        within = vh + vl <= limit and 2.0 * factor * total <= limit
+        doubt[i] = not within or (tolerance >= 0.0 and fails(p_total, q_total, least_mass, 0.5 * tolerance))
+        if len(grad) > 0:
+            shared = _shared(slopes, weight) if rho == 1.0 else (0.0, 0.0)
+            mh, ml = more(*mean, *_tied(h, gaps, step, shared)) if rho == 1.0 else mean
+            mh, ml = div2(*two_sum(mh, ml), share, 0.0) if share > 0.0 else (0.0, 0.0)
+            _write(h, l, gaps, step, rho, shared, (mh, ml), factor, grad, i * n)
+
+
+@loop
+def flow_circle2(first, last, given, results, shape, how):
+    """phi - c of rows first to last, and which rows have an entry that may be off by more than an ulp."""
+    p, p_step, q, q_step = given
+    flow, unsafe = results
+    n, gaps, step, shares = shape
+    h, l, sample = np.empty(n), np.empty(n), np.empty(_SAMPLE)
+    buffers = np.empty(n + 1), np.empty(n + 1), np.empty(n + 1)
+    th, tl, slack = _total(gaps, step, n)
+    for i in range(first, last):
+        lost, _, _, _ = _lift(p, i * p_step, q, i * q_step, h, l, shares)
+        ch, cl, is_phi, sure = _offset(h, l, gaps, step, how[0], (th, tl), 4.0 * slack, buffers, sample)
+        most, zeros, least = abs(ch), 0, math.inf
+        for k in range(n):
+            most = max(most, abs(h[k]))
+            xh, xl = add2(h[k], l[k], -ch, -cl)
+            flow[i, k] = xh + xl
+            zeros += xh == 0.0
+            least = min(least, abs(xh) if xh != 0.0 else math.inf)
+        exact = lost == 0.0 and (is_phi or th == 0.0)  # then c is a phi, and a difference of 0 is one
+        err = 2.0 * lost + (0.0 if most == 0.0 else _U2 * most)
+        settled = err <= _RELATIVE * least and (zeros == 0 or exact or (zeros == n and most == 0.0))
+        unsafe[i] = not (sure and settled)
+
+
+# --- plain arithmetic ---------------------------------------------------------------------------------------------------
+
+
+@loop
+def emd_circle(first, last, given, results, shape, how):
+    """The same in plain arithmetic of the rows' dtype; `shape` is (bins, gaps, step)."""
+    p, p_step, q, q_step = given
+    value, grad, doubt, _ = results
+    n, gaps, step = shape
+    rho, share, factor, _, _, tolerance = how
+    zero, one = gaps.dtype.type(0), gaps.dtype.type(1)
+    h, l, sample = np.empty(n, gaps.dtype), np.zeros(n, gaps.dtype), np.empty(_SAMPLE, gaps.dtype)
+    buffers = np.empty(n + 1, gaps.dtype), np.empty(n + 1, gaps.dtype), np.empty(n + 1, gaps.dtype)
+    costs = 0.0
+    for k in range(n):
+        costs += float(gaps[k * step])
+    for i in range(first, last):
+        at, bt = i * p_step, i * q_step
+        phi, p_total, q_total, least = zero, 0.0, 0.0, 0.0
+        for k in range(n):
+            phi = phi + (p[at + k] - q[bt + k])
+            h[k] = phi
+            x, y = float(p[at + k]), float(q[bt + k])
+            p_total, q_total, least = p_total + x, q_total + y, min(least, x, y)
+        h[n - 1] = zero
+        c = gaps.dtype.type(_plain_offset(h, l, gaps, step, float(rho), costs, buffers, sample))
+        total, slopes, tied, size = zero, zero, zero, zero
+        for k in range(n):
+            cost = gaps[k * step]
+            h[k] = h[k] - c
+            if cost > 0:
+                total += cost * power(h[k], rho)
+                s = cost * slope(h[k], rho, one)
+                slopes += s
+                size += abs(s)
+                if h[k] == 0:
+                    tied += cost
+        value[i] = total
+        finite = total < math.inf and size * (factor + factor) < math.inf
+        doubt[i] = not finite or (tolerance >= 0.0 and fails(p_total, q_total, least, 0.5 * tolerance))
+        if len(grad) > 0:
+            shared = -slopes / tied if rho == 1 and tied > 0 else zero
+            _plain_gradient(h, gaps, step, rho, one, shared, share, factor, grad, i * n)
+
+
+@row
+def _plain_offset(h, l, gaps, step, rho, costs, buffers, sample):
+    """c for phi in plain arithmetic."""
+    if costs == 0.0:
+        return 0.0
+    if rho == 1.0:
+        ah, _, bh, _, _ = _median(h, l, gaps, step, (costs, 0.0), 0.0, buffers, sample)
+        return float(ah) if ah == bh else 0.5 * (float(ah) + float(bh))
+    c = 0.0
+    for k in range(len(h)):
+        c += float(gaps[k * step]) * float(h[k])
+    c /= costs
+    if rho != 2.0:
+        c, _ = _minimiser(h, l, gaps, step, rho, c, 0.0)
+    return c
+
+
+@row
+def _plain_gradient(h, gaps, step, rho, one, shared, share, factor, grad, at):
+    """From the last bin to the first, less the mean if share, which is 1/N or 0, says so."""
+    n, zero = len(h), one - one
+    r, mean = zero, zero
+    grad[at + n - 1] = zero
+    for k in range(n - 2, -1, -1):
+        cost = gaps[k * step]
+        if cost > 0:
+            r += cost * (shared if rho == 1 and h[k] == 0 else slope(h[k], rho, one))
+        grad[at + k] = r
+        mean += r * share
+    for k in range(n):
+        grad[at + k] = (grad[at + k] - mean) * factor

@@ -1,0 +1,182 @@
+"""Bins in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from emdref.arguments import validation
+from emdref.arguments.casts import frozen, narrowed
+from emdref.kernels.compile.threads import alone
+from emdref.kernels.tiles import plain, two_limbs
+from emdref.spaces import reading
+from emdref.spaces.rooted import (
+    RootedTree,
+    fits_two_limbs,
+    positive_range,
+    read_only,
+    tree_diameter,
+    tree_distances,
+    tree_distances_from,
+)
+from emdref.spaces.space import SHORT, Edges, Immutable, Kernel, Number, Space
+from emdref.spaces.tree import Tree
+
+
+class Chain(Immutable, Space):
+    """N bins in a row (Sec. 3 of arXiv 1611.07573); exactly one of the three arguments is given.
+
+    Parameters
+    ----------
+    n : int
+        Number of bins, unit gaps.
+    gaps : (N-1,) array-like
+        Costs between consecutive bins, finite and >= 0.
+    positions : (N,) array-like
+        Coordinates of the bins, ascending; the gaps are their differences, rounded to float64.
+
+    Attributes
+    ----------
+    gaps : (N-1,) float64, read-only
+    bin_labels : (N,) array, read-only
+        Names of the bins, which labels of pandas must be: the positions if they were given, else 0 to N-1.
+    n_bins, n_nodes : int
+        Both N.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, the entry and its value.
+
+    Examples
+    --------
+    >>> import emdref
+    >>> emdref.Chain(positions=[0, 1, 4]).gaps
+    array([1., 3.])
+    """
+
+    gaps: NDArray[np.float64]
+    _positions: NDArray[np.float64] | None
+
+    def __init__(
+        self, n: int | None = None, *, gaps: ArrayLike | None = None, positions: ArrayLike | None = None
+    ) -> None:
+        if (n is not None) + (gaps is not None) + (positions is not None) != 1:
+            raise ValueError("Chain needs exactly one of n, gaps and positions")
+        if n is not None:
+            gaps = np.broadcast_to(1.0, validation.count(n, "n") - 1)  # one number, however many gaps
+        elif gaps is not None:
+            gaps = read_only(reading.checked_costs(gaps, "gaps"))
+        else:
+            positions = read_only(reading.floats(positions, "positions"))
+            gaps = read_only(reading.gaps_of(positions))
+        self._set(gaps=gaps, _positions=positions)
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins N, the length of a histogram."""
+        return len(self.gaps) + 1
+
+    n_nodes = n_bins
+
+    @property
+    def bin_labels(self) -> NDArray[Any]:
+        """Names of the bins: their positions if these were given, else their numbers."""
+        return read_only(np.arange(self.n_bins)) if self._positions is None else self._positions
+
+    @property
+    def edges(self) -> Edges:
+        """From each bin to the next: N-1 edges, each with its gap for a cost."""
+        return Edges(np.arange(self.n_bins - 1), np.arange(1, self.n_bins), self.gaps)
+
+    @cached_property
+    def rooted(self) -> RootedTree:
+        """A path from the last bin; made when first needed, for a long chain can do without."""
+        return alone(_path, self.gaps, work=20 * self.n_bins)
+
+    def exact_flow(self, net: Sequence[Number], cost: Sequence[Number], rho: float) -> list[Number]:
+        """Prefix sums, Eq. (6) of arXiv 1611.07573."""
+        return list(accumulate(net))[:-1]
+
+    def kernel(self, rho: float, dtype: np.dtype[Any], accuracy: str, shares: bool) -> Kernel | None:
+        """Tiles of rows, see emdref.kernels.tiles."""
+        cost, step = self.repeated_gaps
+        if accuracy == "native":
+            return Kernel(plain.emd_chain, (self.n_bins, frozen(narrowed(cost, dtype)), step), self.n_bins)
+        if shares or not fits_two_limbs(rho, *positive_range(cost)):
+            return None
+        return Kernel(two_limbs.emd_chain2, (self.n_bins, cost, step, self.total_cost), 3 * self.n_bins)
+
+    @property
+    def total_cost(self) -> float:
+        """The sum of all gaps."""
+        cost, step = self.repeated_gaps
+        return float(cost.sum()) * (1 if step else self.n_bins - 1)
+
+    @property
+    def repeated_gaps(self) -> tuple[NDArray[np.float64], int]:
+        """Gaps as the kernels read them, entry number k times a step: all the same, or one each."""
+        if self.n_bins == 1:
+            return frozen(np.zeros(1)), 0
+        return (frozen(self.gaps[:1].copy()), 0) if self.gaps.strides == (0,) else (self.gaps, 1)
+
+    def distance_matrix(self, dtype: DTypeLike = np.float64) -> NDArray[Any]:
+        """Distances M between all pairs of bins; see `Space.distance_matrix`."""
+        return tree_distances(self, dtype)
+
+    diameter = cached_property(tree_diameter)
+    distances_from = tree_distances_from
+
+    def edge_name(self, edge: int) -> str:
+        """By the gap and the bin before it."""
+        return f"gap {edge} (after bin {edge})"
+
+    def as_code(self) -> str | None:
+        """`Chain(n)` where gaps are 1, all the gaps if they are few."""
+        if (self.gaps == 1).all():
+            return f"emdref.Chain({self.n_bins})"
+        return f"emdref.Chain(gaps={self.gaps.tolist()})" if self.n_bins <= SHORT else None
+
+    def misreadings(self) -> Iterator[tuple[str, Space]]:
+        """Sums that stop early or start late, and gaps that nobody looks at."""
+        if self.n_bins > 1:
+            yield "without the last gap", Chain(gaps=np.append(self.gaps[:-1], 0))
+            yield "without the first gap", Chain(gaps=np.append(0, self.gaps[1:]))
+            yield "with all costs 1", Chain(self.n_bins)
+
+    def check(self) -> None:
+        """Nothing is left to be looked at."""
+
+    def to_tree(self) -> Tree:
+        """The same space as a Tree: a path rooted at the last bin, node k being bin k."""
+        parent = np.append(np.arange(1, self.n_bins), -1)
+        return Tree(parent, np.append(self.gaps, 0.0), bins=np.arange(self.n_bins), labels=self.bin_labels.tolist())
+
+    def __reduce__(self) -> tuple:
+        if self._positions is not None:
+            return _chain_from_positions, (np.array(self._positions),)
+        if self.gaps.strides == (0,):
+            return Chain, (self.n_bins,)
+        return _chain_from_gaps, (np.array(self.gaps),)
+
+    def __repr__(self) -> str:
+        return f"Chain({self.n_bins} bins)"
+
+
+def _path(gaps: NDArray[np.float64]) -> RootedTree:
+    backwards = np.arange(len(gaps) + 1)[::-1]
+    parent = np.maximum(np.arange(len(gaps) + 1) - 1, 0)
+    return RootedTree(parent, np.concatenate([[0.0], gaps[::-1]]), backwards, backwards, gaps)
+
+
+def _chain_from_gaps(gaps: NDArray[np.float64]) -> Chain:
+    return Chain(gaps=gaps)
+
+
+def _chain_from_positions(positions: NDArray[np.float64]) -> Chain:
+    return Chain(positions=positions)

@@ -1,0 +1,192 @@
+"""A space as a rooted tree, in the orders in which kernels walk it; each part is made when it is first needed."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from emdref.arguments import validation
+from emdref.kernels.compile.threads import alone
+from emdref.kernels.trees import heavy_paths, metric
+
+Places = NDArray[np.int64]
+Costs = NDArray[np.float64]
+_WALK = 20  # nanoseconds a node, about, that a walk over all of them takes
+_SMALLEST, _LARGEST = (
+    2.0**-400,
+    2.0**400,
+)  # costs with which no product of emdref.kernels.tiles.two_limbs leaves the range
+
+
+class HeavyPaths(NamedTuple):
+    """Nodes in depth-first order, the child with the largest subtree last; see emdref.kernels.trees.heavy_paths."""
+
+    up: Places  # place of the parent, smaller than the node's own; 0 at the root
+    cost: Costs  # cost of the edge to the parent; 0 at the root
+    place: Places  # of each bin's node
+    level: Places  # light edges between a node and the root
+    path: Places  # (V, 2): the topmost node of a node's path of largest children, and that node's parent
+    order: Places  # the position in RootedTree of the node at each place
+
+
+class RootedTree:
+    """Nodes in breadth-first order from the root, siblings side by side.
+
+    Attributes
+    ----------
+    parent : (V,) positions of the parents, smaller than the nodes' own; 0 at the root
+    cost : (V,) costs of the edges to the parents; 0 at the root
+    bin_node : (N,) position of each bin's node
+    order : (V,) the caller's number of the node at each position
+    gaps : (N-1,) costs between bins, if the space is a row of bins from the first to the root; else None
+    """
+
+    def __init__(self, parent: Places, cost: Costs, bin_node: Places, order: Places, gaps: Costs | None = None) -> None:
+        self.parent, self.cost, self.bin_node, self.order = map(read_only, (parent, cost, bin_node, order))
+        self.gaps = gaps
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins N."""
+        return len(self.bin_node)
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes V."""
+        return len(self.parent)
+
+    @cached_property
+    def flow_places(self) -> Places:
+        """The position of the node below each edge, in the order of `emdref.flow`; of a row of bins not the root's."""
+        position = np.empty(self.n_nodes, np.int64)
+        position[self.order] = np.arange(self.n_nodes)
+        return read_only(position if self.gaps is None else position[:-1])
+
+    @cached_property
+    def bins_below(self) -> Places:
+        """Number of bins at or below the node at each position."""
+        count = np.empty(self.n_nodes, np.int64)
+        alone(metric.bins_below, self.bin_node, self.parent, count, work=_WALK * self.n_nodes)
+        return count
+
+    @cached_property
+    def cost_range(self) -> tuple[float, float]:
+        """The smallest and the largest cost > 0; 1 if there is none."""
+        return positive_range(self.cost)
+
+    @cached_property
+    def empty(self) -> Places:
+        """Positions of the nodes without a bin."""
+        empty = np.ones(self.n_nodes, bool)
+        empty[self.bin_node] = False
+        return read_only(np.flatnonzero(empty))
+
+    @cached_property
+    def inner(self) -> Places:
+        """Positions of the nodes with children, the root first; the root alone if there is no edge."""
+        inner = np.zeros(self.n_nodes, bool)
+        inner[self.parent] = True
+        return read_only(np.flatnonzero(inner))
+
+    @cached_property
+    def exempt(self) -> Costs:
+        """inf at the positions of leaves, whose flow is one subtraction, 0 elsewhere."""
+        exempt = np.full(self.n_nodes, np.inf)
+        exempt[self.inner] = 0.0
+        return read_only(exempt)
+
+    @cached_property
+    def heavy_paths(self) -> HeavyPaths:
+        """The depth-first order."""
+        parent, size = self.parent, self.n_nodes
+        label, level, head = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
+        alone(heavy_paths.depth_first, parent, label, level, head, work=_WALK * size)
+        order = np.empty(size, np.int64)
+        order[label] = np.arange(size)
+        place = label[self.bin_node]
+        up = label[parent[order]]
+        top = label[head[order]]
+        path = np.stack([top, up[top]], axis=1)
+        paths = HeavyPaths(up, self.cost[order], place, level[order], path, order)
+        return HeavyPaths(*map(read_only, paths))
+
+    @cached_property
+    def column(self) -> Places:
+        """The bin at each place of the depth-first order, -1 for none."""
+        column = np.full(self.n_nodes, -1)
+        column[self.heavy_paths.place] = np.arange(self.n_bins)
+        return read_only(column)
+
+    @cached_property
+    def depths(self) -> tuple[Costs, float]:
+        """The limbs of the distance from the root by place in the depth-first order, and a bound on their error."""
+        depth = np.empty((self.n_nodes, 2))
+        paths = self.heavy_paths
+        lost = alone(heavy_paths.depths, paths.up, paths.cost, depth, work=_WALK * self.n_nodes)
+        return read_only(depth), lost
+
+    def edges_between(self, least: int, most: int) -> NDArray[np.bool_]:
+        """By position, which edges have from `least` to `most` bins below."""
+        return (self.bins_below >= least) & (self.bins_below <= most)
+
+    def cost_between(self, least: int, most: int) -> Costs:
+        """Costs by position, 0 on all other edges."""
+        return read_only(np.where(self.edges_between(least, most), self.cost, 0.0))
+
+    def crossed_cost(self, shares: bool) -> Costs:
+        """Costs by position; nothing flows on an edge above all bins if totals are equal by construction."""
+        return self.cost_between(0, self.n_bins - 1) if shares else self.cost
+
+    def distances(self) -> Costs:
+        """(N, N) between bins."""
+        matrix = np.empty((self.n_bins, self.n_bins))
+        work = self.n_bins * (2 * self.n_nodes + 20 * self.n_bins)
+        alone(metric.distances_between, self.bin_node, self.parent, self.cost, matrix, work=work)
+        return matrix
+
+    def distances_from(self, position: int) -> Costs:
+        """From the node at a position to all nodes, by position."""
+        out = np.empty(self.n_nodes)
+        alone(metric.distances, position, self.parent, self.cost, out, work=_WALK * self.n_nodes)
+        return out
+
+
+def tree_distances(space: Any, dtype: DTypeLike = np.float64) -> NDArray[Any]:
+    """Distances between all pairs of bins of a rooted space, in a dtype that must hold the diameter."""
+    if validation.float_dtype(dtype) == np.float32 and space.diameter > np.finfo(np.float32).max:
+        raise ValueError(f"the largest distance, {space.diameter}, is beyond float32")
+    return space.rooted.distances().astype(dtype, copy=False)
+
+
+def tree_diameter(space: Any) -> float:
+    """The largest distance between two bins: from any bin the farthest, and from that one the farthest."""
+    bins = space.rooted.bin_node
+    far = bins[np.argmax(space.rooted.distances_from(bins[0])[bins])]
+    return float(space.rooted.distances_from(far)[bins].max())
+
+
+def tree_distances_from(space: Any, index: int) -> Costs:
+    """From one bin to all bins."""
+    bins = space.rooted.bin_node
+    return space.rooted.distances_from(bins[index])[bins]
+
+
+def read_only(array: NDArray) -> NDArray:
+    """An array that nobody may write to, one entry behind the other."""
+    array = np.ascontiguousarray(array)
+    array.setflags(write=False)
+    return array
+
+
+def positive_range(costs: Costs) -> tuple[float, float]:
+    """The smallest and the largest cost > 0; 1 if there is none."""
+    costs = costs[costs > 0]
+    return (float(costs.min()), float(costs.max())) if len(costs) else (1.0, 1.0)
+
+
+def fits_two_limbs(rho: float, least: float, most: float) -> bool:
+    """Whether tile kernels in two limbs can be used, for costs > 0 from the least to the largest."""
+    return rho in (1, 2, 3, 4) and least >= _SMALLEST and most <= _LARGEST

@@ -1,0 +1,285 @@
+"""Rooted trees, from parents, edges, graphs and Newick text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from emdref.arguments import validation
+from emdref.arguments.casts import frozen, narrowed
+from emdref.arguments.messages import shown, type_name
+from emdref.kernels.tiles import plain, two_limbs
+from emdref.spaces import reading
+from emdref.spaces.rooted import (
+    RootedTree,
+    fits_two_limbs,
+    read_only,
+    tree_diameter,
+    tree_distances,
+    tree_distances_from,
+)
+from emdref.spaces.space import SHORT, Edges, Immutable, Kernel, Space
+
+
+class Tree(Immutable, Space):
+    """A rooted tree with a bin at some of its nodes (Sec. 4 of arXiv 1611.07573).
+
+    Parameters
+    ----------
+    parent : (V,) array-like of integers
+        Parent of each node, in any order; the one root has -1 or its own index.
+    cost : (V,) array-like, optional
+        Cost M of the edge from each node to its parent, finite and >= 0; 1 by default.  The root's entry is ignored.
+    bins : (N,) array-like of integers, optional
+        Node of each bin, each node at most once; by default the leaves in ascending order.  An internal node stands
+        for a leaf linked to it at no cost.
+    labels : sequence of V hashables, optional
+        Names of the nodes; their numbers by default.
+
+    Attributes
+    ----------
+    parent, cost, bins, labels, bin_labels : arrays, read-only
+        In the caller's own node order; the root has parent -1 and cost 0.
+    n_bins, n_nodes : int
+        N and V.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, the node and the value: cycles, no root or several, a parent out of range, a negative or
+        non-finite cost, a bin out of range or given twice.
+
+    Examples
+    --------
+    >>> import emdref
+    >>> emdref.Tree([-1, 0, 0, 1, 1]).bins
+    array([2, 3, 4])
+    """
+
+    parent: NDArray[np.int64]
+    cost: NDArray[np.float64]
+    bins: NDArray[np.int64]
+    labels: NDArray[np.object_]
+    rooted: RootedTree
+
+    def __init__(
+        self,
+        parent: ArrayLike,
+        cost: ArrayLike | None = None,
+        bins: ArrayLike | None = None,
+        labels: Sequence[Hashable] | None = None,
+    ) -> None:
+        labels = None if labels is None else list(validation.iterable(labels, "labels"))
+        self._build(parent, cost, bins, labels, reading.by_number(labels))
+
+    def _build(self, parent: Any, cost: Any, bins: Any, labels: Any, words: reading.Words) -> None:
+        parents, root = reading.parents_of(parent, words)
+        costs = reading.edge_costs_of(cost, parents, root, words)
+        order, position = reading.breadth_first(parents, root, words)
+        nodes = reading.bin_nodes(bins, parents, words)
+        above = np.concatenate([[0], position[parents[order[1:]]]])
+        self._set(
+            parent=read_only(parents),
+            cost=read_only(costs),
+            bins=read_only(nodes),
+            labels=read_only(reading.labels_of(labels, len(parents))),
+            rooted=RootedTree(above, costs[order], position[nodes], order),
+        )
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins N, the length of a histogram."""
+        return len(self.bins)
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes V."""
+        return len(self.parent)
+
+    @property
+    def edges(self) -> Edges:
+        """From each node to its parent, in the tree's own order; the root's stands for none."""
+        nodes = np.arange(self.n_nodes)
+        return Edges(nodes, np.where(self.parent < 0, nodes, self.parent), self.cost)
+
+    @property
+    def bin_nodes(self) -> NDArray[np.int64]:
+        """The node of each bin."""
+        return self.bins
+
+    @property
+    def root(self) -> int:
+        """The node without a parent."""
+        return int(self.rooted.order[0])
+
+    def kernel(self, rho: float, dtype: np.dtype[Any], accuracy: str, shares: bool) -> Kernel | None:
+        """Tiles of rows, see emdref.kernels.tiles."""
+        tree, nodes = self.rooted, self.n_nodes
+        if accuracy == "native":
+            cost = tree.crossed_cost(shares)
+            weight, cost = narrowed(cost * (tree.bins_below / self.n_bins), dtype), narrowed(cost, dtype)
+            shape = tree.parent, frozen(cost), frozen(weight), tree.bin_node, tree.empty, tree.inner
+            return Kernel(plain.emd_tree, shape, nodes)
+        if shares or not fits_two_limbs(rho, *tree.cost_range):
+            return None
+        below = frozen(tree.bins_below.astype(np.float64))
+        shape = tree.parent, tree.cost, below, tree.exempt, tree.bin_node, tree.empty, tree.inner, self.total_cost
+        return Kernel(two_limbs.emd_tree2, shape, 3 * nodes)
+
+    @cached_property
+    def total_cost(self) -> float:
+        """The sum of all costs."""
+        return float(self.rooted.cost.sum())
+
+    def distance_matrix(self, dtype: DTypeLike = np.float64) -> NDArray[Any]:
+        """Distances M between all pairs of bins; see `Space.distance_matrix`."""
+        return tree_distances(self, dtype)
+
+    diameter = cached_property(tree_diameter)
+    distances_from = tree_distances_from
+
+    def edge_name(self, edge: int) -> str:
+        """By the node below, and its label if it has one."""
+        label = self.labels[edge]
+        unnamed = isinstance(label, int) and label == edge
+        return f"the edge above node {edge}" + ("" if unnamed else f" ({shown(label)})")
+
+    def as_code(self) -> str | None:
+        """Parents, costs and bins, if they are few."""
+        if self.n_nodes > SHORT:
+            return None
+        return f"emdref.Tree({self.parent.tolist()}, {self.cost.tolist()}, bins={self.bins.tolist()})"
+
+    def misreadings(self) -> Iterator[tuple[str, Space]]:
+        """Costs that nobody looks at."""
+        yield "with all costs 1", Tree(self.parent, bins=self.bins)
+
+    def check(self) -> None:
+        """Nothing is left to be looked at."""
+
+    @property
+    def bin_labels(self) -> NDArray[np.object_]:
+        """Labels of the bins' nodes, in the order of the bins."""
+        return read_only(self.labels[self.bins])
+
+    @classmethod
+    def from_edges(cls, edges: Iterable[tuple]) -> Tree:
+        """Tree of (child, parent, cost) triples, or (child, parent) pairs of cost 1; ids are any hashables.
+
+        Nodes are numbered as they first appear, the ids become the labels, the leaves the bins.
+
+        Examples
+        --------
+        >>> import emdref
+        >>> tree = emdref.Tree.from_edges([("cat", "animal", 1.0), ("dog", "animal", 2.0)])
+        >>> list(tree.bin_labels), tree.distance_matrix()[0, 1]
+        (['cat', 'dog'], np.float64(3.0))
+        """
+        number: dict[Hashable, int] = {}
+        above: dict[int, tuple[int, Any]] = {}
+        for at, edge in enumerate(validation.iterable(edges, "edges")):
+            if not isinstance(edge, (tuple, list, np.ndarray)) or len(edge) not in (2, 3):
+                raise ValueError(f"edges[{at}] = {shown(edge)} is not a (child, parent, cost) triple")
+            for k in (0, 1):
+                reading.check_hashable(edge[k], f"edges[{at}][{k}]")
+            child = number.setdefault(edge[0], len(number))
+            parent = number.setdefault(edge[1], len(number))
+            if child in above:
+                raise ValueError(
+                    f"edges[{at}]: node {shown(edge[0])} has a second parent {shown(edge[1])}; a tree's node has one"
+                )
+            above[child] = (parent, edge[2] if len(edge) == 3 else 1.0)
+        if not number:
+            raise ValueError("edges is empty: give at least one (child, parent, cost) triple")
+        entries = [above.get(v, (-1, 0.0)) for v in range(len(number))]
+        return cls._named("edges have", [p for p, _ in entries], [c for _, c in entries], list(number))
+
+    @classmethod
+    def _named(cls, subject: str, parent: list[int], cost: list[Any], ids: list[Hashable]) -> Tree:
+        """Tree of numbered nodes whose ids are the labels; messages know nodes by their ids alone."""
+        for x, c in zip(ids, cost, strict=True):
+            reading.check_number(c, f"cost[{shown(x)}]")
+        tree = cls.__new__(cls)
+        tree._build(parent, cost, None, ids, reading.Words(subject, lambda v: shown(ids[v]), "have no parent"))
+        return tree
+
+    @classmethod
+    def from_networkx(cls, graph: Any, root: Hashable, weight: str = "cost") -> Tree:
+        """Tree of a networkx graph, directed or not, hung from `root`.
+
+        `weight` names the edge attribute that holds the cost; if no edge has it every cost is 1, if only some have it
+        that is an error.  Nodes are numbered as in ``graph.nodes``, their names become the labels.
+        """
+        for x, name in ((root, "root"), (weight, "weight")):
+            reading.check_hashable(x, name)
+        if not hasattr(graph, "nodes"):
+            raise TypeError(f"graph must be a networkx graph, not {type_name(graph)}")
+        number = {node: v for v, node in enumerate(graph.nodes)}
+        if root not in number:
+            raise ValueError(f"root={shown(root)} is not a node of the graph")
+        if graph.is_multigraph():
+            raise ValueError("graph is a multigraph: a tree has one edge between two nodes")
+        if graph.number_of_edges() != len(number) - 1:
+            raise ValueError(
+                f"graph has {len(number)} nodes and {graph.number_of_edges()} edges: a tree has one edge fewer than "
+                "nodes"
+            )
+        missing = [(a, b) for a, b, data in graph.edges(data=True) if weight not in data]
+        if missing and len(missing) < graph.number_of_edges():
+            raise ValueError(
+                f"edge {shown(missing[0])} has no attribute {shown(weight)} and others do: give all edges one or none"
+            )
+        undirected = graph.to_undirected(as_view=True) if graph.is_directed() else graph
+        parent, cost = [-2] * len(number), [0.0] * len(number)
+        parent[number[root]] = -1
+        queue = [root]
+        for node in queue:
+            for other, data in undirected.adj[node].items():
+                if parent[number[other]] == -2:
+                    parent[number[other]] = number[node]
+                    cost[number[other]] = data.get(weight, 1.0)
+                    queue.append(other)
+        if len(queue) < len(number):
+            lost = next(node for node, v in number.items() if parent[v] == -2)
+            raise ValueError(f"node {shown(lost)} cannot be reached from root={shown(root)}: the graph is no tree")
+        return cls._named("graph has", parent, cost, list(number))
+
+    @classmethod
+    def from_newick(cls, source: str | os.PathLike[str]) -> Tree:
+        """Tree of Newick text (a str) or of a Newick file (a path; UTF-8, may be compressed by gzip).
+
+        Bins are the tips in the order they stand in the text, labels the names as written (quotes removed, underscores
+        kept).  Branch lengths are the costs; if no branch has one every cost is 1, if only some lack one those cost 0,
+        as UniFrac's implementations count them, and a UserWarning says how many.  A length at the root is ignored.
+        So is a byte-order mark at the start.
+
+        Raises
+        ------
+        ValueError
+            Text that is not Newick, naming the character and what to do; a str that names an existing file; a file that
+            is not UTF-8.
+        OSError
+            A file that cannot be read.
+
+        Examples
+        --------
+        >>> import emdref
+        >>> tree = emdref.Tree.from_newick("((a:1,b:2):0.5,c:3);")
+        >>> list(tree.bin_labels), tree.distance_matrix()[0, 2]
+        (['a', 'b', 'c'], np.float64(4.5))
+        """
+        from emdref.spaces import newick  # here, because few need it
+
+        parent, cost, labels, tips = newick.parse(newick.read(source), not isinstance(source, str))
+        return cls(parent, cost, bins=tips, labels=labels)
+
+    def __reduce__(self) -> tuple:
+        return Tree, (np.array(self.parent), np.array(self.cost), np.array(self.bins), list(self.labels))
+
+    def __repr__(self) -> str:
+        return f"Tree({self.n_bins} bins, {self.n_nodes} nodes)"
