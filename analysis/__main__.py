@@ -13,8 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from analysis.axes import AXES, add, integer
-from analysis.scripts import ABOUT, ALL, GROUPS, NAMES, ON_ANY_SPACE, ON_DATA, ON_RECORDS, PAPERS, SWEEP, listed
+from analysis import catalogue
+from analysis.catalogue import ABOUT, ALL, GROUPS, NAMES, ON_ANY_SPACE, ON_DATA, ON_RECORDS, PAPERS, SWEEP, listed
+from analysis.engine.sweep_axes import AXES, add, integer
 
 PROGRAM = "python -m analysis"
 INTERRUPTED = 130  # the shell's status for a process that Ctrl-C stopped
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(asked: Sequence[str], arguments: dict[str, Any]) -> Any:
     _need_extra()
-    from analysis.script import Options, run  # Matplotlib and Numba: not for --list, --help and a mistyped option
+    from analysis.engine.script import Options, run  # Matplotlib, Numba: not for --list, --help and a mistyped option
     from emdref.kernels.compile.threads import processors
 
     arguments.setdefault("jobs", processors())
@@ -58,7 +59,7 @@ def _run(asked: Sequence[str], arguments: dict[str, Any]) -> Any:
         arguments["axes"] = {name: arguments.pop(name, list(axis.default)) for name, axis in AXES.items()}
     arguments["named"] = tuple(name for name in asked if name in NAMES)
     arguments["quick"] = list(asked) == [PAPERS]
-    return run({each: import_module(f"analysis.scripts.{each}") for each in _names(asked)}, Options(**arguments))
+    return run({each: import_module(catalogue.module(each)) for each in _names(asked)}, Options(**arguments))
 
 
 def _need_extra() -> None:
@@ -262,8 +263,7 @@ def _options() -> argparse.ArgumentParser:
 
 def _help(name: str) -> str:
     """A script's docstring, read without importing it."""
-    source = Path(__file__).parent / "scripts" / f"{name}.py"
-    return ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
+    return ast.get_docstring(ast.parse(catalogue.file(name).read_text(encoding="utf-8"))) or ""
 
 
 def _summary(name: str) -> str:

@@ -41,7 +41,7 @@ def drawn_once(monkeypatch):
     """Pictures are drawn, but not laid out, for which each is drawn three times more; test_reproduction does that."""
     from matplotlib import rc_context
 
-    from analysis import style
+    from analysis.engine import style
 
     def as_it_is(figure):
         with rc_context({"figure.constrained_layout.use": False}):

@@ -35,7 +35,7 @@ def command(out):
 def child(out):
     """Run the sweep in this process and report each cell once it is stored."""
     from analysis import __main__ as program
-    from analysis.store import Store
+    from analysis.engine.store import Store
 
     log = os.open(out.parent / "log", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     put = Store.put

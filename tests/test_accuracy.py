@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.script import Options
-from analysis.scripts import accuracy
+from analysis.engine.script import Options
+from analysis.studies import accuracy
 
 RATCHET = Path(__file__).parent / "accuracy_ratchet.csv"
 FIGURE = Path(__file__).parents[1] / "figures" / "accuracy.csv"

@@ -11,10 +11,21 @@ import pandas as pd
 import pytest
 
 from analysis import __main__ as command
-from analysis import contest, fresh, growth, scaling, shapes, speed, speed_sinkhorn, startup, table1, targets
-from analysis.scripts import GROUPS, NAMES, ON_ANY_SPACE, SWEEP
-from analysis.targets import Group
-from analysis.training import extra
+from analysis.catalogue import GROUPS, NAMES, ON_ANY_SPACE, SWEEP
+from analysis.experiments.training import torch_extra
+from analysis.inputs import histogram_pairs
+from analysis.inputs.histogram_pairs import Group
+from analysis.sinkhorn import gradient_shapes
+from analysis.timing import (
+    emd_growth,
+    emd_speed,
+    measuring,
+    own_process,
+    sinkhorn_growth,
+    sinkhorn_speed,
+    startup,
+    table1,
+)
 from emdref import casebook
 
 pytestmark = pytest.mark.usefixtures("drawn_once")
@@ -122,7 +133,7 @@ def first_of(stopwatches, *how_long):
 
 def once(run):
     """Of growth one call."""
-    seconds = contest.spent(run)
+    seconds = measuring.spent(run)
     return {"seconds": seconds, "low": seconds, "high": seconds, "repeats": 1, "bytes": 0, "peak": 0}
 
 
@@ -131,16 +142,16 @@ def options(request, monkeypatch):
     """Options for a script, by its name: none, or a small space where it takes one, and no times that mean anything."""
     if request.param == "as it is":
         return lambda name: []
-    monkeypatch.setattr(fresh, "call", here)
-    monkeypatch.setattr(scaling, "_slope", lambda run: scaling._spent(run, 2))
-    monkeypatch.setattr(speed_sinkhorn, "_slope", lambda run, *args: lambda: contest.spent(lambda: run(2, *args)))
+    monkeypatch.setattr(own_process, "call", here)
+    monkeypatch.setattr(sinkhorn_growth, "_slope", lambda run: sinkhorn_growth._spent(run, 2))
+    monkeypatch.setattr(sinkhorn_speed, "_slope", lambda run, *args: lambda: measuring.spent(lambda: run(2, *args)))
     monkeypatch.setattr(startup, "_run", lambda *program: None)
-    monkeypatch.setattr(growth, "_measured", once)
+    monkeypatch.setattr(emd_growth, "_measured", once)
     monkeypatch.setattr(casebook, "FAMILIES", dict(list(casebook.FAMILIES.items())[::4]))  # test_accuracy meets all
-    for module in (speed, speed_sinkhorn, startup, table1):
+    for module in (emd_speed, sinkhorn_speed, startup, table1):
         monkeypatch.setattr(module, "race", first_of)
         if hasattr(module, "stopwatch"):
-            monkeypatch.setattr(module, "stopwatch", lambda call: lambda: contest.spent(call))
+            monkeypatch.setattr(module, "stopwatch", lambda call: lambda: measuring.spent(call))
     return lambda name: ["--chain", "40"] if name in ON_ANY_SPACE else []
 
 
@@ -169,7 +180,7 @@ def test_a_script_whose_claim_breaks_does_not_draw(tmp_path, capsys):
 
 
 def test_a_figure_whose_check_fails_stops_no_other(tmp_path, capsys, monkeypatch):
-    from analysis.scripts import figure1_ellyvan
+    from analysis.figures import figure1_ellyvan
 
     def fails(table):
         raise AssertionError("it is not so")
@@ -194,7 +205,7 @@ def test_interrupt_ends_with_a_message(tmp_path, capsys, monkeypatch):
     def interrupted():
         raise KeyboardInterrupt
 
-    from analysis.scripts import slides
+    from analysis.figures import slides
 
     monkeypatch.setattr(slides, "spikes", interrupted)
     assert command.main(["slides", "--out", str(tmp_path)]) == 130
@@ -212,7 +223,7 @@ PAIRS = [Group("softmax", 1.0, 2), Group("softmax", 4.0, 2), Group("ReaL", 2.0, 
 
 
 def test_pairs_are_histograms_and_repeat():
-    first, again = (targets.pairs(3, 1000, PAIRS, targets.CLASSES) for _ in range(2))
+    first, again = (histogram_pairs.pairs(3, 1000, PAIRS, histogram_pairs.CLASSES) for _ in range(2))
     np.testing.assert_array_equal(first.p, again.p)
     np.testing.assert_array_equal(first.q, again.q)
     names = [group.name() for group in first.group]
@@ -225,29 +236,32 @@ def test_pairs_are_histograms_and_repeat():
 
 
 def test_a_group_of_pairs_does_not_depend_on_the_others():
-    whole, part = targets.pairs(3, 1000, PAIRS, targets.CLASSES), targets.pairs(3, 1000, PAIRS[2:3], targets.CLASSES)
+    whole, part = (
+        histogram_pairs.pairs(3, 1000, PAIRS, histogram_pairs.CLASSES),
+        histogram_pairs.pairs(3, 1000, PAIRS[2:3], histogram_pairs.CLASSES),
+    )
     np.testing.assert_array_equal(whole.p[4:7], part.p)
     np.testing.assert_array_equal(whole.q[4:7], part.q)
 
 
 def test_real_targets_need_the_thousand_classes():
     with pytest.raises(ValueError, match="bins are the 1000 ILSVRC classes, labelled by wnid"):
-        targets.pairs(0, 9, PAIRS[2:3])
+        histogram_pairs.pairs(0, 9, PAIRS[2:3])
 
 
 def test_shapes():
-    assert shapes.roughness(np.arange(5.0)) == 1
-    assert shapes.roughness(np.array([0.0, 1, 0, 1, 0])) == 4
-    assert shapes.reach(np.array([1.0, 0, 0, 0.5])) == 0.5
-    np.testing.assert_allclose(shapes.angle(np.array([1.0, 0]), np.array([[1.0, 1], [-2, 0]])), [45, 180])
+    assert gradient_shapes.roughness(np.arange(5.0)) == 1
+    assert gradient_shapes.roughness(np.array([0.0, 1, 0, 1, 0])) == 4
+    assert gradient_shapes.reach(np.array([1.0, 0, 0, 0.5])) == 0.5
+    np.testing.assert_allclose(gradient_shapes.angle(np.array([1.0, 0]), np.array([[1.0, 1], [-2, 0]])), [45, 180])
     step = 1e-6 * np.eye(4)[2]
     p, q = np.array([0.1, 0.2, 0.3, 0.4]), np.full(4, 0.25)
-    slope = (shapes.mse(p + step, q) - shapes.mse(p - step, q)) / 2e-6
-    np.testing.assert_allclose(shapes.grad_mse(p, q)[2], slope, rtol=1e-8)
+    slope = (gradient_shapes.mse(p + step, q) - gradient_shapes.mse(p - step, q)) / 2e-6
+    np.testing.assert_allclose(gradient_shapes.grad_mse(p, q)[2], slope, rtol=1e-8)
 
 
 def test_failed_rows_are_infinitely_wrong_in_the_choice_of_lambda():
-    from analysis.scripts import figure3_spaces
+    from analysis.studies import figure3_spaces
 
     key = {"space": "chain", "n_bins": 10, "ratio": 9.0, "pair": 0}
     good = key | {"lam": 1.0, "sd_over_emd": 1.2, "angle_deg": 30.0, "status": "iteration_limit"}
@@ -257,7 +271,7 @@ def test_failed_rows_are_infinitely_wrong_in_the_choice_of_lambda():
 
 
 def test_what_lacks_torch_says_so_in_one_line_and_the_rest_goes_on(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(extra, "find_spec", lambda name: None)
+    monkeypatch.setattr(torch_extra, "find_spec", lambda name: None)
     monkeypatch.setitem(command.GROUPS, "papers", (*GROUPS["training"], "slides"))
     assert command.main(["--toy", "--out", str(tmp_path)]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "pip install" in line]
@@ -269,7 +283,7 @@ def test_what_lacks_torch_says_so_in_one_line_and_the_rest_goes_on(tmp_path, mon
 
 
 def test_what_is_named_and_lacks_its_extra_is_an_error_before_anything_is_computed(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(extra, "find_spec", lambda name: None)
+    monkeypatch.setattr(torch_extra, "find_spec", lambda name: None)
     assert command.main(["slides", "figure7_hierarchy", "--toy", "--out", str(tmp_path / "new")]) == 1
     assert capsys.readouterr().err.endswith("python3 -m pip install --editable '.[torch]'\n")
     assert not (tmp_path / "new").exists()

@@ -8,8 +8,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import correlate, hilbert, periodogram
 
 from analysis.__main__ import _folder, main
-from analysis.breathing import cohort
-from analysis.breathing.spectra import BINS, FIRST, RATE, SAMPLES, Clips, clips, peak, spectrum
+from analysis.experiments.breathing import cohort
+from analysis.experiments.breathing.spectra import BINS, FIRST, RATE, SAMPLES, Clips, clips, peak, spectrum
 
 TIME = np.arange(SAMPLES) / RATE
 

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("distributed", reason="the extra dask is not installed")
 from analysis import __main__ as command
-from analysis import workers
+from analysis.engine import workers
 
 ROOT = Path(__file__).parent.parent
 GRID = ["sweep", "--lam", "0.5,2,5,20", "--cap", "10,200", "--dtype", "float64,float32", "--pairs", "8"]

@@ -5,9 +5,13 @@ import pandas as pd
 import pytest
 
 import emdref
-from analysis import fresh, scaling, selection, stability, style
-from analysis.script import Options
-from analysis.scripts import figure3_rescue, figure3_stability, sinkhorn_limits, sinkhorn_scaling
+from analysis.benchmarks import sinkhorn_scaling
+from analysis.engine import style
+from analysis.engine.script import Options
+from analysis.figures import figure3_stability
+from analysis.sinkhorn import stability, stability_tables
+from analysis.studies import figure3_rescue, sinkhorn_limits
+from analysis.timing import own_process, sinkhorn_growth
 
 KEY = {"cap": 10, "dtype": "float64", "kernel": "space", "domain": "log", "variant": "paper", "gradient": "potential"}
 
@@ -51,11 +55,11 @@ def test_usable_lambdas_are_those_within_the_limit():
 def test_alive_stops_where_half_the_rows_are_no_numbers():
     table = pd.DataFrame(rows([1.0, 2.0, 4.0], [1.0] * 4))
     table.loc[(table.lam == 2.0) & (table.pair < 2), "status"] = "nan"
-    assert selection.alive(table) == 4.0  # half of them are
+    assert stability_tables.alive(table) == 4.0  # half of them are
     table.loc[(table.lam == 2.0) & (table.pair < 3), "status"] = "nan"
-    assert selection.alive(table) == 1.0
+    assert stability_tables.alive(table) == 1.0
     table.status = "overflow"
-    assert selection.alive(table) == 0.0
+    assert stability_tables.alive(table) == 0.0
 
 
 def test_truncation_needs_nine_tenths_converged():
@@ -75,7 +79,7 @@ def test_rounding_is_against_the_log_domain_at_the_same_cap():
 
 @pytest.mark.parametrize("name", ["chain", "tree"])
 def test_spaces_of_the_scaling_have_the_bins_they_say(name):
-    space = scaling.space_of(name, 50, np.random.default_rng(0))
+    space = sinkhorn_growth.space_of(name, 50, np.random.default_rng(0))
     assert space.n_bins == 50
     assert space.n_nodes == {"chain": 50, "tree": 99}[name]
 
@@ -91,8 +95,8 @@ def test_cost_of_each_node_is_that_of_one_batch_size_in_float64():
 
 
 def test_a_measurement_in_its_own_process():
-    row = fresh.call(
-        "analysis.scaling:measure",
+    row = own_process.call(
+        "analysis.timing.sinkhorn_growth:measure",
         space="chain", n=30_000, kernel="space", domain="linear", dtype="float32", rows=8, seed=0,
     )  # fmt: skip
     assert row["nodes"] == 30_000
@@ -103,7 +107,7 @@ def test_a_measurement_in_its_own_process():
 
 def test_an_error_in_a_process_of_its_own_is_told():
     with pytest.raises(RuntimeError, match=r"failed in its own process: .*no_such_name"):
-        fresh.call("analysis.shapes:no_such_name")
+        own_process.call("analysis.sinkhorn.gradient_shapes:no_such_name")
 
 
 def test_lambdas_follow_the_diameter():

@@ -11,17 +11,17 @@ import pytest
 
 import emdref
 from analysis import __main__ as command
-from analysis import fresh, table1
-from analysis import script as scripts
-from analysis.script import Options
-from analysis.scripts import table1_timing
+from analysis.engine import script as scripts
+from analysis.engine.script import Options
+from analysis.figures import table1_timing
+from analysis.timing import own_process, table1
 
 pytest.importorskip("numba.cuda", reason="the report's modules need Numba's CUDA target, if no device")
 
-from analysis.gpu import bits, checks, goals, steps, timing
-from analysis.gpu.goals import DENSE, EMD, NOT_YET, SINKHORN
+from analysis.benchmarks import gpu
+from analysis.gpu import bits, checks, device_targets, steps, timing
+from analysis.gpu.device_targets import DENSE, EMD, NOT_YET, SINKHORN
 from analysis.gpu.steps import Step
-from analysis.scripts import gpu
 
 pytestmark = pytest.mark.usefixtures("drawn_once")
 
@@ -101,8 +101,8 @@ def report(share=0.7, ratio=12.0, differ=0, **facts):
     rows = [{"part": "device", "name": name, "note": value} for name, value in ({"device": DEVICE} | facts).items()]
     common = {"part": "time", "dtype": "float32", "bins": 1000, "seconds": 1.0, "seconds_low": 1.0, "seconds_high": 1.0}
     common |= {"operations": 2e6, "traffic": 1e6, "flops_per_s": 2e6}
-    rows += [{"part": "step", "name": goals.compared(*place)} for place in gpu.PLACES]
-    for space in goals.NAMES.values():
+    rows += [{"part": "step", "name": device_targets.compared(*place)} for place in gpu.PLACES]
+    for space in device_targets.NAMES.values():
         for accuracy in ("native", "compensated"):
             spread = {"fraction": share, "fraction_low": 0.9 * share, "fraction_high": 1.1 * share}
             rows.append(common | {"space": space, "rows": 65_536, "method": f"{EMD}, {accuracy}"} | spread)
@@ -123,7 +123,7 @@ def report(share=0.7, ratio=12.0, differ=0, **facts):
 
 
 def test_targets_that_are_met():
-    table = goals.goals(report())
+    table = device_targets.goals(report())
     assert list(table.holds) == ["yes"] * len(table) and len(table) == 7
     assert gpu.failures(report()) == []
     said = gpu.told(report())
@@ -133,11 +133,11 @@ def test_targets_that_are_met():
 
 
 def test_targets_that_are_missed():
-    table = goals.goals(report(share=0.5, ratio=3.0, differ=2)).set_index(["what", "dtype"])
+    table = device_targets.goals(report(share=0.5, ratio=3.0, differ=2)).set_index(["what", "dtype"])
     chain = table.xs(f"GPU: {EMD}, chain, 65536 × 1000, native")
     tree = table.xs(f"GPU: {EMD}, WordNet tree, 65536 × 1000, native")
     assert (list(chain.holds), list(tree.holds)) == (["no"], ["yes"])
-    assert list(table.xs(f"GPU: {goals.SAME}").found) == [4.0, 4.0]
+    assert list(table.xs(f"GPU: {device_targets.SAME}").found) == [4.0, 4.0]
     assert "GPU: Sinkhorn, space kernel, WordNet tree, 512 × 1000, 100 iterations" in table[table.holds == "no"].index
     assert gpu.failures(report(differ=2)) == [
         "compensated results differ from the CPU's in bits, in 4 rows of the table"
@@ -147,23 +147,23 @@ def test_targets_that_are_missed():
 def test_a_dense_loop_by_another_product_is_no_target():
     table = report()
     table.loc[table.method == DENSE, "name"] = "emdref's own product"
-    found = goals.goals(table)
+    found = device_targets.goals(table)
     assert set(found.holds[found.against == "dense loop, cuBLAS"]) == {"not measured"}
 
 
 def test_bits_of_which_some_could_not_be_compared_are_not_claimed():
     table = report()
     table.loc[(table.part == "bits") & (table.method == "flow"), "differ"] = np.nan
-    found = goals.goals(table)
+    found = device_targets.goals(table)
     assert set(found.holds[found.unit == "entries"]) == {"not measured"}
     table = report()
     table.loc[table["name"] == "bits, tree, float64", "note"] = "not finished: stopped after 170 s"
-    found = goals.goals(table)
+    found = device_targets.goals(table)
     assert list(found.holds[found.unit == "entries"]) == ["yes", "not measured"]
 
 
 def test_without_a_report_nothing_is_claimed():
-    table = goals.unmeasured()
+    table = device_targets.unmeasured()
     assert len(table) == 7 and set(table.holds) == {NOT_YET}
     assert table.found.isna().all()
 
@@ -171,17 +171,17 @@ def test_without_a_report_nothing_is_claimed():
 @pytest.mark.parametrize("text", ["", "\0", "a,b\n1,2\n", "part,name,note\ntime,,\n", "part,name,note\ndevice,device,"])
 def test_what_is_no_report_is_none(text, tmp_path):
     path = tmp_path / "gpu.csv"
-    assert goals.measured(path) is None
+    assert device_targets.measured(path) is None
     path.write_text(text)
-    assert goals.measured(path) is None
+    assert device_targets.measured(path) is None
 
 
 def test_what_was_simulated_is_no_report(tmp_path):
     path = tmp_path / "gpu.csv"
     report(device="simulated by Numba: nothing was measured").to_csv(path, index=False)
-    assert goals.measured(path) is None
+    assert device_targets.measured(path) is None
     report().to_csv(path, index=False)
-    assert goals.measured(path).attrs["device"] == DEVICE
+    assert device_targets.measured(path).attrs["device"] == DEVICE
 
 
 # --- Table 1 ----------------------------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def test_lines_of_table_1_compute_what_they_say(entry):
 
 
 def python(name, code, seconds=60.0, **more):
-    return Step(name, [sys.executable, "-c", code], seconds, fresh.row_of, **more)
+    return Step(name, [sys.executable, "-c", code], seconds, own_process.row_of, **more)
 
 
 GOOD = 'print(\'hello\'); print(\'row: {"part": "x", "n": 1}\')'
@@ -274,7 +274,7 @@ def ran(groups, budget=60.0):
 def test_a_step_that_fails_stops_no_other():
     broken = python("broken", 'import os; print(\'row: {"part": "x", "n": 2}\', flush=True); os.abort()')
     wrong = python("wrong", "raise ValueError('this way')")
-    absent = Step("absent", ["/no/such/program"], 5.0, fresh.row_of)
+    absent = Step("absent", ["/no/such/program"], 5.0, own_process.row_of)
     rows, notes = ran([[wrong, python("good", GOOD)], [broken], [absent], [python("later", GOOD)]])
     assert notes["wrong"] == "failed with status 1: ValueError: this way"
     assert notes["broken"].startswith("failed with status -6")
@@ -321,9 +321,9 @@ def test_all_steps_end_within_eight_minutes_and_timings_run_alone():
 
 
 def test_rows_of_a_process_of_its_own_come_one_by_one():
-    command_ = fresh.command("tests.two_rows:two_rows", n=3)
+    command_ = own_process.command("tests.two_rows:two_rows", n=3)
     done = subprocess.run(command_, capture_output=True, text=True, check=True)
-    assert [fresh.row_of(line) for line in done.stdout.splitlines()] == [None, {"n": 3}, {"n": 4.5}]
+    assert [own_process.row_of(line) for line in done.stdout.splitlines()] == [None, {"n": 3}, {"n": 4.5}]
 
 
 # --- other programs' words --------------------------------------------------------------------------------------------

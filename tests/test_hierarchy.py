@@ -15,11 +15,11 @@ import oracles
 
 torch = pytest.importorskip("torch", reason="torch is not installed: needs the extra torch")
 
-from analysis.hierarchy import brownian, claims, experiment, openml, plants, species, statistics  # noqa: E402
-from analysis.hierarchy.outcomes import Outcomes  # noqa: E402
-from analysis.script import Options  # noqa: E402
-from analysis.scripts import figure7_hierarchy  # noqa: E402
-from analysis.training import intervals  # noqa: E402
+from analysis.engine.script import Options  # noqa: E402
+from analysis.experiments.hierarchy import brownian, claims, experiment, openml, plants, species, statistics  # noqa: E402
+from analysis.experiments.hierarchy.outcomes import Outcomes  # noqa: E402
+from analysis.experiments.training import intervals  # noqa: E402
+from analysis.figures import figure7_hierarchy  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 PARENT = [-1, 0, 0, 1, 1, 2, 2, 2]
@@ -367,14 +367,14 @@ def test_a_damaged_array_is_refused(tmp_path):
 def test_runs_on_another_file_are_other_cells(tmp_path):
     path = write(tmp_path / "leaves.npz")
     before = {
-        cell.key() for cell in experiment.search("analysis.scripts.figure7_hierarchy:run", experiment.TOY, path, 0)
+        cell.key() for cell in experiment.search("analysis.figures.figure7_hierarchy:run", experiment.TOY, path, 0)
     }
     write(path, X=leaves(6)[0] + 1)
     after = {
-        cell.key() for cell in experiment.search("analysis.scripts.figure7_hierarchy:run", experiment.TOY, path, 0)
+        cell.key() for cell in experiment.search("analysis.figures.figure7_hierarchy:run", experiment.TOY, path, 0)
     }
     simulated = {
-        cell.key() for cell in experiment.search("analysis.scripts.figure7_hierarchy:run", experiment.TOY, None, 0)
+        cell.key() for cell in experiment.search("analysis.figures.figure7_hierarchy:run", experiment.TOY, None, 0)
     }
     assert before & after == simulated
 

@@ -14,7 +14,7 @@ from test_float32_code import compiled, needs_jit
 
 import cases
 import emdref
-from analysis.fresh import growth_bytes
+from analysis.timing.own_process import growth_bytes
 from emdref import exact
 from emdref.kernels.compile import threads
 from emdref.kernels.trees import all_pairs

@@ -10,8 +10,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import periodogram
 
-from analysis.breathing import formats, records
-from analysis.breathing.spectra import peak, spectrum
+from analysis.experiments.breathing import formats, records
+from analysis.experiments.breathing.spectra import peak, spectrum
 
 if not (find_spec("wfdb") and find_spec("pyedflib")):
     pytest.skip("needs the extra: python3 -m pip install --editable '.[records]'", allow_module_level=True)

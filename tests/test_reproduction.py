@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 
 from analysis import __main__ as command
-from analysis import provenance, reproduction
-from analysis.cells import Cell
-from analysis.reproduction import EXACT, TIMING, Rounding, compare
-from analysis.scripts import NAMES
-from analysis.sweep import Progress
-from analysis.workers import Threads
+from analysis import catalogue
+from analysis.catalogue import NAMES
+from analysis.engine import provenance, reproduction
+from analysis.engine.cells import Cell
+from analysis.engine.reproduction import EXACT, TIMING, Rounding, compare
+from analysis.engine.run_cells import Progress
+from analysis.engine.workers import Threads
 
 ROOT = Path(__file__).parent.parent
 COMMITTED = [name for name in NAMES if (ROOT / "figures" / f"{name}.csv").exists()]
@@ -79,7 +80,7 @@ def test_trained_networks_may_differ_as_their_seeds_do():
 
 @pytest.mark.parametrize("name", COMMITTED)
 def test_every_column_of_a_committed_table_is_declared(name):
-    script = importlib.import_module(f"analysis.scripts.{name}")
+    script = importlib.import_module(catalogue.module(name))
     table = pd.read_csv(ROOT / "figures" / f"{name}.csv", keep_default_na=False, na_values=[""])
     assert set(table) == set(script.KINDS)
     key = list(getattr(script, "KEY", ()))
@@ -98,11 +99,12 @@ def test_committed_figures_were_made_by_the_scripts_as_they_are(name):
 
 
 def test_the_digest_follows_what_a_script_imports(monkeypatch, tmp_path):
-    folder = tmp_path / "analysis" / "scripts"
+    folder, engine = tmp_path / "analysis" / "figures", tmp_path / "analysis" / "engine"
     folder.mkdir(parents=True)
-    (folder / "mine.py").write_text("from analysis import style\nfrom analysis.script import must\n")
+    engine.mkdir()
+    (folder / "mine.py").write_text("from analysis.engine import style\nfrom analysis.engine.script import must\n")
     for name in ("style", "script", "other"):
-        (tmp_path / "analysis" / f"{name}.py").write_text("")
+        (engine / f"{name}.py").write_text("")
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
 
     def digest():
@@ -111,7 +113,7 @@ def test_the_digest_follows_what_a_script_imports(monkeypatch, tmp_path):
 
     before = digest()
     for name, same in (("other", True), ("script", True), ("style", False)):
-        (tmp_path / "analysis" / f"{name}.py").write_text("# changed")
+        (engine / f"{name}.py").write_text("# changed")
         assert (digest() == before) == same
     provenance.digest.cache_clear()
 
@@ -187,7 +189,7 @@ def test_checking_makes_no_folder_and_takes_nothing_from_a_store(tmp_path, capsy
 
 
 def test_timings_are_written_when_they_are_accepted(tmp_path, capsys, monkeypatch):
-    from analysis.scripts import slides
+    from analysis.figures import slides
 
     monkeypatch.setitem(slides.KINDS, "amount", TIMING)
     run = ["slides", "--out", str(tmp_path)]
@@ -205,8 +207,8 @@ def test_timings_are_written_when_they_are_accepted(tmp_path, capsys, monkeypatc
 
 
 def test_a_quick_table_1_keeps_the_rows_that_take_minutes(tmp_path):
-    from analysis.script import Options
-    from analysis.scripts import table1_timing
+    from analysis.engine.script import Options
+    from analysis.figures import table1_timing
 
     committed = pd.read_csv(ROOT / "figures" / "table1_timing.csv", keep_default_na=False, na_values=[""])
     committed.to_csv(tmp_path / "table1_timing.csv", index=False)
@@ -226,8 +228,8 @@ def finished(progress, cells, factor, slowest=1.0):
 
 def test_the_estimate_is_a_time_or_nothing_and_learns():
     workers = Threads(2)
-    cells = [Cell("analysis.scripts.slides:spikes", {"n": n}, weight=2.0) for n in range(50)] + [
-        Cell("analysis.scripts.slides:gradients", {"n": n}, 1.0, True) for n in range(20)
+    cells = [Cell("analysis.figures.slides:spikes", {"n": n}, weight=2.0) for n in range(50)] + [
+        Cell("analysis.figures.slides:gradients", {"n": n}, 1.0, True) for n in range(20)
     ]
     progress = Progress(cells, workers)
     assert progress.seconds_left() == 0  # nothing is known
@@ -246,7 +248,7 @@ def test_the_estimate_is_a_time_or_nothing_and_learns():
 
 def test_what_another_process_finished_teaches_nothing():
     workers = Threads(1)
-    cells = [Cell("analysis.scripts.slides:spikes", {"n": n}, weight=1.0) for n in range(4)]
+    cells = [Cell("analysis.figures.slides:spikes", {"n": n}, weight=1.0) for n in range(4)]
     progress = Progress(cells, workers)
     progress.advance(cells[0])
     assert progress.seconds_left() == 0

@@ -6,12 +6,12 @@ import threading
 
 import pytest
 
-from analysis import store as stores
-from analysis.cells import Cell
-from analysis.store import Store, StoreError
+from analysis.engine import store as stores
+from analysis.engine.cells import Cell
+from analysis.engine.store import Store, StoreError
 
-CELL = Cell("analysis.scripts.slides:spikes", {"lam": 0.1})
-OTHER = Cell("analysis.scripts.slides:spikes", {"lam": 0.2})
+CELL = Cell("analysis.figures.slides:spikes", {"lam": 0.1})
+OTHER = Cell("analysis.figures.slides:spikes", {"lam": 0.2})
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_parameters_and_code_make_the_key(monkeypatch):
     same = Cell(CELL.function, dict(CELL.parameters), weight=9.0)
     assert CELL.key() == same.key() != OTHER.key()
     before = CELL.key()
-    monkeypatch.setattr("analysis.cells.code", lambda function: "another version")
+    monkeypatch.setattr("analysis.engine.cells.code", lambda function: "another version")
     assert CELL.key() != before
 
 
@@ -117,7 +117,7 @@ def test_rows_that_were_changed_are_not_used(path):
     path.write_bytes(content.replace(b'"x": 1.5', b'"x": 2.5'))
     store = Store(path)
     with pytest.raises(
-        StoreError, match=r"damaged \(the rows of analysis\.scripts\.slides:spikes.*; give another with"
+        StoreError, match=r"damaged \(the rows of analysis\.figures\.slides:spikes.*; give another with"
     ):
         store.get(CELL)
     store.close()
@@ -190,7 +190,7 @@ def test_a_store_is_born_once_however_many_begin(path):
         try:
             begin.wait()
             store = Store(path)
-            store.put(Cell("analysis.scripts.slides:spikes", {"number": number}), f"[{number}]", 0.1)
+            store.put(Cell("analysis.figures.slides:spikes", {"number": number}), f"[{number}]", 0.1)
             store.close()
         except Exception as error:
             errors.append(error)
@@ -202,7 +202,7 @@ def test_a_store_is_born_once_however_many_begin(path):
         thread.join()
     assert not errors
     store = Store(path)
-    assert [store.get(Cell("analysis.scripts.slides:spikes", {"number": n})) for n in range(8)] == [
+    assert [store.get(Cell("analysis.figures.slides:spikes", {"number": n})) for n in range(8)] == [
         f"[{n}]" for n in range(8)
     ]
     store.close()

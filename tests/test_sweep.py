@@ -14,14 +14,14 @@ import pandas as pd
 import pytest
 
 from analysis import __main__ as command
-from analysis import cells
-from analysis.cells import Cell
-from analysis.script import Options
-from analysis.scripts.sweep import DTYPES as SCRIPT_DTYPES
-from analysis.store import Store
-from analysis.sweep import fill
-from analysis.targets import KINDS
-from analysis.workers import Threads
+from analysis.engine import cells
+from analysis.engine.cells import Cell
+from analysis.engine.run_cells import fill
+from analysis.engine.script import Options
+from analysis.engine.store import Store
+from analysis.engine.workers import Threads
+from analysis.inputs.histogram_pairs import KINDS
+from analysis.studies.sweep import DTYPES as SCRIPT_DTYPES
 from emdref.entropic.iteration import VARIANTS
 
 pytestmark = pytest.mark.usefixtures("drawn_once")
@@ -54,7 +54,7 @@ def calls(monkeypatch, function):
 
 
 def work(count):
-    return [Cell("analysis.scripts.slides:spikes", {"n": n}, weight=float(n)) for n in range(count)]
+    return [Cell("analysis.figures.slides:spikes", {"n": n}, weight=float(n)) for n in range(count)]
 
 
 def run(*arguments):
@@ -105,13 +105,13 @@ def test_an_error_of_many_cells_is_shown_once(tmp_path, monkeypatch, capsys):
 
 
 def test_a_script_with_a_failed_cell_is_not_drawn_and_the_status_says_so(tmp_path, monkeypatch, capsys):
-    from analysis.scripts import slides
+    from analysis.figures import slides
 
-    bad = Cell("analysis.scripts.slides:gradients", {"seed": "x"})
-    monkeypatch.setattr(slides, "cells", lambda options: [Cell("analysis.scripts.slides:spikes"), bad])
+    bad = Cell("analysis.figures.slides:gradients", {"seed": "x"})
+    monkeypatch.setattr(slides, "cells", lambda options: [Cell("analysis.figures.slides:spikes"), bad])
     assert command.main(["slides", "--out", str(tmp_path)]) == 1
     error = capsys.readouterr().err
-    assert "slides: 1 of 2 cells failed, the first analysis.scripts.slides:gradients" in error
+    assert "slides: 1 of 2 cells failed, the first analysis.figures.slides:gradients" in error
     assert "the same command tries the rest again" in error
     assert not (tmp_path / "slides.csv").exists()
 
@@ -137,16 +137,16 @@ def test_a_timing_runs_with_nothing_beside_it(tmp_path, monkeypatch):
 
 
 def test_every_bit_of_a_float_survives_the_store():
-    function = "analysis.scripts.slides:gradients"
+    function = "analysis.figures.slides:gradients"
     rows = json.loads(cells.compute(function, {"seed": 3}, cells.code(function)))
-    from analysis.scripts import slides
+    from analysis.figures import slides
 
     assert rows == [{k: getattr(v, "item", lambda v=v: v)() for k, v in row.items()} for row in slides.gradients(3)]
 
 
 def test_a_worker_with_other_code_is_refused():
     with pytest.raises(RuntimeError, match="give both the same clone and the same environment"):
-        cells.compute("analysis.scripts.slides:spikes", {}, "0" * 64)
+        cells.compute("analysis.figures.slides:spikes", {}, "0" * 64)
 
 
 def test_code_version_covers_library_tables_and_own_script_only():
@@ -156,10 +156,16 @@ def test_code_version_covers_library_tables_and_own_script_only():
         "emdref/spaces/data/wordnet.tsv",
         "analysis/data/real_labels.csv",
     } <= names
-    assert {"analysis/targets.py", "analysis/stability.py", "analysis/tree_formats/tables.py"} <= names
-    assert "analysis/style.py" not in names
-    assert not any(name.startswith("analysis/scripts/") for name in names)
-    assert cells.code("analysis.scripts.slides:spikes") != cells.code("analysis.scripts.accuracy:compute")
+    assert {
+        "analysis/inputs/histogram_pairs.py",
+        "analysis/sinkhorn/stability.py",
+        "analysis/inputs/tree_formats/tables.py",
+    } <= names
+    assert "analysis/engine/style.py" not in names
+    assert not any(
+        name.startswith(("analysis/figures/", "analysis/studies/", "analysis/benchmarks/")) for name in names
+    )
+    assert cells.code("analysis.figures.slides:spikes") != cells.code("analysis.studies.accuracy:compute")
 
 
 def test_run_again_takes_everything_from_the_store(tmp_path, capsys):
@@ -365,7 +371,7 @@ def test_a_tree_without_distances_is_refused(newick, tmp_path, capsys):
 
 
 def test_a_changed_tree_file_is_another_sweep(tmp_path):
-    from analysis import stability
+    from analysis.sinkhorn import stability
 
     path = tmp_path / "t.nwk"
     path.write_text("(a:1,b:2);")

@@ -13,21 +13,21 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.breathing import report
-from analysis.breathing.experiment import LOSSES, best, chosen, parts
-from analysis.breathing.spectra import Clips
-from analysis.script import Options
-from analysis.scripts import figure6_breathing, icml_figure1
-from analysis.training import extra
+from analysis.engine.script import Options
+from analysis.experiments.breathing import report
+from analysis.experiments.breathing.experiment import LOSSES, best, chosen, parts
+from analysis.experiments.breathing.spectra import Clips
+from analysis.experiments.training import torch_extra
+from analysis.figures import figure6_breathing, icml_figure1
 
 torch = pytest.importorskip("torch", reason="torch is not installed: the extra torch, pip install '.[torch]'")
 
-from analysis.breathing import experiment, networks  # noqa: E402
-from analysis.cells import Cell  # noqa: E402
-from analysis.training import checkpoints, loop, processes  # noqa: E402
+from analysis.engine.cells import Cell  # noqa: E402
+from analysis.experiments.breathing import experiment, networks  # noqa: E402
+from analysis.experiments.training import checkpoints, loop, processes  # noqa: E402
 from emdref.kernels.compile.jit import cache_folder  # noqa: E402
 
-RUN = "analysis.scripts.figure6_breathing:run"
+RUN = "analysis.figures.figure6_breathing:run"
 SOURCE = {"subjects": 5, "each": 32, "seed": 0}
 PARAMETERS = {"network": "perceptron", "loss": "MSE", "rate": 1e-3, "seed": 0, "epochs": 4, "source": SOURCE}
 
@@ -153,7 +153,7 @@ def test_a_run_of_the_experiment_repeats_its_bits_and_names_its_device():
     assert rows[-1]["status"] == "ok"
     assert rows[-1]["choosing"] > 0
     assert not any("choosing" in row for row in rows[:-1])
-    assert {(row["device"], row["data"], row["subjects"]) for row in rows} == {(extra.device(), "simulated", 1)}
+    assert {(row["device"], row["data"], row["subjects"]) for row in rows} == {(torch_extra.device(), "simulated", 1)}
 
 
 # --- processes --------------------------------------------------------------------------------------------------------
@@ -338,7 +338,7 @@ def test_further_cells_are_the_seeds_that_the_search_has_not_run():
 
 
 def test_recordings_are_told_apart_by_their_fingerprint(monkeypatch, tmp_path):
-    from analysis.breathing import records
+    from analysis.experiments.breathing import records
 
     checked = []
     monkeypatch.setattr(records, "check", lambda *args, say: checked.append(args))
@@ -421,7 +421,7 @@ def test_claims_of_icml_and_of_diverged_runs():
 
 
 def test_pictures_say_that_the_cohort_is_simulated_and_what_was_searched():
-    from analysis import style
+    from analysis.engine import style
 
     frame = table({}, sums=3.0, lost=[("KL", 2)])
     with style.context():

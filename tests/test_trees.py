@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import emdref
-from analysis import tree_formats, trees
-from analysis.tree_formats import archives, grow, node_link, tables
+from analysis.inputs import tree_formats, trees
+from analysis.inputs.tree_formats import archives, named_edges, node_link, tables
 
 PETS = [("pet", "cat", 1.0), ("pet", "dog", 2.5), ("thing", "pet", 0.25), ("thing", "fish bowl", 4.0)]
 UNITS = [(parent, child, 1.0) for parent, child, _ in PETS]
@@ -425,7 +425,9 @@ def test_digest_of_content_alone():
     assert len({base, *map(trees.digest, others)}) == 1 + len(others)
 
 
-@pytest.mark.parametrize("module", [trees, tree_formats, archives, grow, node_link, tables], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "module", [trees, tree_formats, archives, named_edges, node_link, tables], ids=lambda m: m.__name__
+)
 def test_examples(module):
     result = doctest.testmod(module)
     assert result.failed == 0 and (result.attempted > 0 or module is tree_formats)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import emdref
 from analysis.gpu import device
-from analysis.gpu.goals import NAMES
+from analysis.gpu.device_targets import NAMES
 from emdref import casebook
 
 GAUGES = ("zero_sum", "raw", "scaled", "normalized")

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 
-from analysis.cells import ROOT
+from analysis.engine.cells import ROOT
 from analysis.gpu.steps import Row, Step, tool
 from emdref.kernels.compile.threads import processors
 
@@ -95,7 +95,7 @@ def sanitizers(seconds: float, simulated: bool) -> Iterator[Step]:
             "all",
             sys.executable,
             "-m",
-            "analysis.gpu.small",
+            "analysis.gpu.every_kernel",
         ]
         yield Step(name, command, seconds, report, verdict, missing)
 

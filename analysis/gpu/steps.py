@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from analysis.cells import ROOT
+from analysis.engine.cells import ROOT
 
 Row = dict[str, Any]
 OUT_OF_TIME = "not run: out of time"

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import emdref
-from analysis import table1
-from analysis.contest import spread
-from analysis.gpu import bits, device, products
+from analysis.gpu import bits, device, matrix_products
 from analysis.gpu.device import Effort
-from analysis.gpu.goals import DENSE, EMD, NAMES, SINKHORN
-from analysis.speed import histograms
+from analysis.gpu.device_targets import DENSE, EMD, NAMES, SINKHORN
+from analysis.timing import table1
+from analysis.timing.emd_speed import histograms
+from analysis.timing.measuring import spread
 
 LAMBDA = 3.0
 SINKHORN_LOG, SINKHORN_DENSE, HVP = "Sinkhorn, space kernel, log domain", "Sinkhorn, dense kernel", "HVP, rho = 3"
@@ -81,14 +81,14 @@ def _limits(dtype: str, gemm: int, effort: Effort) -> Iterator[Row]:
     common = {"part": "ceiling", "dtype": dtype}
     size = 2**30 if gemm > 64 else 2**12
     yield common | {"method": COPY, "traffic": size // 2} | _told(device.copy(size, effort), "bytes_per_s")
-    library = products.library()
+    library = matrix_products.library()
     if library is None:
         yield common | {"method": RATE, "note": "neither CuPy nor PyTorch is installed: cuBLAS was not measured"}
         return
     yield (
         common
         | {"method": RATE, "name": library.name, "bins": gemm}
-        | _told(products.rate(library, gemm, dtype, effort), "flops_per_s")
+        | _told(matrix_products.rate(library, gemm, dtype, effort), "flops_per_s")
     )
 
 
@@ -214,14 +214,14 @@ def sinkhorn(dtype: str, rows: int, bins: int, cap: int, effort: list[float], ge
 
 def _dense_loop(match: Match) -> Row:
     """Two products an iteration by cuBLAS, K there before; if nobody is there who has it, our own product."""
-    library, row = products.library(), match.row
+    library, row = matrix_products.library(), match.row
     if library is None:
         call = _solver(SINKHORN_DENSE, match, device.put(*match.sets[0]))
         told = {"name": "emdref's own product: neither CuPy nor PyTorch is installed"}
         return told | _solved(match, [device.put(*one) for one in match.sets], call, dense_work)
     cost = match.where.distance_matrix()
     kernel = np.exp(-LAMBDA * cost - 1)
-    loop = products.loop(library, *(x.astype(row["dtype"]) for x in (kernel, kernel * cost)), row["iterations"])
+    loop = matrix_products.loop(library, *(x.astype(row["dtype"]) for x in (kernel, kernel * cost)), row["iterations"])
     sets = [tuple(map(library.enter, one)) for one in match.sets]
     return {"name": f"cuBLAS by {library.name}"} | _solved(match, sets, loop, dense_work)
 

@@ -1,1 +1,5 @@
-"""Scripts that build the packaged data tables from their public sources, and the reference data."""
+"""Programs that make the committed files that are not figures: ``python -m analysis.sources.NAME``.
+
+Tables from public sources (`wordnet`, `real_labels`), the reference cases, and the pages and tables of the
+documentation.  No script imports them; they import whatever lies below.
+"""

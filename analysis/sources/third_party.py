@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import emdref
-from analysis import peers
+from analysis.peers import wrappers
 
 CHAIN = emdref.Chain(50)
 NEWICK = "((a:1,b:2):0.5,(c:1,(d:0.25,e:0.5):0.75):1);"
@@ -51,28 +51,34 @@ COLUMNS = (
 def candidates() -> Iterator[tuple[str, str, float, Any, Callable]]:
     """(name, package, rho, space, factory of the function)."""
     bins = np.arange(CHAIN.n_bins)
-    yield "`scipy.stats.wasserstein_distance`", "scipy", 1, CHAIN, lambda: peers.scipy_distance(bins)
+    yield "`scipy.stats.wasserstein_distance`", "scipy", 1, CHAIN, lambda: wrappers.scipy_distance(bins)
     yield "`ot.emd2_1d(metric='euclidean')`", "POT", 1, CHAIN, lambda: _pot("emd2_1d", metric="euclidean")
     yield "`ot.wasserstein_1d(p=1)`", "POT", 1, CHAIN, lambda: _pot("wasserstein_1d", p=1)
     yield "`ot.wasserstein_1d(p=2)`", "POT", 2, CHAIN, lambda: _pot("wasserstein_1d", p=2)
     yield "`ot.wasserstein_1d(p=1)`, torch autograd", "torch", 1, CHAIN, lambda: _pot_torch("wasserstein_1d", p=1)
     yield "`ot.emd2_1d`, torch autograd", "torch", 1, CHAIN, lambda: _pot_torch("emd2_1d", metric="euclidean")
-    yield "NIMA-style loss, r = 2, torch autograd", "torch", 2, CHAIN, peers.nima
+    yield "NIMA-style loss, r = 2, torch autograd", "torch", 2, CHAIN, wrappers.nima
     tree = emdref.Tree.from_newick(NEWICK)
-    yield "`skbio` weighted UniFrac, p and q as they are", "scikit-bio", 1, tree, lambda: peers.unifrac(NEWICK, "abcde")
+    yield (
+        "`skbio` weighted UniFrac, p and q as they are",
+        "scikit-bio",
+        1,
+        tree,
+        lambda: wrappers.unifrac(NEWICK, "abcde"),
+    )
     yield "`skbio` weighted UniFrac, of counts p 2^40", "scikit-bio", 1, tree, lambda: _of_counts(2**40)
 
 
 def _pot(name: str, **options: Any) -> Callable:
-    return peers.pot(name, np.arange(CHAIN.n_bins, dtype=float), **options)
+    return wrappers.pot(name, np.arange(CHAIN.n_bins, dtype=float), **options)
 
 
 def _pot_torch(name: str, **options: Any) -> Callable:
-    return peers.pot_torch(name, CHAIN.n_bins, **options)
+    return wrappers.pot_torch(name, CHAIN.n_bins, **options)
 
 
 def _of_counts(scale: int) -> Callable:
-    distance = peers.unifrac(NEWICK, "abcde")
+    distance = wrappers.unifrac(NEWICK, "abcde")
     return lambda p, q: distance(*(np.round(x * scale).astype(np.int64) for x in (p, q)))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ILSVRC_CLASSES = 1000
-OUT = Path(__file__).parents[2] / "emdref" / "data" / "wordnet.tsv"
+OUT = Path(__file__).parents[2] / "emdref" / "spaces" / "data" / "wordnet.tsv"
 HEADER = ("wnid", "parent", "hops", "label")
 GET_NOUNS = "take data.noun of WordNet 3.0, from Debian's package wordnet-base"
 GET_CLASSES = "take timm/data/_info/imagenet_synsets.txt, from timm on PyPI"

@@ -1,0 +1,43 @@
+"""The names of all figures, in four groups, and where the script of each is.
+
+`papers` is what ``python -m analysis`` makes without a name.  A script is a module of the figure's name in one of three
+folders; nothing is imported to find it.
+"""
+
+from pathlib import Path
+
+PAPERS, TRAINING, STUDIES, BENCHMARKS = "papers", "training", "studies", "benchmarks"
+ABOUT = {
+    PAPERS: "the papers' own figures and tables, what python -m analysis makes",
+    TRAINING: "the papers' figures that train networks (extra torch)",
+    STUDIES: "what the papers leave open",
+    BENCHMARKS: "time and memory",
+}
+GROUPS = {
+    PAPERS: ("figure1_ellyvan", "figure3_stability", "figure5_gradients", "slides", "table1_timing"),
+    TRAINING: ("icml_figure1", "figure6_breathing", "figure7_hierarchy"),
+    STUDIES: ("figure3_rescue", "figure3_spaces", "accuracy", "sinkhorn_limits", "sinkhorn_acceleration"),
+    BENCHMARKS: ("sinkhorn_scaling", "speed", "speed_growth", "gpu"),
+}
+NAMES = tuple(name for group in GROUPS.values() for name in group)
+ALL = "all"
+SWEEP = "sweep"  # not a figure: any grid that the command line names
+ON_ANY_SPACE = ("figure3_stability", "figure3_rescue", "sinkhorn_limits", SWEEP)
+ON_RECORDS = ("icml_figure1", "figure6_breathing")
+ON_DATA = ("figure7_hierarchy",)
+FOLDERS = ("figures", "studies", "benchmarks")  # of scripts
+
+
+def file(name: str, package: Path = Path(__file__).parent) -> Path:
+    """The script of that name."""
+    return next(path for folder in FOLDERS if (path := package / folder / f"{name}.py").exists())
+
+
+def module(name: str) -> str:
+    """Its name for an import."""
+    return f"analysis.{file(name).parent.name}.{name}"
+
+
+def listed() -> str:
+    """Every name under its group."""
+    return "; ".join(f"{group}: {', '.join(names)}" for group, names in GROUPS.items())

@@ -1,1 +1,0 @@
-"""Classes at the leaves of a tree: features made or given, the published losses, and how wrong a wrong answer is."""

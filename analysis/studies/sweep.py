@@ -1,0 +1,114 @@
+"""A sweep of your own: Sinkhorn against the exact EMD over any grid of lambda, caps, dtypes, kernels and targets.
+
+Every combination of the axes is run (all caps of one combination in one run), on the WordNet tree, a chain or a tree
+file.  sweep.csv has a row a combination and pair: SD / EMD, the angle between log u / lambda (its mean removed) and the
+exact zero-sum gradient, the status, and the iteration in which a row failed.  Drawn are medians over the rows that
+returned a number, for at most twelve curves.  --toy takes the smallest cap, 30 at most, and the fewest pairs.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pandas as pd
+
+from analysis.engine import style
+from analysis.engine.cells import Cell, Rows, grid
+from analysis.engine.reproduction import exact
+from analysis.engine.script import Claim, Options, must
+from analysis.sinkhorn import stability
+from analysis.sinkhorn.stability_tables import numbers
+from emdref.entropic.iteration import FAILED, VARIANTS
+
+DTYPES = ("float64", "float32", *stability.LOW)
+KINDS = stability.KINDS | exact("space", "seed", "sigma")
+CURVE = ["dtype", "kernel", "domain", "variant", "target", "cap"]
+FUNCTION = f"{__name__}:compute"
+TOY_CAP = 30
+
+
+def cells(options: Options) -> list[Cell]:
+    """One cell a combination."""
+    axes = dict(options.axes)
+    unknown = [name for name in axes["variant"] if name not in VARIANTS]
+    if unknown:
+        raise RuntimeError(f"--variant {unknown[0]!r} is not one of {', '.join(VARIANTS)}")
+    name = stability.named(options)
+    where = stability.space(name)
+    if "ReaL" in axes["target"] and stability.classes(name) is None:
+        raise RuntimeError("--target ReaL needs a tree whose leaves are the 1000 ILSVRC classes, labelled by wnid")
+    caps = sorted(set(axes.pop("cap")))
+    if options.toy:
+        caps, axes["pairs"] = [min(caps[0], TOY_CAP)], [min(axes["pairs"])]
+    combinations = [dict(space_name=name, caps=caps, **values) for values in grid(**axes)]
+    made = [_cell(where, values) for values in combinations if _defined(values)]
+    if not made:
+        raise RuntimeError("every combination asked for is undefined")
+    return made
+
+
+def _defined(values: dict) -> bool:
+    """Formats below float32 are those of dense products; say what is left out."""
+    if values["dtype"] in stability.LOW and (values["kernel"], values["domain"]) != ("dense", "linear"):
+        kind = f"dtype {values['dtype']} with kernel {values['kernel']} in the {values['domain']} domain"
+        print(f"analysis: {kind} is not defined and left out (lam = {values['lam']:g})", file=sys.stderr)
+        return False
+    return True
+
+
+def _cell(where, values: dict) -> Cell:
+    """The cost of a cell is that of the measurement inside it."""
+    group = [[values["target"], values["sigma"], values["pairs"]]]
+    dear = stability.cell(where, groups=group, **{k: values[k] for k in ("lam", "caps", "dtype", "kernel", "domain")})
+    return Cell(FUNCTION, values, dear.weight)
+
+
+def compute(space_name: str, target: str, sigma: float, pairs: int, variant: str, seed: int, **how) -> Rows:
+    """Rows of `stability.measure`, with the axes that it does not name."""
+    rows = stability.measure(space_name, [[target, sigma, pairs]], seed, variant=variant, **how)
+    space = space_name.rpartition("/")[2]
+    return [
+        {"space": space, "variant": variant, "seed": seed, "sigma": sigma} | row | {"target": target} for row in rows
+    ]
+
+
+def check(table: pd.DataFrame) -> None:
+    """Whatever was asked for, there is an answer in every row."""
+    must(table.status.notna().all(), "a row has no status")
+
+
+def claims(table: pd.DataFrame) -> list[Claim]:
+    """Where the linear domain failed, if it did."""
+    linear = table[table.domain == "linear"]
+    failed = linear.status.isin(FAILED)
+    if not failed.any():
+        return []
+    groups = failed.groupby([linear.dtype, linear.kernel])
+    listed = ", ".join(f"{100 * share:.1f}% ({' '.join(key)})" for key, share in groups.mean().items())
+    by_lam = failed.groupby(linear.lam).mean()
+    return [
+        Claim(
+            "arXiv 1611.07573, Sec. 2.3",
+            "in the linear domain Sinkhorn fails for large lambda",
+            f"rows that failed there: {listed}",
+            bool(by_lam.iloc[-1] >= by_lam.iloc[0]),
+        )
+    ]
+
+
+def draw(table: pd.DataFrame):
+    """Medians of both errors against lambda."""
+    fig, (left, right) = style.figure(style.PAGE, 2.8, 1, 2, sharex=True)
+    curves = list(numbers(table).groupby([name for name in CURVE if table[name].nunique() > 1] or ["dtype"]))
+    for number, (key, rows) in enumerate(curves[:12]):
+        medians = rows.groupby("lam")[["sd_over_emd", "angle_deg"]].median()
+        line = {"color": style.CYCLE[number % 6], "linestyle": ("-", ":")[number // 6], "marker": "o", "markersize": 3}
+        left.plot(medians.index, medians.sd_over_emd, label=", ".join(map(str, key)), **line)
+        right.plot(medians.index, medians.angle_deg, **line)
+    left.axhline(1, color=style.BLACK, linewidth=0.5)
+    left.set(xscale="log", yscale="log", xlabel="λ (1 / cost)", ylabel="SD / EMD")
+    right.set(xlabel="λ (1 / cost)", ylabel="angle to the gradient of EMD (°)", ylim=(0, 105))
+    if len(curves) > 12:
+        left.set_title(f"the first 12 of {len(curves)} curves; all are in the table", loc="left")
+    fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return fig
