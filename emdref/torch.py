@@ -567,7 +567,7 @@ def _where(space_or_cost: Any) -> tuple[Space | None, Tensor | None]:
     """The space, or the matrix of costs."""
     if isinstance(space_or_cost, Space):
         return space_or_cost, None
-    _check_tensor(space_or_cost, "space_or_cost", " of costs, a Chain or a Tree")
+    _check_tensor(space_or_cost, "space_or_cost", " of costs, or a Space")
     if space_or_cost.dtype in _HALVES:
         raise TypeError(f"space_or_cost is {_kind(space_or_cost)}: give costs as float64, float32 or integers")
     return None, space_or_cost

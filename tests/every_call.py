@@ -61,7 +61,7 @@ def all_pairs(p, q, space):
         emdref.emd(x, y, space, **options)
         emdref.emd(x, q[0], space, **options)
         for a, b in ((p, None), (p, q), (both, None), (x, None), (x, y), (x, q), (p[::2], q[:1])):
-            emdref.pairwise(a, space, b, **options)
+            emdref.pairwise(a, space, Y=b, **options)
 
 
 def layers_and_losses(p, q, space):

@@ -216,7 +216,7 @@ def test_unknown_gauge(call, gauge):
 @each_call
 @pytest.mark.parametrize("space", [np.ones((3, 3)), 3, None, emdref.Chain])
 def test_no_space(call, space):
-    with refuses(TypeError, "space must be a Chain or a Tree, not "):
+    with refuses(TypeError, "space must be a Space, such as a Chain or a Tree, not "):
         call(GOOD, GOOD, space)
 
 
@@ -553,14 +553,14 @@ def test_exact_rho(call, rho, error, message, space):
 
 @pytest.mark.parametrize("call", EXACT)
 def test_exact_without_a_space(call):
-    with refuses(TypeError, "space must be a Chain or a Tree, not int"):
+    with refuses(TypeError, "space must be a Space, such as a Chain or a Tree, not int"):
         call(GOOD, GOOD, 3)
 
 
 @pytest.mark.parametrize("call", EXACT)
 def test_exact_normalisation_of_nothing(call):
     with refuses(ValueError, "q is all zeros"):
-        call(GOOD, [0, 0, 0], CHAIN, normalize=True)
+        call(GOOD, [0, 0, 0], CHAIN, mass="normalize")
 
 
 @pytest.mark.parametrize("call", EXACT[2:])

@@ -59,7 +59,7 @@ def test_normalised_totals_are_exact(case):
     found = emdref.certify(p, q, space, mass="normalize")
     assert sum(found.p) == sum(found.q) == 1
     assert found.excess == 0
-    value = exact.emd(p, q, space, normalize=True)
+    value = exact.emd(p, q, space, mass="normalize")
     assert (found.lower, found.value, found.upper) == (down(value), nearest(value), up(value))
     assert found.verify()
 
@@ -205,7 +205,7 @@ def test_a_change_in_place_is_found(certificate):
         ([0.5, np.nan], [0.5, 0.5], emdref.Chain(2), {}, ValueError, r"p\[1\] = nan"),
         ([0.0, 0.0], [0.5, 0.5], emdref.Chain(2), {}, ValueError, "all zeros"),
         ([1.0], [0.5, 0.5], emdref.Chain(2), {}, ValueError, r"p has shape \(1,\)"),
-        ([1.0, 0.0], [0.5, 0.5], [[0, 1], [1, 0]], {}, TypeError, "space must be a Chain or a Tree"),
+        ([1.0, 0.0], [0.5, 0.5], [[0, 1], [1, 0]], {}, TypeError, "space must be a Space, such as a Chain or a Tree"),
         ([1.0, 0.0], [0.5, 0.5], emdref.Chain(2), {"mass": "clip"}, ValueError, "mass='clip' is not one of"),
     ],
 )

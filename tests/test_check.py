@@ -516,7 +516,7 @@ def test_cupy_arrays_come_back_by_get(monkeypatch):
     ("arguments", "options", "error", "message"),
     [
         ((3, CHAIN), {}, TypeError, "function must be callable, not int"),
-        ((apart, 20), {}, TypeError, "space must be a Chain or a Tree, not int"),
+        ((apart, 20), {}, TypeError, "space must be a Space, such as a Chain or a Tree, not int"),
         ((apart, CHAIN), {"rho": 0.5}, ValueError, "rho = 0.5 must be finite and >= 1"),
         ((apart, CHAIN), {"rho": 1001}, ValueError, "rho = 1001.0 must be from 1 to 1000"),
         ((apart, CHAIN), {"gauge": "sum"}, ValueError, "gauge='sum' is not one of"),

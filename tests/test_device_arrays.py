@@ -200,7 +200,7 @@ def test_native_totals_are_checked_as_on_the_cpu(call):
 
 @pytest.mark.parametrize("space", [None, np.eye(4)])
 def test_no_space(on_the_cpu, space):
-    with pytest.raises(TypeError, match="space must be a Chain or a Tree"):
+    with pytest.raises(TypeError, match="space must be a Space, such as a Chain or a Tree"):
         emdref.emd(P, Q, space, device="cuda")
 
 
@@ -305,14 +305,14 @@ def test_constants_are_moved_once_and_live_as_long_as_the_space(call):
 
     def make():
         made.append(1)
-        return space._layout.parent, space._layout.cost
+        return space.rooted.parent, space.rooted.cost
 
     first = call.constant(space, "layout", make)
     assert call.constant(space, "layout", make) is first
     assert call.constant(emdref.Tree([-1, 0, 0]), "layout", make) is not first
     assert [x.copy_to_host().tolist() for x in first] == [[0, 0, 0], [0.0, 1.0, 1.0]]
     assert len(made) == 2
-    alone = call.constant(space, "cost", lambda: space._layout.cost)
+    alone = call.constant(space, "cost", lambda: space.rooted.cost)
     assert alone.copy_to_host().tolist() == [0.0, 1.0, 1.0]
     gone = weakref.ref(space), weakref.ref(alone)
     space = alone = first = None

@@ -139,7 +139,7 @@ def test_functions_of_the_cpu_refuse_arrays_on_a_gpu():
     for call in (
         lambda: emdref.losses.mse(there, GOOD),
         lambda: emdref.losses.emd_mse(there, there, CHAIN),
-        lambda: emdref.pairwise(GOOD[None], CHAIN, there),
+        lambda: emdref.pairwise(GOOD[None], CHAIN, Y=there),
         lambda: emdref.normalize.l1(there),
         lambda: emdref.certify(GOOD, there, CHAIN),
         lambda: emdref.plan(there, GOOD, CHAIN),

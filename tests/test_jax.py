@@ -203,7 +203,7 @@ print(value.dtype, grad.dtype)"""
     ("error", "words", "given"),
     [
         (ValueError, "its last axis must be the space's 4 bins", {"space": emdref.Chain(4)}),
-        (TypeError, "space must be a Chain or a Tree, not int", {"space": 5}),
+        (TypeError, "space must be a Space, such as a Chain or a Tree, not int", {"space": 5}),
         (ValueError, "rho = 0.5 must be finite and >= 1", {"rho": 0.5}),
         (ValueError, "gauge='centred' is not one of", {"gauge": "centred"}),
         (ValueError, "mass='keep' is not one of", {"mass": "keep"}),

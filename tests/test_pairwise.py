@@ -58,7 +58,7 @@ def test_every_entry_is_emds(name, rho, dtype):
     X, Y = softmax_rows(space, 9, dtype), softmax_rows(space, 5, dtype, sigma=5.0)
     X[4] = X[2]  # the same histogram twice
     Y[1] = X[0]
-    assert_same(emdref.pairwise(X, space, Y, rho), one_by_one(X, Y, space, rho))
+    assert_same(emdref.pairwise(X, space, Y=Y, rho=rho), one_by_one(X, Y, space, rho))
     assert_mirrored(emdref.pairwise(X, space, rho=rho), X, space, rho)
 
 
@@ -69,7 +69,7 @@ def test_totals_that_differ(name, rho, mass):
     space = SPACES[name]()
     X = softmax_rows(space, 8) * np.logspace(-3, 3, 8)[:, None]
     X[5] = 2 * X[4]
-    assert_same(emdref.pairwise(X, space, X[:3], rho, mass=mass), one_by_one(X, X[:3], space, rho, mass=mass))
+    assert_same(emdref.pairwise(X, space, Y=X[:3], rho=rho, mass=mass), one_by_one(X, X[:3], space, rho, mass=mass))
     assert_mirrored(emdref.pairwise(X, space, rho=rho, mass=mass), X, space, rho, mass=mass)
 
 
@@ -140,8 +140,8 @@ def test_native_is_float64_arithmetic(rho, dtype):
     space = emdref.wordnet_tree()
     X = softmax_rows(space, 6, dtype)
     for mass in ("raise", "normalize"):
-        native = emdref.pairwise(X, space, X[:4], rho, mass=mass, accuracy="native")
-        right = emdref.pairwise(X, space, X[:4], rho, mass=mass)
+        native = emdref.pairwise(X, space, Y=X[:4], rho=rho, mass=mass, accuracy="native")
+        right = emdref.pairwise(X, space, Y=X[:4], rho=rho, mass=mass)
         unit = emdref.emd(X, np.eye(1000, dtype=dtype)[:1], space, rho)[:, None]  # the size of the masses' own sums
         assert native.dtype == dtype
         assert (abs(native - right) <= np.finfo(dtype).eps * right + 64 * np.finfo(float).eps * unit).all()
@@ -165,8 +165,8 @@ def test_no_rows_and_one_bin():
     chain = emdref.Chain(3)
     none, three = np.empty((0, 3)), np.full((3, 3), 1 / 3)
     assert emdref.pairwise(none, chain).shape == (0, 0)
-    assert emdref.pairwise(none, chain, three).shape == (0, 3)
-    assert emdref.pairwise(three, chain, none, accuracy="native").shape == (3, 0)
+    assert emdref.pairwise(none, chain, Y=three).shape == (0, 3)
+    assert emdref.pairwise(three, chain, Y=none, accuracy="native").shape == (3, 0)
     assert_same(emdref.pairwise(np.ones((2, 1)), emdref.Chain(1)), np.zeros((2, 2)))
     assert_same(emdref.pairwise([[1, 2, 3]], chain), np.zeros((1, 1)))
 
@@ -221,7 +221,7 @@ def test_refuses(X, options, error, message):
 
 
 def test_refuses_what_is_no_space():
-    with pytest.raises(TypeError, match="space must be a Chain or a Tree, not list"):
+    with pytest.raises(TypeError, match="space must be a Space, such as a Chain or a Tree, not list"):
         emdref.pairwise([[1.0]], [1, 2])
 
 

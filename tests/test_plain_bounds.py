@@ -6,7 +6,7 @@ import pytest
 import plain
 
 emdref = plain.original()
-LAYOUT = emdref.Chain(3)._layout
+LAYOUT = emdref.Chain(3).rooted
 
 
 def twolimb():

@@ -42,7 +42,7 @@ def vectors(n, rows, seed):
 
 def setting(shape, shift):
     parent, cost, bins = plain.SHAPES[shape]
-    layout = emdref.Tree(parent, cost, bins)._layout
+    layout = emdref.Tree(parent, cost, bins).rooted
     a = np.exp(-LAM * layout.cost)
     a[0] = 0
     kernel = np.exp(-np.longdouble(LAM) * distances(shape) - np.longdouble(shift))
@@ -129,7 +129,7 @@ def test_moments_are_the_dense_product_entry_by_entry(shape, log):
 @each_domain
 def test_moments_of_one_bin_are_its_row_of_the_matrix(log):
     """Distances that no sum of others could hide, 0 from the bin to itself, on a chain with bins at the root."""
-    layout = emdref.Chain(gaps=[2.0, 0.0, 3.0])._layout
+    layout = emdref.Chain(gaps=[2.0, 0.0, 3.0]).rooted
     a = np.exp(-LAM * layout.cost)
     a[0] = 0
     m = np.abs(np.subtract.outer(*[np.cumsum([0.0, 2, 0, 3])] * 2))
@@ -139,7 +139,7 @@ def test_moments_of_one_bin_are_its_row_of_the_matrix(log):
 
 @each_domain
 def test_mass_at_the_root_crosses_the_first_edge(log):
-    layout = emdref.Chain(gaps=[2.0, 3.0])._layout
+    layout = emdref.Chain(gaps=[2.0, 3.0]).rooted
     a = np.exp(-LAM * layout.cost)
     a[0] = 0
     m = np.array([[0.0, 2, 5], [2, 0, 3], [5, 3, 0]])

@@ -33,16 +33,21 @@ def test_flow_value_and_gradient(normalize):
     for space, edges in plain.spaces(emdref):
         for p, q in pairs(space.n_bins):
             a, b = exact_pair(p, q, normalize)
-            flow = emdref.exact.flow(p, q, space, normalize=normalize)
+            flow = emdref.exact.flow(p, q, space, mass="normalize" if normalize else "ignore")
             phi = oracles.flow(a, b, edges)
             assert len(flow) == (len(phi) if isinstance(space, emdref.Chain) else space.n_nodes)
             assert all(f == phi.get(e, 0) and type(f) is Fraction for e, f in enumerate(flow))
             for rho in (1, 2, 3, 5):
-                assert emdref.exact.emd(p, q, space, rho, normalize=normalize) == oracles.emd(a, b, edges, rho)
+                assert emdref.exact.emd(p, q, space, rho, mass="normalize" if normalize else "ignore") == oracles.emd(
+                    a, b, edges, rho
+                )
                 for gauge in plain.GAUGES:
                     c, d = exact_pair(p, q, normalize or gauge == "normalized")
                     exact = oracles.gauged(oracles.raw_grad(c, d, edges, rho), oracles.fractions(p), gauge)
-                    assert emdref.exact.grad(p, q, space, rho, gauge=gauge, normalize=normalize) == exact
+                    assert (
+                        emdref.exact.grad(p, q, space, rho, gauge=gauge, mass="normalize" if normalize else "ignore")
+                        == exact
+                    )
 
 
 def test_hessian_and_product():
@@ -52,16 +57,22 @@ def test_hessian_and_product():
                 a, b = exact_pair(p, q, normalize or gauge == "normalized")
                 r, h = oracles.raw_grad(a, b, edges, rho), oracles.raw_hess(a, b, edges, rho)
                 exact = oracles.gauged_hess(h, r, oracles.fractions(p), gauge)
-                assert emdref.exact.hess(p, q, space, rho, gauge=gauge, normalize=normalize) == exact
+                assert (
+                    emdref.exact.hess(p, q, space, rho, gauge=gauge, mass="normalize" if normalize else "ignore")
+                    == exact
+                )
                 v = [THIRD, -2, 0.5, 0, 1][: len(p)]
                 times = [sum(x * y for x, y in zip(line, oracles.fractions(v), strict=True)) for line in exact]
-                assert emdref.exact.hvp(p, q, space, v, rho, gauge=gauge, normalize=normalize) == times
+                assert (
+                    emdref.exact.hvp(p, q, space, v, rho, gauge=gauge, mass="normalize" if normalize else "ignore")
+                    == times
+                )
 
 
 def test_defaults():
     chain, p, q = emdref.Chain(3), [1, 0, 0], [0, 0, 1]
     assert emdref.exact.emd(p, q, chain) == 2 and emdref.exact.grad(p, q, chain) == [1, 0, -1]
-    assert emdref.exact.hess(p, q, chain) == emdref.exact.hess(p, q, chain, 2, gauge="zero_sum", normalize=False)
+    assert emdref.exact.hess(p, q, chain) == emdref.exact.hess(p, q, chain, 2, gauge="zero_sum", mass="ignore")
     assert emdref.exact.hvp(p, q, chain, p) == [line[0] for line in emdref.exact.hess(p, q, chain)]
     p, q = [2, 0, 0], [0, 0, 1]
     assert emdref.exact.flow(p, q, chain) == [2, 2] and emdref.exact.emd(p, q, chain) == 4
@@ -145,14 +156,14 @@ def test_rows_without_mass_cannot_be_normalised():
     chain = emdref.Chain(2)
     for p, q, name in (([0, 0], [1, 0], "p"), ([1, 0], [0, 0], "q")):
         with pytest.raises(ValueError, match=f"^{name} is all zeros"):
-            emdref.exact.emd(p, q, chain, normalize=True)
+            emdref.exact.emd(p, q, chain, mass="normalize")
         assert emdref.exact.emd(p, q, chain) == 1
     with pytest.raises(ValueError, match=r"^p is all zeros"):
-        emdref.exact.flow([0, 0], [0, 0], chain, normalize=True)
+        emdref.exact.flow([0, 0], [0, 0], chain, mass="normalize")
 
 
 def test_a_space_is_a_space():
-    with pytest.raises(TypeError, match="space must be a Chain or a Tree, not list"):
+    with pytest.raises(TypeError, match="space must be a Space, such as a Chain or a Tree, not list"):
         emdref.exact.emd([1], [1], [1])
 
 

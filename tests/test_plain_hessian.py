@@ -23,11 +23,11 @@ def kernels():
 
 
 def cost_between(space, gauge):
-    return space._cost_between(1, space.n_bins - (gauge > 0))
+    return space.rooted.cost_between(1, space.n_bins - (gauge > 0))
 
 
 def second(space, p, q, rho, normalize, gauge, v=None):
-    layout, n = space._layout, space.n_bins
+    layout, n = space.rooted, space.n_bins
     unsafe, infinite = np.full(len(p), -1), np.full(len(p), -1)
     shared = (layout.parent, cost_between(space, gauge), layout.bin_node, float(rho), normalize, gauge)
     out = np.full((len(p), n, n) if v is None else (len(p), n), np.nan)
@@ -115,7 +115,7 @@ def test_signs_that_are_not_certain_are_handed_on():
 def test_what_is_not_computed_is_zero():
     """Neither an edge nor a factor comes with a row that is unsafe or infinite."""
     chain, n = emdref.Chain(6), 6
-    layout, d = chain._layout, np.array([1, 2.0**-60, 2.0**-120, -1, -(2.0**-60), -(2.0**-120)])
+    layout, d = chain.rooted, np.array([1, 2.0**-60, 2.0**-120, -1, -(2.0**-60), -(2.0**-120)])
     for difference, rho, outcome in (
         (d, 3.0, (False, 0, 0, 0, 0)),
         (np.array([2.0**-400, 0, 0, 0, 0, -(2.0**-400)]), 5.0, (False, 0, 0, 0, 0)),

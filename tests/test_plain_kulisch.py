@@ -40,10 +40,12 @@ def check(rng, kind, normalize, emdref):
 
 
 def check_pair(p, q, space, normalize, emdref):
-    (h, l, err), *_ = emdref.closed_form.exact_rows.flows(p[None], q[None], space, np.ones(space.n_nodes), normalize)
+    (h, l, err), *_ = emdref.closed_form.exact_rows.flows(
+        p[None], q[None], space.rooted, np.ones(space.n_nodes), normalize
+    )
     assert (h[0], l[0], err[0]) == (0, 0, 0)  # the root has no edge
     row = emdref.exact.definitions.Row(p, q, space, normalize)
-    for position, edge in enumerate(space._layout.order.tolist()[1:], 1):
+    for position, edge in enumerate(space.rooted.order.tolist()[1:], 1):
         phi, found = row.phi[edge] * row.phi_unit, h[position]
         if abs(phi) > Fraction(np.finfo(float).max):
             assert abs(found) >= np.finfo(float).max
@@ -65,7 +67,7 @@ def test_limbs_are_those_of_exact_flows(kind, normalize):
 def test_edges_of_no_weight_carry_nothing():
     space, weight = original.Chain(4), np.array([1.0, 0.0, 1.0, 1.0])
     given = original.closed_form.exact_rows.flows(
-        np.array([[1.0, 1, 0, 0]]), np.array([[0.0, 0, 1, 1]]), space, weight, False
+        np.array([[1.0, 1, 0, 0]]), np.array([[0.0, 0, 1, 1]]), space.rooted, weight, False
     )
     assert given[0, 0].tolist() == [0, 0, 2, 1]  # from the last bin on
 

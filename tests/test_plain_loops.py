@@ -23,7 +23,7 @@ def scratch():
 
 
 def second(scratch, p, q, rho, gauge=RAW, space=LINE, normalize=False):
-    layout = space._layout
+    layout = space.rooted
     rest = (scratch[k] for k in ["h", "l", "err", "rh", "rl", "c", "w", "g"])
     return loops._second(p, q, layout.parent, layout.cost, layout.bin_node, rho, normalize, gauge, False, *rest)
 
@@ -53,12 +53,12 @@ def test_at_rho_1_the_factor_has_no_unit_in_it(scratch):
     """There is no curvature: what is left are the gradient's own units, whose power is 0."""
     for scale in (1.0, 3.0):
         _, edge, fh, fl, e = second(scratch, P * scale, Q * scale, 1.0)
-        m = loops.hessian_two_limbs.units(scratch["h"], scratch["l"], LINE._layout.cost, 1.0)[2]
+        m = loops.hessian_two_limbs.units(scratch["h"], scratch["l"], LINE.rooted.cost, 1.0)[2]
         assert (edge, fl, math.ldexp(fh, e - m)) == (0, 0.0, 1.0)
 
 
 def test_a_row_is_unsafe_if_either_check_says_so(monkeypatch):
-    layout = LINE._layout
+    layout = LINE.rooted
     for settled, alone in ((True, True), (True, False), (False, True), (False, False)):
         monkeypatch.setattr(loops, "_settled_flow", lambda *_, answer=settled: answer)
         monkeypatch.setattr(loops.two_limbs, "rounds_alone", lambda *_, answer=alone: answer)
@@ -68,7 +68,7 @@ def test_a_row_is_unsafe_if_either_check_says_so(monkeypatch):
 
 
 def test_a_single_row_without_flow_has_a_gradient_of_0():
-    layout = LINE._layout
+    layout = LINE.rooted
     value, grad, unsafe = np.full(1, np.nan), np.full((1, 3), np.nan), np.ones(1, bool)
     shared = (layout.parent, layout.cost, layout.bin_node, 2.5, False, RAW)
     loops.emd_twolimb(P[None], P[None], value, grad, unsafe, NONE_GIVEN, *shared)
@@ -77,7 +77,7 @@ def test_a_single_row_without_flow_has_a_gradient_of_0():
 
 @pytest.mark.parametrize("name", ["hess_native", "hvp_native", "hess_twolimb", "hvp_twolimb"])
 def test_nothing_is_written_where_the_curvature_is_infinite(name):
-    layout, p, q = LINE._layout, np.array([P, P, P]), np.array([Q, P, Q])
+    layout, p, q = LINE.rooted, np.array([P, P, P]), np.array([Q, P, Q])
     out = np.full((3, 3, 3) if "hess" in name else (3, 3), np.nan)
     twolimb, infinite = "twolimb" in name, np.full(3, -1)
     way = [] if "hess" in name else [np.array([[1.0, 2.0, 3.0]] * 3)]
@@ -88,7 +88,7 @@ def test_nothing_is_written_where_the_curvature_is_infinite(name):
 
 
 def test_curvatures_are_not_filled_in_beside_an_infinite_one(scratch):
-    layout, rest = LINE._layout, [scratch[k] for k in ["a", "b", "phi", "r"]]
+    layout, rest = LINE.rooted, [scratch[k] for k in ["a", "b", "phi", "r"]]
     c, w, g = np.full(3, np.nan), np.empty(3), np.empty(3)
     shared = (layout.parent, layout.cost, layout.bin_node, 1.5, False, RAW)
     assert loops._native_second(P, P, *shared, *rest, c, w, g) == (1, 1)
@@ -106,7 +106,7 @@ def test_what_second_derivatives_ask_to_be_trusted(monkeypatch):
     monkeypatch.setattr(loops.hessian_two_limbs, "product", lambda *x: x[-1].fill(0.0))
     monkeypatch.setattr(loops.hessian_two_limbs, "border", lambda *_: (0.0, 0.0))
     monkeypatch.setattr(loops.hessian_two_limbs, "line", lambda *_: None)
-    layout, p, q = LINE._layout, P[None], Q[None]
+    layout, p, q = LINE.rooted, P[None], Q[None]
     for gauge, relative in ((RAW, True), (1, False), (SCALED, False), (NORMALIZED, False)):
         shared = (layout.parent, layout.cost, layout.bin_node, 3.0, gauge == NORMALIZED, gauge)
         total = 0.125 * 0.75 * 8 if gauge == NORMALIZED else 0.0

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning"
 
 
 def batch(space, dtype=np.float64):
-    return *plain.pairs(space.n_bins, dtype), space._layout
+    return *plain.pairs(space.n_bins, dtype), space.rooted
 
 
 def test_flow():
@@ -37,7 +37,7 @@ def test_subtraction_comes_first():
     """cumsum(p) - cumsum(q) loses the 2**-60."""
     for dtype, small in ((np.float64, 2.0**-60), (np.float32, 2.0**-30)):
         p, q = np.array([[1, small, 0]], dtype), np.array([[1, 0, small]], dtype)
-        layout, phi = emdref.Chain(3)._layout, np.full((1, 3), np.nan, dtype)
+        layout, phi = emdref.Chain(3).rooted, np.full((1, 3), np.nan, dtype)
         emdref.kernels.rows.loops.flow_native(p, q, phi, layout.parent, layout.bin_node, False)
         assert phi[0].tolist() == [0, small, 0]
 
@@ -95,7 +95,7 @@ def test_scratch_memory_is_not_read_before_it_is_written(monkeypatch):
 
 
 def second(space, p, q, rho, normalize, gauge, v=None, dtype=np.float64):
-    layout, n = space._layout, space.n_bins
+    layout, n = space.rooted, space.n_bins
     infinite = np.full(len(p), -1)
     shared = (layout.parent, layout.cost.astype(dtype), layout.bin_node, dtype(rho), normalize, gauge)
     out = np.full((len(p), n, n) if v is None else (len(p), n), np.nan, dtype)
@@ -209,7 +209,7 @@ def test_distances(shape):
     parent, cost, bins = plain.SHAPES[shape]
     cost = np.round(np.array(cost) * 16) / 16
     space = emdref.Tree(parent, cost, bins)
-    layout, n = space._layout, len(parent)
+    layout, n = space.rooted, len(parent)
     ups = [walked(parent, cost, v) for v in range(n)]
     exact = np.array([[min(a[x] + b[x] for x in a.keys() & b.keys()) for b in ups] for a in ups])
     out = np.full((len(bins), len(bins)), np.nan)
@@ -223,7 +223,7 @@ def test_distances(shape):
 
 def test_bins_below():
     for parent, cost, bins in plain.SHAPES.values():
-        layout = emdref.Tree(parent, cost, bins)._layout
+        layout = emdref.Tree(parent, cost, bins).rooted
         count = np.full(len(parent), -7)
         emdref.kernels.trees.metric.bins_below(layout.bin_node, layout.parent, count)
         exact = oracles.below(parent, bins)

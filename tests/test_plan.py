@@ -343,7 +343,7 @@ def test_wrong_types_and_options():
         emdref.plan(np.array(GOOD, np.float16), GOOD, TREE)
     with refuses(TypeError, "p is float32 and q is float64"):
         emdref.plan(np.array(GOOD, np.float32), GOOD, TREE)
-    with refuses(TypeError, "space must be a Chain or a Tree, not ndarray"):
+    with refuses(TypeError, "space must be a Space, such as a Chain or a Tree, not ndarray"):
         emdref.plan(GOOD, GOOD, np.zeros((3, 3)))
     with refuses(ValueError, "mass='scale' is not one of raise, normalize, ignore"):
         emdref.plan(GOOD, GOOD, TREE, mass="scale")

@@ -80,9 +80,9 @@ def test_pairwise_by_either_way(name, rho, dtype, span, monkeypatch):
         assert_same(
             emdref.pairwise(sparse[0], space, rho=rho, mass=mass), emdref.pairwise(X, space, rho=rho, mass=mass)
         )
-        expected = emdref.pairwise(X, space, Y, rho=rho, mass=mass)
-        assert_same(emdref.pairwise(sparse[0], space, sparse[1], rho=rho, mass=mass), expected)
-        native = emdref.pairwise(sparse[0], space, Y, rho, mass=mass, accuracy="native")
+        expected = emdref.pairwise(X, space, Y=Y, rho=rho, mass=mass)
+        assert_same(emdref.pairwise(sparse[0], space, Y=sparse[1], rho=rho, mass=mass), expected)
+        native = emdref.pairwise(sparse[0], space, Y=Y, rho=rho, mass=mass, accuracy="native")
         np.testing.assert_allclose(native, expected, rtol=1e-6, atol=1e-13)
 
 
@@ -93,7 +93,7 @@ def test_pairwise_blocks_change_nothing(monkeypatch):
     for side in (1, 7, 39):
         monkeypatch.setattr(WEIGHTS, "_sparse_side", lambda *_, side=side: side)
         assert_same(emdref.pairwise(scipy.sparse.csr_array(X), space), expected)
-        assert_same(emdref.pairwise(scipy.sparse.csr_array(X), space, X), expected)
+        assert_same(emdref.pairwise(scipy.sparse.csr_array(X), space, Y=X), expected)
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
@@ -113,12 +113,12 @@ def test_distances_of_which_two_limbs_lose_digits():
     """A deep path whose prefix sums lose the small cost between the bins, and tell that they do."""
     cost = np.r_[0, 1e17, np.pi * 1e-17 * np.ones(40), 1e-40]
     tree = emdref.Tree(np.arange(len(cost)) - 1, cost, bins=[40, 41, 42])
-    assert tree._depths[1] > 0
+    assert tree.rooted.depths[1] > 0
     p, q = [[1.0, 0, 0]], [[0, 0, 1.0]]
     for rho in RHOS:
         value = emdref.emd(scipy.sparse.csr_array(p), q, tree, rho)
         cases.assert_within_ulps(value, [exact.emd(p[0], q[0], tree, rho)])
-        assert emdref.pairwise(scipy.sparse.csr_array(p), tree, q, rho)[0, 0] == value[0]
+        assert emdref.pairwise(scipy.sparse.csr_array(p), tree, Y=q, rho=rho)[0, 0] == value[0]
 
 
 @given(where=st.one_of(cases.trees(), cases.chains()), data=st.data(), rho=st.sampled_from(RHOS))
@@ -148,7 +148,7 @@ def reads(space, k):
     rng = np.random.default_rng(k)
     bins = [np.sort(rng.choice(space.n_bins, k, replace=False)) for _ in "pq"]
     p, q = (scipy.sparse.csr_array((np.full(k, 1 / k), (np.zeros(k, int), b)), (1, space.n_bins)) for b in bins)
-    outline, (depth, lost) = space._outline, space._depths
+    outline, (depth, lost) = space.rooted.heavy_paths, space.rooted.depths
     space._set(_outline=outline._replace(path=outline.path.view(Counting)), _depths=(depth.view(Counting), lost))
     Counting.reads = 0
     library.emd(p, q, space, accuracy="native")
@@ -179,18 +179,18 @@ def test_a_path_of_a_million_nodes():
     p, q = scipy.sparse.csr_array([[0, 1.0, 0]]), scipy.sparse.csr_array([[0, 0, 1.0]])
     assert emdref.emd(p, q, tree) == 999
     assert emdref.emd(p, scipy.sparse.csr_array([[1.0, 0, 0]]), tree, 2) == 998_990
-    assert tree._outline.level.max() == 0
+    assert tree.rooted.heavy_paths.level.max() == 0
 
 
 @pytest.mark.parametrize("shape", ["path", "caterpillar", "random", "star"])
 def test_the_outline_is_the_tree_in_another_order(shape):
     tree = cases.large(shape, 200)
-    up, cost, place, level, path, order = tree._outline
-    parent, costs = tree._layout.parent, tree._layout.cost
+    up, cost, place, level, path, order = tree.rooted.heavy_paths
+    parent, costs = tree.rooted.parent, tree.rooted.cost
     np.testing.assert_array_equal(np.sort(order), np.arange(tree.n_nodes))
     np.testing.assert_array_equal(order[up], parent[order])
     np.testing.assert_array_equal(cost, costs[order])
-    np.testing.assert_array_equal(order[place], tree._layout.bin_node)
+    np.testing.assert_array_equal(order[place], tree.rooted.bin_node)
     assert (up[1:] < np.arange(1, tree.n_nodes)).all() and level.max() <= np.log2(tree.n_nodes)
     np.testing.assert_array_equal(level - level[up], path[:, 0] != path[up, 0])
     np.testing.assert_array_equal(path[:, 1], up[path[:, 0]])
@@ -207,7 +207,7 @@ def test_shapes():
     assert_same(emdref.emd(two, [0, 0, 1.0], chain), np.array([2.0, 1]))
     assert_same(emdref.emd([0, 0, 1.0], two, chain), np.array([2.0, 1]))
     assert_same(emdref.emd(scipy.sparse.csr_array((0, 3)), one, chain), np.empty(0))
-    assert emdref.pairwise(scipy.sparse.csr_array((0, 3)), chain, two).shape == (0, 2)
+    assert emdref.pairwise(scipy.sparse.csr_array((0, 3)), chain, Y=two).shape == (0, 2)
     assert emdref.pairwise(scipy.sparse.csr_array((0, 3)), chain).shape == (0, 0)
 
 
@@ -391,9 +391,9 @@ def test_pairwise_names_the_rows_whose_totals_differ():
     with pytest.raises(ValueError, match=r"X\[1\] has total 2 and X\[0\] 1, \+1 apart"):
         emdref.pairwise(scipy.sparse.csr_array([[1.0, 0, 0], [0, 0, 2]]), emdref.Chain(3))
     with pytest.raises(TypeError, match="X is float64 and Y is float32"):
-        emdref.pairwise(GOOD, emdref.Chain(3), GOOD.astype(np.float32))
+        emdref.pairwise(GOOD, emdref.Chain(3), Y=GOOD.astype(np.float32))
     with pytest.raises(ValueError, match=r"Y has shape \(3,\), it must be \(rows, 3\)"):
-        emdref.pairwise(GOOD, emdref.Chain(3), [1.0, 0, 0])
+        emdref.pairwise(GOOD, emdref.Chain(3), Y=[1.0, 0, 0])
 
 
 # --- peers ------------------------------------------------------------------------------------------------------------
@@ -417,9 +417,9 @@ def test_it_is_weighted_unifrac():
 def _newick(tree):
     text = [f"t{v}" for v in range(tree.n_nodes)]
     children = [[] for _ in text]
-    for v in reversed(tree._layout.order.tolist()):  # children before parents
+    for v in reversed(tree.rooted.order.tolist()):  # children before parents
         inner = f"({','.join(children[v])})" if children[v] else ""
         text[v] = f"{inner}t{v}:{float(tree.cost[v])!r}"
         if tree.parent[v] >= 0:
             children[tree.parent[v]].append(text[v])
-    return text[tree._layout.order[0]] + ";"
+    return text[tree.rooted.order[0]] + ";"

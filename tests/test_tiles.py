@@ -2,7 +2,6 @@
 
 import itertools
 import re
-import sys
 import tracemalloc
 import warnings
 from fractions import Fraction
@@ -17,8 +16,7 @@ import emdref
 import plain
 from emdref import exact
 from emdref.arguments import casts, validation
-from emdref.closed_form import batches
-from emdref.closed_form.escalation import careful
+from emdref.closed_form import batches, escalation
 from emdref.kernels.arithmetic import lanes
 from emdref.kernels.compile import jit, threads
 from emdref.kernels.tiles import inspection
@@ -47,11 +45,12 @@ def paths(monkeypatch):
     """How many rows were looked at more closely, in a list of one number."""
     count = [0]
 
-    def counted(wanted, again, *rest, exactly=False):
-        count[0] += 0 if exactly else len(again)
-        return careful(wanted, again, *rest, exactly)
+    def counted(work, left, exactly=False):
+        count[0] += 0 if exactly else len(left)
+        return carefully(work, left, exactly)
 
-    monkeypatch.setattr(sys.modules["emdref.closed_form.escalation"], "careful", counted)
+    carefully = escalation._carefully
+    monkeypatch.setattr(escalation, "_carefully", counted)
     return count
 
 

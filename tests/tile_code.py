@@ -96,13 +96,12 @@ def _given(real):
 def _signature(name, real):
     two_limbs = name.endswith("2")
     rows, numbers = _given(real), float64 if two_limbs else real
-    batch = int64, int64, rows, int64, rows, int64, real[::1], real[::1], boolean[::1]
+    given, results = (rows, int64, rows, int64), (real[::1], real[::1], boolean[::1], boolean[::1])
     costs, places = _given(numbers), _given(int64)
     tree = places, costs, costs, *[costs] * two_limbs, places, places, places
-    shape = (int64, costs, int64) if "chain" in name else tree
-    if two_limbs:
-        return *batch, boolean[::1], *shape, *[float64] * 5, boolean, float64
-    return *batch, *shape, *[real] * 3, float64
+    shape = *((int64, costs, int64) if "chain" in name else tree), *[float64] * two_limbs
+    how = numbers, numbers, numbers, float64, boolean, float64
+    return int64, int64, *map(numba.types.Tuple.from_types, (given, results, shape, how))
 
 
 @functools.cache

@@ -24,9 +24,9 @@ def answers(p, q, space):
     """Every answer about a pair on an emdref space, as rationals, by name."""
     found = {
         "flow": exact.flow(p, q, space),
-        "flow_normalized": exact.flow(p, q, space, normalize=True),
+        "flow_normalized": exact.flow(p, q, space, mass="normalize"),
         "value": [exact.emd(p, q, space, rho) for rho in RHOS],
-        "value_normalized": [exact.emd(p, q, space, rho, normalize=True) for rho in RHOS],
+        "value_normalized": [exact.emd(p, q, space, rho, mass="normalize") for rho in RHOS],
     }
     for gauge in GAUGES:
         found |= {f"gradient_{gauge}_{rho}": exact.grad(p, q, space, rho, gauge=gauge) for rho in RHOS}

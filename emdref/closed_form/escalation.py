@@ -174,8 +174,8 @@ def _closely(work: _Work, left: Numbers) -> Numbers:
 
 def _carefully(work: _Work, left: Numbers, exactly: bool = False) -> Numbers:
     """Row by row on a rooted tree, scaled to the middle of the range, and from exact flows if asked."""
-    tree = work.wanted.space.rooted
-    if tree is None or not len(left):
+    tree = work.wanted.space.rooted if len(left) else None
+    if tree is None:
         return left
     step = max(1, _BLOCK // tree.n_nodes)
     blocks = (left[at : at + step] for at in range(0, len(left), step))

@@ -381,7 +381,7 @@ class Immutable:
 def check_space(space: Any) -> None:
     """Refuse what is no space."""
     if not isinstance(space, Space):
-        raise TypeError(f"space must be a Chain, a Tree or another Space, not {type_name(space)}")
+        raise TypeError(f"space must be a Space, such as a Chain or a Tree, not {type_name(space)}")
 
 
 def rooted(space: Metric, function: str, what: str, instead: str) -> RootedTree:
