@@ -1,9 +1,10 @@
-"""Kills a sweep again and again and checks what is left: ``python tests/kill_loop.py [--kills 100] [--fresh]``.
+"""Kills a sweep again and again and checks what is left.
 
-Each round starts with no store.  A child process runs the sweep and is killed with SIGKILL after a random time, until a
-child gets to the end.  After each kill every cell that had been reported as stored must be in the store; after each
-round the CSV must be that of an uninterrupted run, byte for byte.  Children are forks of one process, which saves the
-imports, or with ``--fresh`` processes of their own, so that kills hit the imports too.
+``python tests/analysis/kill_loop.py [--kills 100] [--fresh]``: each round starts with no store.  A child process runs
+the sweep and is killed with SIGKILL after a random time, until a child gets to the end.  After each kill every cell
+that had been reported as stored must be in the store; after each round the CSV must be that of an uninterrupted run,
+byte for byte.  Children are forks of one process, which saves the imports, or with ``--fresh`` processes of their own,
+so that kills hit the imports too.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 GRID = [
     "sweep", "--chain", "60", "--lam", "0.1,1,10,100", "--cap", "3,30", "--dtype", "float64,float32",

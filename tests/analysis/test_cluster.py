@@ -12,7 +12,7 @@ pytest.importorskip("distributed", reason="the extra dask is not installed")
 from analysis import __main__ as command
 from analysis import workers
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 GRID = ["sweep", "--lam", "0.5,2,5,20", "--cap", "10,200", "--dtype", "float64,float32", "--pairs", "8"]
 GRID += ["--kernel", "dense,space", "--domain", "linear"]
 SMALL = ["sweep", "--chain", "30", "--lam", "0.3,3", "--cap", "3,9", "--dtype", "float64,float32", "--pairs", "2"]

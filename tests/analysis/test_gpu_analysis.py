@@ -321,7 +321,7 @@ def test_all_steps_end_within_eight_minutes_and_timings_run_alone():
 
 
 def test_rows_of_a_process_of_its_own_come_one_by_one():
-    command_ = fresh.command("tests.two_rows:two_rows", n=3)
+    command_ = fresh.command("tests.analysis.two_rows:two_rows", n=3)
     done = subprocess.run(command_, capture_output=True, text=True, check=True)
     assert [fresh.row_of(line) for line in done.stdout.splitlines()] == [None, {"n": 3}, {"n": 4.5}]
 

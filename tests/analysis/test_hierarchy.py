@@ -21,7 +21,7 @@ from analysis.script import Options  # noqa: E402
 from analysis.scripts import figure7_hierarchy  # noqa: E402
 from analysis.training import intervals  # noqa: E402
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PARENT = [-1, 0, 0, 1, 1, 2, 2, 2]
 COST = [0.0, 1.0, 2.0, 0.5, 1.5, 1.0, 3.0, 0.25]
 

@@ -21,7 +21,7 @@ import emdref
 import oracles
 from analysis.sources import reference
 
-FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 GRADES = ("easy", "ordinary", "hard", "hostile")
 DATA = {grade: json.loads((FOLDER / f"{grade}.json").read_text("ascii")) for grade in GRADES}
 CASES = {case["name"]: case for case in itertools.chain(*DATA.values())}

@@ -17,7 +17,7 @@ from analysis.scripts import NAMES
 from analysis.sweep import Progress
 from analysis.workers import Threads
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 COMMITTED = [name for name in NAMES if (ROOT / "figures" / f"{name}.csv").exists()]
 KINDS = {
     "name": EXACT,

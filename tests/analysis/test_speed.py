@@ -15,7 +15,7 @@ from analysis.scripts import speed as script
 from analysis.scripts import speed_growth
 from analysis.speed import FRESH, NATIVE, Problem
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PLACE = {"part", "space", "bins", "nodes", "rows", "dtype", "task", "implementation", "kind"}
 TIMED = PLACE | {
     "version",

@@ -26,7 +26,7 @@ from emdref.entropic.iteration import VARIANTS
 
 pytestmark = pytest.mark.usefixtures("drawn_once")
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 GRID = ["sweep", "--chain", "30", "--lam", "0.3,3,30", "--cap", "3,9", "--dtype", "float64,float32", "--pairs", "2"]
 SLOW = ["sweep", "--lam", "1,2,3,5,8,13", "--cap", "600", "--pairs", "8", "--jobs", "2"]  # WordNet, log domain
 
@@ -289,7 +289,7 @@ def test_two_processes_share_a_store(tmp_path):
 @pytest.mark.parametrize("kills", [1, pytest.param(15, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_nothing_finished_is_lost(kills):
     loop = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "kill_loop.py"), "--kills", str(kills)],
+        [sys.executable, str(ROOT / "tests" / "analysis" / "kill_loop.py"), "--kills", str(kills)],
         capture_output=True,
         text=True,
         check=False,

@@ -201,7 +201,7 @@ def command(parameters):
 def importable(monkeypatch):
     """This module, by the processes."""
     here = Path(__file__)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (here.parent, here.parent.parent))))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (here.parent, here.parents[2]))))
 
 
 def children(pid):

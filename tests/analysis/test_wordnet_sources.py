@@ -10,7 +10,7 @@ import pytest
 
 from analysis.sources import real_labels, wordnet
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TREE = ROOT / "emdref" / "spaces" / "data" / "wordnet.tsv"
 LABEL_SETS = ROOT / "analysis" / "data" / "real_labels.csv"
 

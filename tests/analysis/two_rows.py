@@ -1,4 +1,4 @@
-"""Two rows of a table, which a process of its own prints; see tests/test_gpu_analysis.py."""
+"""Two rows of a table, which a process of its own prints; see test_gpu_analysis.py."""
 
 import numpy as np
 

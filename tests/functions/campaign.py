@@ -1,19 +1,21 @@
 """A long run against exact rationals: worst error per function, dtype and family, wrong signs, fallbacks.
 
-``python tests/campaign.py --rounds 20 --out report.csv`` draws that many pairs on each kind of space for each family
-and dtype.  Errors are in ulp of the exact result for values, flows, raw Hessians, layers and MSE, and as parts of their
-documented bound for gradients (8 eps max|r|), Hessians and their products (8 eps max|H|): 1 is the bound.
+``python tests/functions/campaign.py --rounds 20 --out report.csv`` draws that many pairs on each kind of space for each
+family and dtype.  Errors are in ulp of the exact result for values, flows, raw Hessians, layers and MSE, and as parts
+of their documented bound for gradients (8 eps max|r|), Hessians and their products (8 eps max|H|): 1 is the bound.
 """
 
 import argparse
 import itertools
 import sys
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 import cases
 import emdref
 import oracles

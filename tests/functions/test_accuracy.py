@@ -1,7 +1,7 @@
 """A ratchet: the largest errors ever committed, per function, space, dtype and family, may only fall.
 
-``PYTHONPATH=. python tests/test_accuracy.py`` lowers tests/accuracy_ratchet.csv to what figures/accuracy.csv has
-reached; nothing raises it.
+``PYTHONPATH=. python tests/functions/test_accuracy.py`` lowers accuracy_ratchet.csv beside it to what
+figures/accuracy.csv has reached; nothing raises it.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from analysis.script import Options
 from analysis.scripts import accuracy
 
 RATCHET = Path(__file__).parent / "accuracy_ratchet.csv"
-FIGURE = Path(__file__).parents[1] / "figures" / "accuracy.csv"
+FIGURE = Path(__file__).parents[2] / "figures" / "accuracy.csv"
 KEY = ["function", "space", "dtype", "family"]
 DIGITS = 1e-9  # the figure's CSV has nine digits
 

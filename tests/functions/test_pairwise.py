@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numba import float64
-from test_float32_code import compiled, needs_jit
+from tile_code import compiled, needs_jit
 
 import cases
 import emdref
@@ -258,7 +258,7 @@ needs_llvm_15 = pytest.mark.skipif(
     ],
 )
 def test_loops_over_columns_are_vectorised(loop, signature):
-    code = compiled(loop, signature)
+    code = compiled(loop, signature)[0]
     assert re.search(r"f(add|sub) <\d+ x double>", code)
     assert not re.search(r"\bfast\b|contract|reassoc", code)
 
@@ -269,4 +269,4 @@ def test_the_same_search_finds_no_vectors_in_a_recurrence():
         for k in range(1, len(x)):
             x[k] += x[k - 1]
 
-    assert not re.search(r"f(add|sub) <\d+ x double>", compiled(running, (ARRAY,)))
+    assert not re.search(r"f(add|sub) <\d+ x double>", compiled(running, (ARRAY,))[0])

@@ -15,7 +15,7 @@ pytest.importorskip("numba.cuda", reason="numba-cuda is not installed")
 from emdref.kernels.cuda.target import cuda, kernel, launch
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
+ROOT = HERE.parents[1]
 
 
 @kernel

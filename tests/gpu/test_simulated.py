@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gpu_support import needs_simulator
 
-TESTS = Path(__file__).parent
+HERE = Path(__file__).parent
 SAMPLE = [
     "test_gpu_support.py",
     "test_gpu_emd.py::test_value_and_gradient_are_the_cpus[2-float32-chain]",
@@ -25,8 +25,8 @@ def test_a_sample_passes_in_the_simulator():
     clean = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
     run = subprocess.run(
-        [*command, *(str(TESTS / name) for name in SAMPLE)],
-        cwd=TESTS.parent,
+        [*command, *(str(HERE / name) for name in SAMPLE)],
+        cwd=HERE.parents[1],
         env=clean | {"NUMBA_ENABLE_CUDASIM": "1", "NUMBA_DISABLE_JIT": "1"},
         capture_output=True,
         text=True,

@@ -2,15 +2,14 @@
 
 import re
 
-import numba
 import pytest
 import tile_code
 from numba import boolean, float32, float64, int64
+from tile_code import needs_jit
 
 from emdref.kernels.rows import loops
 
 DOUBLE = re.compile(r"= (\w+ )*f(add|sub|mul|div|neg) (\w+ )*(double|<\d+ x double>)|call double @(llvm\.)?pow\b")
-needs_jit = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled with NUMBA_DISABLE_JIT")
 
 
 def compiled(function, signature):

@@ -1,4 +1,4 @@
-"""Where kernels.twolimb must own up to an error, and where it must not."""
+"""Where kernels.rows.two_limbs must own up to an error, and where it must not."""
 
 import numpy as np
 import pytest

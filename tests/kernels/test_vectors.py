@@ -6,14 +6,12 @@ import llvmlite.binding
 import numba
 import numpy as np
 import pytest
-from tile_code import compiled
+from tile_code import compiled, needs_jit
 
 import emdref
 from emdref.entropic import gibbs
 from emdref.kernels.compile import jit
 from emdref.kernels.entropic import alternation
-
-needs_jit = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled with NUMBA_DISABLE_JIT")
 
 
 def code_of(kernel, *args):

@@ -789,7 +789,7 @@ def test_cuda_tensors(dtype, classes):
 
 
 def test_the_readmes_training_falls():
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     code = re.search(r"## Train with it\n.*?```python\n(.*?)```", readme, re.DOTALL)[1]
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
     printed = io.StringIO()

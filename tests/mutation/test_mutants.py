@@ -19,7 +19,7 @@ import test_plain_layers
 import test_plain_native
 import test_plain_plan
 import test_plain_tiles
-import test_plain_twolimb
+import test_plain_two_limbs
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
 
@@ -37,7 +37,7 @@ class Mutant:
     arguments: tuple = ()
 
 
-NATIVE, TWOLIMB, HESSIAN, EXACT = test_plain_native, test_plain_twolimb, test_plain_hessian, test_plain_exact
+NATIVE, TWOLIMB, HESSIAN, EXACT = test_plain_native, test_plain_two_limbs, test_plain_hessian, test_plain_exact
 TILES = test_plain_tiles
 
 FLIPPED_SIGNS = [

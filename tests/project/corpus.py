@@ -1,7 +1,7 @@
 """A fixed corpus of pairs made of hashes and integers alone, and the SHA-256 of what emdref makes of it.
 
 No random generator, no libm: every input is the same float on every machine, and so is every result of + - * / (integer
-rho).  ``python tests/corpus.py`` compares with the committed table, ``python tests/corpus.py --write`` replaces it; a
+rho).  ``python tests/project/corpus.py`` compares with the committed table, with ``--write`` it replaces it; a
 change of a line means that a bit of some result changed, which needs a reason in the commit that does it.
 """
 

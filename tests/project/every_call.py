@@ -1,4 +1,4 @@
-"""Every public function with inputs of every kind, and which kernels they compiled: python tests/every_call.py.
+"""Every public function with inputs of every kind, and which kernels they compiled: python tests/project/every_call.py.
 
 Prints for each kernel the types that `emdref.warming` compiles it for, and all that the calls needed, as JSON.
 """

@@ -1,4 +1,4 @@
-"""Every bit of every result on a fixed corpus, whatever the threads; see tests/corpus.py."""
+"""Every bit of every result on a fixed corpus, whatever the threads; see corpus.py."""
 
 import corpus
 import pytest
@@ -7,7 +7,7 @@ from emdref.kernels.compile import threads
 
 
 def test_no_bit_has_changed():
-    assert list(corpus.lines()) == corpus.committed(), "python tests/corpus.py says which lines"
+    assert list(corpus.lines()) == corpus.committed(), "python tests/project/corpus.py says which lines"
 
 
 @pytest.mark.parametrize("only", [("chain", "random"), pytest.param((), marks=pytest.mark.slow)], ids=["two", "all"])

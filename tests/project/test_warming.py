@@ -19,7 +19,7 @@ from emdref import exact, losses, normalize, warming
 from emdref.kernels.compile import jit
 
 ROOT = Path(emdref.__file__).parents[1]
-EVERY_CALL = ROOT / "tests" / "every_call.py"
+EVERY_CALL = Path(__file__).with_name("every_call.py")
 compiles = pytest.mark.skipif(
     bool(numba.config.DISABLE_JIT) or jit.cache_folder() is None, reason="nothing is compiled, or nothing is kept"
 )

@@ -1,7 +1,7 @@
-"""A long run of `emdref.certify` against tests/oracles.py: violations, and widths of the intervals in ulp.
+"""A long run of `emdref.certify` against tests/support/oracles.py: violations, and widths of the intervals in ulp.
 
-``python tests/certify_run.py --cases 1000000 --write`` draws so many small cases, half in each dtype, from every family
-on every kind of space, and replaces tests/certify_run.csv; without --write it prints the table.  Each case compares
+``python tests/proof/certify_run.py --cases 1000000 --write`` draws so many small cases, half in each dtype, from every
+family on every kind of space, and replaces certify_run.csv; without --write it prints the table.  Each case compares
 value, bounds, flow, signs, kinks, subdifferential, potential and excess with rationals that share no code with emdref,
 and has the certificate verify itself.  The work is dealt to --jobs processes; cells are seeded by themselves, so that
 the table does not depend on how many.
@@ -10,6 +10,7 @@ the table does not depend on how many.
 import argparse
 import itertools
 import math
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 import cases
 import emdref
 import oracles

@@ -460,7 +460,7 @@ class Recorded:
 
 @pytest.fixture
 def torch(monkeypatch):
-    """A stand-in for the interface of torch: the real one is in the extra [peers] and tested by tests/test_torch.py."""
+    """A stand-in for the interface of torch: the real one is in the extra [peers], see tests/losses/test_torch.py."""
     autograd = types.SimpleNamespace(grad=lambda value, p, allow_unused: (value.grad,))
     module = types.SimpleNamespace(from_numpy=Recorded, autograd=autograd)
     monkeypatch.setitem(calling.sys.modules, "torch", module)

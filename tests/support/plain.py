@@ -17,7 +17,7 @@ import numpy as np
 
 import oracles
 
-PACKAGE = Path(__file__).resolve().parents[1] / "emdref"
+PACKAGE = Path(__file__).resolve().parents[2] / "emdref"
 _JIT = "emdref.kernels.compile.jit"
 
 

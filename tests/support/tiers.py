@@ -2,7 +2,7 @@
 
 Most faults show for one value of a parameter or for two together. So a test with many cases keeps, in the quick tier,
 cases until each pair of its parameters' values has been met, and each combination of those that say what is tested;
-the others are marked slow. Which are kept does not depend on the process or the machine.
+the others are marked slow. Which are kept does not depend on the process, the machine or the folder.
 """
 
 import itertools
@@ -42,11 +42,17 @@ def thin(items):
     for many in cases.values():
         if len(many) > MANY:
             met = set()
-            for item in sorted(many, key=lambda item: zlib.crc32(item.nodeid.encode())):
+            for item in sorted(many, key=_draw):
                 new = _meets(item) - met
                 met |= new
                 if not new:
                     item.add_marker(pytest.mark.slow)
+
+
+def _draw(item):
+    """A number by chance, as if all tests lay in one folder: a file that moves keeps its quick cases."""
+    file, _, test = item.nodeid.partition("::")
+    return zlib.crc32(f"tests/{file.rpartition('/')[2]}::{test}".encode())
 
 
 def _meets(item):

@@ -17,11 +17,14 @@ from pathlib import Path
 import llvmlite
 import numba
 import numpy as np
+import pytest
 from numba import boolean, float64, int64
 from numba.core.registry import cpu_target
 
 import emdref.kernels
 from emdref.kernels.compile import jit
+
+needs_jit = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled with NUMBA_DISABLE_JIT")
 
 
 def _blind():
