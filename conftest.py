@@ -11,7 +11,7 @@ import sys
 import pytest
 
 _FOR_GPUS = [
-    *("emdref/kernels/cuda/*", "emdref/gpu/*", "tests/kernel_table.py", "tests/launches.py"),
+    *("emdref/kernels/cuda/*", "emdref/gpu/*", "tests/gpu/kernel_table.py", "tests/gpu/launches.py"),
 ]
 _NEEDED = {
     "numba.cuda": _FOR_GPUS,

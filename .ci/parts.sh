@@ -48,7 +48,7 @@ lint() {
 }
 
 uncompiled() {  # the formulas as plain Python
-  NUMBA_DISABLE_JIT=1 python -m pytest -q -n 0 tests/test_{printed,sinkhorn,hessian,layers}.py \
+  NUMBA_DISABLE_JIT=1 python -m pytest -q -n 0 tests/*/test_{printed,sinkhorn,hessian,layers}.py \
     -k "printed or definition or infinite or zeros_are_stable"
 }
 
@@ -56,7 +56,7 @@ for_gpus() {  # TIER OPTION...: what compiles for GPUs without one: kernels to P
   local tier=$1 && shift
   environment gpu --editable '.[test,test-gpu]'
   export PATH="$work/gpu/bin:$PATH"
-  python -W error -m pytest -q -n 0 -m "$tier" "$@" tests/test_{gpu_support,ptx}.py emdref/kernels/cuda
+  python -W error -m pytest -q -n 0 -m "$tier" "$@" tests/gpu/test_{gpu_support,ptx}.py emdref/kernels/cuda
   export NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1
   python -m analysis gpu --toy --out "$work/simulated"
   python -m pytest -q -n 0 -m "gpu and ($tier)" tests
@@ -67,7 +67,7 @@ trained() {  # -m EXPRESSION: torch, JAX, recordings, and the experiments at toy
   environment extras --editable '.[test,torch,jax,records]'
   python -m analysis training --toy --out "$work/trained"
   python -m analysis training --redraw --out "$work/trained"
-  python -m pytest -q -n 0 "$@" tests/test_{torch,jax,extras,records,training,hierarchy,breathing}.py emdref/{torch,jax}.py
+  python -m pytest -q -n 0 "$@" tests/*/test_{torch,jax,extras,records,training,hierarchy,breathing}.py emdref/{torch,jax}.py
 }
 
 wheel() {  # alone, and without what only figures need

@@ -26,7 +26,7 @@ TOOLS = ("memcheck", "racecheck")
 
 def tests(seconds: float) -> Step:
     """The tests marked `gpu`, from the files that have any."""
-    files = sorted(path for path in ROOT.glob("tests/test_*.py") if "mark.gpu" in path.read_text(encoding="utf-8"))
+    files = sorted(path for path in ROOT.glob("tests/**/test_*.py") if "mark.gpu" in path.read_text(encoding="utf-8"))
     command = [
         sys.executable, "-m", "pytest", "-m", "gpu", "-v", "-p", "no:cacheprovider", "--continue-on-collection-errors",
         "--tb=line", "-rfE", *(str(path.relative_to(ROOT)) for path in files),

@@ -31,7 +31,7 @@ LEAST = 95.0  # per cent
 
 MODULES = {  # which tests of the plain kernels a module's mutants must face
     "kernels/arithmetic/lanes.py": "tiles floats",
-    "kernels/arithmetic/floats.py": "floats twolimb",
+    "kernels/arithmetic/floats.py": "floats two_limbs",
     "kernels/arithmetic/edges.py": "floats tiles",
     "kernels/tiles/inspection.py": "tiles",
     "kernels/tiles/plain.py": "tiles",
@@ -39,9 +39,9 @@ MODULES = {  # which tests of the plain kernels a module's mutants must face
     "kernels/rows/native.py": "native",
     "kernels/rows/hessian.py": "native",
     "kernels/trees/metric.py": "native",
-    "kernels/rows/two_limbs.py": "twolimb hessian bounds",
+    "kernels/rows/two_limbs.py": "two_limbs hessian bounds",
     "kernels/rows/hessian_two_limbs.py": "hessian",
-    "kernels/rows/loops.py": "native twolimb hessian loops",
+    "kernels/rows/loops.py": "native two_limbs hessian loops",
     "kernels/rows/layers.py": "layers",
     "kernels/entropic/products.py": "entropic",
     "kernels/arithmetic/digits.py": "plan",
@@ -93,7 +93,7 @@ def call(place, *command):
 @contextlib.contextmanager
 def server(place, names):
     """Waits for those tests of plain kernels to be asked for, and has run them once on the unedited code."""
-    tests = [f"tests/test_plain_{name}.py" for name in names.split()]
+    tests = [str(x.relative_to(place)) for name in names.split() for x in place.glob(f"tests/*/test_plain_{name}.py")]
     command = [sys.executable, "tests/mutation/server.py", "serve", "socket", *tests]
     (place / "socket").unlink(missing_ok=True)
     with subprocess.Popen(command, cwd=place, env=environment()) as process:

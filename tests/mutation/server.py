@@ -21,7 +21,7 @@ def ask(path):
 
 
 def serve(path, tests):
-    sys.path.insert(0, "tests")
+    sys.path.insert(0, "tests/support")
     import pytest
 
     import plain

@@ -1,0 +1,410 @@
+"""Speed: nobody is timed who is wrong, whoever is missing is a row, and the README says what the table says."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import emdref
+from analysis.benchmarks import speed as script
+from analysis.benchmarks import speed_growth
+from analysis.engine.script import Options
+from analysis.gpu import device_targets
+from analysis.peers import wrappers
+from analysis.peers.emd_batches import BOTH, VALUE, Peer, Prepared
+from analysis.sources import speed_table
+from analysis.timing import emd_growth, emd_speed, measuring, sinkhorn_speed, speed_targets, startup
+from analysis.timing.emd_speed import FRESH, NATIVE, Problem
+
+ROOT = Path(__file__).parents[2]
+PLACE = {"part", "space", "bins", "nodes", "rows", "dtype", "task", "implementation", "kind"}
+TIMED = PLACE | {
+    "version",
+    "seconds",
+    "low",
+    "high",
+    "repeats",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
+    "timed_rows",
+    "traffic",
+    "gb_per_s",
+}
+
+
+def problem(task=BOTH, rows=40, bins=30, dtype="float64", kind="chain"):
+    rng = np.random.default_rng(1)
+    p, q = (emd_speed.histograms(rng, rows, bins, dtype) for _ in "pq")
+    return Problem(kind, emd_speed.where(kind, bins, rng), p, q, task)
+
+
+def cumsum(p, q):
+    """EMD^2 on a chain of unit gaps by its definition."""
+    phi = np.cumsum(p - q, axis=1)[:, :-1]
+    grad = np.zeros_like(p)
+    grad[:, :-1] = 2 * np.cumsum(phi[:, ::-1], axis=1)[:, ::-1]
+    return (phi**2).sum(axis=1), grad
+
+
+def peer(function, **options):
+    return Peer("peer", "numpy", lambda space, dtype, task: Prepared(function), **options)
+
+
+def row_of(function, case=None, **options):
+    rows = emd_speed.contest(case or problem(), (peer(function, **options),), 0.0)
+    return next(row for row in rows if row["implementation"] == "peer")
+
+
+def test_who_agrees_is_timed():
+    row = row_of(cumsum)
+    assert TIMED | {"tolerance", "disagreement"} == set(row)
+    assert row["disagreement"] < 0.2
+    assert 0 < row["low"] <= row["seconds"] <= row["high"]
+    assert row["repeats"] >= 5 and row["timed_rows"] == 40
+
+
+def slightly_wrong_value(p, q):
+    value, grad = cumsum(p, q)
+    return value * (1 + 1e-9), grad
+
+
+def slightly_wrong_gradient(p, q):
+    value, grad = cumsum(p, q)
+    return value, grad * (1 + 1e-9)
+
+
+def wrong_in_the_last_row(p, q):
+    value, grad = cumsum(p, q)
+    grad[-1, 0] += 1e-9
+    return value, grad
+
+
+def not_a_number(p, q):
+    value, grad = cumsum(p, q)
+    return value * np.nan, grad
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [slightly_wrong_value, slightly_wrong_gradient, wrong_in_the_last_row, not_a_number, lambda p, q: cumsum(q, p)],
+)
+def test_who_disagrees_is_not_timed(wrong):
+    row = row_of(wrong)
+    assert row["note"].startswith("disagrees")
+    assert "seconds" not in row
+    assert row["disagreement"] > 1
+
+
+def test_the_tolerance_grows_with_eps_and_size():
+    found = {}
+    for dtype in ("float32", "float64"):
+        for bins in (30, 3000):
+            case = problem(bins=bins, dtype=dtype)
+            found[dtype, bins] = measuring.Truth(case.p, case.q, case.space, 2, np.arange(4)).tolerance(True)
+    assert found["float64", 30] < found["float64", 3000] < 1e-11
+    np.testing.assert_allclose(found["float32", 30] / found["float64", 30], 2.0**29, rtol=0.3)
+    case = problem()
+    truth = measuring.Truth(case.p, case.q, case.space, 1, np.arange(4))
+    assert truth.tolerance(first=False) > truth.tolerance(first=True)
+
+
+def test_a_batch_is_judged_by_rows_from_all_of_it():
+    seen = []
+
+    def watching(p, q):
+        seen.append(p)
+        return cumsum(p, q)
+
+    case = problem(rows=200)
+    row_of(watching, case)
+    np.testing.assert_array_equal(seen[0][[0, -1]], case.p[[0, -1]])
+    assert len(seen[0]) == emd_speed.TRIED
+
+
+def test_what_is_timed_is_judged_too():
+    def wrong_if_many(p, q):
+        value, grad = cumsum(p, q)
+        return value * (1 + (len(p) > emd_speed.TRIED)), grad
+
+    assert row_of(wrong_if_many)["note"].startswith("disagrees")
+
+
+def missing(space, dtype, task):
+    raise ImportError("No module named 'somebody'")
+
+
+def broken(space, dtype, task):
+    raise ValueError("it does not like this")
+
+
+@pytest.mark.parametrize(
+    ("make", "note"),
+    [
+        (missing, "not installed: pip install 'emdref[peers]' (No module named 'somebody')"),
+        (broken, "failed: ValueError: it does not like this"),
+    ],
+)
+def test_who_is_missing_or_breaks_is_a_row(make, note):
+    rows = emd_speed.contest(problem(), (Peer("peer", "somebody", make),), 0.0)
+    (row,) = [row for row in rows if row["implementation"] == "peer"]
+    assert row["note"] == note
+    assert row["version"] == ""
+    assert "seconds" not in row
+    rows = sinkhorn_speed.contest(*sinkhorn_case(), (*solvers(), Peer("peer", "x", make, tasks=(TASK,))), 0.0)
+    assert rows[-1]["note"] == note
+
+
+def test_who_is_too_large_or_too_slow_is_a_row(monkeypatch):
+    monkeypatch.setattr(emd_speed, "LONG", 0.03)
+    assert row_of(cumsum, most=29, why="it is old")["note"] == "skipped: more than 29 bins, it is old"
+
+    def slow(p, q):
+        end = measuring.time.process_time() + 0.002 * len(p)
+        while measuring.time.process_time() < end:
+            pass
+        return cumsum(p, q)
+
+    for by_pair in (True, False):
+        row = row_of(slow, by_pair=by_pair)
+        assert 1 <= row["timed_rows"] <= 10 and row["note"] == f"timed on {row['timed_rows']} of the rows"
+        assert row["seconds"] > 0.9 * 0.002 * 40
+
+    def slower(p, q):
+        value, grad = slow(np.repeat(p, 40, axis=0), np.repeat(q, 40, axis=0))
+        return value[::40], grad[::40]
+
+    assert row_of(slower, problem(rows=1))["note"].startswith("skipped: about 0.08")
+
+
+def test_a_problem_beyond_the_memory_is_a_row(monkeypatch):
+    for module in (emd_speed, emd_growth):
+        monkeypatch.setattr(module, "free_bytes", lambda: 1000)
+    (row,) = emd_speed.measure("chain", [[10, 16]], "float64", BOTH, 0.0, 0)
+    assert row["note"].startswith("skipped: needs about 0.0 GB")
+    found = emd_growth.measure("chain", 1000, 16, "float64", [[emd_growth.BOTH, "native"]], 0)
+    assert found[0]["note"].startswith("skipped: needs about") and "seconds" not in found[0]
+
+
+@pytest.mark.filterwarnings("ignore:JAXopt is no longer maintained:DeprecationWarning")  # OTT imports it
+@pytest.mark.parametrize("task", [VALUE, BOTH])
+@pytest.mark.parametrize("kind", ["chain", "tree"])
+def test_everybody_installed_agrees(kind, task):
+    table = pd.DataFrame(emd_speed.contest(problem(task, 3, 12, "float64", kind), emd_speed.PEERS, 0.0))
+    assert set(table.columns) >= TIMED
+    note = table.note.fillna("") if "note" in table else pd.Series("", table.index)
+    assert not note.str.contains("disagrees|failed").any(), note[note != ""]
+    assert table[note == ""].seconds.notna().all()
+    assert {"emdref", "peer", "limit"} == set(table.kind)
+    np.testing.assert_allclose(table[table.implementation == NATIVE].ratio, 1)
+
+
+def test_measurements_are_taken_in_turn():
+    order = []
+    found = measuring.race({name: lambda name=name: order.append(name) or 1.0 for name in "ab"}, 0.0)
+    assert order == ["a", "b"] * 5
+    assert {name: len(times) for name, times in found.items()} == {"a": 5, "b": 5}
+
+
+def test_one_thread_leaves_others_alone():
+    from emdref.kernels.compile import threads
+
+    with emd_speed.one_thread():
+        assert threads.thread_count(1000, 10**9) == 1
+    assert "1: " in emd_speed.threads_told()
+
+
+# --- Sinkhorn ---------------------------------------------------------------------------------------------------------
+
+TASK = sinkhorn_speed.SOLVE
+
+
+def sinkhorn_case():
+    rng = np.random.default_rng(2)
+    tree = emd_growth.tree_of("balanced", 31)
+    p, q = (emd_speed.histograms(rng, 4, tree.n_bins, "float64") for _ in "pq")
+    return tree, p, q, TASK
+
+
+def solvers():
+    return tuple(solver for solver in sinkhorn_speed.solvers() if solver.package in ("emdref", "numpy", "POT"))
+
+
+def test_solvers_agree():
+    pytest.importorskip("ot")
+    table = pd.DataFrame(sinkhorn_speed.contest(*sinkhorn_case(), solvers(), 0.0))
+    assert len(table) == 6
+    assert (table.disagreement < 0.5).all() and (table.tolerance < 0.01).all()
+    assert table.seconds.notna().all()
+
+
+def test_a_solver_that_disagrees_is_not_timed():
+    wrong = sinkhorn_speed._loop
+
+    def make(tree, dtype, task):
+        good = wrong(tree, dtype, task)
+        return good._replace(leave=lambda answer: (good.leave(answer)[0] * 1.01, good.leave(answer)[1]))
+
+    rows = sinkhorn_speed.contest(*sinkhorn_case(), (*solvers()[:1], Peer("wrong", "x", make, tasks=(TASK,))), 0.0)
+    assert rows[-1]["note"].startswith("disagrees") and "seconds" not in rows[-1]
+
+
+# --- peers ------------------------------------------------------------------------------------------------------------
+
+
+def test_incidence_of_a_small_tree():
+    tree = emdref.Tree([-1, 0, 0, 1, 1], [9, 2, 3, 4, 5])  # bins at 2, 3 and 4
+    matrix, cost = wrappers.incidence(tree, np.float32)
+    np.testing.assert_array_equal(matrix.toarray(), [[0, 0, 0], [0, 1, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    np.testing.assert_array_equal(cost, [0, 2, 3, 4, 5])
+    assert matrix.dtype == cost.dtype == np.float32
+
+
+def test_newick_of_a_tree_is_read_back():
+    tree = emdref.Tree([-1, 0, 0, 1, 1], [0, 2, 0.1, 4, 5])
+    text = wrappers.newick_of(tree)
+    assert text == "((3:4.0,4:5.0):2.0,2:0.1);"
+    back = emdref.Tree.from_newick(text)
+    order = [list(back.bin_labels).index(str(v)) for v in tree.bins]
+    np.testing.assert_array_equal(back.distance_matrix()[np.ix_(order, order)], tree.distance_matrix())
+    wrappers.newick_of(emdref.Tree(np.arange(5000) - 1))  # deep
+
+
+# --- targets ----------------------------------------------------------------------------------------------------------
+
+
+def measured(**changes):
+    """A table in which every target is met, but for the changes."""
+    ratio = {
+        "dense incidence, BLAS": 50.0, "scipy.sparse incidence": 9.0, FRESH: 0.8, NATIVE: 1.0,
+        "emdref compensated": 1.5, "emdref native, unchecked": 0.95, "emdref compensated, unchecked": 1.45,
+        "dense product, BLAS": 30.0,
+    } | changes  # fmt: skip
+    rows = []
+    for place in (speed_targets.CHAIN, speed_targets.TREE):
+        for name, value in ratio.items():
+            task = sinkhorn_speed.ITERATION if name == "dense product, BLAS" else BOTH
+            spread = {"ratio": value, "ratio_low": 0.9 * value, "ratio_high": 1.1 * value}
+            common = place | {"part": "contest", "task": task, "implementation": name}
+            rows += [common | spread | {"dtype": dtype, "seconds": 1.0} for dtype in script.DTYPES]
+    times = {startup.IMPORT: 0.2, startup.WARM: 0.1, startup.COLD: 9.0}
+    rows += [{"part": "start-up", "task": t, "seconds": s, "low": s, "high": s} for t, s in times.items()]
+    for nodes in (1000, 1_000_000):
+        rows.append(
+            {"part": "growth", "space": "path", "nodes": nodes, "rows": 16, "seconds": 1e-9 * nodes, "peak": 5e8,
+             "implementation": NATIVE}
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_targets_that_are_met():
+    table = speed_targets.goals(measured())
+    assert list(table.columns) == list(speed_targets.COLUMNS)
+    assert (table.holds == "yes").all()
+    chain = table[table.against == FRESH].iloc[0]
+    np.testing.assert_allclose([chain.found, chain.low, chain.high], [1.25, 1 / 0.88, 1 / 0.72])
+    assert all(claim.holds for claim in speed_targets.claims_of(table))
+    text = speed_table.markdown(table)
+    assert "**" not in text
+    assert "| dense incidence, BLAS | ≥ 40 | 50 | 50 | times as fast |" in text
+
+
+def test_targets_that_are_missed_are_told():
+    table = speed_targets.goals(measured(**{"dense incidence, BLAS": 30.0, "emdref compensated": 3.0}))
+    missed = table[table.holds == "no"]
+    assert set(missed.against) == {"dense incidence, BLAS", NATIVE, "unchecked"}
+    assert "| dense incidence, BLAS | ≥ 40 | **30** | **30** | times as fast |" in speed_table.markdown(table)
+    assert [claim.holds for claim in speed_targets.claims_of(table)].count(False) == 5
+    absent = speed_targets.goals(measured()[lambda rows: rows.implementation != "scipy.sparse incidence"])
+    assert (absent[absent.against == "scipy.sparse incidence"].holds == "not measured").all()
+
+
+def test_margins_say_how_far_a_target_is_met():
+    table = speed_targets.goals(measured(**{"dense incidence, BLAS": 20.0, "emdref compensated": 4.0}))
+    found = speed_targets.margins(table).found
+    assert set(found[table.against == "dense incidence, BLAS"]) == {0.5}
+    assert set(found[table.what.str.endswith("chain, 8192 × 1000, compensated")]) == {0.5}
+    np.testing.assert_allclose(found[table.what == "import emdref"], 3)
+
+
+def test_the_readme_has_the_table_of_the_figure():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    inside = text.partition(speed_table.BEGIN)[2].partition(speed_table.END)[0]
+    assert inside == speed_table.markdown(speed_table.targets(ROOT / "figures")), (
+        "python -m analysis.sources.speed_table writes it anew"
+    )
+
+
+def test_the_readme_is_written_between_its_marks(tmp_path):
+    source, readme = tmp_path / "speed_targets.csv", tmp_path / "README.md"
+    table = speed_targets.goals(measured())
+    table.to_csv(source, index=False)
+    readme.write_text(f"before\n{speed_table.BEGIN}old\n{speed_table.END}after\n")
+    speed_table.main(readme, tmp_path)
+    text = speed_table.markdown(table) + "".join(
+        speed_table.markdown(device_targets.unmeasured()).splitlines(keepends=True)[2:]
+    )
+    assert readme.read_text() == f"before\n{speed_table.BEGIN}{text}{speed_table.END}after\n"
+
+
+def test_the_committed_targets_follow_from_the_committed_table():
+    table = pd.read_csv(ROOT / "figures" / "speed.csv", keep_default_na=False, na_values=[""])
+    script.check(table)
+    told = pd.read_csv(ROOT / "figures" / "speed_targets.csv", keep_default_na=False, na_values=[""])
+    pd.testing.assert_frame_equal(speed_targets.goals(table), told.fillna({"dtype": ""}), rtol=1e-7)
+
+
+def test_a_wrong_answer_of_our_own_stops_the_figure():
+    table = pd.read_csv(ROOT / "figures" / "speed.csv", keep_default_na=False, na_values=[""])
+    table.loc[table.implementation == NATIVE, "note"] = "disagrees: 2 times the tolerance away, not timed"
+    with pytest.raises(AssertionError, match="a kernel of emdref disagrees"):
+        script.check(table)
+
+
+# --- start-up and growth ----------------------------------------------------------------------------------------------
+
+
+def test_startup_is_told_by_differences_within_a_turn():
+    times = dict(zip(startup.PROGRAMS, ([1.0, 2.0], [1.3, 2.3], [1.5, 2.5], [2.0, 3.0]), strict=True))
+    rows = startup._rows({name: np.array(x) for name, x in times.items()}, [7.0])
+    found = {row["task"]: row["seconds"] for row in rows}
+    np.testing.assert_allclose([found[k] for k in (startup.IMPORT, startup.WARM, startup.COLD)], [0.3, 0.2, 7.0])
+    rows = startup.compute(repeats=1, cold=0)
+    assert [row["task"] for row in rows] == [*list(startup.PROGRAMS)[:2], startup.IMPORT]
+    assert rows[0]["seconds"] > 0.05
+
+
+@pytest.mark.parametrize(("name", "deep"), [("path", 62), ("star", 1), ("balanced", 5)])
+def test_shapes_of_the_growth(name, deep):
+    tree = emd_growth.tree_of(name, 63)
+    assert tree.n_nodes == 63
+    assert emd_growth.depth(tree) == deep
+
+
+def test_copies_of_the_wordnet_tree_are_as_deep_as_one():
+    one, three = emd_growth.tree_of("WordNet", 1), emd_growth.tree_of("WordNet", 5000)
+    assert (one.n_bins, three.n_bins, three.n_nodes) == (1000, 3000, 3 * 1374 + 1)
+    assert emd_growth.depth(one) == emd_growth.depth(three)
+    np.testing.assert_array_equal(one.distance_matrix(), emdref.wordnet_tree().distance_matrix())
+
+
+def test_growth_measures_time_and_memory():
+    ways = [[emd_growth.BOTH, "native"], [emd_growth.VALUE, "compensated"]]
+    row, other = emd_growth.compute(space="star", nodes=20_000, rows=16, dtype="float32", ways=ways, seed=0)
+    assert (other["task"], other["implementation"]) == (emd_growth.VALUE, "emdref compensated")
+    assert row["depth"] == 1 and row["nodes"] == 20_000 and row["seconds"] > 0
+    assert row["bytes"] is None or row["bytes"] > 16 * 19_999 * 4  # the gradient at least
+    assert row["peak"] > 50e6
+
+
+def test_power_of_the_growth():
+    rows = speed_targets.growth_rows(measured())
+    np.testing.assert_allclose(speed_targets.powers(rows), 1.0)
+
+
+def test_the_two_scripts_share_their_cells():
+    own = {cell.key() for cell in script.cells(Options())}
+    others = {cell.key() for cell in speed_growth.cells(Options())}
+    assert len(own & others) == 20
+    assert all(cell.alone for cell in [*script.cells(Options()), *speed_growth.cells(Options())])

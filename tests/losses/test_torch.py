@@ -1,0 +1,801 @@
+"""The losses for PyTorch beside exact rationals, an explicit Sinkhorn, and autograd's own checks."""
+
+import contextlib
+import copy
+import gc
+import io
+import pickle
+import re
+import threading
+import warnings
+import weakref
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+
+torch = pytest.importorskip("torch", reason="the losses for PyTorch need the extra torch: pip install 'emdref[torch]'")
+
+from torch.autograd import gradcheck, gradgradcheck  # noqa: E402
+from torch.autograd.gradcheck import GradcheckError  # noqa: E402
+
+import cases  # noqa: E402
+import emdref  # noqa: E402
+import emdref.torch as module  # noqa: E402
+import sinkhorn_oracle  # noqa: E402
+from emdref.torch import EMDLoss, SinkhornLoss, emd_loss, sinkhorn_loss  # noqa: E402
+
+CHAIN = emdref.Chain(gaps=[0.5, 1.0, 2.0, 0.3])
+TREE = emdref.Tree([-1, 0, 0, 1, 1, 2, 2, 2], [0, 0.5, 2.0, 1.0, 0.7, 0.2, 1.5, 0.4])
+SPACES = {"chain": CHAIN, "tree": TREE}
+LAYERS = ("softmax", "l1", "square")
+VARIANTS = ("paper", "frogner", "cuturi", "caffe", "mocha")
+each_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+each_layer = pytest.mark.parametrize("layer", LAYERS)
+each_loss = pytest.mark.parametrize("loss", [emd_loss, sinkhorn_loss])
+compiled = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+
+
+def outputs(*shape, dtype=torch.float64, seed=0):
+    """What a network could put out: positive, so that every layer takes it."""
+    return torch.rand(*shape, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).add(0.1).to(dtype)
+
+
+def histograms(*shape, dtype=torch.float64, seed=1):
+    x = outputs(*shape, seed=seed)
+    return (x / x.sum(-1, keepdim=True)).to(dtype)
+
+
+def recorded(x):
+    return x.clone().requires_grad_()
+
+
+X, Q = outputs(3), histograms(3)
+
+
+def gradient(loss, x=X):
+    x = recorded(x)
+    return torch.autograd.grad(loss(x), x)[0]
+
+
+# --- autograd's checks ------------------------------------------------------------------------------------------------
+
+
+@each_space
+@each_layer
+@pytest.mark.parametrize("gauge", ["raw", "zero_sum", "normalized"])
+@pytest.mark.parametrize("rho", [1, 2, 2.5, 3])
+def test_plain_derivatives_behind_a_layer(space, layer, gauge, rho):
+    loss = partial(emd_loss, q=Q, space=space, rho=rho, gauge=gauge, normalize=layer)
+    assert gradcheck(loss, recorded(X))
+    assert gradgradcheck(loss, recorded(X))
+
+
+@each_space
+@pytest.mark.parametrize("rho", [1, 2, 2.5, 3])
+def test_raw_is_the_derivative_without_a_layer(space, rho):
+    loss = partial(emd_loss, q=Q, space=space, rho=rho, gauge="raw", normalize=None, reduction="sum")
+    p = histograms(3, seed=5)
+    assert gradcheck(loss, recorded(p))
+    assert gradgradcheck(loss, recorded(p))
+
+
+@each_space
+@pytest.mark.parametrize("rho", [1, 2, 3])
+def test_normalized_is_the_derivative_through_the_total_without_a_layer(space, rho):
+    loss = partial(emd_loss, q=Q, space=space, rho=rho, gauge="normalized", normalize=None, mass="normalize")
+    assert gradcheck(loss, recorded(X))
+    assert gradgradcheck(loss, recorded(X))
+
+
+@each_space
+def test_scaled_is_n_times_the_derivative(space):
+    zero_sum, scaled = (
+        gradient(lambda x, gauge=gauge: emd_loss(x, Q, space, gauge=gauge)) for gauge in ("zero_sum", "scaled")
+    )
+    torch.testing.assert_close(scaled, 5 * zero_sum, rtol=1e-14, atol=1e-16)
+    with pytest.raises(GradcheckError):
+        gradcheck(partial(emd_loss, q=Q, space=space, gauge="scaled"), recorded(X))
+
+
+@each_space
+@pytest.mark.parametrize("gauge", cases.GAUGES)
+def test_double_backward_is_the_product_with_the_hessian(space, gauge):
+    p, q, v = histograms(seed=5), histograms(), outputs(seed=9)
+    v = v - v.mean() if gauge in ("zero_sum", "scaled") else v  # along steps that conserve mass
+    p = recorded(p)
+    (g,) = torch.autograd.grad(emd_loss(p, q, space, 3, gauge=gauge, normalize=None), p, create_graph=True)
+    (got,) = torch.autograd.grad(g, p, v)
+    hess = cases.exact_hess(p.tolist(), q.tolist(), space, 3, gauge)
+    want = [sum(float(h) * x for h, x in zip(row, v.tolist(), strict=True)) for row in hess]
+    np.testing.assert_allclose(got, want, rtol=1e-13, atol=1e-13)
+
+
+def test_a_gradient_penalty():
+    x = recorded(X)
+    (g,) = torch.autograd.grad(emd_loss(x, Q, TREE), x, create_graph=True)
+    (penalty,) = torch.autograd.grad((g**2).sum(), x)
+    hessian = torch.autograd.functional.hessian(lambda y: emd_loss(y, Q, TREE), X)
+    torch.testing.assert_close(penalty, 2 * torch.einsum("abij,ij->ab", hessian, g.detach()))
+
+
+def test_batches_of_gradients():
+    loss = partial(emd_loss, q=Q, space=TREE, rho=3)
+    assert gradgradcheck(loss, recorded(X), check_batched_grad=True)
+    hessians = [torch.autograd.functional.hessian(loss, X, vectorize=each) for each in (True, False)]
+    torch.testing.assert_close(*hessians)
+    jacobians = [
+        torch.autograd.functional.jacobian(lambda x: sinkhorn_loss(x, Q, TREE, reduction="none"), X, vectorize=each)
+        for each in (True, False)
+    ]
+    torch.testing.assert_close(*jacobians)
+
+
+def test_no_third_derivative():
+    x = recorded(X)
+    (g,) = torch.autograd.grad(emd_loss(x, Q, TREE, 3), x, create_graph=True)
+    (h,) = torch.autograd.grad((g**2).sum(), x, create_graph=True)
+    with pytest.raises(NotImplementedError, match="no third derivative"):
+        h.sum().backward()
+
+
+def test_no_second_derivative_of_sinkhorn():
+    x = recorded(X)
+    (g,) = torch.autograd.grad(sinkhorn_loss(x, Q, TREE), x, create_graph=True)
+    with pytest.raises(NotImplementedError, match="no second derivative: use emd_loss"):
+        g.sum().backward()
+
+
+# --- beside exact rationals -------------------------------------------------------------------------------------------
+
+
+@each_space
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("gauge", cases.GAUGES)
+@pytest.mark.parametrize("rho", [1, 2, 3])
+def test_values_and_gradients_without_a_layer(space, dtype, gauge, rho):
+    p, q = recorded(histograms(3, dtype=dtype, seed=5)), histograms(3, dtype=dtype)
+    values = emd_loss(p, q, space, rho, gauge=gauge, normalize=None, reduction="none")
+    values.sum().backward()
+    assert values.dtype == p.grad.dtype == dtype
+    for a, b, value, grad in zip(p.tolist(), q.tolist(), values.detach().numpy(), p.grad.numpy(), strict=True):
+        cases.assert_within_ulps(value, [cases.exact_emd(a, b, space, rho)])
+        unit = cases.grad_unit(a, b, space, rho, gauge)
+        cases.assert_within(grad, cases.exact_grad(a, b, space, rho, gauge), 8 * cases.eps(grad.dtype) * unit)
+
+
+@each_space
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_values_and_gradients_behind_l1(space, dtype):
+    x, q = recorded(outputs(3, dtype=dtype)), histograms(3, dtype=dtype)
+    values = emd_loss(x, q, space, normalize="l1", reduction="none")
+    values.sum().backward()
+    tolerance = 32 * float(torch.finfo(dtype).eps)  # a sum of five, a quotient, and the same on the way back
+    for a, b, value, grad in zip(x.tolist(), q.tolist(), values.tolist(), x.grad.tolist(), strict=True):
+        assert value == pytest.approx(float(cases.exact_emd(a, b, space, 2, normalize=True)), rel=tolerance)
+        want = [float(r) for r in cases.exact_grad(a, b, space, 2, "normalized")]
+        np.testing.assert_allclose(grad, want, rtol=0, atol=tolerance * max(map(abs, want)))
+
+
+@each_space
+def test_values_and_gradients_behind_softmax(space):
+    x = recorded(X)
+    values = emd_loss(x, Q, space, 3, reduction="none")
+    values.sum().backward()
+    for logits, b, value, grad in zip(X.numpy(), Q.tolist(), values.tolist(), x.grad, strict=True):
+        p = np.exp(logits) / np.exp(logits).sum()
+        assert value == pytest.approx(float(cases.exact_emd(p, b, space, 3)), rel=1e-14)
+        r = np.array([float(s) for s in cases.exact_grad(p, b, space, 3, "raw")])
+        np.testing.assert_allclose(grad, p * (r - p @ r), rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("where", ["space", "costs"])
+def test_every_variant_of_sinkhorn(variant, where):
+    p, q = recorded(histograms(2, seed=5)), histograms(2)
+    cost = TREE.distance_matrix()
+    place = TREE if where == "space" else torch.tensor(cost)
+    values = sinkhorn_loss(p, q, place, 2.0, max_iter=5, variant=variant, normalize=None, reduction="none")
+    values.sum().backward()
+    for i in range(2):
+        want = sinkhorn_oracle.sinkhorn(variant, p[i].tolist(), q[i].tolist(), cost, 2.0, 5)
+        assert values[i].item() == pytest.approx(float(want["value"]), rel=1e-13)
+        np.testing.assert_allclose(p.grad[i], want["grad"].astype(float), rtol=1e-13, atol=1e-13)
+    result = emdref.sinkhorn(p.detach().numpy(), q.numpy(), TREE, 2.0, max_iter=5, variant=variant)
+    if where == "space":
+        assert np.array_equal(values.detach(), result.value)
+        assert np.array_equal(p.grad, result.grad)
+
+
+@each_layer
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_sinkhorn_behind_a_layer(layer, variant):
+    """The layer's product with the published gradient at p."""
+    options = {"max_iter": 5, "variant": variant}
+    got = gradient(lambda x: sinkhorn_loss(x, Q, TREE, 2.0, normalize=layer, reduction="sum", **options))
+    at = getattr(emdref.normalize, layer)
+    result = emdref.sinkhorn(at(X.numpy()), Q.numpy(), TREE, 2.0, **options)
+    np.testing.assert_allclose(got, at.vjp(X.numpy(), result.grad), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(("layer", "empty"), [("softmax", -torch.inf), ("l1", 0.0), ("square", 0.0)])
+def test_empty_bins_have_finite_sinkhorn_gradients(variant, layer, empty):
+    x = X.clone()
+    x[0, 1] = x[2, 3] = empty
+    got = gradient(lambda x: sinkhorn_loss(x, Q, CHAIN, variant=variant, normalize=layer), x)
+    assert got.isfinite().all()
+    assert got.abs().max() > 0
+
+
+def test_sinkhorns_other_options():
+    values = [
+        sinkhorn_loss(X, Q, TREE, max_iter=500, **options)
+        for options in ({"domain": "log"}, {"kernel": "dense"}, {"tol": "auto"}, {"variant": "overrelaxed"})
+    ]
+    for value in values[1:]:
+        torch.testing.assert_close(value, values[0])
+
+
+# --- what may be given ------------------------------------------------------------------------------------------------
+
+
+@each_loss
+def test_classes_are_one_hot_targets(loss):
+    classes = torch.tensor([4, 0, 2])
+    one_hot = torch.nn.functional.one_hot(classes, 5)
+    for q in (classes, classes.int(), classes.to(torch.uint8), one_hot, one_hot.bool()):
+        assert torch.equal(loss(X, q, TREE), loss(X, one_hot.double(), TREE))
+        assert torch.equal(
+            gradient(lambda x, q=q: loss(x, q, TREE)), gradient(lambda x: loss(x, one_hot.double(), TREE))
+        )
+
+
+@each_loss
+@pytest.mark.parametrize(("p_shape", "q_shape"), [((), ()), ((0,), (0,)), ((2, 3), (3,)), ((), (4,)), ((2, 1), (3,))])
+def test_leading_axes(loss, p_shape, q_shape):
+    x, q = outputs(*p_shape), histograms(*q_shape)
+    got = loss(x, q, TREE, reduction="none")
+    lead = np.broadcast_shapes(p_shape, q_shape)
+    assert tuple(got.shape) == lead
+    rows, targets = (np.broadcast_to(y, (*lead, 5)).reshape(-1, 5) for y in (x, q))
+    for i, value in enumerate(got.reshape(-1)):
+        assert value == loss(torch.tensor(rows[i]), torch.tensor(targets[i]), TREE)
+    assert gradient(lambda x: loss(x, q, TREE, reduction="sum"), x).shape == x.shape
+
+
+def test_a_histogram_as_long_as_the_batch():
+    x, q = outputs(5), histograms()
+    got = torch.func.vmap(lambda y: emd_loss(y, q, TREE, reduction="none"))(torch.stack([x, x + 1]))
+    assert torch.equal(got[0], torch.stack([emd_loss(row, q, TREE) for row in x]))
+
+
+@each_loss
+def test_a_class_for_each_of_several_axes(loss):
+    x, q = outputs(2, 3), torch.tensor([[0, 1, 2], [4, 3, 2]])
+    assert torch.equal(loss(x, q, CHAIN, reduction="none")[1], loss(x[1], q[1], CHAIN, reduction="none"))
+    assert loss(x[0, 0], torch.tensor(2), CHAIN) == loss(x[:1, 0], torch.tensor([2]), CHAIN)
+
+
+@each_loss
+def test_strides_do_not_matter(loss):
+    x, q = outputs(4), histograms(4)
+    for a, b in ((x.T.contiguous().T, q.T.contiguous().T), (x.repeat(1, 2)[:, :5], q.repeat(2, 1)[::2].roll(0))):
+        expected = loss(a.contiguous(), b.contiguous(), TREE, reduction="none")
+        assert torch.equal(loss(a, b, TREE, reduction="none"), expected)
+        assert torch.equal(
+            gradient(lambda y, b=b: loss(y.T, b, TREE), a.T), gradient(lambda y, b=b: loss(y, b, TREE), a).T
+        )
+
+
+@each_loss
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_reductions(loss, reduction):
+    each = torch.stack([loss(x, q, TREE) for x, q in zip(X, Q, strict=True)])
+    expected = {"mean": each.mean(), "sum": each.sum(), "none": each}[reduction]
+    torch.testing.assert_close(loss(X, Q, TREE, reduction=reduction), expected, rtol=1e-15, atol=0)
+
+
+@each_loss
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_halves_become_float32(loss, dtype):
+    x = recorded(outputs(3, dtype=dtype))
+    value = loss(x, torch.tensor([0, 1, 2]), TREE)
+    value.backward()
+    assert value.dtype == torch.float32
+    assert x.grad.dtype == dtype and x.grad.isfinite().all()
+    assert value == loss(x.detach().float(), torch.tensor([0, 1, 2]), TREE)
+    assert value == loss(x.detach(), torch.eye(5, dtype=dtype)[:3], TREE)
+
+
+@each_loss
+@each_layer
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_autocast(loss, layer, dtype):
+    network = torch.nn.Linear(5, 5, bias=False)
+    torch.nn.init.constant_(network.weight, 0.5)
+    with torch.autocast("cpu", dtype=dtype):
+        out = network(X.float())
+        value = loss(out, Q.float(), TREE, normalize=layer)
+    value.backward()
+    assert (out.dtype, value.dtype) == (dtype, torch.float32)
+    assert value == loss(out.detach().float(), Q.float(), TREE, normalize=layer)
+    assert network.weight.grad.dtype == torch.float32 and network.weight.grad.isfinite().all()
+
+
+def test_a_large_float32_softmax_counts_as_a_histogram():
+    tree = emdref.wordnet_tree()
+    x = 10 * torch.randn(64, 1000, generator=torch.Generator().manual_seed(0))
+    assert emd_loss(x, torch.arange(64), tree).isfinite()
+
+
+def test_logits_that_are_masked_out():
+    x = X.clone()
+    x[:, 2] = -torch.inf
+    grad = gradient(lambda x: emd_loss(x, Q, CHAIN), x)
+    assert grad.isfinite().all() and not grad[:, 2].any()
+
+
+@each_loss
+def test_nothing_recorded(loss):
+    with torch.no_grad():
+        plain = loss(recorded(X), Q, TREE)
+    with torch.inference_mode():
+        inferred = loss(X.clone(), Q.clone(), TREE)
+    assert plain == inferred == loss(X, Q, TREE)
+    assert not plain.requires_grad
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+SPARSE = scipy.sparse.csr_array(Q.numpy())
+HOLE, DEBT = X * torch.tensor([[1.0], [torch.nan], [1.0]]), X - torch.eye(5)[0]
+REFUSED = [
+    (TypeError, "logits_or_p must be a torch tensor, not ndarray", {"logits_or_p": X.numpy()}),
+    (TypeError, "q must be a torch tensor, not list", {"q": [0, 1, 2]}),
+    (TypeError, r"q must be .*, not csr_array: give torch.as_tensor\(q.toarray\(\)\)", {"q": SPARSE}),
+    (TypeError, r"q must be .*, not Series: give torch.as_tensor\(q.to_numpy\(\)\)", {"q": pd.Series([0, 1, 2])}),
+    (TypeError, "q has masked entries", {"q": np.ma.array(Q.numpy(), mask=np.eye(3, 5))}),
+    (TypeError, "q must be a torch tensor, not x{37}[.]{3}:", {"q": type("x" * 5000, (), {})()}),
+    (ValueError, r"p \(1, 1, .*\.\.\. and q \(3, 5\)", {"logits_or_p": torch.zeros((1,) * 60 + (4,)).double()}),
+    (TypeError, "logits_or_p is torch.int64 of shape", {"logits_or_p": torch.ones(3, 5, dtype=torch.int64)}),
+    (TypeError, "logits_or_p is torch.complex128", {"logits_or_p": X.to(torch.complex128)}),
+    (TypeError, r"logits_or_p is torch.float64 of shape \(\)", {"logits_or_p": X[0, 0]}),
+    (TypeError, "q is torch.complex128", {"q": Q.to(torch.complex128)}),
+    (TypeError, r"p is torch.float64 and q is torch.float32: .* q.to\(torch.float64\)", {"q": Q.float()}),
+    (TypeError, r"q is a sparse tensor .*: give q.to_dense\(\)", {"q": Q.to_sparse()}),
+    (RuntimeError, r"q is on meta, .* q.cpu\(\)", {"q": Q.to("meta")}),
+    (RuntimeError, r"logits_or_p is on meta, .* the CPU and on CUDA", {"logits_or_p": X.to("meta")}),
+    (ValueError, r"q requires grad.* q.detach\(\)", {"q": Q.clone().requires_grad_()}),
+    (ValueError, r"p \(3, 5\) and q \(3, 4\) cannot be broadcast", {"q": Q[:, :4]}),
+    (ValueError, r"p \(3, 5\) and q \(3, 1\) cannot be broadcast", {"q": Q[:, :1]}),
+    (ValueError, r"p \(3, 5\) and q \(2, 5\) cannot be broadcast", {"q": Q[:2]}),
+    (ValueError, r"q holds classes in shape \(2,\), the output's rows are \(3,\)", {"q": torch.tensor([0, 1])}),
+    (ValueError, r"q\[1\] = -1 is no class: for 5 bins, 0 to 4", {"q": torch.tensor([0, -1, 2])}),
+    (ValueError, r"q\[2\] = 5 is no class", {"q": torch.tensor([0, 1, 5])}),
+    (ValueError, "= 7 is no class", {"logits_or_p": X[0], "q": torch.tensor(7)}),
+    (ValueError, r"p\[1, 0\] = nan.*normalize='softmax' of logits_or_p", {"logits_or_p": HOLE}),
+    (ValueError, r"p\[0, 0\] = nan.*normalize='l1'", {"logits_or_p": 0 * X, "normalize": "l1"}),
+    (ValueError, r"p\[0, 0\] = nan.*normalize='square'", {"logits_or_p": 0 * X, "normalize": "square"}),
+    (ValueError, r"p\[1, 0\] = -.*no negative mass.*normalize='l1'", {"logits_or_p": DEBT, "normalize": "l1"}),
+    (ValueError, "row 0: p has total .* and q ", {"logits_or_p": 2 * Q, "normalize": None}),
+    (ValueError, r"q\[0, 0\] = -1", {"q": -torch.ones_like(Q)}),
+    (ValueError, "normalize='sigmoid' is not one of softmax, l1, square", {"normalize": "sigmoid"}),
+    (ValueError, "reduction='max' is not one of mean, sum, none", {"reduction": "max"}),
+]  # fmt: skip
+
+
+@each_loss
+@pytest.mark.parametrize(("error", "words", "given"), REFUSED, ids=[words for _, words, _ in REFUSED])
+def test_bad_input(loss, error, words, given):
+    with pytest.raises(error, match=words) as refused:
+        loss(**{"logits_or_p": X, "q": Q, **given}, **{"space" if loss is emd_loss else "space_or_cost": CHAIN})
+    assert len(str(refused.value)) <= 300
+
+
+@each_loss
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_nested_tensors(loss, layout):
+    nested = torch.nested.nested_tensor(list(Q), layout=layout)
+    with pytest.raises(TypeError, match=r"q is a nested tensor.*give torch\.stack\(q\.unbind\(\)\)"):
+        loss(X, nested, TREE)
+    assert torch.equal(torch.stack(nested.unbind()), Q)
+
+
+def test_bins_must_be_the_spaces():
+    with pytest.raises(ValueError, match="its last axis must be the space's 4 bins"):
+        emd_loss(X, Q, emdref.Chain(4))
+
+
+LAYERS_OR_REDUCTIONS = [
+    (ValueError, "normalize='sigmoid' is not one of", {"normalize": "sigmoid"}),
+    (ValueError, r"normalize=\['l1'\] is not one of", {"normalize": ["l1"]}),
+    (ValueError, "reduction='max' is not one of", {"reduction": "max"}),
+    (ValueError, "reduction=None is not one of", {"reduction": None}),
+]
+
+
+def refused_alike(error, words, function, module, options):
+    """A call and a module's construction raise the same."""
+    with pytest.raises(error, match=words) as called:
+        function(X, Q, **options)
+    with pytest.raises(error, match=words) as made:
+        module(**options)
+    assert str(called.value) == str(made.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "given"),
+    [
+        *LAYERS_OR_REDUCTIONS,
+        (TypeError, "space must be a Space, such as a Chain or a Tree, not int", {"space": 5}),
+        (TypeError, "space must be a Space, such as a Chain or a Tree, not type", {"space": emdref.Chain}),
+        (TypeError, "space must be a Space, such as a Chain or a Tree, not Tensor", {"space": torch.zeros(5, 5)}),
+        (ValueError, "rho = 0.5 must be finite and >= 1", {"rho": 0.5}),
+        (ValueError, "rho = nan must be finite and >= 1", {"rho": float("nan")}),
+        (ValueError, "rho = inf must be finite and >= 1", {"rho": float("inf")}),
+        (TypeError, "rho must be a real number", {"rho": "2"}),
+        (TypeError, r"rho must be a number, not a tensor.* rho.item\(\)", {"rho": torch.tensor(2.0)}),
+        (ValueError, "gauge='centred' is not one of", {"gauge": "centred"}),
+        (ValueError, "gauge=None is not one of", {"gauge": None}),
+        (ValueError, "mass='keep' is not one of", {"mass": "keep"}),
+        (ValueError, "mass='' is not one of", {"mass": ""}),
+        (ValueError, "accuracy='exact' is not one of", {"accuracy": "exact"}),
+    ],
+)
+def test_bad_options_of_emd(error, words, given):
+    refused_alike(error, words, emd_loss, EMDLoss, {"space": CHAIN, **given})
+
+
+COST = torch.tensor(CHAIN.distance_matrix())
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "given"),
+    [
+        *LAYERS_OR_REDUCTIONS,
+        (TypeError, "space_or_cost must be a torch tensor of costs, or a Space, not int", {"space_or_cost": 5}),
+        (TypeError, "space_or_cost must be a torch tensor of costs, or a Space, not ndarray",
+         {"space_or_cost": np.zeros((5, 5))}),
+        (ValueError, "space_or_cost requires grad", {"space_or_cost": torch.zeros(5, 5, requires_grad=True)}),
+        (TypeError, "space_or_cost is a sparse tensor", {"space_or_cost": COST.to_sparse()}),
+        (RuntimeError, "space_or_cost is on meta", {"space_or_cost": COST.to("meta")}),
+        (TypeError, "space_or_cost is torch.float16 .*: give costs as float64", {"space_or_cost": COST.half()}),
+        (TypeError, "space_or_cost is torch.bfloat16 .*: give costs as float64", {"space_or_cost": COST.bfloat16()}),
+        (TypeError, "integer matrix, not bool", {"space_or_cost": COST > 0}),
+        (ValueError, r"cost has shape \(4, 5\), expected \(N, N\)", {"space_or_cost": COST[:4]}),
+        (ValueError, r"cost\[0, 1\] = -0.5 must be finite and >= 0", {"space_or_cost": -COST}),
+        (ValueError, r"cost\[0, 0\] = 1.0 lies on the diagonal", {"space_or_cost": COST + 1}),
+        (ValueError, "cost must be symmetric", {"space_or_cost": 1 - torch.eye(5).roll(1, 0) - torch.eye(5)}),
+        (TypeError, 'kernel="space" needs sums along edges', {"space_or_cost": COST, "kernel": "space"}),
+        (ValueError, "lam = 0.0 must be finite and > 0", {"lam": 0}),
+        (TypeError, "lam must be a number, not a tensor", {"lam": torch.tensor(3.0)}),
+        (ValueError, "lam = inf must be finite and > 0", {"lam": float("inf")}),
+        (ValueError, "max_iter = 0 must be >= 1", {"max_iter": 0}),
+        (TypeError, "max_iter must be an integer", {"max_iter": 5.0}),
+        (ValueError, "tol = -1.0 must be finite and >= 0", {"tol": -1}),
+        (TypeError, "tol must be a real number", {"tol": "soon"}),
+        (TypeError, "tol must be a real number", {"tol": None}),
+        (TypeError, "tol must be a number, not a tensor", {"tol": torch.tensor(0.1)}),
+        (ValueError, "variant='torch' is not one of", {"variant": "torch"}),
+        (ValueError, "kernel='fast' is not one of", {"kernel": "fast"}),
+        (ValueError, "domain='real' is not one of", {"domain": "real"}),
+    ],
+)  # fmt: skip
+def test_bad_options_of_sinkhorn(error, words, given):
+    refused_alike(error, words, sinkhorn_loss, SinkhornLoss, {"space_or_cost": CHAIN, **given})
+
+
+def test_infinite_curvature_names_the_edge():
+    p = recorded(Q)
+    (g,) = torch.autograd.grad(emd_loss(p, Q, CHAIN, 1.5, normalize=None), p, create_graph=True)
+    with pytest.raises(ValueError, match="phi is 0 on"):
+        g.sum().backward()
+
+
+def test_a_row_that_sinkhorn_fails_on_warns():
+    x, q = recorded(torch.eye(2, dtype=torch.float32)), torch.eye(2, dtype=torch.float32).flip(0)
+    with pytest.warns(RuntimeWarning, match="do not trust their values"):
+        sinkhorn_loss(x, q, emdref.Chain(gaps=[1.0]), 200.0, normalize=None, reduction="none")
+
+
+# --- torch.compile ----------------------------------------------------------------------------------------------------
+
+
+@compiled
+@each_loss
+def test_a_graph_without_a_break_gives_the_same_bits(loss):
+    torch._dynamo.reset()
+    graph = torch.compile(
+        lambda x, q: loss(x, q, TREE, normalize=None, reduction="none"), fullgraph=True, backend="aot_eager"
+    )
+    p, again = recorded(Q.roll(1, 0)), recorded(Q.roll(1, 0))
+    one, other = graph(p, Q), loss(again, Q, TREE, normalize=None, reduction="none")
+    one.sum().backward()
+    other.sum().backward()
+    assert torch.equal(one, other)
+    assert torch.equal(p.grad, again.grad)
+
+
+@compiled
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: EMDLoss(TREE, 3, normalize="square"),
+        lambda: SinkhornLoss(TREE, 0.5, max_iter=9999, tol="auto"),
+        lambda: SinkhornLoss(torch.tensor(TREE.distance_matrix()), 2.0),
+    ],
+)
+@pytest.mark.parametrize("classes", [True, False])
+def test_modules_in_a_graph(make, classes):
+    torch._dynamo.reset()
+    network = torch.nn.Sequential(torch.nn.Linear(5, 5), torch.nn.Softplus()).double()
+    loss, q = make(), torch.tensor([0, 1, 2]) if classes else Q
+    graph = torch.compile(lambda x, q: loss(network(x), q), fullgraph=True, backend="aot_eager")
+    graph(X, q).backward()
+    got = network[0].weight.grad.clone()
+    network.zero_grad()
+    loss(network(X), q).backward()
+    torch.testing.assert_close(got, network[0].weight.grad, rtol=1e-14, atol=1e-15)
+
+
+@compiled
+def test_one_graph_for_batches_of_every_size():
+    torch._dynamo.reset()
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    graph = torch.compile(lambda x, q: emd_loss(x, q, TREE), fullgraph=True, dynamic=True, backend=counter)
+    for rows in (3, 7, 12):
+        x, q = outputs(rows), histograms(rows)
+        torch.testing.assert_close(graph(x, q), emd_loss(x, q, TREE), rtol=1e-15, atol=0)
+    assert counter.frame_count == 1
+
+
+@compiled
+def test_a_graph_follows_its_space_and_keeps_it():
+    torch._dynamo.reset()
+    graph = torch.compile(emd_loss, fullgraph=True, backend="aot_eager")
+    for space in (CHAIN, TREE, emdref.Chain(5)):
+        torch.testing.assert_close(graph(X, Q, space), emd_loss(X, Q, space), rtol=1e-15, atol=0)
+    loss = EMDLoss(emdref.Chain(gaps=[7.0, 5.0, 3.0, 1.0]))
+    kept, expected = torch.compile(loss, fullgraph=True, backend="aot_eager"), loss(X, Q)
+    torch.testing.assert_close(kept(X, Q), expected, rtol=1e-15, atol=0)
+    loss.space = CHAIN
+    torch.testing.assert_close(kept(X, Q), emd_loss(X, Q, CHAIN), rtol=1e-15, atol=0)
+
+
+@compiled
+def test_errors_in_a_graph_are_as_plain():
+    torch._dynamo.reset()
+    graph = torch.compile(lambda x, q: emd_loss(x, q, TREE), fullgraph=True, backend="aot_eager")
+    with pytest.raises(ValueError, match=r"q\[1\] = 5 is no class"):
+        graph(X, torch.tensor([0, 5, 1]))
+    with pytest.raises(ValueError, match=r"p\[0, 0\] = nan"):
+        graph(X * torch.nan, torch.tensor([0, 4, 1]))
+    with pytest.raises(RuntimeError, match="compile the loss in the process that runs it"):
+        torch.ops.emdref.emd(Q, Q, 1, 2.0, "raw", "raise", "native", None)
+
+
+@compiled
+def test_a_space_that_nobody_compiled_is_let_go():
+    space = emdref.Chain(gaps=[2.0, 2.0, 3.0, 4.0])
+    alive = weakref.ref(space)
+    x = recorded(X)
+    value = emd_loss(x, Q, space)
+    del space
+    gc.collect()
+    assert alive() is not None
+    value.backward()
+    del value
+    gc.collect()
+    assert alive() is None
+
+
+@compiled
+def test_operators_are_what_torch_expects():
+    number = module._temporary(TREE)
+    p, q = histograms(3, seed=5), Q
+    emd = (number, 3.0, "zero_sum", "raise", "compensated", "softmax")
+    sinkhorn = (2.0, 5, 0.0, "paper", "auto", "linear", "softmax")
+    cost = torch.tensor(TREE.distance_matrix())
+    for target in (q, torch.tensor([0, 1, 2])):
+        torch.library.opcheck(torch.ops.emdref.emd.default, (recorded(p), target, *emd))
+        torch.library.opcheck(torch.ops.emdref.emd_hvp.default, (p, target, X, *emd))
+        for where in ((None, number), (cost, 0)):
+            torch.library.opcheck(
+                torch.ops.emdref.sinkhorn.default,
+                (recorded(p), target, *where, *sinkhorn),
+                test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),  # it has one derivative
+            )
+
+
+# --- torch.func, threads, copies --------------------------------------------------------------------------------------
+
+
+@each_loss
+@pytest.mark.parametrize("q", [Q, torch.tensor([0, 1, 4])], ids=["histograms", "classes"])
+def test_torch_func(loss, q):
+    each = torch.func.vmap(torch.func.grad(lambda x, y: loss(x, y, TREE)))(X, q)
+    torch.testing.assert_close(each, gradient(lambda x: loss(x, q, TREE, reduction="sum")), rtol=1e-14, atol=1e-16)
+    jacobian = torch.func.jacrev(lambda x: loss(x, q, TREE, reduction="none"))(X)
+    torch.testing.assert_close(jacobian.sum(0), each, rtol=1e-14, atol=1e-16)
+    columns = torch.func.vmap(lambda x: loss(x, q[0], TREE), in_dims=1)(X.T.contiguous())
+    assert torch.equal(columns, loss(X, q[:1].expand(3, *q.shape[1:]), TREE, reduction="none"))
+    targets = torch.func.vmap(lambda y: loss(X[0], y, TREE))(q)
+    assert torch.equal(targets, loss(X[:1].expand(3, 5), q, TREE, reduction="none"))
+
+
+def test_hessians_by_torch_func():
+    loss = partial(emd_loss, q=Q[0], space=TREE, rho=3)
+    hessian = torch.func.jacrev(torch.func.jacrev(loss))(X[0])
+    torch.testing.assert_close(hessian, torch.autograd.functional.hessian(loss, X[0]))
+    many = torch.func.vmap(torch.func.jacrev(torch.func.jacrev(loss)))(X)
+    torch.testing.assert_close(many[0], hessian)
+
+
+@each_loss
+@pytest.mark.parametrize(
+    "derivative",
+    [
+        lambda loss: torch.func.grad(loss, argnums=1)(X, Q),
+        lambda loss: torch.func.grad(loss, argnums=(0, 1))(X, Q),
+        lambda loss: torch.func.jacrev(loss, argnums=1)(X, Q),
+        lambda loss: torch.func.vmap(torch.func.grad(loss, argnums=1))(X, Q),
+        lambda loss: torch.func.grad(lambda q: torch.func.vmap(loss)(X, q).sum())(Q),
+        lambda loss: torch.func.grad(lambda q: torch.func.vmap(partial(loss, X[0]))(q).sum())(Q),
+        lambda loss: torch.func.grad(lambda q: torch.func.grad(loss)(X, q).sum())(Q),
+        lambda loss: torch.func.grad(lambda q: torch.func.vmap(torch.func.grad(loss))(X, q).sum())(Q),
+        lambda loss: torch.func.vmap(loss)(X, recorded(Q)),
+        lambda loss: torch.func.vmap(torch.func.vmap(loss))(X[None], recorded(Q)[None]),
+    ],
+)
+def test_nothing_flows_to_targets(loss, derivative):
+    """Nor to those that vmap hides."""
+    with pytest.raises(ValueError, match=r"q requires grad, and nothing flows back to it: give q.detach\(\)"):
+        derivative(lambda p, q: loss(p, q, TREE))
+
+
+@compiled
+@each_loss
+@pytest.mark.parametrize(
+    "of", [lambda loss: (lambda x: loss(x, Q), X), lambda loss: (lambda q: loss(X, q), Q)], ids=["p", "q"]
+)
+def test_there_is_no_forward_mode(loss, of):
+    """Neither in a graph, whose operators would hand on zeros."""
+    torch._dynamo.reset()
+    function, at = of(partial(loss, **{"space" if loss is emd_loss else "space_or_cost": TREE}))
+    for mode in (torch.func.jacfwd(function), lambda x: torch.func.jvp(function, (x,), (x,))):
+        for call in (mode, torch.compile(mode, backend="aot_eager")):
+            with pytest.raises(NotImplementedError, match="forward mode"):
+                call(at)
+
+
+def test_costs_cannot_be_an_axis_of_vmap():
+    costs = torch.tensor(TREE.distance_matrix()).expand(2, 5, 5)
+    with pytest.raises(NotImplementedError, match="one matrix of costs"):
+        torch.func.vmap(lambda cost: sinkhorn_loss(X, Q, cost))(costs)
+
+
+def test_threads():
+    x, q = outputs(64), histograms(64)
+    spaces = [emdref.Chain(gaps=[1.0, 2.0, 3.0, k + 1.0]) for k in range(2)]
+    expected = [gradient(lambda x, s=s: emd_loss(x, q, s), x) for s in spaces]
+    wrong = []
+
+    def work(space, right):
+        for _ in range(50):
+            got = gradient(lambda x: emd_loss(x, q, space), x)
+            wrong.extend([] if torch.equal(got, right) else [space])
+
+    threads = [threading.Thread(target=work, args=pair) for pair in zip(spaces, expected, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+MODULES = [
+    EMDLoss(TREE, 3, gauge="raw", normalize="l1", accuracy="native"),
+    SinkhornLoss(CHAIN, 2.0, max_iter=7, variant="caffe"),
+    SinkhornLoss(COST, max_iter=7),
+]
+
+
+@pytest.mark.parametrize("loss", MODULES, ids=lambda loss: type(loss).__name__)
+def test_copies_of_modules(loss):
+    for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss)), copy.copy(loss).to("cpu")):
+        assert other(X, Q) == loss(X, Q)
+        assert repr(other) == repr(loss)
+        assert other.state_dict().keys() == loss.state_dict().keys()
+    assert not list(loss.parameters())
+
+
+@pytest.mark.parametrize("given", [COST, COST.float(), COST.mul(10).long()], ids=lambda cost: str(cost.dtype))
+def test_costs_are_a_buffer_in_float64(given):
+    loss = SinkhornLoss(given, max_iter=7)
+    assert loss(X, Q) == sinkhorn_loss(X, Q, given, max_iter=7)
+    assert [(name, x.dtype) for name, x in loss.state_dict().items()] == [("space", torch.float64)]
+    assert not EMDLoss(CHAIN).state_dict() and not SinkhornLoss(CHAIN).state_dict()
+    for cast in ("half", "bfloat16", "float", "double"):
+        network = getattr(torch.nn.Sequential(torch.nn.Linear(5, 5), copy.deepcopy(loss)), cast)()
+        assert torch.equal(network[1].space, loss.space) and network[1](X, Q) == loss(X, Q)
+    there = copy.deepcopy(loss).to("meta", torch.float16)
+    assert (there.space.device.type, there.space.dtype) == ("meta", torch.float64)
+    assert there.space.shape == (5, 5)
+
+
+def test_costs_are_saved_and_loaded():
+    loss, other = SinkhornLoss(COST), SinkhornLoss(2 * COST)
+    kept = 2 * COST
+    assert loss(X, Q) != other(X, Q)
+    saved = io.BytesIO()
+    torch.save(loss.state_dict(), saved)
+    saved.seek(0)
+    other.load_state_dict(torch.load(saved, weights_only=True))
+    assert loss(X, Q) == other(X, Q) == torch.func.functional_call(SinkhornLoss(kept), {"space": COST}, (X, Q))
+    mine = COST.clone()
+    SinkhornLoss(mine).load_state_dict({"space": kept})
+    assert torch.equal(mine, COST)  # nobody's own tensor is written to
+    empty = copy.deepcopy(loss).to("meta").to_empty(device="cpu")
+    empty.load_state_dict(loss.state_dict())
+    assert empty(X, Q) == loss(X, Q)
+    other.load_state_dict({"space": COST.roll(1, 0)})
+    with pytest.raises(ValueError, match=r"cost\[0, 0\] = .* must be 0"):
+        other(X, Q)
+
+
+def test_modules_say_what_they_do():
+    loss = MODULES[0]
+    assert loss(X, Q) == emd_loss(X, Q, TREE, 3, gauge="raw", normalize="l1", accuracy="native")
+    assert repr(loss) == f"EMDLoss({TREE!r}, 3, gauge='raw', normalize='l1', accuracy='native')"
+    assert repr(MODULES[2]) == "SinkhornLoss(costs of shape (5, 5), max_iter=7)"
+    assert EMDLoss(CHAIN, rho=3)(X, Q) == emd_loss(X, Q, CHAIN, 3)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'normalise'"):
+        EMDLoss(CHAIN, normalise="l1")
+
+
+# --- on a GPU, and in the README --------------------------------------------------------------------------------------
+
+
+@pytest.mark.gpu(hardware="torch's memory")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("classes", [True, False])
+def test_cuda_tensors(dtype, classes):
+    if not torch.cuda.is_available():
+        pytest.skip("this torch has no CUDA")
+    p, q = histograms(64, dtype=dtype, seed=5), torch.arange(64) % 5 if classes else histograms(64, dtype=dtype)
+    for layer, loss in ((None, partial(emd_loss, rho=2)), ("softmax", emd_loss), ("softmax", sinkhorn_loss)):
+        there, here = recorded(p.cuda()), recorded(p)
+        one, other = loss(there, q.cuda(), TREE, normalize=layer), loss(here, q, TREE, normalize=layer)
+        one.backward()
+        other.backward()
+        assert one.is_cuda and there.grad.is_cuda
+        torch.testing.assert_close(one.cpu(), other)
+        torch.testing.assert_close(there.grad.cpu(), here.grad)
+    values = [emd_loss(x, y, TREE, normalize=None, reduction="none") for x, y in ((p.cuda(), q.cuda()), (p, q))]
+    assert torch.equal(values[0].cpu(), values[1])
+    with pytest.raises(RuntimeError, match="logits_or_p is on cuda:0 and q on cpu"):
+        emd_loss(p.cuda(), q, TREE)
+    x = recorded(p.cuda())
+    (g,) = torch.autograd.grad(emd_loss(x, q.cuda(), TREE), x, create_graph=True)
+    y = recorded(p)
+    (h,) = torch.autograd.grad(emd_loss(y, q, TREE), y, create_graph=True)
+    torch.testing.assert_close(torch.autograd.grad((g**2).sum(), x)[0].cpu(), torch.autograd.grad((h**2).sum(), y)[0])
+
+
+def test_the_readmes_training_falls():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"## Train with it\n.*?```python\n(.*?)```", readme, re.DOTALL)[1]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    printed = io.StringIO()
+    torch.manual_seed(0)
+    with contextlib.redirect_stdout(printed), warnings.catch_warnings(action="error"):
+        exec(compile(code, "README.md", "exec"), {})
+    losses = [float(line.split()[-1]) for line in printed.getvalue().splitlines()]
+    assert len(losses) >= 3 and losses[-1] < losses[0] / 5
+    assert losses == sorted(losses, reverse=True)
