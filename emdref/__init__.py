@@ -18,15 +18,16 @@ from emdref.proof.certificate import Certificate, certify
 from emdref.proof.check import check
 from emdref.proof.report import Report
 from emdref.proof.sinkhorn_certificate import SinkhornCertificate, certify_sinkhorn
-from emdref.spaces import Chain, Edges, Space, Tree
-from emdref.spaces.wordnet import wordnet_tree
+from emdref.spaces import Chain, Circle, Edges, Kernel, Space, Tree, wordnet_tree
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Certificate",
     "Chain",
+    "Circle",
     "Edges",
+    "Kernel",
     "Report",
     "SinkhornCertificate",
     "SinkhornResult",

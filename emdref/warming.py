@@ -23,7 +23,7 @@ from emdref import kernels
 from emdref.kernels.compile import jit
 from emdref.kernels.compile.threads import processors
 
-_CHAIN, _TREE = emdref.Chain(4), emdref.Tree([-1, 0, 0, 1, 1, 2, 2])
+_CHAIN, _TREE, _CIRCLE = emdref.Chain(4), emdref.Tree([-1, 0, 0, 1, 1, 2, 2]), emdref.Circle(4)
 _EXACTLY = [[1, 2.0**-60, 2.0**-120, 0]], [[0, 1, 2.0**-60, 2.0**-120]]  # what two limbs cannot hold
 _ACCURACIES = "compensated", "native"
 
@@ -38,6 +38,13 @@ def _values(space: Any) -> None:
     for p, q in _pairs():
         for accuracy in _ACCURACIES:
             emdref.emd_value_and_grad(p, q, space, accuracy=accuracy)
+
+
+def _round() -> None:
+    _values(_CIRCLE)
+    for p, q in _pairs():
+        emdref.flow(p, q, _CIRCLE)
+        emdref.emd_grad(p, q, _CIRCLE, gauge="normalized")
 
 
 def _closely() -> None:
@@ -92,6 +99,7 @@ GROUPS: dict[str, Callable[[], None]] = {  # what takes long first
     "emd on chains": lambda: _values(_CHAIN),
     "pairwise": _pairwise,
     "emd on trees": lambda: _values(_TREE),
+    "emd on circles": _round,
     "sparse rows": _sparse,
     "plan and distances": _one_pair,
     "layers and losses": _layers,

@@ -112,3 +112,12 @@ def say_beyond(
         RuntimeWarning,
         stacklevel=stacklevel,
     )
+
+
+def flat(x: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """Rows one behind the other, and how many entries apart they start: 0 for a row that stands for all."""
+    if x.flags.c_contiguous:
+        return casts.frozen(x.reshape(-1)), x.shape[1]
+    step = x.strides[0] // x.itemsize
+    size = (len(x) - 1) * step + x.shape[1]
+    return casts.frozen(np.lib.stride_tricks.as_strided(x, (size,), (x.itemsize,))), step

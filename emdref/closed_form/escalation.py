@@ -19,7 +19,7 @@ from emdref.arguments import casts, gauges
 from emdref.arguments.validation import Batch
 from emdref.closed_form import batches, exact_rows, generic
 from emdref.kernels.compile.threads import lasts, over_columns, over_rows
-from emdref.kernels.rows import loops
+from emdref.kernels.rows import layers, loops
 from emdref.spaces.space import Kernel, Space
 
 Array = NDArray[Any]
@@ -151,6 +151,8 @@ def _at_once(work: _Work) -> tuple[Numbers, bool]:
     if kernel is None:
         work.wanted.verify()
         return np.arange(work.count), False
+    if work.gauge == gauges.NORMALIZED:
+        return _projected(work), True
     doubt, unsafe = _by_kernel(work, kernel, is_long(work.wanted.space))
     doubted = bool(doubt.any())
     if doubted:
@@ -158,9 +160,22 @@ def _at_once(work: _Work) -> tuple[Numbers, bool]:
     return np.flatnonzero(unsafe), doubted
 
 
+def _projected(work: _Work) -> Numbers:
+    """Gauge ``normalized``: r of shares in float64, taken back through the division of p by its total."""
+    p, q = batches.as_float64(work.wanted.rows)
+    r, made = np.empty(p.shape), np.empty(p.shape)
+    raw = work.of(Batch(p, q, (len(p),)), work.value, r)._replace(gauge=gauges.RAW)
+    value = None if work.value is None else np.empty(len(p))
+    _, unsafe = _by_kernel(raw._replace(value=value), _kernel(raw), True)
+    over_rows(layers.backward, (p, casts.frozen(r), made), (layers.L1,), work=120 * p.shape[1])
+    exact_rows.put(work.value, slice(None), value)
+    exact_rows.put(work.grad, slice(None), made)
+    return np.flatnonzero(unsafe | exact_rows.beyond(made))
+
+
 def _closely(work: _Work, left: Numbers) -> Numbers:
     """The same kernel, which now adds up what flows lose, unless it has done so."""
-    kernel = _kernel(work) if len(left) else None
+    kernel = _kernel(work) if len(left) and work.wanted.space.rooted is not None else None
     if kernel is None or is_long(work.wanted.space):
         return left
     some = _rows(work.wanted.rows, left)
@@ -225,7 +240,8 @@ def _by_kernel(work: _Work, kernel: Kernel | None, closely: bool) -> tuple[NDArr
     value = np.empty(work.count, dtype) if work.value is None else work.value
     grad = np.empty((0, bins), dtype) if work.grad is None else work.grad
     doubt, unsafe = np.empty(work.count, bool), np.empty(work.count, bool)
-    centred, factor = work.gauge in (gauges.ZERO_SUM, gauges.SCALED), bins if work.gauge == gauges.SCALED else 1
+    centred = work.gauge in (gauges.ZERO_SUM, gauges.SCALED)
+    factor = bins if work.gauge == gauges.SCALED else 1
     native = wanted.accuracy == "native"
     rho = batches.native_exponent(wanted.rho, dtype) if native else wanted.rho
     if kernel is None:
@@ -235,18 +251,9 @@ def _by_kernel(work: _Work, kernel: Kernel | None, closely: bool) -> tuple[NDArr
     real = dtype.type if native else float
     share = real(centred / bins if native else centred * bins)
     how = rho, share, real(factor), float(np.finfo(dtype).max), closely, wanted.tolerance
-    given, results = (*_flat(rows.p), *_flat(rows.q)), (value, grad.reshape(-1), doubt, unsafe)
+    given, results = (*batches.flat(rows.p), *batches.flat(rows.q)), (value, grad.reshape(-1), doubt, unsafe)
     over_columns(kernel.loop, work.count, (given, results, kernel.shape, how), work=kernel.work)
     return doubt, unsafe
-
-
-def _flat(x: Array) -> tuple[Array, int]:
-    """Rows one behind the other, and how many entries apart they start: 0 for a row that stands for all."""
-    if x.flags.c_contiguous:
-        return casts.frozen(x.reshape(-1)), x.shape[1]
-    step = x.strides[0] // x.itemsize
-    size = (len(x) - 1) * step + x.shape[1]
-    return casts.frozen(np.lib.stride_tricks.as_strided(x, (size,), (x.itemsize,))), step
 
 
 def _rows(rows: Batch, numbers: Any, dtype: Any = None) -> Batch:

@@ -1,4 +1,4 @@
-"""Rows on a space without kernels, one by one from the definitions: slow, and right."""
+"""Rows on any space: from its kernels if it has some, else one by one from the definitions, slow and right."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emdref import fallback
+from emdref.arguments import casts
 from emdref.arguments.validation import Batch
+from emdref.closed_form import batches
+from emdref.exact import definitions, rounding
+from emdref.kernels.compile.threads import over_columns
 from emdref.spaces.space import Space
 
 
@@ -26,7 +31,32 @@ def natively(
                 grad[i] = real(factor) * (r - r.mean() if centred else r)
 
 
-def flows(rows: Batch, space: Space, rho: float) -> NDArray[Any]:
-    """Flows in plain arithmetic of the rows' dtype."""
-    cost = [rows.p.dtype.type(c) for c in space.edges.cost.tolist()]
-    return np.array([space.exact_flow(list(d), cost, rho) for d in rows.p - rows.q], rows.p.dtype)
+def flows(rows: Batch, space: Space, rho: float, shares: bool, accuracy: str) -> NDArray[Any]:
+    """Flows, an entry an edge."""
+    return _native_flows(rows, space, rho, shares) if accuracy == "native" else _flows(rows, space, rho, shares)
+
+
+def _native_flows(rows: Batch, space: Space, rho: float, shares: bool) -> NDArray[Any]:
+    """In plain arithmetic of the rows' dtype."""
+    p, q = rows.p, rows.q
+    if shares:
+        p, q = (x / x.sum(axis=1, keepdims=True) for x in (p, q))
+    cost = [p.dtype.type(c) for c in space.edges.cost.tolist()]
+    flow = [[float(f) for f in space.exact_flow(list(d), cost, rho)] for d in p - q]
+    return np.array(flow, p.dtype).reshape(len(p), len(cost))
+
+
+def _flows(rows: Batch, space: Space, rho: float, shares: bool) -> NDArray[Any]:
+    """By the space's kernel, and from the definition what that leaves open."""
+    p, q = batches.as_float64(rows)
+    flow, unsafe = np.zeros((len(p), len(space.edges.cost))), np.ones(len(p), bool)
+    kernel = space.flow_kernel(rho, shares)
+    if kernel is not None:
+        given, how = (*batches.flat(p), *batches.flat(q)), (rho, 0.0, 1.0, np.inf, True, -1.0)
+        over_columns(kernel.loop, len(p), (given, (flow, unsafe), kernel.shape, how), work=kernel.work)
+    left = np.flatnonzero(unsafe)
+    fallback.count(len(p), len(left))
+    for i in left.tolist():
+        row = definitions.Row(p[i], q[i], space, shares, rho)
+        flow[i] = [rounding.nearest(f * row.phi_unit) for f in row.phi]
+    return casts.narrowed(flow, rows.p.dtype)

@@ -59,7 +59,7 @@ def emd(
     Fraction(1, 4)
     """
     rho = _exponent(rho, space)
-    row = _row(p, q, space, rho, mass, normalize)
+    row = _row(p, q, space, rho, _policy(mass, normalize))
     return definitions.value(row, rho) * row.cost_unit * row.phi_unit**rho
 
 
@@ -75,7 +75,7 @@ def flow(
     >>> emdref.exact.flow([1, 0, 0], [0, 1, 2], emdref.Chain(3), mass="normalize")
     [Fraction(1, 1), Fraction(2, 3)]
     """
-    row = _row(p, q, space, _exponent(rho, space), mass, normalize)
+    row = _row(p, q, space, _exponent(rho, space), _policy(mass, normalize))
     return [f * row.phi_unit for f in row.phi]
 
 
@@ -102,7 +102,7 @@ def grad(
     """
     gauges.code(gauge)
     rho = _exponent(rho, space)
-    row = _row(p, q, space, rho, mass, normalize, gauge)
+    row = _row(p, q, space, rho, _policy(mass, normalize), gauge)
     numbers, unit = definitions.gradient(row, rho, gauge)
     return [x * unit for x in numbers]
 
@@ -127,7 +127,7 @@ def hess(
     >>> emdref.exact.hess([1, 0, 0], [0, 0, 1], emdref.Chain(3), gauge="raw")[0]
     [Fraction(4, 1), Fraction(2, 1), Fraction(0, 1)]
     """
-    matrix = _hessian("exact.hess", p, q, space, rho, gauge, mass, normalize)
+    matrix = _hessian("exact.hess", p, q, space, rho, gauge, _policy(mass, normalize))
     return [[x * matrix.unit for x in matrix.line(k)] for k in range(space.n_bins)]
 
 
@@ -150,31 +150,34 @@ def hvp(
     >>> emdref.exact.hvp([1, 0, 0], [0, 0, 1], emdref.Chain(3), [1, -1, 0], gauge="raw")
     [Fraction(2, 1), Fraction(0, 1), Fraction(0, 1)]
     """
-    matrix = _hessian("exact.hvp", p, q, space, rho, gauge, mass, normalize)
+    matrix = _hessian("exact.hvp", p, q, space, rho, gauge, _policy(mass, normalize))
     containers.check_labels({"v": v}, space)
     vector, unit = definitions.integers(definitions.numbers(v, "v", space.n_bins))
     unit *= matrix.unit
     return [x * unit for x in matrix.times(vector)]
 
 
-def _hessian(
-    function: str, p: Any, q: Any, space: Space, rho: int, gauge: str, mass: str, normalize: bool | None
-) -> definitions.Hessian:
+def _hessian(function: str, p: Any, q: Any, space: Space, rho: int, gauge: str, mass: str) -> definitions.Hessian:
     gauges.code(gauge)
     check_space(space)
     rooted(space, function, "second derivatives", "exact.grad works on any space")
     rho = _exponent(rho, space)
-    return definitions.Hessian(_row(p, q, space, rho, mass, normalize, gauge), rho, gauge)
+    return definitions.Hessian(_row(p, q, space, rho, mass, gauge), rho, gauge)
 
 
-def _row(p: Any, q: Any, space: Space, rho: int, mass: str, normalize: bool | None, gauge: str = "") -> definitions.Row:
-    """The pair, as `mass` or the gauge says."""
+def _policy(mass: str, normalize: bool | None) -> str:
+    """What `mass` says, or the old word for it."""
     if normalize is not None:
         if mass != "ignore":
             raise TypeError("normalize and mass are given: leave out normalize, the old word for mass='normalize'")
         warnings.warn('normalize is deprecated: give mass="normalize" for True', DeprecationWarning, stacklevel=3)
         mass = "normalize" if validation.switch(normalize, "normalize") else "ignore"
     validation.option(mass, "mass", Mass)
+    return mass
+
+
+def _row(p: Any, q: Any, space: Space, rho: int, mass: str, gauge: str = "") -> definitions.Row:
+    """The pair, as `mass` or the gauge says."""
     row = definitions.Row(p, q, space, mass == "normalize" or gauge == "normalized", rho)
     if mass == "raise":
         definitions.check_totals(row)
@@ -182,7 +185,8 @@ def _row(p: Any, q: Any, space: Space, rho: int, mass: str, normalize: bool | No
 
 
 def _exponent(rho: Any, space: Space) -> int:
-    if not isinstance(rho, (Real, np.integer, np.floating)) or rho != rho or rho in (inf, -inf) or int(rho) != rho:
+    real = isinstance(rho, (Real, np.integer, np.floating)) and not isinstance(rho, bool)
+    if not real or rho != rho or rho in (inf, -inf) or int(rho) != rho:
         raise TypeError(f"rho = {written(rho)}: exact values exist for integer rho only")
     if not 1 <= rho <= _LARGEST:
         raise ValueError(f"rho = {written(rho)} must be from 1 to {_LARGEST}: larger powers have too many digits")

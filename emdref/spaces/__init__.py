@@ -4,8 +4,9 @@ A new space is a module here, and a kernel if it is to be fast.  It may import `
 """
 
 from emdref.spaces.chain import Chain
+from emdref.spaces.circle import Circle
 from emdref.spaces.space import Edges, Kernel, Space
 from emdref.spaces.tree import Tree
 from emdref.spaces.wordnet import wordnet_tree
 
-__all__ = ["Chain", "Edges", "Kernel", "Space", "Tree", "wordnet_tree"]
+__all__ = ["Chain", "Circle", "Edges", "Kernel", "Space", "Tree", "wordnet_tree"]

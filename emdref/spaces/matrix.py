@@ -17,6 +17,11 @@ class Matrix(Metric):
         self.cost = cost
 
     @property
+    def kind(self) -> str:
+        """How a message calls it, who was given an array."""
+        return "a cost matrix"
+
+    @property
     def n_bins(self) -> int:
         """Number of bins N, the length of a histogram."""
         return len(self.cost)

@@ -73,6 +73,11 @@ class Metric(ABC):
     has_edges = False
 
     @property
+    def kind(self) -> str:
+        """How a message calls spaces of this type."""
+        return type_name(self)
+
+    @property
     @abstractmethod
     def n_bins(self) -> int:
         """Number of bins N, the length of a histogram."""
@@ -232,6 +237,10 @@ class Space(Metric, metaclass=_Complete):
         """
         return None
 
+    def flow_kernel(self, rho: float, shares: bool) -> Kernel | None:
+        """A compiled loop for compensated flows, whose results are (flow, unsafe); None if there is none."""
+        return None
+
     def misreadings(self) -> Iterator[tuple[str, Space]]:
         """Spaces that usual mistakes make of this one, with the words for it: what `emdref.check` looks for."""
         return iter(())
@@ -381,14 +390,15 @@ class Immutable:
 def check_space(space: Any) -> None:
     """Refuse what is no space."""
     if not isinstance(space, Space):
-        raise TypeError(f"space must be a Space, such as a Chain or a Tree, not {type_name(space)}")
+        given = "type" if isinstance(space, type) else type_name(space)
+        raise TypeError(f"space must be a Space, such as a Chain or a Tree, not {given}")
 
 
 def rooted(space: Metric, function: str, what: str, instead: str) -> RootedTree:
     """The view of a rooted tree, or the one refusal: `function` needs `what`, and `instead` works."""
     if space.rooted is None:
         raise TypeError(
-            f"{function} needs {what}, which {type_name(space)} does not offer, but spaces that are rooted trees do: "
+            f"{function} needs {what}, which {space.kind} does not offer, but spaces that are rooted trees do: "
             f"{instead}"
         )
     return space.rooted

@@ -336,7 +336,11 @@ ASYMMETRIC = np.array([[0, 1, 2], [1, 0, 1], [2.5, 1, 0]])
         ),
         (ValueError, r"cost\[0, 1\] = -1.0 must be finite", {"space_or_cost": -C.distance_matrix()}),
         (ValueError, r"cost has shape \(2, 3\)", {"space_or_cost": np.ones((2, 3))}),
-        (ValueError, 'kernel="space" needs', {"space_or_cost": C.distance_matrix(), "kernel": "space"}),
+        (
+            TypeError,
+            'kernel="space" needs sums along edges, which a cost',
+            {"space_or_cost": C.distance_matrix(), "kernel": "space"},
+        ),
         (
             ValueError,
             r"p has shape \(3,\), its last axis must be the space's 4 bins",

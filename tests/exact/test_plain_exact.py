@@ -84,7 +84,7 @@ def test_defaults():
 def test_options_are_keywords_and_arguments_may_be():
     chain, p, q, v = emdref.Chain(2), [1, 0], [0, 1], {"v": [1, 0]}
     for function, more in (("emd", {}), ("flow", {}), ("grad", {}), ("hess", {}), ("hvp", v)):
-        call, rho = getattr(emdref.exact, function), {} if function == "flow" else {"rho": 2}
+        call, rho = getattr(emdref.exact, function), {"rho": 2}
         assert call(p=p, q=q, space=chain, **more, **rho) == call(p, q, chain, *more.values(), *rho.values())
         with pytest.raises(TypeError, match="positional"):
             call(p, q, chain, *more.values(), *rho.values(), "raw")
@@ -335,7 +335,7 @@ def test_gauge_and_normalize_are_named():
     exact = emdref.exact
     calls = [
         (exact.emd, (1, True)),
-        (exact.flow, (True,)),
+        (exact.flow, (1, True)),
         (exact.grad, (1, "raw", True)),
         (exact.hess, (2, "raw", True)),
         (exact.hvp, ([1, 0], 2, "raw", True)),

@@ -52,7 +52,7 @@ def in_bounds(got, exactly, bound):
 
 def measurements(p, q, space, rho, gauge, mass, rng):
     """(function, worst error, wrong signs) of one pair."""
-    eps, rational = cases.eps(p.dtype), {"normalize": mass == "normalize"}
+    eps, rational = cases.eps(p.dtype), {"mass": "normalize" if mass == "normalize" else "ignore"}
     if gauge == "raw":
         flow, true_flow = emdref.flow(p, q, space, mass=mass), exact.flow(p, q, space, **rational)
         wrong = sum(oracles.sign(a) != oracles.sign(b) for a, b in zip(flow.tolist(), true_flow, strict=True))
@@ -60,7 +60,7 @@ def measurements(p, q, space, rho, gauge, mass, rng):
         value = emdref.emd(p, q, space, rho, mass=mass)
         yield f"emd rho={rho}", in_ulps(value, [exact.emd(p, q, space, rho, **rational)]), 0
     options = {"gauge": gauge, "mass": mass}
-    rational_raw = {"normalize": rational["normalize"] or gauge == "normalized"}
+    rational_raw = {"mass": "normalize" if rational["mass"] == "normalize" or gauge == "normalized" else "ignore"}
     total = sum(oracles.fractions(p))
     scale = {"scaled": Fraction(len(p)), "normalized": 1 / total}.get(gauge, Fraction(1))
     raw = exact.grad(p, q, space, rho, gauge="raw", **rational_raw)

@@ -1,5 +1,6 @@
 """Products with exp(-lam M) along a tree as plain Python, against the dense definition in extended precision."""
 
+import copy
 import math
 import types
 
@@ -155,7 +156,8 @@ def test_the_root_has_no_edge(shape, log):
     layout, a, b, k0, _ = setting(shape, 1)
     u, v = vectors(len(layout.bin_node), 3, 8), vectors(len(layout.bin_node), 3, 9)
     before = every(u, v, log, 3, layout, a, b, k0)
-    dear = layout._replace(cost=np.where(np.arange(len(a)) == 0, 9.0, layout.cost))
+    dear = copy.copy(layout)
+    dear.cost = np.where(np.arange(len(a)) == 0, 9.0, layout.cost)
     a[0], b[0] = 0.5, 7.0
     after = every(u, v, log, 3, dear, a, b, k0)
     assert all(np.array_equal(*both) for both in zip(before, after, strict=True))

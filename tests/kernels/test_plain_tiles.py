@@ -128,7 +128,7 @@ def test_ordinary_rows_are_settled_at_once(dtype, monkeypatch):
     def refuse(*_):
         raise AssertionError("looked at again")
 
-    monkeypatch.setitem(emdref.closed_form.escalation.__dict__, "_carefully", refuse)
+    monkeypatch.setitem(emdref.closed_form.escalation.__dict__, "_block_carefully", refuse)
     monkeypatch.setattr(emdref.closed_form.batches.Unseen, "verify", refuse)
     rng = np.random.default_rng(0)
     p = rng.random((9, 20)) + 0.5

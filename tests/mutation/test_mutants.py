@@ -105,7 +105,7 @@ FLIPPED_SIGNS = [
     ),
     Mutant(
         "exact slope",
-        "exact/definitions.py",
+        "spaces/space.py",
         "(1 if f > 0 else -1)",
         "(-1 if f > 0 else 1)",
         EXACT,
@@ -222,9 +222,9 @@ OFF_BY_ONE = [
     ),
     Mutant(
         "a chain's last edge is dropped",
-        "exact/definitions.py",
-        "return list(accumulate(d))[:-1]",
-        "return list(accumulate(d))[:-2]",
+        "spaces/chain.py",
+        "return list(accumulate(net))[:-1]",
+        "return [*list(accumulate(net))[:-2], *net[:1]][: len(net) - 1]",
         EXACT,
         "test_flow_value_and_gradient",
         (False,),
@@ -399,8 +399,8 @@ WRONG_GAUGES = [
     Mutant(
         "raw for zero_sum",
         "closed_form/escalation.py",
-        "centred = gauge in (gauges.ZERO_SUM, gauges.SCALED)",
-        "centred = gauge == gauges.SCALED",
+        "centred = work.gauge in (gauges.ZERO_SUM, gauges.SCALED)",
+        "centred = work.gauge == gauges.SCALED",
         TILES,
         "test_native_value_and_gradient",
         (2,),
@@ -417,7 +417,7 @@ WRONG_GAUGES = [
     Mutant(
         "zero_sum for scaled",
         "closed_form/escalation.py",
-        "bins if gauge == gauges.SCALED else 1",
+        "bins if work.gauge == gauges.SCALED else 1",
         "1",
         TILES,
         "test_value_and_gradient",

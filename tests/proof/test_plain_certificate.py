@@ -110,9 +110,9 @@ def test_what_is_checked_is_the_proof_not_where_it_comes_from():
     good = proof()
     assert good.holds() is True
     half = [f / 2 for f in good.potential]
-    assert not broken(proof(), phi=[f / 2 for f in good.phi], potential=half).holds()  # not conserved, yet equal
+    assert not broken(proof(), flow=[f / 2 for f in good.flow], potential=half).holds()  # not conserved, yet equal
     assert not broken(proof(), potential=half).holds()  # not tight
-    assert not broken(proof(), potential=[0, 0, 2]).holds()  # equal in value, but 2 along a gap of 1
+    assert not broken(proof(), potential=[2, 0, 0]).holds()  # equal in value, but 2 along a gap of 1
     assert not broken(proof(), potential=[f + 1 for f in good.potential]).holds()
 
 
@@ -121,12 +121,12 @@ def test_conservation_and_slope_alone():
         zero, one = Fraction(0), Fraction(1)
         return emdref.proof.certificate._Proof((one, zero, zero), (zero, zero, one), emdref.Chain(3))
 
-    root, first, second = proof().phi
+    first, second = proof().flow
     assert proof()._conserves_mass() and proof()._is_lipschitz()
-    assert not broken(proof(), phi=[root, first, second + 1])._conserves_mass()  # the root has what it should
-    assert not broken(proof(), phi=[root, first + 1, second + 1])._conserves_mass()
-    assert not broken(proof(), potential=[0, 2, 2])._is_lipschitz()
-    assert not broken(proof(), potential=[0, 1, 3])._is_lipschitz()
+    assert not broken(proof(), flow=[first + 1, second])._conserves_mass()  # the root has what it should
+    assert not broken(proof(), flow=[first + 1, second + 1])._conserves_mass()
+    assert not broken(proof(), potential=[2, 2, 0])._is_lipschitz()
+    assert not broken(proof(), potential=[3, 1, 0])._is_lipschitz()
 
 
 def test_masses_stay_as_they_are_unless_normalised():

@@ -18,6 +18,7 @@ import oracles
 import sinkhorn_oracle
 from emdref.entropic import gibbs, newton
 from emdref.proof import decimal_gibbs, potentials
+from emdref.spaces.matrix import Matrix
 
 LAMBDAS = [1e-3, 0.1, 1.0, 30.0, 1e3, 1e4]
 SMALL = {
@@ -397,7 +398,7 @@ def test_kernel_errors_are_below_the_stated_bound():
 def test_a_matrix_need_not_be_symmetric_to_the_last_bit():
     cost = np.array([[0, 1.0, 2.0], [1.5, 0, 1.0], [2.5, 3.0, 0]])
     k, x, y = (
-        decimal_gibbs.MatrixKernel(cost, Decimal(2)),
+        decimal_gibbs.MatrixKernel(Matrix(cost), Decimal(2)),
         [Decimal(i) for i in (1, 2, 5)],
         [Decimal(i) for i in (3, 1, 4)],
     )

@@ -17,9 +17,11 @@ from emdref.kernels.arithmetic.floats import add2, div2, mul2, two_prod, two_sum
 from emdref.kernels.arithmetic.lanes import product
 from emdref.kernels.compile.jit import loop, row
 from emdref.kernels.tiles.inspection import fails
-from emdref.kernels.tiles.two_limb_sums import gradient, lifted, more
+from emdref.kernels.tiles.two_limb_sums import gradient, lifted, more, most_lost
 
 _U2 = 2.0**-100  # what two-limb arithmetic loses, relative, and more
+_U4 = 2.0**-104  # the same of a sum of n numbers, n^2 times, or n times if there are
+_MANY = 4096
 _RELATIVE = 2.0**-57  # what errors of the flow may change, relative to the value or to max |r|
 _LEAST, _MOST = 2.0**-900, 2.0**900  # value and slopes between them: nothing under- or overflowed on the way
 _FEW = 200  # numbers that are selected from at once
@@ -27,7 +29,7 @@ _SAMPLE = 96  # of more, on which a bracket of the median is based
 _NEWTON = 200  # steps at most
 
 
-# --- selection ----------------------------------------------------------------------------------------------------------
+# --- selection --------------------------------------------------------------------------------------------------------
 
 
 @row
@@ -55,7 +57,7 @@ def _middle(h, l, i, j, k):
 
 @row
 def _reaches(sh, sl, th, tl, slack):
-    """1 if 2 s > t, 0 if they are equal, -1 if less; 2 if that cannot be told, for sums that may be off by the slack."""
+    """1 if 2 s > t, 0 if they are equal, -1 if less; 2 if sums that may be off by the slack cannot tell."""
     ah, al = two_sum(2.0 * sh, 2.0 * sl)
     bh, bl = two_sum(th, tl)
     if slack > 0.0:
@@ -79,7 +81,7 @@ def _select(h, l, w, count, sh, sl, th, tl, slack):
         bh, bl, eh, el = sh, sl, 0.0, 0.0
         while j < k:
             if _less(h[j], l[j], ph, pl):
-                bh, bl = more(bh, bl, float(w[j]), 0.0)
+                bh, bl = more(bh, bl, np.float64(w[j]), 0.0)
                 _swap(h, l, w, i, j)
                 i += 1
                 j += 1
@@ -87,7 +89,7 @@ def _select(h, l, w, count, sh, sl, th, tl, slack):
                 k -= 1
                 _swap(h, l, w, j, k)
             else:
-                eh, el = more(eh, el, float(w[j]), 0.0)
+                eh, el = more(eh, el, np.float64(w[j]), 0.0)
                 j += 1
         below = _reaches(bh, bl, th, tl, slack)
         if below == 2:
@@ -119,11 +121,19 @@ def _bracket(h, n, sample):
 def _between(h, l, gaps, step, lo, hi, bh, bl, bw):
     """Copy the pairs from lo to hi that have weight; how many they are, and the weight of those below."""
     n, count, sh, sl = len(h), 0, 0.0, 0.0
+    if step == 0:  # then it is a number of bins
+        below = 0
+        for k in range(n):
+            x = h[k]
+            bh[count], bl[count], bw[count] = x, l[k], gaps[0]
+            count += lo <= x <= hi
+            below += x < lo
+        return count, *two_prod(np.float64(gaps[0]), np.float64(below))
     for k in range(n):
         x, weight = h[k], gaps[k * step]
         bh[count], bl[count], bw[count] = x, l[k], weight
         count += lo <= x <= hi and weight > 0
-        sh, sl = more(sh, sl, float(weight) if x < lo else 0.0, 0.0)
+        sh, sl = more(sh, sl, np.float64(weight) if x < lo else 0.0, 0.0)
     return count, sh, sl
 
 
@@ -153,35 +163,54 @@ def _median(h, l, gaps, step, total, slack, buffers, sample):
     return ah, al, ch, cl, ch < math.inf
 
 
-# --- two limbs ----------------------------------------------------------------------------------------------------------
+# --- two limbs --------------------------------------------------------------------------------------------------------
 
 
 @row
 def _lift(p, at, q, bt, h, l, shares):
-    """phi of a row, Eq. (6), 0 on the edge that closes the circle; what low limbs have lost, and a look at the input."""
+    """phi of a row, Eq. (6), 0 on the edge that closes the circle; what low limbs lose, and a look at the input."""
     n = len(h)
-    p_total, q_total, least = 0.0, 0.0, 0.0
+    p_total, q_total, least, low = 0.0, 0.0, 0.0, math.inf
+    xh, xl = 0.0, 0.0
     for k in range(n):
-        x, y = float(p[at + k]), float(q[bt + k])
+        x, y = np.float64(p[at + k]), np.float64(q[bt + k])
         p_total, q_total, least = p_total + x, q_total + y, min(least, x, y)
-    xh, xl, lost = 0.0, 0.0, 0.0
-    if not shares:
-        for k in range(n - 1):
-            dh, dl = two_sum(float(p[at + k]), -float(q[bt + k]))
-            xh, xl, lost = lifted(xh, xl, lost, dh, dl, True)
-            h[k], l[k] = two_sum(xh, xl)
-    else:
-        ph, pl = _reciprocal(p, at, n)
-        qh, ql = _reciprocal(q, bt, n)
-        for k in range(n - 1):
-            ah, al = mul2(ph, pl, float(p[at + k]), 0.0)
-            bh, bl = mul2(qh, ql, float(q[bt + k]), 0.0)
-            dh, dl = add2(ah, al, -bh, -bl)
-            xh, xl, lost = lifted(xh, xl, lost, dh, dl, True)
-            h[k], l[k] = two_sum(xh, xl)
-        lost += 4.0 * _U2  # of sums of shares, which are at most 1
+        low = min(low, x if x > 0.0 else math.inf, y if y > 0.0 else math.inf)
+        xh, xl = more(xh, xl, *two_sum(x, -y))
+        h[k], l[k] = two_sum(xh, xl)
+    lost = most_lost(max(p_total, q_total), low, 53 if p.itemsize == 8 else 24, 2.0 * n)
+    if shares:
+        lost = _lift_shares(p, at, q, bt, h, l)
+    elif lost > 0.0:
+        lost = _lift_closely(p, at, q, bt, h, l)
     h[n - 1], l[n - 1] = 0.0, 0.0
     return lost, p_total, q_total, least
+
+
+@row
+def _lift_closely(p, at, q, bt, h, l):
+    """The same, and what low limbs lose, added up instead of bounded."""
+    xh, xl, lost = 0.0, 0.0, 0.0
+    for k in range(len(h) - 1):
+        dh, dl = two_sum(np.float64(p[at + k]), -np.float64(q[bt + k]))
+        xh, xl, lost = lifted(xh, xl, lost, dh, dl, True)
+        h[k], l[k] = two_sum(xh, xl)
+    return lost
+
+
+@row
+def _lift_shares(p, at, q, bt, h, l):
+    """phi of rows divided by their totals."""
+    ph, pl = _reciprocal(p, at, len(h))
+    qh, ql = _reciprocal(q, bt, len(h))
+    xh, xl, lost = 0.0, 0.0, 0.0
+    for k in range(len(h) - 1):
+        ah, al = mul2(ph, pl, np.float64(p[at + k]), 0.0)
+        bh, bl = mul2(qh, ql, np.float64(q[bt + k]), 0.0)
+        dh, dl = add2(ah, al, -bh, -bl)
+        xh, xl, lost = lifted(xh, xl, lost, dh, dl, True)
+        h[k], l[k] = two_sum(xh, xl)
+    return lost + 4.0 * _U2  # of sums of shares, which are at most 1
 
 
 @row
@@ -189,7 +218,7 @@ def _reciprocal(p, at, n):
     """1 over a row's total in two limbs."""
     h, l = 0.0, 0.0
     for k in range(n):
-        h, l = add2(h, l, float(p[at + k]), 0.0)
+        h, l = add2(h, l, np.float64(p[at + k]), 0.0)
     return div2(1.0, 0.0, h, l)
 
 
@@ -209,8 +238,20 @@ def _mean(h, l, gaps, step, total):
     sh, sl = 0.0, 0.0
     for k in range(len(h)):
         xh, xl = two_prod(gaps[k * step], h[k])
-        sh, sl = add2(sh, sl, *two_sum(xh, xl + product(gaps[k * step], l[k])))
-    return div2(sh, sl, *total)
+        xl += product(gaps[k * step], l[k])
+        if len(h) <= _MANY:
+            sh, sl = more(sh, sl, xh, xl)
+        else:
+            sh, sl = add2(sh, sl, *two_sum(xh, xl))
+    return div2(*two_sum(sh, sl), *total)
+
+
+@row
+def _slip(n, rho):
+    """What c, or a difference from it, may err, relative to the largest phi; sums of n numbers lose most."""
+    if rho == 1.0:
+        return _U2
+    return n * n * _U4 if n <= _MANY else 4.0 * n * _U4
 
 
 @row
@@ -231,7 +272,7 @@ def _balance(h, l, gaps, step, rho, ch, cl, scale):
         d = ((h[k] - ch) + (l[k] - cl)) / scale
         x = abs(d)
         if gaps[k * step] > 0 and x > 0.0:
-            steep = gaps[k * step] * x ** (rho - 2.0)
+            steep = gaps[k * step] * (x if rho == 3.0 else x * x if rho == 4.0 else x ** (rho - 2.0))
             g += steep * d
             bend += steep
     return g, (rho - 1.0) * bend
@@ -289,6 +330,8 @@ def _offset(h, l, gaps, step, rho, total, slack, buffers, sample):
 @row
 def _edge(h, l, cost, rho):
     """Limbs of cost |phi|^rho and of cost times its derivative."""
+    if rho == 1.0 and cost == 1.0:
+        return (h, l, 1.0, 0.0) if h > 0.0 else (-h, -l, -1.0, 0.0)
     if rho == 1.0 or rho == 2.0 or rho == 3.0 or rho == 4.0:
         return edge2(h, l, cost, rho)
     if h == 0.0:
@@ -301,38 +344,39 @@ def _edge(h, l, cost, rho):
 
 
 @row
-def _subtract(h, l, ch, cl, gaps, step, rho):
-    """phi - c in place; its largest |phi|, the least of those that are not 0, how many are 0 among edges that cost."""
-    most, least, zeros = abs(ch), math.inf, 0
-    for k in range(len(h)):
-        most = max(most, abs(h[k]))
-        h[k], l[k] = add2(h[k], l[k], -ch, -cl)
-        if gaps[k * step] > 0:
-            if h[k] == 0.0:
-                zeros += 1
-            else:
-                least = min(least, abs(h[k]))
-    return most, least, zeros
+def _times(count, h, l):
+    """A number of bins times a slope."""
+    if h == 1.0 or h == -1.0:
+        return count * h, 0.0
+    ph, pl = two_prod(count, h)
+    return ph, pl + product(count, l)
 
 
 @row
-def _sums(h, l, gaps, step, rho):
-    """Value, sum of slopes, of slopes times the bins before, of |slopes|, and the weight of edges without flow."""
+def _sums(h, l, ch, cl, gaps, step, rho, centred):
+    """phi - c in place, and sums over the edges: value, slopes, slopes times the bins before, |slopes|, the weight of
+    edges without flow; the largest |phi|, the least flow that is not 0, and how many are."""
     vh, vl, sh, sl, mh, ml, total, wh, wl = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    n = len(h)
+    most, least, zeros, n = abs(ch), math.inf, 0, len(h)
     for k in range(n):
         cost = gaps[k * step]
+        most = max(most, abs(h[k]))
+        xh, xl = add2(h[k], l[k], -ch, -cl)
+        h[k], l[k] = xh, xl
         if cost > 0.0:
-            ah, al, bh, bl = _edge(h[k], l[k], cost, rho)
-            vh, vl = more(vh, vl, ah, al)
-            sh, sl = more(sh, sl, bh, bl)
-            total += abs(bh)
-            if h[k] == 0.0:
+            if xh == 0.0:
+                zeros += 1
                 wh, wl = more(wh, wl, cost, 0.0)
-            if k < n - 1:
-                ch, cl = two_prod(k + 1.0, bh)
-                mh, ml = more(mh, ml, ch, cl + product(k + 1.0, bl))
-    return (vh, vl), (sh, sl), (mh, ml), total, (wh, wl)
+            else:
+                least = min(least, abs(xh))
+                ah, al, bh, bl = _edge(xh, xl, cost, rho)
+                vh, vl = more(vh, vl, ah, al)
+                sh, sl = more(sh, sl, bh, bl)
+                total += abs(bh)
+                if centred and k < n - 1:
+                    ah, al = _times(k + 1.0, bh, bl)
+                    mh, ml = more(mh, ml, ah, al)
+    return (vh, vl), (sh, sl), (mh, ml), (wh, wl), total, most, least, zeros
 
 
 @row
@@ -358,7 +402,7 @@ def _slope(h, l, cost, rho, shared):
 
 @row
 def _tied(h, gaps, step, shared):
-    """Slopes of edges without flow times the bins before them, summed; and the largest of them."""
+    """Slopes of edges without flow times the bins before them, summed."""
     mh, ml, n = 0.0, 0.0, len(h)
     for k in range(n - 1):
         cost = gaps[k * step]
@@ -382,8 +426,8 @@ def _write(h, l, gaps, step, rho, shared, mean, factor, grad, at):
 
 @row
 def _unsettled(value, lost, most, least, ties, total, rho, costs, n):
-    """True where errors of the flow, or the range, could be seen; `ties` edges have a flow of 0 though none is known."""
-    err = 2.0 * lost + _U2 * most
+    """True where errors of the flow, or the range, could be seen; `ties` says that a flow is 0 though none must be."""
+    err = 2.0 * lost + _slip(n, rho) * most
     if rho == 1.0 and (not least > 2.0 * err or (lost > 0.0 and ties)):
         return True
     if value == 0.0:
@@ -411,8 +455,9 @@ def emd_circle2(first, last, given, results, shape, how):
     for i in range(first, last):
         lost, p_total, q_total, least_mass = _lift(p, i * p_step, q, i * q_step, h, l, shares)
         ch, cl, is_phi, sure = _offset(h, l, gaps, step, rho, (th, tl), 4.0 * slack, buffers, sample)
-        most, least, zeros = _subtract(h, l, ch, cl, gaps, step, rho)
-        (vh, vl), slopes, mean, total, weight = _sums(h, l, gaps, step, rho)
+        (vh, vl), slopes, mean, weight, total, most, least, zeros = _sums(
+            h, l, ch, cl, gaps, step, rho, len(grad) > 0 and share > 0.0
+        )
         value[i] = vh + vl
         ties = zeros > 1 or (zeros == 1 and not is_phi)
         unsafe[i] = not sure or _unsettled(vh + vl, lost, most, least, ties, total, rho, th, n)
@@ -421,7 +466,7 @@ def emd_circle2(first, last, given, results, shape, how):
         if len(grad) > 0:
             shared = _shared(slopes, weight) if rho == 1.0 else (0.0, 0.0)
             mh, ml = more(*mean, *_tied(h, gaps, step, shared)) if rho == 1.0 else mean
-            mh, ml = div2(*two_sum(mh, ml), share, 0.0) if share > 0.0 else (0.0, 0.0)
+            mh, ml = div2(*two_sum(mh, ml), share, 0.0) if centred else (0.0, 0.0)
             _write(h, l, gaps, step, rho, shared, (mh, ml), factor, grad, i * n)
 
 
@@ -445,12 +490,12 @@ def flow_circle2(first, last, given, results, shape, how):
             zeros += xh == 0.0
             least = min(least, abs(xh) if xh != 0.0 else math.inf)
         exact = lost == 0.0 and (is_phi or th == 0.0)  # then c is a phi, and a difference of 0 is one
-        err = 2.0 * lost + (0.0 if most == 0.0 else _U2 * most)
+        err = 2.0 * lost + _slip(n, how[0]) * most
         settled = err <= _RELATIVE * least and (zeros == 0 or exact or (zeros == n and most == 0.0))
         unsafe[i] = not (sure and settled)
 
 
-# --- plain arithmetic ---------------------------------------------------------------------------------------------------
+# --- plain arithmetic -------------------------------------------------------------------------------------------------
 
 
 @loop
@@ -465,17 +510,17 @@ def emd_circle(first, last, given, results, shape, how):
     buffers = np.empty(n + 1, gaps.dtype), np.empty(n + 1, gaps.dtype), np.empty(n + 1, gaps.dtype)
     costs = 0.0
     for k in range(n):
-        costs += float(gaps[k * step])
+        costs += np.float64(gaps[k * step])
     for i in range(first, last):
         at, bt = i * p_step, i * q_step
         phi, p_total, q_total, least = zero, 0.0, 0.0, 0.0
         for k in range(n):
             phi = phi + (p[at + k] - q[bt + k])
             h[k] = phi
-            x, y = float(p[at + k]), float(q[bt + k])
+            x, y = np.float64(p[at + k]), np.float64(q[bt + k])
             p_total, q_total, least = p_total + x, q_total + y, min(least, x, y)
         h[n - 1] = zero
-        c = gaps.dtype.type(_plain_offset(h, l, gaps, step, float(rho), costs, buffers, sample))
+        c = gaps.dtype.type(_plain_offset(h, l, gaps, step, np.float64(rho), costs, buffers, sample))
         total, slopes, tied, size = zero, zero, zero, zero
         for k in range(n):
             cost = gaps[k * step]
@@ -502,10 +547,10 @@ def _plain_offset(h, l, gaps, step, rho, costs, buffers, sample):
         return 0.0
     if rho == 1.0:
         ah, _, bh, _, _ = _median(h, l, gaps, step, (costs, 0.0), 0.0, buffers, sample)
-        return float(ah) if ah == bh else 0.5 * (float(ah) + float(bh))
+        return np.float64(ah) if ah == bh else 0.5 * (np.float64(ah) + np.float64(bh))
     c = 0.0
     for k in range(len(h)):
-        c += float(gaps[k * step]) * float(h[k])
+        c += np.float64(gaps[k * step]) * np.float64(h[k])
     c /= costs
     if rho != 2.0:
         c, _ = _minimiser(h, l, gaps, step, rho, c, 0.0)

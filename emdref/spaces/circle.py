@@ -1,0 +1,357 @@
+"""Bins on a ring: hues, phases, directions, hours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
+from fractions import Fraction
+from functools import cached_property
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from emdref.arguments import validation
+from emdref.arguments.casts import frozen, narrowed
+from emdref.kernels.tiles import circle
+from emdref.spaces import reading
+from emdref.spaces.chain import Chain
+from emdref.spaces.rooted import positive_range, read_only
+from emdref.spaces.space import SHORT, Edges, Immutable, Kernel, Number, Space
+
+_SMALLEST, _LARGEST = 2.0**-200, 2.0**200  # costs with which no product of the kernels leaves the range
+_DIGITS = 60  # of a flow that is irrational, beyond those that its power needs
+_STEPS = 400  # of Newton's method and of halving, at most
+
+
+class Circle(Immutable, Space):
+    """N bins on a ring, the last one beside the first (Rabin, Delon and Gousseau 2009).
+
+    Edge i joins bin i and bin i+1, the last one bin N-1 and bin 0.  With phi_i the mass of p - q in bins 0 to i, and
+    phi_(N-1) = 0, EMD^rho is min over c of sum_i M_i |phi_i - c|^rho, and the flow is phi_i - c at the least such c, at
+    the middle of them if there are several.  What totals differ by stays at the last bin.
+
+    Parameters
+    ----------
+    n : int
+        Number of bins, unit gaps.
+    gaps : (N,) array-like
+        Costs between consecutive bins, finite and >= 0, the last from bin N-1 back to bin 0.
+    positions : (N,) array-like
+        Coordinates of the bins, ascending, along a ring of circumference `period`.
+    period : float
+        2 pi by default; larger than the span of the positions.
+
+    Attributes
+    ----------
+    gaps : (N,) float64, read-only
+    bin_labels : (N,) array, read-only
+        Names of the bins, which labels of pandas must be: the positions if they were given, else 0 to N-1.
+    n_bins, n_nodes : int
+        Both N.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, the entry and its value.
+
+    Notes
+    -----
+    Second derivatives, plans, sums along edges (Sinkhorn multiplies by the matrix) and GPUs are not offered.  Exact
+    rationals exist for rho = 1 and 2; for others c is irrational.
+
+    Examples
+    --------
+    >>> import emdref
+    >>> emdref.emd([1.0, 0, 0, 0, 0], [0, 0, 0, 0, 1.0], emdref.Circle(5))
+    np.float64(1.0)
+    >>> emdref.flow([1.0, 0, 0, 0], [0, 0, 0.5, 0.5], emdref.Circle(4))
+    array([ 0.25,  0.25, -0.25, -0.75])
+    """
+
+    gaps: NDArray[np.float64]
+    _positions: NDArray[np.float64] | None
+
+    def __init__(
+        self,
+        n: int | None = None,
+        *,
+        gaps: ArrayLike | None = None,
+        positions: ArrayLike | None = None,
+        period: float | None = None,
+    ) -> None:
+        if (n is not None) + (gaps is not None) + (positions is not None) != 1:
+            raise ValueError("Circle needs exactly one of n, gaps and positions")
+        if period is not None and positions is None:
+            raise ValueError("period is the circumference for positions: leave it out, gaps say how long the ring is")
+        circumference, places = None, None
+        if n is not None:
+            costs = np.broadcast_to(1.0, validation.count(n, "n"))  # one number, however many gaps
+        elif gaps is not None:
+            costs = read_only(reading.checked_costs(gaps, "gaps"))
+            if len(costs) == 0:
+                raise ValueError("gaps is empty: a space has at least one bin")
+        else:
+            places = read_only(reading.floats(positions, "positions"))
+            circumference = validation.positive(2 * math.pi if period is None else period, "period")
+            costs = read_only(_gaps_around(places, circumference))
+        self._set(gaps=costs, _positions=places, _period=circumference)
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins N, the length of a histogram."""
+        return len(self.gaps)
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes, the bins."""
+        return len(self.gaps)
+
+    @property
+    def edges(self) -> Edges:
+        """From each bin to the next, and from the last to the first."""
+        bins = np.arange(self.n_bins)
+        return Edges(bins, np.roll(bins, -1), self.gaps)
+
+    @property
+    def bin_labels(self) -> NDArray[Any]:
+        """Names of the bins: their positions if these were given, else their numbers."""
+        return read_only(np.arange(self.n_bins)) if self._positions is None else self._positions
+
+    def edge_name(self, edge: int) -> str:
+        """By the gap and the bin before it."""
+        return f"gap {edge} (after bin {edge})"
+
+    def as_code(self) -> str | None:
+        """By the number of bins where gaps are 1, else by the gaps if they are few."""
+        if (self.gaps == 1).all():
+            return f"emdref.Circle({self.n_bins})"
+        return f"emdref.Circle(gaps={self.gaps.tolist()})" if self.n_bins <= SHORT else None
+
+    def misreadings(self) -> Iterator[tuple[str, Space]]:
+        """A chain, for whoever forgets that the last bin is beside the first; and gaps that nobody looks at."""
+        if self.n_bins > 1:
+            yield "as on a chain, which does not close", Chain(gaps=np.array(self.gaps[:-1]))
+            yield "with all costs 1", Circle(self.n_bins)
+
+    def check(self) -> None:
+        """Nothing is left to be looked at."""
+
+    # --- distances ----------------------------------------------------------------------------------------------------
+
+    def distance_matrix(self, dtype: DTypeLike = np.float64) -> NDArray[Any]:
+        """Distances between all pairs of bins, the shorter of the two ways; see `Space.distance_matrix`."""
+        if validation.float_dtype(dtype) == np.float32 and self.diameter > np.finfo(np.float32).max:
+            raise ValueError(f"the largest distance, {self.diameter}, is beyond float32")
+        return self._distances.astype(dtype, copy=False)
+
+    @cached_property
+    def _distances(self) -> NDArray[np.float64]:
+        n = self.n_bins
+        matrix = np.stack([self.distances_from(i) for i in range(n)]) if n > 1 else np.zeros((1, 1))
+        return read_only(np.minimum(matrix, matrix.T))  # sums on the way there and back round alike
+
+    def distances_from(self, index: int) -> NDArray[np.float64]:
+        """From one bin to all bins."""
+        onward = np.roll(self.gaps, -index)
+        out = np.zeros(self.n_bins)
+        with np.errstate(over="ignore"):
+            out[1:] = np.minimum(np.cumsum(onward[:-1]), np.cumsum(onward[::-1])[:-1][::-1])
+        return np.roll(out, index)
+
+    @cached_property
+    def diameter(self) -> float:
+        """The largest distance between two bins: of each bin and of those opposite to it."""
+        n = self.n_bins
+        with np.errstate(over="ignore"):
+            at = np.concatenate([[0.0], np.cumsum(np.concatenate([self.gaps, self.gaps]))])
+        around = at[n]
+        if not np.isfinite(at[-1]):  # the sum of all gaps is beyond the range, a distance need not be
+            return float(max(self.distances_from(i).max() for i in range(n)))
+        opposite = np.searchsorted(at, at[:n] + around / 2)
+        far = [at[np.clip(opposite - k, np.arange(n), np.arange(n) + n)] - at[:n] for k in (0, 1)]
+        return float(max(np.minimum(x, around - x).max() for x in far))
+
+    # --- the flow in exact numbers ------------------------------------------------------------------------------------
+
+    def is_rational(self, rho: float) -> bool:
+        """Whether c is: it solves a linear equation."""
+        return rho in (1, 2) or not np.any(self.gaps)
+
+    def exact_flow(self, net: Sequence[Number], cost: Sequence[Number], rho: float) -> list[Number]:
+        """phi - c; for a rho other than 1 and 2, where c is irrational, to 60 digits, signs right for integer rho."""
+        phi = [*list(accumulate(net))[:-1], 0]
+        edges = [(f, c) for f, c in zip(phi, cost, strict=True) if c]
+        if not edges:
+            return phi
+        if rho == 1:
+            c = _median(edges)
+        elif rho == 2:
+            c = Fraction(sum(f * m for f, m in edges)) / Fraction(sum(m for _, m in edges))
+        else:
+            near, beyond = _minimiser(edges, rho)
+            return [(f - near) - beyond for f in phi]
+        return [f - c for f in phi]
+
+    def exact_slopes(self, flow: Sequence[Number], cost: Sequence[Number], rho: Number) -> list[Number]:
+        """cost times slope; at rho = 1 edges without flow share the slope with which all sum to 0 round the ring."""
+        slopes = super().exact_slopes(flow, cost, rho)
+        if rho != 1:
+            return slopes
+        tied = sum(c for f, c in zip(flow, cost, strict=True) if not f)
+        shared = Fraction(-sum(slopes)) / Fraction(tied) if tied else 0
+        return [s if f else shared * c for s, f, c in zip(slopes, flow, cost, strict=True)]
+
+    def exact_node_potentials(self, steps: Sequence[Number]) -> list[Number]:
+        """Sums from each bin to the last; the edge that closes the ring repeats what they say."""
+        return list(accumulate(reversed(steps[:-1]), initial=0))[::-1]
+
+    def exact_ranges(self, flow: Sequence[Number], cost: Sequence[Number]) -> tuple[list[Number], list[Number]]:
+        """Edges without flow, of weight T in all, have slopes that make up for the sum S of the others.
+
+        Those beyond bin k, of weight A, then sum to between max(-A, -S - (T - A)) and min(A, -S + (T - A)).
+        """
+        fixed = [c * ((f > 0) - (f < 0)) for f, c in zip(flow, cost, strict=True)]
+        free = [0 if f else c for f, c in zip(flow, cost, strict=True)]
+        total, rest = sum(fixed), sum(free)
+        settled, open_ = self.exact_node_potentials(fixed), self.exact_node_potentials(free)
+        low = [s + max(-a, -total - (rest - a)) for s, a in zip(settled, open_, strict=True)]
+        high = [s + min(a, -total + (rest - a)) for s, a in zip(settled, open_, strict=True)]
+        return low, high
+
+    # --- kernels ------------------------------------------------------------------------------------------------------
+
+    def kernel(self, rho: float, dtype: np.dtype[Any], accuracy: str, shares: bool) -> Kernel | None:
+        """A row at a time, see emdref.kernels.tiles.circle."""
+        cost, step = self.repeated_gaps
+        if accuracy == "native":
+            return Kernel(circle.emd_circle, (self.n_bins, frozen(narrowed(cost, dtype)), step), 15 * self.n_bins)
+        if not self._fits(rho):
+            return None
+        return Kernel(circle.emd_circle2, (self.n_bins, cost, step, shares), 30 * self.n_bins)
+
+    def flow_kernel(self, rho: float, shares: bool) -> Kernel | None:
+        """Flows of compensated rows, and which of them are open."""
+        if not self._fits(rho):
+            return None
+        return Kernel(circle.flow_circle2, (self.n_bins, *self.repeated_gaps, shares), 25 * self.n_bins)
+
+    def _fits(self, rho: float) -> bool:
+        least, most = positive_range(self.repeated_gaps[0])
+        return rho <= 100 and least >= _SMALLEST and most <= _LARGEST
+
+    @property
+    def repeated_gaps(self) -> tuple[NDArray[np.float64], int]:
+        """Gaps as the kernels read them, entry number k times a step: all the same, or one each."""
+        return (frozen(self.gaps[:1].copy()), 0) if self.gaps.strides == (0,) else (self.gaps, 1)
+
+    def __reduce__(self) -> tuple:
+        if self._positions is not None:
+            return _from_positions, (np.array(self._positions), self._period)
+        if self.gaps.strides == (0,):
+            return Circle, (self.n_bins,)
+        return _from_gaps, (np.array(self.gaps),)
+
+
+def _from_gaps(gaps: NDArray[np.float64]) -> Circle:
+    return Circle(gaps=gaps)
+
+
+def _from_positions(positions: NDArray[np.float64], period: float) -> Circle:
+    return Circle(positions=positions, period=period)
+
+
+def _gaps_around(positions: NDArray[np.float64], period: float) -> NDArray[np.float64]:
+    """Gaps between positions, and from the last round to the first."""
+    gaps = reading.gaps_of(positions)
+    first, last = (Fraction(x) for x in (positions[0], positions[-1]))
+    left = Fraction(period) - (last - first)
+    if left <= 0:
+        raise ValueError(
+            f"period = {period} is not larger than the span of the positions, {float(last - first)}: the last bin "
+            "would lie on or beyond the first; give the circumference of the ring"
+        )
+    return np.append(gaps, float(left))
+
+
+def _median(edges: list[tuple[Number, Number]]) -> Number:
+    """The midpoint of the interval of weighted medians."""
+    edges = sorted(edges)
+    total, below = sum(m for _, m in edges), 0
+    for k, (f, m) in enumerate(edges):
+        below += m
+        if 2 * below >= total:
+            other = edges[k + 1][0] if 2 * below == total else f
+            return f if other == f else Fraction(f + other) / 2
+    raise AssertionError("weights sum to their total")
+
+
+def _minimiser(edges: list[tuple[Number, Number]], rho: float) -> tuple[Number, Fraction]:
+    """c as the phi next to it and what c lies beyond that."""
+    values = sorted({f for f, _ in edges})
+    power = int(rho) if rho == int(rho) else rho
+    digits = _DIGITS + math.ceil(math.log10(rho)) + 10
+    with localcontext(Context(prec=digits, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])):
+        first, last = 0, len(values) - 1
+        while first < last:  # the last value at which there is still more above than below
+            k = (first + last + 1) // 2
+            sign = _sign(edges, values[k], power)
+            if sign == 0:
+                return values[k], Fraction(0)
+            first, last = (k, last) if sign > 0 else (first, k - 1)
+        a, b = values[first], values[min(first + 1, len(values) - 1)]
+        if a == b:
+            return a, Fraction(0)
+        middle = Fraction(a + b) / 2
+        sign = _sign(edges, middle, power)
+        if sign == 0:
+            return a, middle - a
+        near, reach = (a, middle - a) if sign < 0 else (b, middle - b)
+        return near, Fraction(_beyond(edges, near, _decimal(reach), power))
+
+
+def _sign(edges: list[tuple[Number, Number]], c: Number, rho: Number) -> int:
+    """Of sum M sgn(phi - c) |phi - c|^(rho-1): exactly for an integer rho, else with the context's digits."""
+    if isinstance(rho, int):
+        g = sum(m * (f - c) * abs(f - c) ** (rho - 2) for f, m in edges if f != c)
+        return (g > 0) - (g < 0)
+    weight: dict[Number, Number] = {}
+    for f, m in edges:
+        weight[abs(f - c)] = weight.get(abs(f - c), 0) + (m if f > c else -m)  # opposites cancel exactly
+    g = sum((_decimal(m) * _decimal(d) ** (Decimal(rho) - 1) for d, m in weight.items() if d and m), Decimal(0))
+    return (g > 0) - (g < 0)
+
+
+def _beyond(edges: list[tuple[Number, Number]], near: Number, reach: Decimal, rho: Number) -> Decimal:
+    """The t between 0 and `reach` with balance at near + t, to the context's digits, relatively."""
+    apart = [(_decimal(f - near), _decimal(m)) for f, m in edges]
+    power, sign = Decimal(rho) - 1, 1 if reach > 0 else -1
+    low, high = Decimal(0), abs(reach)
+    t, digits = high / 2, Context(prec=_DIGITS).prec
+    for _ in range(_STEPS):
+        g = bend = Decimal(0)
+        for f, m in apart:
+            d = f - sign * t
+            if d:
+                steep = m * abs(d) ** (power - 1)
+                g += steep * d
+                bend += steep
+        g *= sign
+        if not g:
+            break
+        low, high = (t, high) if g > 0 else (low, t)
+        step = g / (power * bend)
+        after = t + step
+        if not low < after < high:
+            after = (low + high) / 2 if low else high / 1024
+        if abs(after - t) <= after.scaleb(-digits):
+            return sign * after
+        t = after
+    return sign * t
+
+
+def _decimal(x: Number) -> Decimal:
+    x = Fraction(x)
+    return Decimal(x.numerator) / Decimal(x.denominator)
