@@ -452,12 +452,12 @@ def emd_circle2(first, last, given, results, shape, how):
     h, l, sample = np.empty(n), np.empty(n), np.empty(_SAMPLE)
     buffers = np.empty(n + 1), np.empty(n + 1), np.empty(n + 1)
     th, tl, slack = _total(gaps, step, n)
+    centred = len(grad) > 0 and share > 0.0
     for i in range(first, last):
         lost, p_total, q_total, least_mass = _lift(p, i * p_step, q, i * q_step, h, l, shares)
         ch, cl, is_phi, sure = _offset(h, l, gaps, step, rho, (th, tl), 4.0 * slack, buffers, sample)
-        (vh, vl), slopes, mean, weight, total, most, least, zeros = _sums(
-            h, l, ch, cl, gaps, step, rho, len(grad) > 0 and share > 0.0
-        )
+        sums = _sums(h, l, ch, cl, gaps, step, rho, centred)
+        (vh, vl), slopes, mean, weight, total, most, least, zeros = sums
         value[i] = vh + vl
         ties = zeros > 1 or (zeros == 1 and not is_phi)
         unsafe[i] = not sure or _unsettled(vh + vl, lost, most, least, ties, total, rho, th, n)
