@@ -56,6 +56,8 @@ def _run(asked: Sequence[str], arguments: dict[str, Any]) -> Any:
 
     arguments.setdefault("jobs", processors())
     if SWEEP in asked:
+        if "circle" in arguments:
+            arguments.setdefault("kernel", ["dense"])  # a ring has no sums along edges
         arguments["axes"] = {name: arguments.pop(name, list(axis.default)) for name, axis in AXES.items()}
     arguments["named"] = tuple(name for name in asked if name in NAMES)
     arguments["quick"] = list(asked) == [PAPERS]
@@ -84,6 +86,8 @@ def _folder(asked: Sequence[str], arguments: dict[str, Any]) -> Path:
         parts.append(arguments["tree"].name.split(".")[0])
     if "chain" in arguments:
         parts.append(f"chain{arguments['chain']}")
+    if "circle" in arguments:
+        parts.append(f"circle{arguments['circle']}")
     if "records" in arguments:
         parts.append(arguments["records"].resolve().name)  # . has no name
     return Path("-".join(parts + ["toy"] * arguments.get("toy", False)))
@@ -131,6 +135,9 @@ def _parsed(argv: list[str] | None) -> tuple[list[str], dict[str, Any]]:
                     f"{action.option_strings[0]} is an option of {', '.join(takers)} alone: name what takes it"
                 )
     arguments = vars(parser.parse_intermixed_args(argv))
+    spaces = sorted(arguments.keys() & {"circle", "chain", "tree"})
+    if len(spaces) > 1:
+        parser.error(f"--{spaces[0]} and --{spaces[1]} name two spaces: give one")
     if arguments.keys() & {"chest", "nose"} and "records" not in arguments:
         parser.error("--chest and --nose name channels of recordings: give their folder with --records")
     return arguments.pop("names"), arguments
@@ -195,6 +202,7 @@ def _shared() -> argparse.ArgumentParser:
 def _axes() -> argparse.ArgumentParser:
     """What a sweep takes."""
     parser = _options()
+    parser.add_argument("--circle", type=_number(2), metavar="N", help="a ring of N bins instead, by its matrix")
     add(parser)
     return parser
 

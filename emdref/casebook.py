@@ -148,6 +148,24 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+def opposite_clusters(rng: Rng, n: int, dtype: Any) -> Pair:
+    """Whole numbers, p's about one bin and q's as far from it as they can be: the two ways round cost the same."""
+    width, at = max(1, n // 8), int(rng.integers(n))
+    p = np.zeros(n, dtype)
+    np.add.at(p, (at + rng.integers(0, width, 4 * width)) % n, dtype(1))
+    return p, np.roll(p, n // 2)
+
+
+def tied_flows(rng: Rng, n: int, dtype: Any) -> Pair:
+    """Masses of 1 that go to the next bin or stay: there are two flows, and many of each."""
+    moved = rng.integers(0, 2, n).astype(dtype)
+    rest = 1 - moved
+    return moved + rest, np.roll(moved, 1) + rest
+
+
+ROUND: dict[str, Family] = {draw.__name__: Family("hard", draw) for draw in (opposite_clusters, tied_flows)}
+
+
 def pair(family: str, n: int, dtype: DTypeLike = np.float64, seed: int = 0) -> Pair:
     """A pair of histograms of n bins from one of the families.
 
@@ -155,7 +173,8 @@ def pair(family: str, n: int, dtype: DTypeLike = np.float64, seed: int = 0) -> P
     ----------
     family : str
         ``integers``, ``local_moves`` (easy); ``softmax``, ``peaked``, ``one_hot`` (ordinary); ``block_permuted``,
-        ``one_ulp``, ``spread`` (hard); ``cancelling``, ``subnormals``, ``near_overflow`` (hostile).
+        ``one_ulp``, ``spread`` (hard); ``cancelling``, ``subnormals``, ``near_overflow`` (hostile); hard where edges
+        close a circle: ``opposite_clusters``, ``tied_flows``.
     n : int >= 1
     dtype : float32 or float64
     seed : int >= 0
@@ -176,9 +195,10 @@ def pair(family: str, n: int, dtype: DTypeLike = np.float64, seed: int = 0) -> P
     >>> emdref.casebook.pair("integers", 5)
     (array([3., 1., 3., 2., 1.]), array([3., 1., 2., 1., 3.]))
     """
-    if not isinstance(family, str) or family not in FAMILIES:
-        raise ValueError(f"family={shown(family)} is not one of {', '.join(FAMILIES)}")
+    families = FAMILIES | ROUND
+    if not isinstance(family, str) or family not in families:
+        raise ValueError(f"family={shown(family)} is not one of {', '.join(families)}")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed={shown(seed)} must be an integer >= 0")
     size = validation.count(n, "n")
-    return FAMILIES[family].draw(np.random.default_rng([seed, size]), size, validation.float_dtype(dtype).type)
+    return families[family].draw(np.random.default_rng([seed, size]), size, validation.float_dtype(dtype).type)

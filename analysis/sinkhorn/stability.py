@@ -1,6 +1,6 @@
 """Sinkhorn beside the exact EMD: what a cell of a stability sweep measures, on any chain or tree.
 
-A space is named in one line, so that a cell can be stored and sent: ``wordnet``, ``chain:200``, or
+A space is named in one line, so that a cell can be stored and sent: ``wordnet``, ``chain:200``, ``circle:24``, or
 ``file:DIGEST:PATH`` for a tree file whose content has that digest.
 """
 
@@ -40,17 +40,21 @@ def named(options: Options) -> str:
         if tree.diameter == 0:
             raise RuntimeError(f"--tree {path}: all distances between its {tree.n_bins} bins are 0, and so is EMD")
         return f"file:{trees.digest(tree)}:{path}"
+    if options.circle:
+        return f"circle:{options.circle}"
     return f"chain:{options.chain}" if options.chain else WORDNET
 
 
 @lru_cache(maxsize=2)
-def space(name: str) -> emdref.Chain | emdref.Tree:
+def space(name: str) -> emdref.Space:
     """The space of that name."""
     kind, _, rest = name.partition(":")
     if kind == WORDNET:
         return emdref.wordnet_tree()
     if kind == "chain":
         return emdref.Chain(int(rest))
+    if kind == "circle":
+        return emdref.Circle(int(rest))
     digest, _, path = rest.partition(":")
     tree = trees.read(Path(path))
     if trees.digest(tree) != digest:

@@ -1,7 +1,7 @@
 """A sweep of your own: Sinkhorn against the exact EMD over any grid of lambda, caps, dtypes, kernels and targets.
 
-Every combination of the axes is run (all caps of one combination in one run), on the WordNet tree, a chain or a tree
-file.  sweep.csv has a row a combination and pair: SD / EMD, the angle between log u / lambda (its mean removed) and the
+Every combination of the axes is run (all caps of one combination in one run), on the WordNet tree, a chain, a ring or
+a tree file.  sweep.csv has a row a combination and pair: SD / EMD, the angle between log u / lambda (its mean removed) and the
 exact zero-sum gradient, the status, and the iteration in which a row failed.  Drawn are medians over the rows that
 returned a number, for at most twelve curves.  --toy takes the smallest cap, 30 at most, and the fewest pairs.
 """
@@ -35,6 +35,8 @@ def cells(options: Options) -> list[Cell]:
         raise RuntimeError(f"--variant {unknown[0]!r} is not one of {', '.join(VARIANTS)}")
     name = stability.named(options)
     where = stability.space(name)
+    if where.rooted is None and "space" in axes["kernel"]:
+        raise RuntimeError("--kernel space needs sums along edges, which a ring does not offer: give --kernel dense")
     if "ReaL" in axes["target"] and stability.classes(name) is None:
         raise RuntimeError("--target ReaL needs a tree whose leaves are the 1000 ILSVRC classes, labelled by wnid")
     caps = sorted(set(axes.pop("cap")))

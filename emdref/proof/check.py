@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from emdref import casebook
 from emdref.arguments import containers, gauges, messages, validation
-from emdref.casebook import FAMILIES, Grade
+from emdref.casebook import FAMILIES, ROUND, Grade
 from emdref.closed_form import exact_rows
 from emdref.exact.rounding import error, ulp
 from emdref.proof import calling
@@ -140,15 +140,16 @@ def _chosen(cases: Any, space: Space, dtype: Any, rho: float) -> Iterator[Case]:
     )
     if not wanted:
         raise ValueError("cases is empty: name grades, families, or give pairs (p, q)")
+    known = FAMILIES | (ROUND if space.has_cycles else {})
     seeds = 4 if n <= 64 else 2 if n <= 4096 else 1
     for number, item in enumerate(wanted):
         if not isinstance(item, str):
             yield _own(item, number, space, dtype)
             continue
-        families = [name for name, family in FAMILIES.items() if item in (name, family.grade)]
+        families = [name for name, family in known.items() if item in (name, family.grade)]
         if not families:
             raise ValueError(
-                f"cases names {messages.shown(item)}, which is neither of {', '.join((*GRADES, *FAMILIES))}"
+                f"cases names {messages.shown(item)}, which is neither of {', '.join((*GRADES, *known))}"
             )
         for family in families:
             if rho != 1 and family == "near_overflow":
@@ -156,7 +157,7 @@ def _chosen(cases: Any, space: Space, dtype: Any, rho: float) -> Iterator[Case]:
             for seed in range(seeds):
                 p, q = casebook.pair(family, n, dtype, seed)
                 if p.any():
-                    yield Case(family, FAMILIES[family].grade, seed, p, q)
+                    yield Case(family, known[family].grade, seed, p, q)
 
 
 def _own(item: Any, number: int, space: Space, dtype: Any) -> Case:

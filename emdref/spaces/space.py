@@ -253,6 +253,11 @@ class Space(Metric, metaclass=_Complete):
         return self._walk.nodes
 
     @property
+    def has_cycles(self) -> bool:
+        """Whether edges close a circle, so that flows do not follow from the masses alone."""
+        return self.rooted is None and self._walk.closes
+
+    @property
     def size(self) -> int:
         """Its nodes."""
         return self.n_nodes
