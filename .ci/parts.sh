@@ -40,10 +40,11 @@ environment() {  # NAME REQUIREMENT...: a fresh virtual environment
 }
 
 lint() {
-  python -m pip install --quiet ruff codespell
+  python -m pip install --quiet ruff codespell import-linter
   ruff check --config .ci/ruff.toml .
   ruff format --config .ci/ruff.toml --check .
   codespell
+  lint-imports
   bash -n .ci/run && bash -n .ci/full && bash -n .ci/parts.sh
 }
 

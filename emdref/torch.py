@@ -71,7 +71,7 @@ def emd_loss(
         Targets of the same dtype, broadcast together with `logits_or_p`; integers are classes, as bins.  Constants:
         nothing flows back to them.  Histograms stored in float16 or bfloat16 rarely have the total that p has: give
         float32 ones, or ``mass="normalize"``.
-    space : Chain or Tree
+    space : Space
         Of N bins.
     rho : float >= 1
         The paper trains with 2.
@@ -151,7 +151,7 @@ def sinkhorn_loss(
     ----------
     logits_or_p, q, normalize, reduction
         As in `emd_loss`.
-    space_or_cost : Chain, Tree, or (N, N) tensor
+    space_or_cost : Space, or (N, N) tensor
         Distances between bins.
     lam, max_iter, tol, variant, kernel, domain
         As in `emdref.sinkhorn`; 3 and 100 are the paper's (arXiv 1611.07573, Sec. 5).

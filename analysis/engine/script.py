@@ -64,7 +64,9 @@ class Options:
     def committed(self, name: str) -> Path | None:
         """The table that a script's is compared with: the one it would replace, else the project's own if alike."""
         own, papers = (folder / f"{name}.csv" for folder in (self.out, FIGURES))
-        other = self.toy or self.seed or self.tree or self.chain or self.circle or self.records or self.data or self.axes
+        other = (
+            self.toy or self.seed or self.tree or self.chain or self.circle or self.records or self.data or self.axes
+        )
         return own if own.exists() else papers if papers.exists() and not other else None
 
 

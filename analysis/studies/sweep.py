@@ -1,9 +1,9 @@
 """A sweep of your own: Sinkhorn against the exact EMD over any grid of lambda, caps, dtypes, kernels and targets.
 
-Every combination of the axes is run (all caps of one combination in one run), on the WordNet tree, a chain, a ring or
-a tree file.  sweep.csv has a row a combination and pair: SD / EMD, the angle between log u / lambda (its mean removed) and the
-exact zero-sum gradient, the status, and the iteration in which a row failed.  Drawn are medians over the rows that
-returned a number, for at most twelve curves.  --toy takes the smallest cap, 30 at most, and the fewest pairs.
+Every combination of the axes is run (all caps of one combination in one run), on the WordNet tree, a chain, a ring or a
+tree file.  sweep.csv has a row a combination and pair: SD / EMD, the angle between log u / lambda (its mean removed)
+and the exact zero-sum gradient, the status, and the iteration in which a row failed.  Drawn are medians over the rows
+that returned a number, for at most twelve curves.  --toy takes the smallest cap, 30 at most, and the fewest pairs.
 """
 
 from __future__ import annotations

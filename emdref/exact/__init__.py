@@ -34,7 +34,7 @@ def emd(
     Parameters
     ----------
     p, q : (N,) sequences of floats, integers or Fractions, or sparse matrices of one row, >= 0
-    space : Chain or Tree
+    space : Space
     rho : int from 1 to 1000
     mass : {"ignore", "normalize", "raise"}
         What totals that differ mean: the difference stays at the root; p / |p| and q / |q| are used, for every pair; or

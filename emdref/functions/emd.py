@@ -40,7 +40,7 @@ def emd(
     p, q : (..., N) arrays, both float32 or both float64 (integers below 2**53 count as float64)
         Histograms, >= 0; the last axis holds the bins, leading axes are broadcast together.  Either may be a
         scipy.sparse matrix or array, in which no place has two entries, or of pandas: see Notes.
-    space : Chain or Tree
+    space : Space
     rho : float
         Finite and >= 1.
     mass : {"raise", "normalize", "ignore"}
@@ -228,20 +228,31 @@ def flow(
     accuracy: Accuracy = "compensated",
     device: Device | None = None,
 ) -> Any:
-    """phi_e, the mass of p - q below each edge, Eqs. (6) and (14) of arXiv 1611.07573.
+    """phi_e, the flow on each edge: on a chain or a tree the mass of p - q below it, Eqs. (6) and (14) of arXiv
+    1611.07573.
 
-    A positive phi_e means that mass moves up, towards the root (on a chain: towards the last bin).
+    A positive phi_e means that mass moves up, towards the root (on a chain: towards the last bin).  Where edges close a
+    circle the masses leave a flow round it open; then phi is the flow of least sum_e M_e |phi_e|^rho, in the middle of
+    all such flows, and only there rho matters.
+
+    Parameters
+    ----------
+    rho : float
+        Finite and >= 1.
+    p, q, space, mass, accuracy, device
+        As in `emd`.
 
     Returns
     -------
-    (..., N-1) array on a chain, phi of the gap after each bin; (..., V) on a tree, phi of the edge from each node to
-    its parent in the tree's own node order, 0 at the root.  In the inputs' dtype and in units of mass; compensated,
-    each entry is the exact one rounded, to within 1 ulp.
+    (..., E) array, an entry an edge in the order of ``space.edges``: (..., N-1) on a chain, phi of the gap after each
+    bin; (..., V) on a tree, phi of the edge from each node to its parent in the tree's own node order, 0 at the root;
+    (..., N) on a circle, phi of the gap after each bin.  In the inputs' dtype and in units of mass; compensated, each
+    entry is the exact one rounded, to within 1 ulp (on a circle for rho = 1 and 2).
 
     Raises
     ------
     TypeError, ValueError, RuntimeError
-        As `emd`, whose parameters these are.
+        As `emd`.
 
     Examples
     --------
@@ -249,10 +260,9 @@ def flow(
     >>> emdref.flow([0.5, 0.5, 0.0], [0.0, 0.5, 0.5], emdref.Chain(3))
     array([0.5, 0.5])
     """
-    place = devices.find(device, p=p, q=q)
+    rho, place = validation.exponent(rho), devices.find(device, p=p, q=q)
     if place:
         return on_gpu("flow", place, p, q, space, mass, accuracy)
-    rho = validation.exponent(rho)
     rows = batches.checked(p, q, space, mass, accuracy)
     result = flows(rows, space, rho, mass, accuracy)
     batches.warn_beyond(rows, flow=result)

@@ -72,7 +72,7 @@ def pairwise(
     ----------
     X : (n, N) array or scipy.sparse matrix, float32 or float64 (integers below 2**53 count as float64)
         Histograms, a row each, >= 0.
-    space : Chain or Tree
+    space : Space
     Y : (m, N) array or sparse matrix of X's dtype, optional
         Without it, X is compared with itself: pairs i < j are computed and mirrored, and the diagonal is exactly 0, as
         nothing flows between equal histograms.

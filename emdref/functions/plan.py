@@ -33,7 +33,7 @@ def plan(p: ArrayLike, q: ArrayLike, space: Space, *, mass: Mass = "raise") -> s
     ----------
     p, q : (N,) arrays, both float32 or both float64 (integers below 2**53 count as float64)
         Histograms, >= 0: what there is, and where it shall be.
-    space : Chain or Tree
+    space : Space
     mass : {"raise", "normalize", "ignore"}
         As in `emdref.emd`.
 

@@ -48,7 +48,7 @@ def sinkhorn(
     ----------
     p, q : (..., N) arrays, both float32 or both float64 (integers below 2**53 count as float64)
         Histograms of equal total, up to rounding in the dtype given; leading axes are broadcast together.
-    space_or_cost : Chain, Tree or (N, N) array
+    space_or_cost : Space or (N, N) array
         A cost matrix must be finite, >= 0, symmetric and zero on the diagonal; one of pandas names its bins.  Two
         entries that rounding alone tells apart (squares within 16 eps sqrt(N) max(M)^2, eps of the matrix' own dtype;
         integers are not rounded) count as the larger of them.

@@ -29,12 +29,12 @@ class Certificate:
     """What `certify` returns: the answer for one pair at rho = 1 and its proof.
 
     Floats are float64 whatever the dtype of p and q was; ``nearest`` means the float64 next to the exact number, inf
-    beyond the range.  Flow, sign and at_kink are in the order of `emdref.flow`: (N-1,) on a chain, (V,) on a tree,
-    whose root stands for no edge and has 0, 0 and False.
+    beyond the range.  Flow, sign and at_kink are in the order of `emdref.flow`; a place that stands for no edge, such as
+    a tree's root, has 0, 0 and False.
 
     Attributes
     ----------
-    space : Chain or Tree
+    space : Space
     p, q : tuples of N Fractions
         The masses that the certificate is about: the floats' own values, divided by their totals if ``normalize`` was
         asked for.
@@ -50,9 +50,9 @@ class Certificate:
         Whether phi_e = 0, exactly: there EMD has no derivative with respect to phi_e unless the edge is free.
     grad_lower, grad_upper : (N,) float64 arrays
         For each bin the interval of the subdifferential in gauge ``raw``, rounded outward: the sum over the edges above
-        of M_e sign(phi_e), at kinks of -M_e to M_e.  In units of cost.
+        of M_e sign(phi_e), at kinks of -M_e to M_e, as far as slopes sum to 0 round a circle.  In units of cost.
     potential : float64 array
-        The dual solution f, nearest, for each node ((N,) on a chain, (V,) on a tree): 0 at the root, and
+        The dual solution f, nearest, for each node ((V,) on a tree, else mostly (N,)): 0 at the root, and
         f_child = f_parent + M_e sign(phi_e).  At the bins it is the gradient of `emdref.emd_grad` in gauge ``raw``.
     excess : Fraction
         Total of p less total of q, exact: what is left at the root.
@@ -109,7 +109,7 @@ def certify(p: ArrayLike, q: ArrayLike, space: Space, *, mass: Mass = "raise") -
     ----------
     p, q : (N,) arrays, both float32 or both float64 (integers below 2**53 count as float64)
         Histograms, >= 0.
-    space : Chain or Tree
+    space : Space
     mass : {"raise", "normalize", "ignore"}
         As in `emdref.emd`; ``normalize`` divides by the exact totals.
 

@@ -45,7 +45,7 @@ def check(
         ``function(p, q)`` for one pair, giving the value, the gradient with respect to p, or the tuple of both.  It is
         called with NumPy arrays; if that fails, with those of torch, JAX or CuPy, whichever is imported; each of shape
         (N,), then (1, N).  A torch value that records its graph is differentiated by autograd.
-    space : Chain or Tree
+    space : Space
         The space that it is meant for.
     rho : float from 1 to 1000
         The exponent that it is meant to have.
@@ -148,9 +148,7 @@ def _chosen(cases: Any, space: Space, dtype: Any, rho: float) -> Iterator[Case]:
             continue
         families = [name for name, family in known.items() if item in (name, family.grade)]
         if not families:
-            raise ValueError(
-                f"cases names {messages.shown(item)}, which is neither of {', '.join((*GRADES, *known))}"
-            )
+            raise ValueError(f"cases names {messages.shown(item)}, which is neither of {', '.join((*GRADES, *known))}")
         for family in families:
             if rho != 1 and family == "near_overflow":
                 continue  # powers of it leave the range

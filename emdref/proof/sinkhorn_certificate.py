@@ -121,7 +121,7 @@ def certify_sinkhorn(
     ----------
     p, q : (N,) arrays, float32 or float64 (integers below 2**53 count as float64)
         One pair of histograms of equal total, up to rounding in the coarser dtype; see `SinkhornCertificate.q_scale`.
-    space : Chain, Tree or (N, N) array
+    space : Space or (N, N) array
         With a space M is the exact sum of its costs, and time and memory are O(N + V).  A cost matrix, checked as in
         `emdref.sinkhorn`, takes O(N^2) Decimals: seconds for N = 300, a minute and 0.5 GB for N = 1000.
     lam : float > 0

@@ -71,7 +71,8 @@ def load(edits=None):
     """A copy of the package of its own, which no other import sees."""
     others, finder = _ours(), _Finder(edits or {})
     jit = types.ModuleType(_JIT)
-    jit.row = jit.inline = jit.primitive = jit.loop = lambda function: function
+    jit.row = jit.inline = jit.loop = lambda function: function
+    jit.is_disabled = lambda: True
     for path in finder.edits:
         if not Path(path).is_file():
             raise LookupError(f"no module {path} to edit")

@@ -9,9 +9,18 @@ emdref.kernels.arithmetic.simd.
 
 import numpy as np
 
-from emdref.kernels.compile.jit import inline, primitive, row
+from emdref.kernels.compile.jit import inline, is_disabled, row
 
 _SPLIT = 134217729.0  # 2**27 + 1: halves a 53-bit significand (Veltkamp)
+
+
+def primitive(function):
+    """What a function means in plain Python becomes the compiled operation of the same name."""
+    if is_disabled():
+        return function
+    from emdref.kernels.arithmetic import simd  # here, because plain Python knows no compiler
+
+    return getattr(simd, function.__name__)
 
 
 @inline

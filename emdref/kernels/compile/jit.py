@@ -63,13 +63,9 @@ def _unique(function):
     return function
 
 
-def primitive(function):
-    """What a function means in plain Python becomes the compiled operation of the same name."""
-    if numba.config.DISABLE_JIT:
-        return function
-    from emdref.kernels.arithmetic import simd
-
-    return getattr(simd, function.__name__)
+def is_disabled() -> bool:
+    """Whether all functions stay plain Python."""
+    return bool(numba.config.DISABLE_JIT)
 
 
 def loop(function):
