@@ -29,8 +29,8 @@ class Certificate:
     """What `certify` returns: the answer for one pair at rho = 1 and its proof.
 
     Floats are float64 whatever the dtype of p and q was; ``nearest`` means the float64 next to the exact number, inf
-    beyond the range.  Flow, sign and at_kink are in the order of `emdref.flow`; a place that stands for no edge, such as
-    a tree's root, has 0, 0 and False.
+    beyond the range.  Flow, sign and at_kink are in the order of `emdref.flow`; a place that stands for no edge, as a
+    tree's root, has 0, 0 and False.
 
     Attributes
     ----------

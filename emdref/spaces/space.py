@@ -319,6 +319,8 @@ class Space(Metric, metaclass=_Complete):
             raise ValueError(f"{type_name(self)}: bin_nodes must name {self.n_bins} different nodes, one a bin")
         if self._walk.closes and type(self).exact_flow is Space.exact_flow:
             raise TypeError(f"{type_name(self)}: its edges close a circle, so that it must define exact_flow")
+        if self.rooted is not None and not np.array_equal(self.rooted.cost[self.rooted.flow_places], cost):
+            raise ValueError(f"{type_name(self)}: rooted must have the edges' costs at flow_places, in their order")
 
     @cached_property
     def _walk(self) -> _Walk:
