@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
+
 try:
     import torch
     from torch import Tensor, nn
@@ -33,6 +35,7 @@ from emdref.entropic.iteration import takes_space
 from emdref.functions.emd import emd_value_and_grad
 from emdref.functions.hessian import emd_hvp
 from emdref.functions.sinkhorn import Domain, Kernel, sinkhorn, variant_of
+from emdref.spaces.matrix import Matrix
 from emdref.spaces.space import Space
 
 __all__ = ["EMDLoss", "SinkhornLoss", "emd_loss", "sinkhorn_loss"]
@@ -484,7 +487,7 @@ def _sinkhorn_options(
     variant_of(variant)
     validation.option(kernel, "kernel", Kernel)
     validation.option(domain, "domain", Domain)
-    takes_space(space, kernel)
+    takes_space(_MATRIX if space is None else space, kernel)
     max_iter = validation.count(max_iter, "max_iter")
     in_graph, auto = torch.compiler.is_compiling(), isinstance(tol, str) and tol == "auto"
     lam = float(lam) if in_graph else validation.positive(lam, "lam")
@@ -578,4 +581,5 @@ def _l1(x: Tensor) -> Tensor:
 
 
 _LAYERS = {"softmax": partial(torch.softmax, dim=-1), "l1": _l1, "square": lambda x: _l1(x * x), None: lambda x: x}
+_MATRIX = Matrix(np.zeros((1, 1)))  # stands for any: it offers what they offer
 _REDUCED = {"mean": torch.mean, "sum": torch.sum, "none": lambda values: values}
