@@ -48,6 +48,12 @@ lint() {
   bash -n .ci/run && bash -n .ci/full && bash -n .ci/parts.sh
 }
 
+types() {  # the library by setup.cfg's [mypy], and a user's code
+  python -m pip install --quiet mypy
+  python -m mypy
+  python -m mypy --strict tests/project/typed_usage.py
+}
+
 uncompiled() {  # the formulas as plain Python
   NUMBA_DISABLE_JIT=1 python -m pytest -q -n 0 tests/*/test_{printed,sinkhorn,hessian,layers}.py \
     -k "printed or definition or infinite or zeros_are_stable"
@@ -72,10 +78,12 @@ trained() {  # -m EXPRESSION: torch, JAX, recordings, and the experiments at toy
 }
 
 wheel() {  # alone, and without what only figures need
-  environment build build
+  environment build build mypy
   "$work/build/bin/python" -m build --quiet --wheel --outdir "$work/dist"
   python .ci/wheel.py "$work"/dist/*.whl
   environment clean "$work"/dist/*.whl
+  cp tests/project/typed_usage.py "$work"  # whose types are those of the wheel, by its py.typed
+  (cd "$work" && build/bin/python -m mypy --strict --python-executable clean/bin/python typed_usage.py)
   (cd "$work" && clean/bin/python -W error -c "
 import emdref
 tree = emdref.wordnet_tree()

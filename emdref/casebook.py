@@ -137,7 +137,7 @@ def near_overflow(rng: Rng, n: int, dtype: Any) -> Pair:
 
 
 FAMILIES: dict[str, Family] = {
-    draw.__name__: Family(grade, draw)
+    draw.__name__: Family(grade, draw)  # type: ignore[arg-type]  # mypy takes the keys below for any str
     for grade, draws in {
         "easy": (integers, local_moves),
         "ordinary": (softmax, peaked, one_hot),

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -64,8 +65,8 @@ def emd_loss(
     >>> print(numpy.asarray(jax.grad(loss)(jax.numpy.zeros((1, 3)))).round(4))
     [[ 0.2963  0.0741 -0.3704]]
     """
-    mass = batches.loss_mass(space, gauge, normalize, reduction, mass, accuracy)
-    options = (("gauge", gauge), ("mass", mass), ("accuracy", accuracy))
+    settled = batches.loss_mass(space, gauge, normalize, reduction, mass, accuracy)
+    options = (("gauge", gauge), ("mass", settled), ("accuracy", accuracy))
     given = {"logits_or_p": logits_or_p, "q": q}
     x, y = (_array(z, name) for name, z in given.items())
     containers.check_labels({"logits_or_p": logits_or_p} if _are_classes(y, x) else given, space)
@@ -117,8 +118,9 @@ def _converted(q: jax.Array, x: jax.Array) -> jax.Array:
         if _are_classes(q, x):
             return q
         if q.ndim < x.ndim:
-            shapes = written(q.shape), written(x.shape[:-1])
-            raise ValueError(f"q holds classes in shape {shapes[0]}, and the output's rows are {shapes[1]}")
+            raise ValueError(
+                f"q holds classes in shape {written(q.shape)}, and the output's rows are {written(x.shape[:-1])}"
+            )
         q = q.astype(x.dtype)
     q = q.astype(jnp.float32) if q.dtype in _HALVES else q
     if q.dtype != x.dtype:
@@ -136,7 +138,11 @@ def _l1(x: jax.Array) -> jax.Array:
 
 _HALVES = (jnp.float16, jnp.bfloat16)
 _FLOATS = (*_HALVES, jnp.float32, jnp.float64)
-_LAYERS = {"softmax": partial(jax.nn.softmax, axis=-1), "l1": _l1, "square": lambda x: _l1(x * x)}
+_LAYERS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "softmax": partial(jax.nn.softmax, axis=-1),
+    "l1": _l1,
+    "square": lambda x: _l1(x * x),
+}
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

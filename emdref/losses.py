@@ -155,7 +155,8 @@ def emd_mse(
     wide = Batch(*batches.as_float64(rows), rows.shape)
     emd = value_and_grad(rows if accuracy == "native" else wide, space, rho, mass, accuracy, code)
     squares = _computed(layers.mse, rows.p, rows.q, ())
-    return _finished(rows, *(_mixed(weights, both) for both in zip(emd, squares, strict=True)))
+    value, grad = (_mixed(weights, both) for both in zip(emd, squares, strict=True))
+    return _finished(rows, value, grad)
 
 
 def _mixed(weights: "list[float]", parts: "tuple[NDArray[Any], ...]") -> NDArray[np.float64]:
@@ -177,7 +178,9 @@ def _divergence(p: Any, q: Any, mass: str, against_itself: bool) -> "tuple[Batch
     return rows, *_computed(layers.divergence, rows.p, rows.q, (against_itself, mass == "normalize"))
 
 
-def _computed(loop: Any, p: NDArray[Any], q: NDArray[Any], options: tuple) -> "tuple[NDArray[Any], NDArray[Any]]":
+def _computed(
+    loop: Any, p: NDArray[Any], q: NDArray[Any], options: tuple[Any, ...]
+) -> "tuple[NDArray[Any], NDArray[Any]]":
     value, grad = np.empty(len(p)), np.empty(p.shape)
     over_rows(loop, (casts.widened(p), casts.widened(q), value, grad), options, work=_WORK[loop] * p.shape[1])
     return value, grad

@@ -85,9 +85,9 @@ class Layer:
         over_rows(layers.backward, (*both, out), (self._kind,), work=120 * n_bins)
         if self._kind != layers.SOFTMAX:  # whose products are at most 2 max|g|
             for i in np.flatnonzero(exact_rows.beyond(casts.narrowed(out, array.dtype))):
-                out[i] = exact_rows.layer_vjp(*(x[i] for x in both), squares=self._kind == layers.SQUARE)
+                out[i] = exact_rows.layer_vjp(both[0][i], both[1][i], squares=self._kind == layers.SQUARE)
         result = casts.narrowed(out, array.dtype).reshape(shape)
-        rows = validation.Batch(*both, shape[:-1])
+        rows = validation.Batch(both[0], both[1], shape[:-1])
         batches.warn_beyond(rows, advice="scale g down", gradient=result.reshape(both[0].shape))
         return result
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal
@@ -358,24 +358,25 @@ def _over_another_axis(operator: Any, n_rows: int, info: Any, in_dims: Any, *arg
     return operator(*rows, *args[n_rows:]), 0 if n_rows == 3 else (0, 0)
 
 
+# has-type: operators are defined below
 class _EMD(torch.autograd.Function):
     """The operator for spaces as they are, which it keeps; torch.func sees through this, and not through operators."""
 
-    forward = staticmethod(lambda p, q, space, *options: _emd(p, q, _temporary(space), *options))
+    forward = staticmethod(lambda p, q, space, *options: _emd(p, q, _temporary(space), *options))  # type: ignore[has-type]
     setup_context = staticmethod(_keep)
     backward = staticmethod(lambda *args: _back(_Product.apply, *args))
     vmap = staticmethod(lambda *args: _over_another_axis(_EMD.apply, 2, *args))
 
 
 class _Product(torch.autograd.Function):
-    forward = staticmethod(lambda p, q, v, space, *options: _hvp(p, q, v, _temporary(space), *options))
+    forward = staticmethod(lambda p, q, v, space, *options: _hvp(p, q, v, _temporary(space), *options))  # type: ignore[has-type]
     setup_context = staticmethod(lambda ctx, inputs, output: None)
     backward = staticmethod(_back_no_more)
     vmap = staticmethod(lambda *args: _over_another_axis(_Product.apply, 3, *args))
 
 
 class _Sinkhorn(torch.autograd.Function):
-    forward = staticmethod(lambda p, q, cost, space, *options: _sinkhorn(p, q, cost, _temporary(space), *options))
+    forward = staticmethod(lambda p, q, cost, space, *options: _sinkhorn(p, q, cost, _temporary(space), *options))  # type: ignore[has-type]
     setup_context, backward = staticmethod(_keep_gradient), staticmethod(_back_once)
     vmap = staticmethod(lambda *args: _over_another_axis(_Sinkhorn.apply, 2, *args))
 
@@ -580,6 +581,11 @@ def _l1(x: Tensor) -> Tensor:
     return x / x.sum(dim=-1, keepdim=True)
 
 
-_LAYERS = {"softmax": partial(torch.softmax, dim=-1), "l1": _l1, "square": lambda x: _l1(x * x), None: lambda x: x}
+_LAYERS: dict[str | None, Callable[[Tensor], Tensor]] = {
+    "softmax": partial(torch.softmax, dim=-1),
+    "l1": _l1,
+    "square": lambda x: _l1(x * x),
+    None: lambda x: x,
+}
 _MATRIX = Matrix(np.zeros((1, 1)))  # stands for any: it offers what they offer
-_REDUCED = {"mean": torch.mean, "sum": torch.sum, "none": lambda values: values}
+_REDUCED: dict[str, Callable[[Tensor], Tensor]] = {"mean": torch.mean, "sum": torch.sum, "none": lambda values: values}

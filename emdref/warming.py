@@ -20,12 +20,13 @@ import numpy as np
 
 import emdref
 from emdref import kernels
+from emdref.arguments.validation import Accuracy
 from emdref.kernels.compile import jit
 from emdref.kernels.compile.threads import processors
 
 _CHAIN, _TREE, _CIRCLE = emdref.Chain(4), emdref.Tree([-1, 0, 0, 1, 1, 2, 2]), emdref.Circle(4)
 _EXACTLY = [[1, 2.0**-60, 2.0**-120, 0]], [[0, 1, 2.0**-60, 2.0**-120]]  # what two limbs cannot hold
-_ACCURACIES = "compensated", "native"
+_ACCURACIES: tuple[Accuracy, ...] = "compensated", "native"
 
 
 def _pairs() -> Iterator[tuple[Any, Any]]:
@@ -109,7 +110,8 @@ GROUPS: dict[str, Callable[[], None]] = {  # what takes long first
 
 def loops() -> dict[str, Any]:
     """Every kernel that Python calls, by module and name."""
-    found, package = {}, f"{kernels.__name__}."
+    found: dict[str, Any] = {}
+    package = f"{kernels.__name__}."
     for module in pkgutil.walk_packages(kernels.__path__, package):
         if not module.ispkg and not module.name.startswith(f"{package}cuda."):
             content, name = vars(import_module(module.name)), module.name.removeprefix(package)

@@ -1,14 +1,16 @@
 """Arrays on their way to kernels and back: read-only views, other dtypes."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emdref.kernels.compile.threads import alone
 
+_Entry = TypeVar("_Entry", bound=np.generic)
 
-def frozen(x: NDArray[Any]) -> NDArray[Any]:
+
+def frozen(x: NDArray[_Entry]) -> NDArray[_Entry]:
     """A view that cannot be written to: kernels are compiled for such rows alone, not for writable ones as well."""
     view = x.view()
     view.flags.writeable = False

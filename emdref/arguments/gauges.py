@@ -18,8 +18,10 @@ from typing import Literal, get_args
 from emdref.arguments.messages import shown
 from emdref.kernels.rows.gauges import NORMALIZED, RAW, SCALED, ZERO_SUM
 
+__all__ = ["CODES", "NORMALIZED", "RAW", "SCALED", "ZERO_SUM", "Gauge", "code", "name"]
+
 Gauge = Literal["zero_sum", "raw", "scaled", "normalized"]
-CODES = {"raw": RAW, "zero_sum": ZERO_SUM, "scaled": SCALED, "normalized": NORMALIZED}
+CODES: dict[str, int] = {"raw": RAW, "zero_sum": ZERO_SUM, "scaled": SCALED, "normalized": NORMALIZED}
 
 
 def code(gauge: str) -> int:

@@ -54,7 +54,7 @@ def both(out: Any) -> tuple[Any, Any]:
     if not isinstance(out, tuple) or len(out) != 2:
         raise TypeError("out must be a pair (value, gradient) of arrays, either of which may be None")
     arrays = [x for x in out if isinstance(x, np.ndarray)]
-    if len(arrays) == 2 and np.shares_memory(*arrays):
+    if len(arrays) == 2 and np.shares_memory(arrays[0], arrays[1]):
         refuse_shared()
     return out
 

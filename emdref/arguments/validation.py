@@ -5,6 +5,7 @@ clipped or rescaled.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -64,7 +65,7 @@ def weight(value: object, name: str) -> float:
     return _real(value, name, lambda x: x >= 0, "must be finite and >= 0")
 
 
-def _real(value, name, holds, rule):
+def _real(value: Any, name: str, holds: Callable[[float], bool], rule: str) -> float:
     if isinstance(value, (bool, np.bool_, str, list, tuple, np.ma.MaskedArray)) or np.ndim(value) != 0:
         raise TypeError(f"{name} must be a real number, not {type_name(value)}")
     try:
@@ -196,7 +197,8 @@ def unseen_batch(p: Any, q: Any, n_bins: int) -> "tuple[Batch, dict[str, NDArray
     arrays = {name: histogram(x, name) for name, x in given.items()}
     same_dtype(arrays, given)
     lead = leading_axes(arrays, n_bins, "the space's")
-    return Batch(*(_views(x, (*lead, n_bins)) for x in arrays.values()), lead), arrays
+    rows = (_views(x, (*lead, n_bins)) for x in arrays.values())
+    return Batch(next(rows), next(rows), lead), arrays
 
 
 def _views(x: NDArray[Any], shape: "tuple[int, ...]") -> NDArray[Any]:
@@ -260,7 +262,7 @@ def check_totals(rows: Batch) -> None:
             raise ValueError(f'{at}the total of {name} is beyond {x.dtype}: use accuracy="compensated"')
 
 
-def _where(index: "tuple[int, ...]", name: str) -> str:
+def _where(index: "tuple[int | str, ...]", name: str) -> str:
     return f"{name}[{cut(', '.join(map(str, index)))}]"
 
 

@@ -53,7 +53,7 @@ class _Work(NamedTuple):
     shares: bool
 
     @property
-    def count(self) -> int:
+    def n_rows(self) -> int:
         return len(self.wanted.rows.p)
 
     def of(self, rows: Batch, value: Array | None, grad: Array | None) -> _Work:
@@ -128,7 +128,7 @@ def _native_shares(work: _Work) -> bool:
 
 def _blocks(work: _Work) -> Iterator[slice]:
     size = max(1, _BLOCK // work.wanted.space.n_bins)
-    return (slice(at, at + size) for at in range(0, work.count, size))
+    return (slice(at, at + size) for at in range(0, work.n_rows, size))
 
 
 # --- compensated ------------------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def _compensated(work: _Work) -> bool:
     left, doubted = _at_once(work)
     left = again = _closely(work, left)
     left = _carefully(work, left)
-    fallback.count(work.count, len(left))
+    fallback.count(work.n_rows, len(left))
     left = _from_exact_flows(work, left)
     exact_rows.fill(work.wanted, work.value, work.grad, work.gauge, work.shares, left)
     return doubted or len(again) > 0
@@ -150,7 +150,7 @@ def _at_once(work: _Work) -> tuple[Numbers, bool]:
     kernel = _kernel(work)
     if kernel is None:
         work.wanted.verify()
-        return np.arange(work.count), False
+        return np.arange(work.n_rows), False
     if work.gauge == gauges.NORMALIZED:
         return _projected(work), True
     doubt, unsafe = _by_kernel(work, kernel, is_long(work.wanted.space))
@@ -237,9 +237,9 @@ def _by_kernel(work: _Work, kernel: Kernel | None, closely: bool) -> tuple[NDArr
     """
     wanted, rows, bins = work.wanted, work.wanted.rows, work.wanted.space.n_bins
     dtype = rows.p.dtype
-    value = np.empty(work.count, dtype) if work.value is None else work.value
+    value = np.empty(work.n_rows, dtype) if work.value is None else work.value
     grad = np.empty((0, bins), dtype) if work.grad is None else work.grad
-    doubt, unsafe = np.empty(work.count, bool), np.empty(work.count, bool)
+    doubt, unsafe = np.empty(work.n_rows, bool), np.empty(work.n_rows, bool)
     centred = work.gauge in (gauges.ZERO_SUM, gauges.SCALED)
     factor = bins if work.gauge == gauges.SCALED else 1
     native = wanted.accuracy == "native"
@@ -252,7 +252,7 @@ def _by_kernel(work: _Work, kernel: Kernel | None, closely: bool) -> tuple[NDArr
     share = real(centred / bins if native else centred * bins)
     how = rho, share, real(factor), float(np.finfo(dtype).max), closely, wanted.tolerance
     given, results = (*batches.flat(rows.p), *batches.flat(rows.q)), (value, grad.reshape(-1), doubt, unsafe)
-    over_columns(kernel.loop, work.count, (given, results, kernel.shape, how), work=kernel.work)
+    over_columns(kernel.loop, work.n_rows, (given, results, kernel.shape, how), work=kernel.work)
     return doubt, unsafe
 
 

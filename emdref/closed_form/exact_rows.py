@@ -111,8 +111,8 @@ def hvp(p: Any, q: Any, space: Any, v: Any, rho: float, normalize: bool, gauge: 
     vector, unit = definitions.integers(v.tolist())
     with _arithmetic(pair, rho) as (row, power):
         matrix = definitions.Hessian(row, power, gauge)
-        unit = definitions.as_decimal(unit) if isinstance(power, Decimal) else unit
-        return _floats(matrix.times(vector), matrix.unit * unit)
+        own: Any = definitions.as_decimal(unit) if isinstance(power, Decimal) else unit
+        return _floats(matrix.times(vector), matrix.unit * own)
 
 
 def layer_vjp(x: NDArray[Any], g: NDArray[Any], squares: bool) -> list[float]:

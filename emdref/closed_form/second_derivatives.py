@@ -1,5 +1,6 @@
 """Hessians of rows, and their products with a direction: what `emdref.emd_hess` and `emdref.emd_hvp` give."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,11 +42,12 @@ def second(
         _refuse_infinite(rows, space, tree.order[infinite], infinite > 0, rho, numbers)
         return out
     p, q = batches.as_float64(rows)
-    unsafe, shared = np.zeros(len(p), bool), (tree.parent, cost, tree.bin_node, rho)
+    unsafe = np.zeros(len(p), bool)
 
-    def compute(batched, flows, code):
+    def compute(batched: Sequence[NDArray[Any]], flows: NDArray[Any], code: int) -> None:
         work = 30 * out[:1].size + 100 * tree.n_nodes
-        over_rows(twolimb, (*batched, flows), (*shared, code, gauge), work=work)
+        shared = (tree.parent, cost, tree.bin_node, rho, code, gauge)
+        over_rows(twolimb, (*batched, flows), shared, work=work)
 
     batched = (p, q, *map(casts.widened, direction), out, unsafe, infinite)
     compute(batched, np.empty((len(p), 0, 0)), int(normalize))
@@ -55,10 +57,11 @@ def second(
     for some in (again[at : at + step] for at in range(0, len(again), step)):
         block = [np.ascontiguousarray(x[some]) for x in batched]
         block[:-3] = map(casts.frozen, block[:-3])
-        compute(block, exact_rows.flows(*block[:2], tree, cost, normalize), loops.GIVEN)
+        compute(block, exact_rows.flows(block[0], block[1], tree, cost, normalize), loops.GIVEN)
         out[some], unsafe[some], infinite[some] = block[-3:]
     again = np.flatnonzero(unsafe | (exact_rows.beyond(out) & (infinite == 0)))
     edges, name = tree.order[infinite], gauges.name(gauge)
+    assert name is not None
     if 1 < rho < 2:
         for i in again:
             edge = exact_rows.kink(p[i], q[i], space, normalize, name)
@@ -92,7 +95,14 @@ def relevant_cost(tree: RootedTree, gauge: int) -> NDArray[np.float64]:
     return tree.cost_between(1, tree.n_bins if gauge == gauges.RAW else tree.n_bins - 1)
 
 
-def _refuse_infinite(rows: Batch, space: Space, edges, infinite, rho, numbers) -> None:
+def _refuse_infinite(
+    rows: Batch,
+    space: Space,
+    edges: NDArray[np.int64],
+    infinite: NDArray[np.bool_],
+    rho: float,
+    numbers: "NDArray[Any] | None",
+) -> None:
     if infinite.any():
         i = int(np.argmax(infinite))
         edge = space.edge_name(int(edges[i]))

@@ -19,7 +19,7 @@ from emdref.closed_form import batches, sparse_rows
 from emdref.closed_form.sparse_rows import Rows
 from emdref.kernels.compile.threads import over_rows
 from emdref.kernels.trees import all_pairs, spanned
-from emdref.spaces.space import Space
+from emdref.spaces.space import Space, as_rooted
 
 _BYTES = 2**24  # of rows that are made dense at once
 _RANGE = 200  # totals and distances beyond 2**200, or below 2**-200, are computed densely, where pairs are scaled
@@ -91,17 +91,18 @@ def prepared(rows: Rows, mass: str) -> Side:
 
 def in_range(space: Space) -> bool:
     """True where costs, and sums of them, are far from the ends of float64's range."""
-    return space.rooted.cost_range[0] > 2.0**-_RANGE and space.rooted.depths[0][:, 0].max() < 2.0**_RANGE
+    tree = as_rooted(space)
+    return bool(tree.cost_range[0] > 2.0**-_RANGE and tree.depths[0][:, 0].max() < 2.0**_RANGE)
 
 
 def computed(
     x: Side, y: Side, i: Any, j: Any, space: Space, rho: float, mass: str, accuracy: str, densely: Callable[..., Any]
 ) -> NDArray[Any]:
     """EMD^rho of the rows i of x and j of y."""
-    depth, lost = space.rooted.depths
+    depth, lost = as_rooted(space).depths
     value = np.full(len(i), np.nan)
     if x.in_range and y.in_range and in_range(space):
-        tree = (space.rooted.heavy_paths.path, depth, lost)
+        tree = (as_rooted(space).heavy_paths.path, depth, lost)
         sides = [(*s.rows[:3], s.factors) for s in (x, y)]
         work = TIP * sum(math.ceil(len(s.rows.mass) / max(1, len(s.rows))) for s in (x, y))
         shared = (*sides, tree, rho, mass == "normalize", accuracy == "compensated")

@@ -15,7 +15,7 @@ from emdref.arguments import casts, containers, validation
 from emdref.arguments.messages import written
 from emdref.arguments.validation import Accuracy, Mass
 from emdref.kernels.compile.threads import alone
-from emdref.spaces.space import Space, check_space
+from emdref.spaces.space import Space, as_rooted, check_space
 
 
 class Rows(NamedTuple):
@@ -61,7 +61,7 @@ class Rows(NamedTuple):
     def dense(self, index: NDArray[np.int64], space: Space) -> NDArray[Any]:
         """Rows of these indices as an array."""
         bins = np.empty(space.n_nodes, np.int64)
-        bins[space.rooted.heavy_paths.place] = np.arange(space.n_bins)
+        bins[as_rooted(space).heavy_paths.place] = np.arange(space.n_bins)
         out = np.zeros((len(index), space.n_bins), self.dtype)
         for line, i in zip(out, index.tolist(), strict=True):
             at = slice(self.start[i], self.start[i + 1])
@@ -97,10 +97,10 @@ def _rows(x: Any, name: str, space: Space) -> Rows:
     count = np.bincount(row[some], minlength=math.prod(shape[:-1]))
     if not count.all():
         raise ValueError(f"{name}[{_index(int(np.argmin(count)), ':', shape)}] is all zeros: some mass is needed")
-    place = space.rooted.heavy_paths.place[column[some]]
+    place = as_rooted(space).heavy_paths.place[column[some]]
     order = alone(np.lexsort, (place, row[some]), work=containers.SORT * len(place))
     start = np.concatenate([[0], np.cumsum(count)])
-    return Rows(*map(casts.frozen, (start, place[order], data[some][order])), shape)
+    return Rows(casts.frozen(start), casts.frozen(place[order]), casts.frozen(data[some][order]), shape)
 
 
 def _index(row: Any, column: Any, shape: tuple[int, ...]) -> str:

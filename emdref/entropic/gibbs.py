@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from emdref.entropic.formats import Format
 from emdref.kernels.compile.threads import alone, over_columns, repeats
 from emdref.kernels.entropic import alternation, products
-from emdref.spaces.space import Space
+from emdref.spaces.space import Metric
 
 Array = NDArray[Any]
 Product = Callable[[Array], Array]
@@ -84,22 +84,23 @@ class Linear:
 class Rounded(Linear):
     """Plain numbers, each result of which is rounded to a format."""
 
+    # an object stands where Linear, the class, does: with methods where that has functions
     def __init__(self, form: Format) -> None:
-        self.store = form.stored
+        self.store = form.stored  # type: ignore[method-assign]
 
-    def from_log(self, x: Array) -> Array:
+    def from_log(self, x: Array) -> Array:  # type: ignore[override]
         return self.store(np.exp(x))
 
-    def to_log(self, x: Array) -> Array:
+    def to_log(self, x: Array) -> Array:  # type: ignore[override]
         return self.store(np.log(x))
 
-    def divide(self, x: Array, d: Array) -> Array:
+    def divide(self, x: Array, d: Array) -> Array:  # type: ignore[override]
         return self.store(Linear.divide(x, d))
 
-    def relax(self, old: Array, new: Array, excess: Array) -> Array:
+    def relax(self, old: Array, new: Array, excess: Array) -> Array:  # type: ignore[override]
         return self.store(Linear.relax(old, new, excess))
 
-    def mass(self, x: Array, y: Array) -> Array:
+    def mass(self, x: Array, y: Array) -> Array:  # type: ignore[override]
         return self.store(x * y)
 
 
@@ -181,8 +182,11 @@ def _beyond(d: Array, excess: Array) -> Array:
 class Plan(Protocol):
     """The plan T = diag(u) K diag(v), never formed."""
 
-    domain: type[Linear] | type[Log] | Rounded
     lost: float  # the share of K's entries that are 0
+
+    @property
+    def domain(self) -> type[Linear] | type[Log] | Rounded:
+        """How numbers stand in vectors."""
 
     def times(self, v: Array) -> Array:
         """K v."""
@@ -206,7 +210,7 @@ class DenseLinear:
     BLAS may sum differently for another batch size or processor, so that rows repeat to rounding only.
     """
 
-    domain = Linear
+    domain: type[Linear] | Rounded = Linear
 
     def __init__(self, cost: Array, lam: Any, shift: int) -> None:
         self.k = _exp(-lam * cost - cost.dtype.type(shift))
@@ -299,12 +303,12 @@ def _log_product(log_k: Array, x: Array) -> Array:
 class SpaceLinear:
     """Sums up and down the tree (a chain is a path): O(V) a product and a row, see emdref.kernels.entropic.products."""
 
-    domain = Linear
+    domain: type[Linear] | type[Log] = Linear
     _product, _cost = staticmethod(products.linear_product), staticmethod(products.linear_cost)
     _moments, _alternation = staticmethod(products.linear_moments), staticmethod(alternation.linear_alternation)
     _work = 2  # nanoseconds of an iteration, a node and a row, if there are some rows
 
-    def __init__(self, space: Space, dtype: Any, lam: Any, shift: int) -> None:
+    def __init__(self, space: Metric, dtype: Any, lam: Any, shift: int) -> None:
         tree = space.rooted
         assert tree is not None
         self.shape = (tree.parent, tree.bin_node)

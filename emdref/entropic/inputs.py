@@ -37,10 +37,12 @@ def _rounded(p: Any, q: Any, where: Metric, form: Format) -> Batch:
     """p and q rounded to a format; what was given is checked, totals in the coarser of its two precisions."""
     given = {name: validation.histogram(x, name) for name, x in (("p", p), ("q", q))}
     coarsest = min((x.dtype for x in given.values()), key=lambda d: d.itemsize)
-    checked = validation.batch(*(x.astype(np.float64) for x in given.values()), where.n_bins)
+    wide = {name: x.astype(np.float64) for name, x in given.items()}
+    checked = validation.batch(wide["p"], wide["q"], where.n_bins)
     validation.check_masses(checked, "normalise them yourself", coarsest)
     full = (*checked.shape, where.n_bins)
-    return checked._replace(**{name: validation.rows_of(_stored(x, name, form), full) for name, x in given.items()})
+    low = {name: validation.rows_of(_stored(x, name, form), full) for name, x in given.items()}
+    return checked._replace(p=low["p"], q=low["q"])
 
 
 def _stored(x: NDArray[Any], name: str, form: Format) -> NDArray[np.float32]:

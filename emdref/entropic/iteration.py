@@ -243,7 +243,8 @@ class Run:
 
     def go(self, max_iter: int, stops: tuple[int, ...]) -> dict[int, SinkhornResult]:
         """Results after `max_iter` iterations and after each of `stops`, by iteration."""
-        results, wanted, it = {}, (*stops, max_iter), 0
+        results: dict[int, SinkhornResult] = {}
+        wanted, it = (*stops, max_iter), 0
         while it < max_iter:
             it = self._block(it, min(k for k in wanted if k > it))
             settled = self._settled()
@@ -289,6 +290,7 @@ class _Run(Run):
         self.v = np.zeros_like(self.u)
         self.ktu = self.plan.transposed(self.u)
         if self._by_blocks:
+            assert isinstance(self.plan, gibbs.SpaceLinear)
             exact = self.plan.exact(self.ktu)
             self.state = State(self.p, self.q, self.u, self.v, self.ktu, exact)
             self.marks = Marks(self.n_iter, self.reached, self.watch.vanished, self.watch.at, self.watch.bin)
@@ -307,6 +309,7 @@ class _Run(Run):
         if not self._by_blocks:
             self._step(done + 1)
             return done + 1
+        assert isinstance(self.plan, gibbs.SpaceLinear)
         until = min(until, done + self.plan.at_once)
         if self.tape is not None:
             until = min(until, self.tape.next(done))

@@ -20,6 +20,8 @@ from emdref.arguments import containers, devices, validation
 from emdref.arguments.messages import shown, written
 from emdref.spaces.space import Space, check_space
 
+_REAL: tuple[type[Any], ...] = (Rational, float, np.integer, np.floating)
+
 
 class Row:
     """One pair of histograms on a space.
@@ -55,7 +57,7 @@ class Row:
 
         Scaled, no power overflows, but what is far below the largest counts as 0; not scaled, each power is right.
         """
-        other = object.__new__(Row)
+        other: Any = object.__new__(Row)
         other.space = self.space
         other.cost = [as_decimal(c * self.cost_unit) for c in self.cost]
         other.p = [as_decimal(m * self.mass_unit) for m in self.p]
@@ -154,7 +156,7 @@ class Hessian:
         w = weights(row, gauge)
         g = [0] * len(w)
         if gauge == "normalized":  # H in the unit of g
-            finer = 1 / row.phi_unit
+            finer: Any = 1 / row.phi_unit
             finer = int(finer) if isinstance(finer, Fraction) else finer  # whole, for integers
             self._bends = [b * finer for b in self._bends]
             self.unit = self.unit * row.phi_unit
@@ -209,19 +211,19 @@ def numbers(x: Any, name: str, size: int) -> Sequence[Any]:
     devices.on_host(x, name)
     x = containers.row(x, name)
     try:
-        values = x if isinstance(x, (list, tuple)) else np.asarray(x)
+        values: Any = x if isinstance(x, (list, tuple)) else np.asarray(x)
         shape = np.shape(values)
     except ValueError:
         raise ValueError(f"{name} is not a sequence of numbers") from None
     if shape != (size,):
         raise ValueError(f"{name} has shape {written(shape)}, expected one entry for each of the space's {size} bins")
-    values = values if isinstance(values, (list, tuple)) else values.tolist()
-    for k, number in enumerate(values):
-        if not isinstance(number, (Rational, float, np.integer, np.floating)):
+    found: Sequence[Any] = values if isinstance(values, (list, tuple)) else values.tolist()
+    for k, number in enumerate(found):
+        if not isinstance(number, _REAL):
             raise TypeError(f"{name}[{k}] = {shown(number)} is not a real number: give floats, integers or Fractions")
         if not -inf < number < inf:
             raise ValueError(f"{name}[{k}] = {written(number)}: only finite numbers have an exact value")
-    return values
+    return found
 
 
 def integers(values: Sequence[Any]) -> tuple[list[int], Fraction]:

@@ -21,7 +21,7 @@ from emdref.closed_form.sparse_rows import Rows
 from emdref.kernels.compile.threads import over_rows, thread_count
 from emdref.kernels.trees import all_pairs, heavy_paths, metric
 from emdref.kernels.trees import spanned as spans
-from emdref.spaces.space import Space, check_space
+from emdref.spaces.space import Space, as_rooted, check_space
 
 _SIDE = 256  # rows of a block at most: its sums and values take 4 MB of scratch memory a thread
 _BAND = 2**20  # pairs that are computed before they are put into the result
@@ -235,7 +235,9 @@ def _in_blocks(rows: _Rows, out: Any, space: Space, rho: float, mass: str, accur
     if not frame.cost.any() or not _count(out, rows.mirror):
         out[:] = 0.0
         return
-    scales = _scales(rows, normalize, kind) if kind is not None else None
+    if kind is None:
+        return
+    scales = _scales(rows, normalize, kind)
     if scales is not None:
         _deal(rows, out, frame, scales, rho, kind, done)
 
@@ -277,7 +279,8 @@ def _kind(rho: float, accuracy: str) -> int | None:
     """Which loops compute it, None if none do."""
     if accuracy == "native":
         return all_pairs.PLAIN
-    return {1: all_pairs.FIRST, 2: all_pairs.SECOND, 3: all_pairs.THIRD, 4: all_pairs.FOURTH}.get(rho)
+    kinds: dict[float, int] = {1: all_pairs.FIRST, 2: all_pairs.SECOND, 3: all_pairs.THIRD, 4: all_pairs.FOURTH}
+    return kinds.get(rho)
 
 
 def _scales(rows: _Rows, normalize: bool, kind: int) -> tuple[Any, Any, int] | None:
@@ -324,14 +327,14 @@ class _Frame(NamedTuple):
 
 def _frame(space: Space, normalize: bool) -> _Frame:
     """The whole space."""
-    tree = space.rooted
+    tree = as_rooted(space)
     paths = tree.heavy_paths
     cost = tree.cost_between(1, space.n_bins - normalize)[paths.order]
     lost = _lost(tree.parent, tree.bins_below, normalize)[paths.order]
     return _Frame(paths.up, paths.level, tree.column, np.stack([cost, np.zeros_like(cost)]), lost, space.n_nodes)
 
 
-def _lost(parent: NDArray[np.int64], bins_below: NDArray[np.int64], normalize: bool) -> NDArray[np.float64]:
+def _lost(parent: NDArray[np.int64], bins_below: NDArray[np.int64], normalize: bool) -> NDArray[Any]:
     """What two limbs may lose of a sum of masses at or below a node, here and in `emd`, relative to it.
 
     Each of n additions rounds a low limb of at most n 2**-53: 2 n**2 2**-106 here and, with twice the additions,
@@ -448,7 +451,13 @@ def _block(
     own = mirror and i0 == j0
     block = out[i0:i1, j0:j1]
     kind = _kind(rho, accuracy)
-    if kind is not None and x.in_range and y.in_range and sparse_emd.in_range(space) and space.rooted.depths[1] == 0.0:
+    if (
+        kind is not None
+        and x.in_range
+        and y.in_range
+        and sparse_emd.in_range(space)
+        and as_rooted(space).depths[1] == 0.0
+    ):
         _on_span(x, y, block, task, own, space, rho, mass == "normalize", kind)
     i, j = np.nonzero(np.isnan(block))
     i, j = (i[i < j], j[i < j]) if own else (i, j)
@@ -460,7 +469,9 @@ def _block(
         out[j0:j1, i0:i1] = block.T
 
 
-def _on_span(x: Side, y: Side, block: Any, task: Any, own: bool, space: Space, rho: float, normalize: bool, kind: int):
+def _on_span(
+    x: Side, y: Side, block: Any, task: Any, own: bool, space: Space, rho: float, normalize: bool, kind: int
+) -> None:
     """The pairs of a block on the subtree that its bins span, if that is less work than each pair's own subtree."""
     i0, i1, j0, j1 = task
     a, b = x.rows.between(i0, i1), y.rows.between(j0, j1)
@@ -483,7 +494,7 @@ def _on_span(x: Side, y: Side, block: Any, task: Any, own: bool, space: Space, r
 
 def _span(space: Space, places: NDArray[np.int64], normalize: bool) -> _Frame:
     """The root, bins at these places in depth-first order, all lowest common ancestors, and the costs between."""
-    path, depth = space.rooted.heavy_paths.path, space.rooted.depths[0]
+    path, depth = as_rooted(space).heavy_paths.path, as_rooted(space).depths[0]
     between = np.empty(len(places) - 1, np.int64)
     spans.meetings(places[:-1], places[1:], path, between)
     nodes = np.unique(np.concatenate([[0], places, between]))

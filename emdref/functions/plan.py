@@ -85,5 +85,6 @@ def _matched(rows: Batch, space: Space, normalize: bool) -> Any:
     count = alone(matching.plan, *args, work=_WORK * space.n_nodes)
     row, col, amount = row[:count], col[:count], casts.narrowed(amount[:count], dtype)
     if normalize:  # quotients may be below the range
-        row, col, amount = (x[amount > 0] for x in (row, col, amount))
+        some = amount > 0
+        row, col, amount = row[some], col[some], amount[some]
     return sparse.coo_array((amount, (row, col)), (n, n)).tocsr()

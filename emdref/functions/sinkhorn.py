@@ -254,8 +254,8 @@ def variant_of(name: object) -> Variant:
 
 def _report(result: SinkhornResult, shape: tuple[int, ...], error: Any, tol: Any) -> None:
     """One warning for whatever went wrong."""
-    status, error, *at = map(np.ravel, (result.status, error, result.failed_at, result.failed_bin))
-    failed = failures.described(status, *at, shape)
+    status, error, at, bins = map(np.ravel, (result.status, error, result.failed_at, result.failed_bin))
+    failed = failures.described(status, at, bins, shape)
     slow, blurred = np.flatnonzero((status == "iteration_limit") & bool(tol)), np.flatnonzero(status == "unresolved")
     some = blurred if len(blurred) else slow
     first = f", the first {validation.row_name(some[0], shape)}" if len(some) and shape else ""

@@ -8,7 +8,8 @@ is wrong with it.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,11 @@ from emdref.gpu import layout
 from emdref.gpu.layout import TUNING
 from emdref.kernels.cuda import chain, chain_near, copies, first_look, plain, rows, tree
 from emdref.spaces.rooted import fits_two_limbs
-from emdref.spaces.space import Space
+from emdref.spaces.space import Space, as_rooted
+
+if TYPE_CHECKING:
+    from emdref.spaces.chain import Chain
+    from emdref.spaces.tree import Tree
 
 Array = NDArray[Any]
 _TREES = {
@@ -74,7 +79,7 @@ class Job(NamedTuple):
     @property
     def is_row(self) -> bool:
         """Whether bins stand in a row, for which there are kernels of their own."""
-        return self.space.rooted.gaps is not None
+        return as_rooted(self.space).gaps is not None
 
     def normalizes(self, gauge: int | None) -> bool:
         return self.mass == "normalize" or gauge == gauges.NORMALIZED
@@ -114,7 +119,7 @@ def _fill(job: Job, value: Any, grad: Any, gauge: int | None) -> bool:
 
 def _fits(job: Job) -> bool:
     """Whether kernels in two limbs can be used, that scale nothing."""
-    return fits_two_limbs(job.rho, *job.space.rooted.cost_range)
+    return fits_two_limbs(job.rho, *as_rooted(job.space).cost_range)
 
 
 def _check(job: Job) -> None:
@@ -207,7 +212,7 @@ def _careful(job: Job, value: Any, grad: Any, gauge: int | None, normalize: bool
     """All rows by the kernel that looks closer; returns which of them must be done again."""
     call, space, sides = job.call, job.space, job.sides
     parent, bin_node = layout.nodes(call, space)
-    cost = call.constant(space, f"costs {normalize}", lambda: space.rooted.crossed_cost(normalize))
+    cost = call.constant(space, f"costs {normalize}", lambda: as_rooted(space).crossed_cost(normalize))
     unsafe, value, grad = call.empty(sides.rows, np.bool_), _flat(job, value, sides.rows), _flat(job, grad, 0)
     for first, last, t in _chunks(job, 10, np.float64):
         threads = min(TUNING.threads, 128)
@@ -223,7 +228,7 @@ def _flat(job: Job, result: Any, size: int) -> Any:
     return job.call.empty(size, job.batch.dtype) if result is None else result.flat
 
 
-def _chunks(job: Job, arrays: int, dtype: Any) -> Any:
+def _chunks(job: Job, arrays: int, dtype: Any) -> Iterator[tuple[int, int, Any]]:
     """(first, last, scratch) for as many rows at a time as scratch may hold."""
     width = max(job.space.n_nodes, job.space.n_bins)
     size = min(job.batch.rows, max(1, TUNING.scratch // (arrays * width * np.dtype(dtype).itemsize)))
@@ -256,7 +261,7 @@ def _numbers(job: Job, dtype: Any, tolerance: float, gauge: int | None, squared:
     factor = real((n if gauge == gauges.SCALED else 1) ** (2 if squared else 1))
     edges = float(2 * n if job.is_row else n + job.space.n_nodes)
     limit = float(np.finfo(dtype).max)
-    bounds = (job.rho, job.space.total_cost, edges, limit)
+    bounds = (job.rho, cast("Chain | Tree", job.space).total_cost, edges, limit)
     digits = 53 if dtype.itemsize == 8 else 24
     return _Numbers(rho, share, factor, real(0.5 * tolerance), squared or escalation.is_long(job.space), digits, bounds)
 
@@ -282,7 +287,10 @@ def _kernels(
     return doubt, unsafe
 
 
-def _tree(job, sides, numbers, normalize, value, grad, flows, doubt, unsafe):
+def _tree(
+    job: Job, sides: Sides, numbers: _Numbers, normalize: bool, value: Any, grad: Any, flows: Any, doubt: Any,
+    unsafe: Any,
+) -> None:  # fmt: skip
     call, space, arith = job.call, job.space, layout.arithmetic(job.accuracy)
     shape = layout.tree_shape(call, space, sides.dtype, job.accuracy, normalize)
     real = sides.dtype if job.accuracy == "native" else np.dtype(np.float64)
@@ -303,7 +311,9 @@ def _tree(job, sides, numbers, normalize, value, grad, flows, doubt, unsafe):
         )  # fmt: skip
 
 
-def _chain(job, sides, numbers, value, grad, flows, doubt, unsafe):
+def _chain(
+    job: Job, sides: Sides, numbers: _Numbers, value: Any, grad: Any, flows: Any, doubt: Any, unsafe: Any
+) -> None:
     call, space = job.call, job.space
     shape = layout.gaps(call, space, sides.dtype, job.accuracy)
     if job.accuracy == "native" and not len(flows):
@@ -322,7 +332,7 @@ def _chain(job, sides, numbers, value, grad, flows, doubt, unsafe):
         _chain_part(job, sides, shape, numbers, room, value, grad, flows, doubt, unsafe)
 
 
-def _rooms(job, sides, shape):
+def _rooms(job: Job, sides: Sides, shape: chain.Gaps) -> Iterator[chain.Room]:
     """Scratch for as many rows at a time as it may hold."""
     call, arith = job.call, layout.arithmetic(job.accuracy)
     real = sides.dtype if job.accuracy == "native" else np.dtype(np.float64)
@@ -334,7 +344,10 @@ def _rooms(job, sides, shape):
         yield chain.Room(min(at_once, sides.rows - first), first, *scratch)
 
 
-def _chain_part(job, sides, shape, numbers, room, value, grad, flows, doubt, unsafe):
+def _chain_part(
+    job: Job, sides: Sides, shape: chain.Gaps, numbers: _Numbers, room: chain.Room, value: Any, grad: Any, flows: Any,
+    doubt: Any, unsafe: Any,
+) -> None:  # fmt: skip
     """The steps of some rows."""
     call, arith = job.call, layout.arithmetic(job.accuracy)
     carries, scan, segments, settle, gradient = _CHAINS[job.accuracy]
@@ -387,7 +400,9 @@ def _flow_by_rows(job: Job, result: Any) -> Any:
     parent, bin_node = layout.nodes(call, space)
     place, threads = layout.places(call, space), min(TUNING.threads, 128)
     unsafe = call.full(sides.rows, False, np.bool_)
-    weight = call.constant(space, "crossed", lambda: space.rooted.edges_between(0, space.n_bins - 1).astype(np.float64))
+    weight = call.constant(
+        space, "crossed", lambda: as_rooted(space).edges_between(0, space.n_bins - 1).astype(np.float64)
+    )
     native = job.accuracy == "native"
     for first, last, t in _chunks(job, 3 if native else 5, sides.dtype if native else np.float64):
         blocks = -(-(last - first) // threads)
@@ -462,7 +477,7 @@ def _second(job: Job, gauge: int, result: Any, compute: Any) -> None:
     """Run one of two kernels, and let the CPU do, or refuse, what it cannot."""
     call, space, n = job.call, job.space, job.batch.rows
     native, dtype = job.accuracy == "native", job.batch.dtype
-    cost, rho = second_derivatives.relevant_cost(space.rooted, gauge), job.rho
+    cost, rho = second_derivatives.relevant_cost(as_rooted(space), gauge), job.rho
     if native:
         cost, rho = casts.narrowed(cost, dtype), batches.native_exponent(rho, dtype, curvature=True)
     cost = call.constant(space, f"relevant costs {cost.dtype} {gauge == gauges.RAW}", lambda: cost)
@@ -507,7 +522,7 @@ def _matrices(job: Job, result: Any, infinite: Any, unsafe: Any, beyond: Any, sh
         head = first, last, *_places(sides)
         if native:
             call.launch(rows.border_native, blocks, threads, 0, *head, infinite, factors, *shared, t)
-            tail = result.flat, infinite, factors, parent, bin_node, above, t
+            tail: tuple[Any, ...] = result.flat, infinite, factors, parent, bin_node, above, t
             call.launch(rows.lines_native, -(-workers // threads), threads, 0, first, last, size, *tail)
         else:
             call.launch(rows.border_two_limbs, blocks, threads, 0, *head, unsafe, infinite, factors, *shared, t)

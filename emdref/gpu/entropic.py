@@ -61,9 +61,9 @@ def _rows(call: Call, p: Any, q: Any, where: Any, dtype: Any) -> DeviceBatch:
     """p and q in `dtype`, one row behind the other, checked as `entropic_inputs.rows` does."""
     if call.place.framework == "numpy":
         batch = inputs.rows(p, q, where, dtype)
-        sides = (call.to_device(x, f"a copy of {name}") for x, name in ((batch.p, "p"), (batch.q, "q")))
+        on_device = (call.to_device(x, f"a copy of {name}") for x, name in ((batch.p, "p"), (batch.q, "q")))
         n = batch.p.shape[1]
-        return DeviceBatch(*sides, None, n, n, 0, batch.shape, n, batch.p.dtype, {}, False)
+        return DeviceBatch(next(on_device), next(on_device), None, n, n, 0, batch.shape, n, batch.p.dtype, {}, False)
     given = call.batch(p, q, where.n_bins)
     target = given.dtype if dtype is None else validation.float_dtype(dtype).newbyteorder("=")
     coarsest = min(given.dtype, target, key=lambda d: d.itemsize)

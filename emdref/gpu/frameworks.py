@@ -69,4 +69,9 @@ class Torch(_Foreign):
         return self._torch.empty(shape, dtype=getattr(self._torch, dtype.name), device=self._device)
 
 
-BY_NAME = {"numpy": Numba, "numba": Numba, "cupy": CuPy, "torch": Torch}
+BY_NAME: dict[str, type[Numba] | type[CuPy] | type[Torch]] = {
+    "numpy": Numba,
+    "numba": Numba,
+    "cupy": CuPy,
+    "torch": Torch,
+}

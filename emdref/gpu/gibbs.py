@@ -14,11 +14,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from emdref.entropic import iteration
+from emdref.entropic.gibbs import SpaceLinear
 from emdref.gpu.call import Call
 from emdref.kernels.cuda import balance, branches, copies, dense, entropic, memory
 from emdref.kernels.cuda.target import SIMULATED, limits
 from emdref.kernels.entropic.alternation import State
-from emdref.spaces.space import Metric, Space
+from emdref.spaces.space import Metric, Space, as_rooted
 
 _LANES = 4  # rows a block has at most: 512 rows are then enough to occupy 128 multiprocessors
 _THREADS = 4 if SIMULATED else 512  # that a block has at most: their registers are what a multiprocessor has
@@ -104,7 +105,8 @@ class SpacePlan:
         key = "sums", float(lam), domain, shift, self._dtype.name
         made = recent(call, where, key, lambda: _factors(call, where, dtype, lam, domain, shift))
         self.lost, self.parts, self._inner, self._factors, self._all_factors, self._edges = made
-        self._all = where.rooted.parent, _NO_LEAVES, where.rooted.bin_node, np.arange(where.n_bins)
+        tree = as_rooted(where)
+        self._all = tree.parent, _NO_LEAVES, tree.bin_node, np.arange(where.n_bins)
 
     def times(self, v: Any, out: Any) -> None:
         size = self.parts * (self._space.n_bins + 2 * len(self._inner[0]))
@@ -123,7 +125,9 @@ class SpacePlan:
         )
         return until
 
-    def _launch(self, name: str, tree: Any, factors: Any, size: int, like: Any, *args: Any) -> None:
+    def _launch(
+        self, name: str, tree: tuple[Any, Any, Any, Any], factors: Any, size: int, like: Any, *args: Any
+    ) -> None:
         """Start a kernel; any array will do in the place of scratch memory that is not used."""
         call, bins = self._call, self._space.n_bins
         how = deal(self._rows, size, self._dtype.itemsize, bins, call)
@@ -145,6 +149,7 @@ _NO_LEAVES = np.empty(0, np.int64)
 def _factors(call: Call, where: Space, dtype: Any, lam: Any, domain: str, shift: int) -> tuple[Any, ...]:
     """What a SpacePlan keeps: lost entries, floats an element, the tree without leaves, and arrays on the device."""
     plan = iteration.plan_for(where, "space", domain, dtype, lam, shift)
+    assert isinstance(plan, SpaceLinear)
     t = plan.twigs
     inner = call.to_device(branches.factored(t.k0, t.a, t.b, t.leaf_a, t.leaf_b))
     every = call.to_device(branches.factored(plan.k0, plan.a, plan.a))

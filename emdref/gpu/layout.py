@@ -12,7 +12,7 @@ from emdref.kernels.cuda import branches, chain, first_look, plain, tree, two_li
 from emdref.kernels.cuda.target import SIMULATED, limits
 from emdref.kernels.tiles import two_limb_sums
 from emdref.spaces.rooted import RootedTree
-from emdref.spaces.space import Space
+from emdref.spaces.space import Space, as_rooted
 
 Array = NDArray[Any]
 
@@ -81,7 +81,7 @@ def tree_shape(call: Any, space: Space, dtype: Any, accuracy: str, normalize: bo
     real = np.dtype(dtype) if accuracy == "native" else np.dtype(np.float64)
 
     def make() -> tuple[Array, ...]:
-        nodes = space.rooted
+        nodes = as_rooted(space)
         cost = nodes.crossed_cost(normalize)
         if accuracy == "native":
             weight = casts.narrowed(cost * (nodes.bins_below / nodes.n_bins), dtype)
@@ -112,9 +112,9 @@ def gaps(call: Any, space: Any, dtype: Any, accuracy: str) -> chain.Gaps:
 
 def nodes(call: Any, space: Space) -> tuple[Any, Any]:
     """Parents, and the bins' nodes, in the kernels' order."""
-    return call.constant(space, "nodes", lambda: (space.rooted.parent, space.rooted.bin_node))
+    return call.constant(space, "nodes", lambda: (as_rooted(space).parent, as_rooted(space).bin_node))
 
 
 def places(call: Any, space: Space) -> Any:
     """The position of the node of each number in `emdref.flow`."""
-    return call.constant(space, "places", lambda: space.rooted.flow_places)
+    return call.constant(space, "places", lambda: as_rooted(space).flow_places)

@@ -27,7 +27,7 @@ class Result:
         direct = target is not None and target.contiguous and not _overlaps(call, target)
         self._later = None if direct else target
         self._own = out if direct else call.new(self.shape, self.dtype, f"the {what}")
-        self.flat = (target if direct else memory.described(self._own, "the result")).flat()
+        self.flat = (memory.described(self._own, "the result") if target is None or not direct else target).flat()
 
     @property
     def size(self) -> int:

@@ -23,7 +23,7 @@ FRAMEWORKS = ("numpy", "torch", "jax", "cupy")
 class Answer(NamedTuple):
     """What one call gave: a value, a gradient with respect to p, or both."""
 
-    value: np.floating | None
+    value: np.floating[Any] | None
     grad: NDArray[Any] | None
     changed_input: bool = False
 
@@ -40,7 +40,7 @@ class Convention:
         shape = "(1, N)" if self.batched else "(N,)"
         return f"{self.framework} arrays of shape {shape}" + (", differentiated by autograd" if self.recorded else "")
 
-    def call(self, function: Callable, p: NDArray[Any], q: NDArray[Any]) -> Answer:
+    def call(self, function: Callable[..., Any], p: NDArray[Any], q: NDArray[Any]) -> Answer:
         """The function's answer for one pair; whatever it raises is raised."""
         given = [self._enter(x[None] if self.batched else x) for x in (p, q)]
         if self.recorded:
@@ -84,7 +84,9 @@ class Convention:
         return (value,) if grad is None else (value, grad)
 
 
-def find(function: Callable, pairs: list[tuple[NDArray[Any], NDArray[Any]]], framework: str | None) -> Convention:
+def find(
+    function: Callable[..., Any], pairs: list[tuple[NDArray[Any], NDArray[Any]]], framework: str | None
+) -> Convention:
     """The first convention under which the function answers one of these pairs, or a TypeError with what each gave."""
     if framework is not None and not (isinstance(framework, str) and framework in FRAMEWORKS):
         raise ValueError(f"framework={shown(framework)} is not one of None, {', '.join(FRAMEWORKS)}")
@@ -138,10 +140,11 @@ def _leave(x: Any) -> NDArray[Any]:
     return array
 
 
-def _value(x: NDArray[Any]) -> np.floating:
+def _value(x: NDArray[Any]) -> np.floating[Any]:
     if x.size != 1:
         raise TypeError(f"it returned an array of shape {x.shape}, neither one value nor one entry a bin")
-    return x.reshape(())[()]
+    scalar: Any = x.reshape(())[()]
+    return scalar
 
 
 def _gradient(x: NDArray[Any], n: int) -> NDArray[Any]:

@@ -136,8 +136,8 @@ def certify(p: ArrayLike, q: ArrayLike, space: Space, *, mass: Mass = "raise") -
     (array([-0.2, -0.3, -1. ,  0. ]), array([1.8, 1.7, 1. , 0. ]))
     """
     rows = batches.one(p, q, space, mass, "certify")
-    p, q = (_fractions(x, mass == "normalize") for (x,) in (rows.p, rows.q))
-    return Certificate(space, p, q, **_Proof(p, q, space).consequences())
+    a, b = (_fractions(x, mass == "normalize") for (x,) in (rows.p, rows.q))
+    return Certificate(space, a, b, **_Proof(a, b, space).consequences())
 
 
 def _fractions(x: NDArray[Any], normalize: bool) -> tuple[Fraction, ...]:

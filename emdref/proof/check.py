@@ -18,16 +18,17 @@ from emdref.closed_form import exact_rows
 from emdref.exact.rounding import error, ulp
 from emdref.proof import calling
 from emdref.proof.calling import Answer, Convention
-from emdref.proof.diagnosis import Examiner, Probes, emd_name, is_finite
+from emdref.proof.diagnosis import Ask, Examiner, Probes, emd_name, is_finite
 from emdref.proof.report import Case, Finding, Report, Result
 from emdref.spaces.space import Space, check_space
 
 GRADES = get_args(Grade)
+_Where = tuple[NDArray[Any], NDArray[Any], Space, float]  # a pair, and what is asked about it
 _LARGEST_RHO = 1000  # beyond it, exact powers have too many digits
 
 
 def check(
-    function: Callable,
+    function: Callable[..., Any],
     space: Space,
     *,
     rho: float = 1,
@@ -115,7 +116,7 @@ def _began(examiner: Examiner, convention: Convention, gauge: str | None, tol: f
     )
 
 
-def _asker(function: Callable, convention: Convention) -> Callable[[Any, Any], Answer | str]:
+def _asker(function: Callable[..., Any], convention: Convention) -> Ask:
     """Calls that return how they failed instead of raising."""
 
     def ask(p: NDArray[Any], q: NDArray[Any]) -> Answer | str:
@@ -174,12 +175,13 @@ def _own(item: Any, number: int, space: Space, dtype: Any) -> Case:
 # --- errors -----------------------------------------------------------------------------------------------------------
 
 
-def _measured(ask: Callable, case: Case, report: Report) -> Result:
+def _measured(ask: Ask, case: Case, report: Report) -> Result:
     """One case, against exact numbers."""
     answer = ask(case.p, case.q)
     if isinstance(answer, str):
         return Result(case, problem=answer)
-    dtype, where = case.p.dtype.type, (case.p, case.q, report.space, report.rho)
+    dtype = case.p.dtype.type
+    where: _Where = (case.p, case.q, report.space, report.rho)
     value_ulp = grad_ulp = None
     wrong = lost = 0
     if answer.value is not None:
@@ -191,15 +193,16 @@ def _measured(ask: Callable, case: Case, report: Report) -> Result:
     return Result(case, value_ulp, grad_ulp, wrong, lost, problem)
 
 
-def _gradient_errors(got: NDArray[Any], where: tuple, report: Report, dtype: Any) -> tuple[float, int, int]:
+def _gradient_errors(got: NDArray[Any], where: _Where, report: Report, dtype: Any) -> tuple[float, int, int]:
     """The largest error in ulp of the largest |r|, and how many neighbours stand in the wrong order."""
     gauge = report.measured_gauge
     normalize = gauge == "normalized"
-    _, right = exact_rows.numbers(*where, normalize, gauge)
+    _, exact = exact_rows.numbers(*where, normalize, gauge)
     _, raw = exact_rows.numbers(*where, normalize, "raw")
-    total = sum(map(Fraction, where[0].tolist()))
+    assert exact is not None and raw is not None
+    total = sum(map(Fraction, where[0].tolist()), Fraction(0))
     scale = {"scaled": Fraction(len(got)), "normalized": 1 / total}.get(gauge, Fraction(1))
-    right = [Fraction(x) for x in right]
+    right = [Fraction(x) for x in exact]
     unit = max(abs(Fraction(x)) for x in raw) * scale
     worst = max(error(x, y, dtype, unit) for x, y in zip(got, right, strict=True))
     return worst, *_wrong_order(got, right, 32 * ulp(unit, dtype))

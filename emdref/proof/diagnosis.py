@@ -22,6 +22,9 @@ from emdref.spaces.space import Space
 
 Array = NDArray[Any]
 Value = Callable[[Array, Array], float]
+Formula = Callable[[Array, Array, Space], float]
+Slopes = Callable[[Array, Array, Space], Array]  # its gradient
+Mask = Callable[[Array], Array]
 Ask = Callable[[Array, Array], "Answer | str"]  # an answer, or how the call failed
 
 
@@ -94,7 +97,8 @@ class Examiner:
     def _answers(self, pairs: list[tuple[Array, Array]]) -> list[Answer]:
         """All answers, none if a call failed or gave no finite numbers."""
         given = [self.ask(p, q) for p, q in pairs]
-        return given if all(isinstance(a, Answer) and is_finite(a) for a in given) else []
+        good = [a for a in given if isinstance(a, Answer) and is_finite(a)]
+        return good if len(good) == len(given) else []
 
     # --- value --------------------------------------------------------------------------------------------------------
 
@@ -108,7 +112,7 @@ class Examiner:
         for variant, space, masked in self._variants():
             for name, applied, formula in _formulas(self.exponents):
 
-                def compute(p: Array, q: Array, f=formula, s=space, m=masked) -> float:
+                def compute(p: Array, q: Array, f: Formula = formula, s: Space = space, m: Mask = masked) -> float:
                     return f(m(p), m(q), s)
 
                 expected = [compute(p, q) for p, q in self.probes.sparse]
@@ -120,7 +124,7 @@ class Examiner:
                         return fits[-1]
         return fits[0] if fits else None
 
-    def _variants(self) -> Iterator[tuple[str, Space, Callable[[Array], Array]]]:
+    def _variants(self) -> Iterator[tuple[str, Space, Mask]]:
         """The space and the masses as they are, then what is left of them after a usual mistake."""
         n = self.space.n_bins
         yield "", self.space, _as_it_is
@@ -136,17 +140,19 @@ class Examiner:
     @cached_property
     def gradient(self) -> GradientFit | None:
         """The formula, gauge and factor that fit all gradients; None if none does."""
-        grads = [a.grad for a in self._answers(self.probes.dense)]
-        if not grads or grads[0] is None or self.space.n_bins < 2:
+        answers = self._answers(self.probes.dense)
+        grads = [a.grad for a in answers if a.grad is not None]
+        if not grads or len(grads) < len(answers) or self.space.n_bins < 2:
             return None
         for name, formula in _gradients(self.exponents):
 
-            def compute(p: Array, q: Array, f=formula) -> Array:
+            def compute(p: Array, q: Array, f: Slopes = formula) -> Array:
                 return f(p, q, self.space)
 
             right = [compute(p, q) for p, q in self.probes.dense]
-            factors = [_slope(g.astype(float), r, self.tol) for g, r in zip(grads, right, strict=True)]
-            if None not in factors and np.ptp(factors) <= self.tol * abs(factors[0]):
+            slopes = [_slope(g.astype(float), r, self.tol) for g, r in zip(grads, right, strict=True)]
+            factors = [x for x in slopes if x is not None]
+            if len(factors) == len(slopes) and np.ptp(factors) <= self.tol * abs(factors[0]):
                 gauge, factor = self._gauge(grads, right, factors[0])
                 return GradientFit(name, gauge, factor, _scaled(compute, factors[0]))
         return None
@@ -187,6 +193,7 @@ class Examiner:
             return None
         if answer.value is not None:
             return bool(abs(answer.value) <= self.tol * distance)
+        assert answer.grad is not None
         grad = answer.grad.astype(float)
         return bool(abs(grad[n - 2] - grad[n - 1]) <= self.tol * np.ptp(grad)) if np.ptp(grad) else None
 
@@ -208,7 +215,7 @@ class Examiner:
         if n < 3:
             return
         small, rng = np.finfo(self.probes.dtype).eps / 8, np.random.default_rng([n, 11])
-        triples = [(0, n - 2, n - 1), (n - 1, 0, 1), *(rng.choice(n, 3, replace=False) for _ in range(20))]
+        triples: list[Any] = [(0, n - 2, n - 1), (n - 1, 0, 1), *(rng.choice(n, 3, replace=False) for _ in range(20))]
         for large, start, end in triples:
             p, q = np.zeros((2, n), self.probes.dtype)
             p[large] = q[large] = 1
@@ -225,8 +232,8 @@ class Examiner:
             right = self.value.compute(p, q)
             return bool(abs(float(answer.value) - right) <= abs(right) / 4)
         if self.gradient and answer.grad is not None and is_finite(answer):
-            right, got = self.gradient.compute(p, q), answer.grad.astype(float)
-            return bool(abs(got - got.mean() - right + right.mean()).max() <= np.ptp(right) / 4)
+            slopes, got = self.gradient.compute(p, q), answer.grad.astype(float)
+            return bool(abs(got - got.mean() - slopes + slopes.mean()).max() <= np.ptp(slopes) / 4)
         return None
 
     def totals(self, scale_p: float, scale_q: float) -> str:
@@ -262,27 +269,35 @@ def emd_name(rho: float) -> str:
     return "sum of M |phi|" if rho == 1 else f"sum of M |phi|^{rho:g}"
 
 
-def _formulas(exponents: list[float]) -> Iterator[tuple[str, str, Callable[[Array, Array, Space], float]]]:
+def _formulas(exponents: list[float]) -> Iterator[tuple[str, str, Formula]]:
     for e in exponents:
-        if e == 1:
-            yield emd_name(e), "", lambda p, q, s: _emd(p, q, s, 1.0)
-            continue
-        yield emd_name(e), "inside", lambda p, q, s, e=e: _emd(p, q, s, e)
-        yield f"({emd_name(1)})^{e:g}", "outside", lambda p, q, s, e=e: _emd(p, q, s, 1.0) ** e
+        yield from _formulas_of(e)
+
+
+def _formulas_of(e: float) -> Iterator[tuple[str, str, Formula]]:
+    if e == 1:
+        yield emd_name(e), "", lambda p, q, s: _emd(p, q, s, 1.0)
+        return
+    yield emd_name(e), "inside", lambda p, q, s: _emd(p, q, s, e)
+    yield f"({emd_name(1)})^{e:g}", "outside", lambda p, q, s: _emd(p, q, s, 1.0) ** e
+    root = f"({emd_name(e)})^(1/{e:g})"
+    yield root, "inside, then its root", lambda p, q, s: _emd(p, q, s, e) ** (1 / e)
+    yield f"W_{e:g}^{e:g}", "distances", lambda p, q, s: _transport(p, q, s, e)
+    yield f"W_{e:g}", "distances", lambda p, q, s: _transport(p, q, s, e) ** (1 / e)
+
+
+def _gradients(exponents: list[float]) -> Iterator[tuple[str, Slopes]]:
+    for e in exponents:
+        yield from _gradients_of(e)
+
+
+def _gradients_of(e: float) -> Iterator[tuple[str, Slopes]]:
+    yield emd_name(e), lambda p, q, s: _raw(p, q, s, e)
+    if e != 1:
+        outside = f"({emd_name(1)})^{e:g}"
+        yield outside, lambda p, q, s: e * _emd(p, q, s, 1.0) ** (e - 1) * _raw(p, q, s, 1.0)
         root = f"({emd_name(e)})^(1/{e:g})"
-        yield root, "inside, then its root", lambda p, q, s, e=e: _emd(p, q, s, e) ** (1 / e)
-        yield f"W_{e:g}^{e:g}", "distances", lambda p, q, s, e=e: _transport(p, q, s, e)
-        yield f"W_{e:g}", "distances", lambda p, q, s, e=e: _transport(p, q, s, e) ** (1 / e)
-
-
-def _gradients(exponents: list[float]) -> Iterator[tuple[str, Callable[[Array, Array, Space], Array]]]:
-    for e in exponents:
-        yield emd_name(e), lambda p, q, s, e=e: _raw(p, q, s, e)
-        if e != 1:
-            outside = f"({emd_name(1)})^{e:g}"
-            yield outside, lambda p, q, s, e=e: e * _emd(p, q, s, 1.0) ** (e - 1) * _raw(p, q, s, 1.0)
-            root = f"({emd_name(e)})^(1/{e:g})"
-            yield root, lambda p, q, s, e=e: _root_grad(p, q, s, e)
+        yield root, lambda p, q, s: _root_grad(p, q, s, e)
 
 
 def _emd(p: Array, q: Array, space: Space, rho: float) -> float:
@@ -307,7 +322,7 @@ def _transport(p: Array, q: Array, space: Space, power: float) -> float:
     a, b = np.flatnonzero(p), np.flatnonzero(q)
     if len(a) * len(b) > 400 or p.sum(dtype=float) != q.sum(dtype=float):
         return np.nan
-    costs = np.array([space.distances_from(i)[b] for i in a]) ** power
+    costs = np.array([space.distances_from(i)[b] for i in a.tolist()]) ** power
     scale = costs.max() or 1.0
     sums = np.vstack([np.kron(np.eye(len(a)), np.ones(len(b))), np.kron(np.ones(len(a)), np.eye(len(b)))])
     result = linprog(costs.ravel() / scale, A_eq=sums, b_eq=np.concatenate([p[a], q[b]]).astype(float))
@@ -348,7 +363,7 @@ def _slope(got: Array, right: Array, tol: float) -> float | None:
     return factor if factor and abs(a - factor * b).max() <= tol * abs(factor) * abs(b).max() else None
 
 
-def _scaled(compute: Callable, factor: float) -> Callable:
+def _scaled(compute: Callable[..., Any], factor: float) -> Callable[..., Any]:
     return lambda p, q: factor * compute(p, q)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from emdref.exact import definitions
 from emdref.exact.rounding import down, up
 from emdref.proof.decimal_gibbs import REACH, ZERO, Kernel, Numbers, kernel
 from emdref.spaces.space import Metric
+
+if TYPE_CHECKING:
+    from emdref.spaces.space import Space
 
 _DIGITS = 60  # and as many more as lam max(M), the potentials and the number of nodes have
 _SHRINK = Decimal("1e-25")  # by which scalings stay below what the marginals allow, so that defects are > 0
@@ -79,7 +82,7 @@ class _Pair:
             p=[definitions.as_decimal(Fraction(x)) for x in p],
             q=[definitions.as_decimal(x) for x in scaled],
             total=definitions.as_decimal(total),
-            emd=exact.emd(p, scaled, where) if where.has_edges else None,
+            emd=exact.emd(p, scaled, cast("Space", where)) if where.has_edges else None,
             q_scale=scale,
         )
 

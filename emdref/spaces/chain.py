@@ -95,7 +95,7 @@ class Chain(Immutable, Space):
         return Edges(np.arange(self.n_bins - 1), np.arange(1, self.n_bins), self.gaps)
 
     @cached_property
-    def rooted(self) -> RootedTree:
+    def rooted(self) -> RootedTree:  # type: ignore[override]  # a space is immutable, so that nobody sets it
         """A path from the last bin; made when first needed, for a long chain can do without."""
         return alone(_path, self.gaps, work=20 * self.n_bins)
 
@@ -157,7 +157,7 @@ class Chain(Immutable, Space):
         parent = np.append(np.arange(1, self.n_bins), -1)
         return Tree(parent, np.append(self.gaps, 0.0), bins=np.arange(self.n_bins), labels=self.bin_labels.tolist())
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         if self._positions is not None:
             return _chain_from_positions, (np.array(self._positions),)
         if self.gaps.strides == (0,):

@@ -73,6 +73,7 @@ class Circle(Immutable, Space):
 
     gaps: NDArray[np.float64]
     _positions: NDArray[np.float64] | None
+    _period: float | None
 
     def __init__(
         self,
@@ -247,7 +248,7 @@ class Circle(Immutable, Space):
         """Gaps as the kernels read them, entry number k times a step: all the same, or one each."""
         return (frozen(self.gaps[:1].copy()), 0) if self.gaps.strides == (0,) else (self.gaps, 1)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         if self._positions is not None:
             return _from_positions, (np.array(self._positions), self._period)
         if self.gaps.strides == (0,):

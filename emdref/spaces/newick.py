@@ -6,6 +6,7 @@ import os
 import re
 import warnings
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from emdref.arguments import messages
@@ -76,7 +77,7 @@ def parse(text: str, in_file: bool) -> "tuple[list[int], list[float], list[str],
         raise ValueError(f"{error}{_PATH}") from None
 
 
-def _tokens(text):
+def _tokens(text: str) -> "Iterator[tuple[str, str, int]]":
     at = 0
     while at < len(text):
         match = _TOKEN.match(text, at)
@@ -84,7 +85,7 @@ def _tokens(text):
             hint = {"'": _QUOTES, "[": "no ] closes it", "]": "no [ opens it"}[text[at]]
             raise ValueError(f"Newick: cannot read {text[at : at + 20]!r} at character {at}: {hint}")
         if match["mark"]:
-            yield match["mark"], None, at
+            yield match["mark"], "", at
         elif match["quoted"] is not None:
             yield "name", match["quoted"].replace("''", "'"), at
         elif match["bare"]:
@@ -95,19 +96,23 @@ def _tokens(text):
 class _Reader:
     """The tree read so far; `node` is the one that a name or a length would belong to."""
 
-    def __init__(self):
-        self.parent, self.length, self.label, self.inner = [], [], [], []
-        self.node, self.stack = self._new(-1), []
+    def __init__(self) -> None:
+        self.parent: list[int] = []
+        self.length: list[float | None] = []
+        self.label: list[str] = []
+        self.inner: list[bool] = []
+        self.stack: list[int] = []
+        self.node = self._new(-1)
         self.before, self.ended = "(", False
 
-    def _new(self, parent):
+    def _new(self, parent: int) -> int:
         self.parent.append(parent)
         self.length.append(None)
         self.label.append("")
         self.inner.append(False)
         return len(self.parent) - 1
 
-    def take(self, kind, value, at):
+    def take(self, kind: str, value: str, at: int) -> None:
         if self.ended:
             raise ValueError(f"Newick: something follows the final ';' at character {at}; give one tree at a time")
         if kind == "(":
@@ -131,28 +136,28 @@ class _Reader:
             self.ended = True
         self.before = kind
 
-    def _expect(self, allowed, what, at):
+    def _expect(self, allowed: bool, what: str, at: int) -> None:
         if not allowed:
             unclosed = what == ";" and self.stack
             hint = "a parenthesis is open" if unclosed else "check the commas, colons and parentheses before it"
             hint = _QUOTES if self.before == "name" and what.startswith("name") else hint
             raise ValueError(f"Newick: unexpected {what} at character {at}: {hint}")
 
-    def _take_length(self, value, at):
+    def _take_length(self, value: str, at: int) -> None:
         try:
-            self.length[self.node] = float(value.replace("_", "?"))  # Python would read 1_0 as 10
+            length = self.length[self.node] = float(value.replace("_", "?"))  # Python would read 1_0 as 10
         except ValueError:
             raise ValueError(f"Newick: branch length {shown(value)} at character {at} is not a number") from None
-        if self.stack and not 0 <= self.length[self.node] < math.inf:  # the root's is ignored
+        if self.stack and not 0 <= length < math.inf:  # the root's is ignored
             raise ValueError(f"Newick: branch length {shown(value)} at character {at} is not finite and >= 0")
 
-    def finish(self, end):
+    def finish(self, end: int) -> "tuple[list[int], list[float], list[str], list[int]]":
         if not self.ended:
             raise ValueError(f"Newick: the text ends at character {end} without a ';'")
         tips = [v for v, inner in enumerate(self.inner) if not inner]
         return self.parent, [0.0, *self._costs()], self.label, tips
 
-    def _costs(self):
+    def _costs(self) -> "list[float]":
         """Costs of all nodes but the root."""
         missing = [v for v, x in enumerate(self.length) if x is None and v > 0]
         if len(missing) == len(self.length) - 1:

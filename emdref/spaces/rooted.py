@@ -174,7 +174,7 @@ def tree_distances_from(space: Any, index: int) -> Costs:
     return space.rooted.distances_from(bins[index])[bins]
 
 
-def read_only(array: NDArray) -> NDArray:
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
     """An array that nobody may write to, one entry behind the other."""
     array = np.ascontiguousarray(array)
     array.setflags(write=False)

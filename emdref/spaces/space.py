@@ -409,3 +409,9 @@ def rooted(space: Metric, function: str, what: str, instead: str) -> RootedTree:
             f"{instead}"
         )
     return space.rooted
+
+
+def as_rooted(space: Metric) -> RootedTree:
+    """The same view where it is known that there is one."""
+    assert space.rooted is not None
+    return space.rooted

@@ -123,8 +123,8 @@ class Tree(Immutable, Space):
         if accuracy == "native":
             cost = tree.crossed_cost(shares)
             weight, cost = narrowed(cost * (tree.bins_below / self.n_bins), dtype), narrowed(cost, dtype)
-            shape = tree.parent, frozen(cost), frozen(weight), tree.bin_node, tree.empty, tree.inner
-            return Kernel(plain.emd_tree, shape, nodes)
+            native = tree.parent, frozen(cost), frozen(weight), tree.bin_node, tree.empty, tree.inner
+            return Kernel(plain.emd_tree, native, nodes)
         if shares or not fits_two_limbs(rho, *tree.cost_range):
             return None
         below = frozen(tree.bins_below.astype(np.float64))
@@ -168,7 +168,7 @@ class Tree(Immutable, Space):
         return read_only(self.labels[self.bins])
 
     @classmethod
-    def from_edges(cls, edges: Iterable[tuple]) -> Tree:
+    def from_edges(cls, edges: Iterable[tuple[Any, ...]]) -> Tree:
         """Tree of (child, parent, cost) triples, or (child, parent) pairs of cost 1; ids are any hashables.
 
         Nodes are numbered as they first appear, the ids become the labels, the leaves the bins.
@@ -278,7 +278,7 @@ class Tree(Immutable, Space):
         parent, cost, labels, tips = newick.parse(newick.read(source), not isinstance(source, str))
         return cls(parent, cost, bins=tips, labels=labels)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return Tree, (np.array(self.parent), np.array(self.cost), np.array(self.bins), list(self.labels))
 
     def __repr__(self) -> str:

@@ -20,8 +20,9 @@ import hashlib
 import os
 import re
 import uuid
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numba
 from numba import types
@@ -30,20 +31,20 @@ from numba.misc.appdirs import AppDirs
 
 from emdref.kernels.compile import linking
 
-_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False}
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False}
 
 
-def row(function):
+def row(function: Callable[..., Any]) -> Any:
     """Compile one row's formula: called from compiled loops, never from Python."""
     return _inner(numba.njit(**_OPTIONS, **linking.options())(_unique(function)))
 
 
-def inline(function):
+def inline(function: Callable[..., Any]) -> Any:
     """Compile what stands in a hot loop as a part of it, always: a call would send all vectors through memory."""
     return _inner(numba.njit(**_OPTIONS, forceinline=True, **linking.options())(_unique(function)))
 
 
-def _inner(dispatcher):
+def _inner(dispatcher: Any) -> Any:
     """Compile a call with a literal, f(x, 0), as one with any number of its type, and not once more; refuse Python's
     calls, for which there is no way in."""
     if hasattr(dispatcher, "get_call_template"):  # a plain function with the JIT disabled
@@ -54,11 +55,11 @@ def _inner(dispatcher):
     return dispatcher
 
 
-def _refuse(name, *_, **__):
+def _refuse(name: str, *_: Any, **__: Any) -> None:
     raise TypeError(f"{name} is a part of compiled loops: make a `loop` that calls it")
 
 
-def _unique(function):
+def _unique(function: Callable[..., Any]) -> Callable[..., Any]:
     function.__qualname__ += "_" + uuid.uuid4().hex[:16]
     return function
 
@@ -68,7 +69,7 @@ def is_disabled() -> bool:
     return bool(numba.config.DISABLE_JIT)
 
 
-def loop(function):
+def loop(function: Callable[..., Any]) -> Any:
     """Compile a loop over rows, the only kind of kernel that Python calls, and keep the machine code on disk."""
     dispatcher = numba.njit(**_OPTIONS, no_cfunc_wrapper=True)(function)
     if hasattr(dispatcher, "enable_caching"):  # a plain function with the JIT disabled
@@ -78,11 +79,11 @@ def loop(function):
     return dispatcher
 
 
-def _uncollected(compile_):
+def _uncollected(compile_: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The same without garbage collection, which would look through all that Numba makes, again and again."""
 
     @functools.wraps(compile_)
-    def compiled(signature):
+    def compiled(signature: Any) -> Any:
         collects = gc.isenabled()
         gc.disable()
         try:
@@ -118,7 +119,8 @@ _IMPORT = re.compile(r"^\s*from (emdref\.kernels[\w.]*) import ([^\n(]+|\([^)]*\
 
 def sources(path: Path) -> "frozenset[Path]":
     """The file of a kernel and those of `emdref.kernels` whose code is in its machine code."""
-    found, waiting = set(), [path]
+    found: set[Path] = set()
+    waiting = [path]
     while waiting:
         one = waiting.pop()
         if one not in found:
@@ -130,7 +132,7 @@ def sources(path: Path) -> "frozenset[Path]":
 @functools.cache
 def _imported(path: Path) -> "tuple[Path, ...]":
     """The kernel modules that a file imports, wherever in it."""
-    found = []
+    found: list[Path] = []
     for package, names in _IMPORT.findall(path.read_text(encoding="utf-8")):
         folder = _ROOT.joinpath(*package.split(".")[1:])
         modules = [folder / f"{name.split()[0]}.py" for name in names.strip("()\n ").split(",") if name.strip()]
@@ -149,37 +151,37 @@ def _stamp(path: Path) -> str:
 class _SourcesLocator(_CacheLocator):
     """Tells Numba where the machine code lies and which sources it was made from."""
 
-    def __init__(self, py_file):
+    def __init__(self, py_file: str) -> None:
         self._file = Path(py_file)
         self._place = hashlib.sha256(str(py_file).encode()).hexdigest()[:16]
 
-    def get_cache_path(self):
+    def get_cache_path(self) -> str:
         return str(cache_folder())
 
-    def get_source_stamp(self):
+    def get_source_stamp(self) -> str:
         return _stamp(self._file)
 
-    def get_disambiguator(self):
+    def get_disambiguator(self) -> str:
         return self._place
 
     @classmethod
-    def from_function(cls, py_func, py_file):
+    def from_function(cls, py_func: Any, py_file: str) -> "_SourcesLocator":
         return cls(py_file)
 
 
 class _SourcesCacheImpl(CompileResultCacheImpl):
-    _locator_classes: ClassVar = [_SourcesLocator]
+    _locator_classes: ClassVar[list[type[Any]]] = [_SourcesLocator]
 
 
 class _NamedFiles(IndexDataCacheFile):
     """Machine code in files named after the key (types, processor, byte code), with stamp and key inside."""
 
-    def save(self, key, data):
+    def save(self, key: Any, data: Any) -> None:
         number = int(hashlib.sha256(repr(key).encode()).hexdigest()[:12], 16)
         self._save_data(self._data_name(number), (self._source_stamp, key, data))
         self._save_index({**self._load_index(), key: self._data_name(number)})
 
-    def load(self, key):
+    def load(self, key: Any) -> Any:
         stamp, kept, data = super().load(key) or (None, None, None)
         return data if (stamp, kept) == (self._source_stamp, key) else None
 
@@ -187,7 +189,7 @@ class _NamedFiles(IndexDataCacheFile):
 class _SourcesCache(FunctionCache):
     _impl_class = _SourcesCacheImpl
 
-    def __init__(self, py_func):
+    def __init__(self, py_func: Callable[..., Any]) -> None:
         super().__init__(py_func)
         folder, stamp = self._impl.locator.get_cache_path(), self._impl.locator.get_source_stamp()
         self._cache_file = _NamedFiles(folder, self._impl.filename_base, stamp)

@@ -8,6 +8,8 @@ This needs a few of Numba's inner classes.  They are as used here from 0.60 to 0
 are compiled the ordinary way.
 """
 
+from typing import Any
+
 import numba
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
@@ -17,7 +19,7 @@ from numba.core.typed_passes import NoPythonSupportedFeatureValidation
 _TRIED = (0, 60), (0, 68)
 
 
-def options() -> dict:
+def options() -> dict[str, Any]:
     """What `numba.njit` is told of a function that Python never calls."""
     version = tuple(map(int, numba.__version__.split(".")[:2]))
     parts = {"pipeline_class": _PartCompiler} if _TRIED[0] <= version <= _TRIED[1] else {}
@@ -27,13 +29,13 @@ def options() -> dict:
 class _NoEnvironment:
     """A code generator without an environment of Python objects, which what Python cannot call does not have."""
 
-    def __init__(self, codegen):
+    def __init__(self, codegen: Any) -> None:
         self._codegen = codegen
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._codegen, name)
 
-    def set_env(self, env_name, env):
+    def set_env(self, env_name: Any, env: Any) -> None:
         pass
 
 
@@ -41,10 +43,10 @@ class _Part(JITCodeLibrary):
     """Code that waits for the functions that call it."""
 
     @property
-    def codegen(self):
+    def codegen(self) -> _NoEnvironment:
         return _NoEnvironment(self._codegen)
 
-    def finalize(self):
+    def finalize(self) -> None:
         self._raise_if_finalized()
         for library in dict.fromkeys(self._linking_libraries):
             if hasattr(self, "_reload_init"):  # from 0.61 on
@@ -53,7 +55,7 @@ class _Part(JITCodeLibrary):
         self._optimize_final_module()
         self._finalized = True
 
-    def get_pointer_to_function(self, name):
+    def get_pointer_to_function(self, name: str) -> int:
         self._ensure_finalized()
         return 0  # there is none
 
@@ -64,16 +66,16 @@ class _AsPart(FunctionPass):
 
     _name = "emdref_as_part"
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
 
-    def run_pass(self, state):
+    def run_pass(self, state: Any) -> bool:
         state.library = _Part(state.targetctx.codegen(), state.func_id.func_qualname)
         return False
 
 
 class _PartCompiler(CompilerBase):
-    def define_pipelines(self):
+    def define_pipelines(self) -> list[Any]:
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
         passes.add_pass_after(_AsPart, NoPythonSupportedFeatureValidation)
         passes.finalize()

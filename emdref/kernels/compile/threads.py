@@ -14,22 +14,24 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from itertools import pairwise
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
+
+_Result = TypeVar("_Result")
 
 _SERIAL_WORK = 300_000  # nanoseconds, about, below which to give work away costs more than it saves
 _BLOCK = 25_000_000  # nanoseconds, about, after which somebody who pressed Ctrl-C is listened to
 _PATIENCE = 300_000_000  # nanoseconds that may pass until then
 _COLUMNS = 64  # that kernels work on side by side, the most of any
 _MOST_THREADS = 1024
-_limit = contextvars.ContextVar("emdref_threads", default=0)
+_limit: contextvars.ContextVar[int] = contextvars.ContextVar("emdref_threads", default=0)
 
 
 @contextlib.contextmanager
-def at_most(count: int):
+def at_most(count: int) -> Iterator[None]:
     """Use at most `count` threads within this context (the caller's thread alone)."""
     token = _limit.set(count)
     try:
@@ -58,7 +60,9 @@ def _from_environment() -> int:
     return int(text)
 
 
-def over_rows(kernel, batched, shared=(), *, work=0):
+def over_rows(
+    kernel: Callable[..., object], batched: Sequence[Any], shared: Iterable[Any] = (), *, work: float = 0
+) -> None:
     """Call ``kernel(*batched, *shared)`` with the batched arrays cut into blocks of rows, dealt to threads.
 
     `work` is about how many nanoseconds a row takes.
@@ -67,12 +71,12 @@ def over_rows(kernel, batched, shared=(), *, work=0):
     _deal(rows, work, 1, lambda a, b: kernel(*(x[a:b] for x in batched), *shared))
 
 
-def over_columns(kernel, columns, args, *, work=0):
+def over_columns(kernel: Callable[..., object], columns: int, args: Iterable[Any], *, work: float = 0) -> None:
     """Call ``kernel(first, last, *args)`` for blocks of columns, dealt to threads."""
     _deal(columns, work, _COLUMNS, lambda a, b: kernel(a, b, *args))
 
 
-def alone(function, *args, work, **options):
+def alone(function: Callable[..., _Result], *args: Any, work: float, **options: Any) -> _Result:
     """function(*args, **options), which takes about `work` nanoseconds, without the GIL, and may be interrupted."""
     if not lasts(work, 1):
         return function(*args, **options)
@@ -82,32 +86,32 @@ def alone(function, *args, work, **options):
     return future.result()
 
 
-def lasts(work, columns):
+def lasts(work: float, columns: int) -> bool:
     """Whether columns of so many nanoseconds each, about, are left to others, who finish them though interrupted."""
     return min(columns, _COLUMNS) * work > _PATIENCE
 
 
-def repeats(work):
+def repeats(work: float) -> int:
     """How often columns of so many nanoseconds each are gone through between two looks for Ctrl-C."""
     return max(1, int(_BLOCK // (_COLUMNS * work)))
 
 
-def _deal(size, work, least, call):
+def _deal(size: int, work: float, least: int, call: Callable[[int, int], object]) -> None:
     """call(first, last) for blocks of `least` or more, so short that Ctrl-C is answered between two of them.
 
     The last thread's blocks are the caller's own, unless one block takes long.  After an interrupt those under way then
     come to their end by themselves; others are waited for.
     """
-    work = max(1, int(work))
-    count = thread_count(size, size * work)
-    step = max(least, _BLOCK // work)
-    long = lasts(work, min(step, size))
+    each = max(1, int(work))
+    count = thread_count(size, size * each)
+    step = max(least, _BLOCK // each)
+    long = lasts(each, min(step, size))
     if count == 1 and 0 < size <= step and not long:
         call(0, size)
         return
     stop = threading.Event()
 
-    def several(at, last):
+    def several(at: int, last: int) -> None:
         size = step
         try:
             while at < last and not stop.is_set():
@@ -121,7 +125,8 @@ def _deal(size, work, least, call):
             stop.set()
             raise
 
-    blocks, waiting = _blocks(size, count), []
+    blocks = _blocks(size, count)
+    waiting: list[Future[Any]] = []
     own = [] if long else [blocks.pop()]
     try:
         waiting.extend(_workers().submit(several, *block) for block in blocks)
@@ -137,7 +142,7 @@ def _deal(size, work, least, call):
         future.result()
 
 
-def _wait(futures):
+def _wait(futures: Iterable[Future[Any]]) -> None:
     while wait(futures, _PATIENCE * 1e-9).not_done:  # a wait without an end cannot be interrupted on Windows
         pass
 
@@ -149,12 +154,12 @@ class _Workers:
     """
 
     def __init__(self) -> None:
-        self._tasks: SimpleQueue[tuple[Future, Callable, tuple[Any, ...]]] = SimpleQueue()
+        self._tasks: SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = SimpleQueue()
         self._idle = threading.Semaphore(0)
 
-    def submit(self, function: Callable, *args: Any) -> Future:
+    def submit(self, function: Callable[..., _Result], *args: Any) -> Future[_Result]:
         """Have function(*args) called by a thread that is idle, or by a new one."""
-        future: Future = Future()
+        future: Future[_Result] = Future()
         if not self._idle.acquire(blocking=False):
             threading.Thread(target=self._work, name="emdref", daemon=True).start()
         self._tasks.put((future, function, args))
@@ -180,6 +185,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_workers.cache_clear)  # threads do not survive a fork
 
 
-def _blocks(size, count):
+def _blocks(size: int, count: int) -> list[tuple[int, int]]:
     edges = [size * i // count for i in range(count + 1)]
     return list(pairwise(edges))
