@@ -24,6 +24,7 @@ from emdref.spaces.space import SHORT, Edges, Immutable, Kernel, Number, Space
 _SMALLEST, _LARGEST = 2.0**-200, 2.0**200  # costs with which no product of the kernels leaves the range
 _DIGITS = 60  # of a flow that is irrational, beyond those that its power needs
 _STEPS = 400  # of Newton's method and of halving, at most
+_NOTHING = -3000  # the order of magnitude of a flow, in the units of the masses, that counts as 0
 _EXACT = 1000  # up to which powers are not too long for whole numbers
 
 
@@ -197,9 +198,12 @@ class Circle(Immutable, Space):
         return [f - c for f in phi]
 
     def exact_slopes(self, flow: Sequence[Number], cost: Sequence[Number], rho: Number) -> list[Number]:
-        """cost times slope; at rho = 1 edges without flow share the slope with which all sum to 0 round the ring."""
+        """cost times slope; edges without flow share the slope with which all sum to 0 round the ring.
+
+        So it is at rho = 1, and just above it, where a flow that counts as 0 may have any slope.
+        """
         slopes = super().exact_slopes(flow, cost, rho)
-        if rho != 1:
+        if rho >= 2:
             return slopes
         tied = sum(c for f, c in zip(flow, cost, strict=True) if not f)
         shared = Fraction(-sum(slopes)) / Fraction(tied) if tied else 0
@@ -234,8 +238,8 @@ class Circle(Immutable, Space):
         return Kernel(circle.emd_circle2, (self.n_bins, cost, step, shares), 30 * self.n_bins)
 
     def flow_kernel(self, rho: float, shares: bool) -> Kernel | None:
-        """Flows of compensated rows, and which of them are open."""
-        if not self._fits(rho):
+        """Flows of compensated rows, and which of them are open; none where C's pow is all there is for powers."""
+        if rho not in (1, 2, 3, 4) or not self._fits(rho):
             return None
         return Kernel(circle.flow_circle2, (self.n_bins, *self.repeated_gaps, shares), 25 * self.n_bins)
 
@@ -310,7 +314,8 @@ def _minimiser(edges: list[tuple[Number, Number]], rho: float) -> tuple[Number, 
         if sign == 0:
             return a, middle - a
         near, reach = (a, middle - a) if sign < 0 else (b, middle - b)
-        return near, Fraction(_beyond(edges, near, _decimal(reach), power))
+        beyond = _beyond(edges, near, _decimal(reach), power)
+        return near, Fraction(beyond) if beyond.adjusted() > _NOTHING else Fraction(0)
 
 
 def _sign(edges: list[tuple[Number, Number]], c: Number, rho: Number) -> int:
@@ -338,10 +343,10 @@ def _beyond(edges: list[tuple[Number, Number]], near: Number, reach: Decimal, rh
     for f, m in edges:
         weight[f - near] = weight.get(f - near, 0) + m
     apart = [(sign * _decimal(d), _decimal(m)) for d, m in weight.items()]
-    most = max(abs(d) for d, _ in apart)
     low, high = Decimal(0), abs(reach)
     t, digits = high / 2, Context(prec=_DIGITS).prec
     for _ in range(_STEPS):
+        most = max(abs(d - t) for d, _ in apart)
         above, steep_above = _pull([(d - t, m) for d, m in apart if d > t], most, r)
         below, steep_below = _pull([(t - d, m) for d, m in apart if d < t], most, r)
         g = above - below

@@ -73,11 +73,13 @@ def _reaches(sh, sl, th, tl, slack):
 def _select(h, l, w, count, sh, sl, th, tl, slack):
     """The least pair with half of the weight t at or below it, s being below all pairs; and what `_reaches` says of it.
 
-    The pairs are put into another order.
+    The pairs are put into another order.  Where pivots lie is drawn, lest some order of the pairs take count^2 steps.
     """
-    first, last = 0, count
+    first, last, draw = 0, count, 1
     while True:
-        m = _middle(h, l, first, (first + last) // 2, last - 1)
+        draw = draw * 16807 % 2147483647
+        at, width = draw % (last - first), last - first
+        m = _middle(h, l, first + at, first + (at + width // 3) % width, first + (at + 2 * width // 3) % width)
         ph, pl = h[m], l[m]
         i, j, k = first, first, last  # below the pivot up to i, equal up to j, above from k on
         bh, bl, eh, el = sh, sl, 0.0, 0.0
@@ -205,14 +207,16 @@ def _lift_shares(p, at, q, bt, h, l):
     """phi of rows divided by their totals."""
     p_unit, ph, pl = _reciprocal(p, at, len(h))
     q_unit, qh, ql = _reciprocal(q, bt, len(h))
-    xh, xl, lost = 0.0, 0.0, 0.0
+    xh, xl, lost, same = 0.0, 0.0, 0.0, True
     for k in range(len(h) - 1):
+        same = same and p[at + k] == q[bt + k]
         ah, al = mul2(ph, pl, p_unit * np.float64(p[at + k]), 0.0)
         bh, bl = mul2(qh, ql, q_unit * np.float64(q[bt + k]), 0.0)
         dh, dl = add2(ah, al, -bh, -bl)
         xh, xl, lost = lifted(xh, xl, lost, dh, dl, True)
         h[k], l[k] = two_sum(xh, xl)
-    return lost + 4.0 * _U2  # of sums of shares, which are at most 1
+    same = same and p[at + len(h) - 1] == q[bt + len(h) - 1]
+    return 0.0 if same else lost + 4.0 * _U2  # of sums of shares, which are at most 1
 
 
 @row
@@ -256,7 +260,8 @@ def _slip(n, rho):
     """What c, or a difference from it, may err, relative to the largest phi; sums of n numbers lose most."""
     if rho == 1.0:
         return _U2
-    return n * n * _U4 if n <= _MANY else 4.0 * n * _U4
+    newton = 0.0 if rho == 2.0 else 256.0
+    return (newton + n * n) * _U4 if n <= _MANY else 4.0 * n * _U4
 
 
 @row
@@ -313,14 +318,8 @@ def _minimiser(h, l, gaps, step, rho, c):
     if rho < 2.0:
         nh, nl, t, sure = _near(h, l, gaps, step, rho, scale)
         return nh, nl, t, 0.0, sure
-    ch, cl = _approach(h, l, gaps, step, rho, min(max(c, low), high), low, high, scale), 0.0
-    for _ in range(4):
-        gh, gl, steep = _pull2(h, l, gaps, step, rho, 0.0, 0.0, ch, cl, scale)
-        change = (gh + gl) / ((rho - 1.0) * steep) * scale
-        ch, cl = add2(ch, cl, change, 0.0)
-        if abs(change) < 2.0**-98 * scale:
-            break
-    return 0.0, 0.0, ch, cl, True
+    c = _approach(h, l, gaps, step, rho, min(max(c, low), high), low, high, scale)
+    return _refined(h, l, gaps, step, rho, c, scale)
 
 
 @row
@@ -331,27 +330,31 @@ def _is_one(h, l, gaps, step):
 
 
 @row
-def _approach(h, l, gaps, step, rho, c, low, high, scale):
-    """c for rho > 2 by Newton's method within a bracket, to half of the digits at least.
+def _change(h, l, gaps, step, rho, nh, nl, t, scale):
+    """A step of Newton's method for c = n + t and rho > 2, and on which side of t c lies.
 
     For a large rho sums of powers are flat and then steep, but their roots of order rho - 1 are nearly straight.
     """
-    root = 1.0 if rho <= 4.0 else 1.0 / (rho - 1.0)
+    above, below, steep_above, steep_below = _pull(h, l, gaps, step, rho, nh, nl, t, scale)
+    root = 1.0 / (rho - 1.0)
+    a, b = above**root, below**root
+    slope_above = a / above * steep_above if above > 0.0 else 0.0
+    slope_below = b / below * steep_below if below > 0.0 else 0.0
+    side = 1.0 if above > below else -1.0 if above < below else 0.0
+    return (a - b) / (slope_above + slope_below) * scale, side
+
+
+@row
+def _approach(h, l, gaps, step, rho, c, low, high, scale):
+    """c for rho > 2 within a bracket, roughly."""
     for _ in range(_STEPS):
-        above, below, steep_above, steep_below = _pull(h, l, gaps, step, rho, 0.0, 0.0, c, scale)
-        if above == below:
-            break
-        if above > below:
+        change, side = _change(h, l, gaps, step, rho, 0.0, 0.0, c, scale)
+        if side > 0.0:
             low = max(low, c)
-        else:
+        elif side < 0.0:
             high = min(high, c)
-        if root == 1.0:
-            change = (above - below) / ((rho - 1.0) * (steep_above + steep_below)) * scale
         else:
-            a, b = above**root, below**root
-            slope_above = a / above * steep_above if above > 0.0 else 0.0
-            slope_below = b / below * steep_below if below > 0.0 else 0.0
-            change = (a - b) / (slope_above + slope_below) * scale
+            break
         after = c + change
         if not low < after < high:
             after = 0.5 * (low + high)
@@ -360,6 +363,33 @@ def _approach(h, l, gaps, step, rho, c, low, high, scale):
         if done:
             break
     return c
+
+
+@row
+def _refined(h, l, gaps, step, rho, c, scale):
+    """The same as a phi and what c lies beyond it, which may be little if that edge has most of the weight."""
+    m = -1
+    for k in range(len(h)):
+        if gaps[k * step] > 0 and (m < 0 or abs(h[k] - c) < abs(h[m] - c)):
+            m = k
+    nh, nl = np.float64(h[m]), np.float64(l[m])
+    t = (c - nh) - nl
+    for _ in range(_STEPS):
+        change, side = _change(h, l, gaps, step, rho, nh, nl, t, scale)
+        t += change
+        if side == 0.0 or abs(change) <= 2.0**-30 * abs(t):
+            break
+    th, tl, change = t, 0.0, math.inf
+    for _ in range(4):
+        gh, gl, steep = _pull2(h, l, gaps, step, rho, nh, nl, th, tl, scale)
+        if gh + gl == 0.0:
+            change = 0.0
+            break
+        change = (gh + gl) / ((rho - 1.0) * steep) * scale
+        th, tl = add2(th, tl, change, 0.0)
+        if abs(change) < 2.0**-98 * abs(th):
+            break
+    return nh, nl, th, tl, abs(change) <= (2.0**-50 if rho == 3.0 or rho == 4.0 else 2.0**-45) * abs(th)
 
 
 @row
@@ -434,20 +464,26 @@ def _neighbour(h, l, gaps, step, rho, scale):
 
 
 @row
-def _bend(h, gaps, step, rho, t):
-    """How much slopes change with all flows, at most; but for the phi that c is counted from, if it is the only one."""
-    bend, own, count = 0.0, 0.0, 0
+def _wobble(h, gaps, step, rho, t, lost):
+    """What slopes may err for a rho other than 1 and 2, at most, by what flows lost and what two limbs lose of them.
+
+    t is what c lies beyond a phi, from which flows are counted: if that phi is the only one, it has lost nothing.
+    """
+    wobble, own, count = 0.0, 0.0, 0
     for k in range(len(h)):
         cost, x = gaps[k * step], abs(h[k])
         if cost > 0.0:
-            if rho < 2.0 and x == t:
+            err = _U2 * (abs(h[k] + t) + abs(t))
+            if h[k] == -t:
+                own += cost
                 count += 1
-                own = max(own, cost)
-            elif x > 0.0 or rho > 2.0:
-                bend += cost * x ** (rho - 2.0)
-    if count > 1:
-        bend += count * own * t ** (rho - 2.0)
-    return rho * (rho - 1.0) * bend
+            else:
+                err += 2.0 * lost
+            if x > 0.0:
+                wobble += cost * err * x ** (rho - 2.0)
+    if count > 1 and t != 0.0:
+        wobble += 2.0 * lost * own * abs(t) ** (rho - 2.0)
+    return rho * max(rho - 1.0, 1.0) * wobble if t != 0.0 or count < 2 or rho > 2.0 or lost == 0.0 else math.inf
 
 
 @row
@@ -569,15 +605,16 @@ def _write(h, l, gaps, step, rho, shared, mean, factor, grad, at):
 
 
 @row
-def _unsettled(value, lost, most, least, ties, total, rho, bend, n):
-    """True where errors of the flow, or the range, could be seen; `ties` says that a flow is 0 though none must be,
-    and slopes change `bend` times as much as all flows together."""
-    err = 2.0 * lost + _slip(n, rho) * most
+def _unsettled(value, lost, err, least, ties, total, rho, wobble, n):
+    """True where errors of the flow, or the range, could be seen.
+
+    `err` is what flows may err, `wobble` what that makes of slopes; `ties` says that a flow is 0 though none must be.
+    """
     if rho == 1.0 and (not least > 2.0 * err or (lost > 0.0 and ties)):
         return True
     if value == 0.0:
-        return lost > 0.0 or total > 0.0
-    if not (err * total <= _RELATIVE * value and err * bend <= _RELATIVE * total / n):
+        return lost > 0.0 or least < math.inf
+    if not (err * total <= _RELATIVE * value and wobble <= _RELATIVE * total / n):
         return True
     return not (_LEAST < value < _MOST and _LEAST < total < _MOST)
 
@@ -604,10 +641,9 @@ def emd_circle2(first, last, given, results, shape, how):
         (vh, vl), slopes, mean, weight, total, most, least, zeros = sums
         value[i] = vh + vl
         ties = zeros > 1 or (zeros == 1 and not is_phi)
-        bend = 0.0 if rho == 1.0 else 2.0 * th if rho == 2.0 else _bend(h, gaps, step, rho, abs(ch))
-        if rho < 2.0 and lost == 0.0:  # then flows are right relatively
-            bend = 0.0
-        unsafe[i] = not sure or _unsettled(vh + vl, lost, most, least, ties, total, rho, bend, n)
+        err = 2.0 * lost + _slip(n, rho) * most
+        wobble = 0.0 if rho == 1.0 else 2.0 * th * err if rho == 2.0 else _wobble(h, gaps, step, rho, ch, lost)
+        unsafe[i] = not sure or _unsettled(vh + vl, lost, err, least, ties, total, rho, wobble, n)
         within = vh + vl <= limit and 2.0 * factor * total <= limit
         doubt[i] = not within or (tolerance >= 0.0 and fails(p_total, q_total, least_mass, 0.5 * tolerance))
         if len(grad) > 0:
@@ -636,9 +672,9 @@ def flow_circle2(first, last, given, results, shape, how):
             flow[i, k] = xh + xl
             zeros += xh == 0.0
             least = min(least, abs(xh) if xh != 0.0 else math.inf)
-        exact = lost == 0.0 and (is_phi or th == 0.0)  # then c is a phi, and a difference of 0 is one
+        exact = lost == 0.0 and (is_phi or th == 0.0 or most == 0.0)  # then c is a phi, and a difference of 0 is one
         err = 2.0 * lost + _slip(n, how[0]) * most
-        settled = err <= _RELATIVE * least and (zeros == 0 or exact or (zeros == n and most == 0.0))
+        settled = err <= _RELATIVE * least and (zeros == 0 or exact)
         unsafe[i] = not (sure and settled)
 
 
