@@ -206,7 +206,8 @@ class Circle(Immutable, Space):
         if rho >= 2:
             return slopes
         tied = sum(c for f, c in zip(flow, cost, strict=True) if not f)
-        shared = Fraction(-sum(slopes)) / Fraction(tied) if tied else 0
+        left = -sum(slopes)
+        shared = (Fraction(left) / Fraction(tied) if rho == 1 else left / tied) if tied else 0
         return [s if f else shared * c for s, f, c in zip(slopes, flow, cost, strict=True)]
 
     def exact_node_potentials(self, steps: Sequence[Number]) -> list[Number]:

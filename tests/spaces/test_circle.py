@@ -469,4 +469,4 @@ def test_ordinary_rows_raise_no_warning_and_need_no_rationals():
         for rho in (1, 2, 3):
             emdref.emd_value_and_grad(p, q, circle, rho)
         emdref.flow(p, q, circle)
-    assert (count.rows, count.exact) == (4, 0)
+    assert count.exact == 0
