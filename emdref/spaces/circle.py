@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, getcontext, localcontext
 from fractions import Fraction
 from functools import cached_property
 from itertools import accumulate
@@ -24,6 +24,8 @@ from emdref.spaces.space import SHORT, Edges, Immutable, Kernel, Number, Space
 _SMALLEST, _LARGEST = 2.0**-200, 2.0**200  # costs with which no product of the kernels leaves the range
 _DIGITS = 60  # of a flow that is irrational, beyond those that its power needs
 _STEPS = 400  # of Newton's method and of halving, at most
+_NOTHING = -3000  # the order of magnitude of a flow, in the units of the masses, that counts as 0
+_EXACT = 1000  # up to which powers are not too long for whole numbers
 
 
 class Circle(Immutable, Space):
@@ -197,12 +199,16 @@ class Circle(Immutable, Space):
         return [f - c for f in phi]
 
     def exact_slopes(self, flow: Sequence[Number], cost: Sequence[Number], rho: Number) -> list[Number]:
-        """cost times slope; at rho = 1 edges without flow share the slope with which all sum to 0 round the ring."""
+        """cost times slope; edges without flow share the slope with which all sum to 0 round the ring.
+
+        So it is at rho = 1, and just above it, where a flow that counts as 0 may have any slope.
+        """
         slopes = super().exact_slopes(flow, cost, rho)
-        if rho != 1:
+        if rho >= 2:
             return slopes
         tied = sum(c for f, c in zip(flow, cost, strict=True) if not f)
-        shared = Fraction(-sum(slopes)) / Fraction(tied) if tied else 0
+        left = -sum(slopes)
+        shared = (Fraction(left) / Fraction(tied) if rho == 1 else left / tied) if tied else 0
         return [s if f else shared * c for s, f, c in zip(slopes, flow, cost, strict=True)]
 
     def exact_node_potentials(self, steps: Sequence[Number]) -> list[Number]:
@@ -234,8 +240,8 @@ class Circle(Immutable, Space):
         return Kernel(circle.emd_circle2, (self.n_bins, cost, step, shares), 30 * self.n_bins)
 
     def flow_kernel(self, rho: float, shares: bool) -> Kernel | None:
-        """Flows of compensated rows, and which of them are open."""
-        if not self._fits(rho):
+        """Flows of compensated rows, and which of them are open; none where C's pow is all there is for powers."""
+        if rho not in (1, 2, 3, 4) or not self._fits(rho):
             return None
         return Kernel(circle.flow_circle2, (self.n_bins, *self.repeated_gaps, shares), 25 * self.n_bins)
 
@@ -310,47 +316,64 @@ def _minimiser(edges: list[tuple[Number, Number]], rho: float) -> tuple[Number, 
         if sign == 0:
             return a, middle - a
         near, reach = (a, middle - a) if sign < 0 else (b, middle - b)
-        return near, Fraction(_beyond(edges, near, _decimal(reach), power))
+        beyond = _beyond(edges, near, _decimal(reach), power)
+        return near, Fraction(beyond) if beyond.adjusted() > _NOTHING else Fraction(0)
 
 
 def _sign(edges: list[tuple[Number, Number]], c: Number, rho: Number) -> int:
     """Of sum M sgn(phi - c) |phi - c|^(rho-1): exactly for an integer rho, else with the context's digits."""
-    if isinstance(rho, int):
+    if isinstance(rho, int) and rho <= _EXACT:
         g = sum(m * (f - c) * abs(f - c) ** (rho - 2) for f, m in edges if f != c)
         return (g > 0) - (g < 0)
     weight: dict[Number, Number] = {}
     for f, m in edges:
         weight[abs(f - c)] = weight.get(abs(f - c), 0) + (m if f > c else -m)  # opposites cancel exactly
-    g = sum((_decimal(m) * _decimal(d) ** (Decimal(rho) - 1) for d, m in weight.items() if d and m), Decimal(0))
+    most = max((d for d, m in weight.items() if m), default=0)
+    apart = ((Fraction(d) / Fraction(most), m) for d, m in weight.items() if d and m)
+    g = sum((_decimal(m) * _decimal(d) ** (Decimal(rho) - 1) for d, m in apart), Decimal(0))
     return (g > 0) - (g < 0)
 
 
 def _beyond(edges: list[tuple[Number, Number]], near: Number, reach: Decimal, rho: Number) -> Decimal:
-    """The t between 0 and `reach` with balance at near + t, to the context's digits, relatively."""
-    apart = [(_decimal(f - near), _decimal(m)) for f, m in edges]
-    power, sign = Decimal(rho) - 1, 1 if reach > 0 else -1
+    """The t between 0 and `reach` with balance at near + t, to the context's digits, relatively.
+
+    By Newton's method for t^(rho-1) if rho < 2, for roots of order rho - 1 of the sums of powers else: equations that
+    are nearly straight whatever rho is.
+    """
+    r, sign = Decimal(rho) - 1, 1 if reach > 0 else -1
+    weight: dict[Number, Number] = {}
+    for f, m in edges:
+        weight[f - near] = weight.get(f - near, 0) + m
+    apart = [(sign * _decimal(d), _decimal(m)) for d, m in weight.items()]
     low, high = Decimal(0), abs(reach)
     t, digits = high / 2, Context(prec=_DIGITS).prec
     for _ in range(_STEPS):
-        g = bend = Decimal(0)
-        for f, m in apart:
-            d = f - sign * t
-            if d:
-                steep = m * abs(d) ** (power - 1)
-                g += steep * d
-                bend += steep
-        g *= sign
-        if not g:
+        most = max(abs(d - t) for d, _ in apart)
+        above, steep_above = _pull([(d - t, m) for d, m in apart if d > t], most, r)
+        below, steep_below = _pull([(t - d, m) for d, m in apart if d < t], most, r)
+        g = above - below
+        if abs(g) <= (above + below).scaleb(3 - getcontext().prec):  # no digit of it is left
             break
         low, high = (t, high) if g > 0 else (low, t)
-        step = g / (power * bend)
-        after = t + step
+        if r < 1:
+            straight = 1 + g * most / ((steep_above + steep_below) * t)
+            after = t * straight ** (1 / r) if straight > 0 else low
+        else:
+            a, b = above ** (1 / r), below ** (1 / r)
+            slope = (a * steep_above / above if above else 0) + (b * steep_below / below if below else 0)
+            after = t + most * (a - b) / slope
         if not low < after < high:
-            after = (low + high) / 2 if low else high / 1024
+            after = ((low**r + high**r) / 2) ** (1 / r) if r < 1 else (low + high) / 2 if low else high / 1024
         if abs(after - t) <= after.scaleb(-digits):
             return sign * after
         t = after
     return sign * t
+
+
+def _pull(apart: list[tuple[Decimal, Decimal]], most: Decimal, r: Decimal) -> tuple[Decimal, Decimal]:
+    """sum M d^r and sum M d^(r-1) for distances d in units of the largest."""
+    pulls = [(m * (d / most) ** r, d / most) for d, m in apart]
+    return sum((x for x, _ in pulls), Decimal(0)), sum((x / d for x, d in pulls), Decimal(0))
 
 
 def _decimal(x: Number) -> Decimal:

@@ -799,3 +799,20 @@ def test_the_readmes_training_falls():
     losses = [float(line.split()[-1]) for line in printed.getvalue().splitlines()]
     assert len(losses) >= 3 and losses[-1] < losses[0] / 5
     assert losses == sorted(losses, reverse=True)
+
+
+# --- other spaces -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rho", [1, 2, 3])
+def test_a_circle(rho):
+    """Gradients are those of NumPy, bit for bit, behind each layer autograd's; there are no second derivatives."""
+    circle = emdref.Circle(gaps=[0.5, 1.0, 2.0, 0.3, 0.7])
+    p = histograms(3, seed=2)
+    value, grad = emdref.emd_value_and_grad(p.numpy(), Q.numpy(), circle, rho)
+    x = recorded(p)
+    loss = EMDLoss(circle, rho, normalize=None, reduction="none")(x, Q)
+    np.testing.assert_array_equal(loss.detach().numpy(), value)
+    np.testing.assert_array_equal(torch.autograd.grad(loss.sum(), x)[0].numpy(), grad)
+    for layer in LAYERS:
+        assert gradcheck(partial(emd_loss, q=Q, space=circle, rho=rho, gauge="raw", normalize=layer), recorded(X))

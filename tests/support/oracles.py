@@ -200,3 +200,39 @@ def _meet(coming, here, entries):
         if abs(b) > x:
             here.insert(0, (j, b - sign(b) * x))
     return coming + here
+
+
+# --- rings ------------------------------------------------------------------------------------------------------------
+
+
+def ring(p, q, gaps, rho):
+    """(value, flows, raw gradient) on a ring for rho = 1 or 2, by trying: gap i follows bin i, the last closes it.
+
+    At rho = 1 the least values over all flows of an edge are looked for, at rho = 2 the vertex of a parabola.
+    """
+    gaps, phi, below = fractions(gaps), [], Fraction(0)
+    for a, b in zip(p, q, strict=True):
+        below += a - b
+        phi.append(below)
+    phi[-1] = Fraction(0)
+
+    def value(c):
+        return sum((m * abs(f - c) ** rho for f, m in zip(phi, gaps, strict=True)), Fraction(0))
+
+    if not any(gaps):
+        c = Fraction(0)
+    elif rho == 1:
+        at = {f: value(f) for f, m in zip(phi, gaps, strict=True) if m}
+        least = [f for f in at if at[f] == min(at.values())]
+        c = (min(least) + max(least)) / 2
+    else:
+        before, here, after = (value(Fraction(x)) for x in (-1, 0, 1))
+        c = (before - after) / (2 * (before + after - 2 * here))
+    flows = [f - c for f in phi]
+    slopes = [rho * m * sign(f) * abs(f) ** (rho - 1) for f, m in zip(flows, gaps, strict=True)]
+    tied = sum(m for f, m in zip(flows, gaps, strict=True) if not f)
+    if rho == 1 and tied:
+        shared = -sum(slopes) / tied
+        slopes = [s if f else shared * m for s, f, m in zip(slopes, flows, gaps, strict=True)]
+    r = [sum(slopes[k:-1], Fraction(0)) for k in range(len(phi))]
+    return value(c), flows, r

@@ -26,7 +26,9 @@ _RELATIVE = 2.0**-57  # what errors of the flow may change, relative to the valu
 _LEAST, _MOST = 2.0**-900, 2.0**900  # value and slopes between them: nothing under- or overflowed on the way
 _FEW = 200  # numbers that are selected from at once
 _SAMPLE = 96  # of more, on which a bracket of the median is based
-_NEWTON = 200  # steps at most
+_STEPS = 200  # of Newton's method, at most
+_UNIT = 500  # a total is multiplied by two to that power at most
+_NEAREST = 2.0**-700  # what c lies beyond a phi, at least: with less, powers just above 1 leave the range
 
 
 # --- selection --------------------------------------------------------------------------------------------------------
@@ -71,11 +73,13 @@ def _reaches(sh, sl, th, tl, slack):
 def _select(h, l, w, count, sh, sl, th, tl, slack):
     """The least pair with half of the weight t at or below it, s being below all pairs; and what `_reaches` says of it.
 
-    The pairs are put into another order.
+    The pairs are put into another order.  Where pivots lie is drawn, lest some order of the pairs take count^2 steps.
     """
-    first, last = 0, count
+    first, last, draw = 0, count, 1
     while True:
-        m = _middle(h, l, first, (first + last) // 2, last - 1)
+        draw = draw * 16807 % 2147483647
+        at, width = draw % (last - first), last - first
+        m = _middle(h, l, first + at, first + (at + width // 3) % width, first + (at + 2 * width // 3) % width)
         ph, pl = h[m], l[m]
         i, j, k = first, first, last  # below the pivot up to i, equal up to j, above from k on
         bh, bl, eh, el = sh, sl, 0.0, 0.0
@@ -201,25 +205,30 @@ def _lift_closely(p, at, q, bt, h, l):
 @row
 def _lift_shares(p, at, q, bt, h, l):
     """phi of rows divided by their totals."""
-    ph, pl = _reciprocal(p, at, len(h))
-    qh, ql = _reciprocal(q, bt, len(h))
-    xh, xl, lost = 0.0, 0.0, 0.0
+    p_unit, ph, pl = _reciprocal(p, at, len(h))
+    q_unit, qh, ql = _reciprocal(q, bt, len(h))
+    xh, xl, lost, same = 0.0, 0.0, 0.0, True
     for k in range(len(h) - 1):
-        ah, al = mul2(ph, pl, np.float64(p[at + k]), 0.0)
-        bh, bl = mul2(qh, ql, np.float64(q[bt + k]), 0.0)
+        same = same and p[at + k] == q[bt + k]
+        ah, al = mul2(ph, pl, p_unit * np.float64(p[at + k]), 0.0)
+        bh, bl = mul2(qh, ql, q_unit * np.float64(q[bt + k]), 0.0)
         dh, dl = add2(ah, al, -bh, -bl)
         xh, xl, lost = lifted(xh, xl, lost, dh, dl, True)
         h[k], l[k] = two_sum(xh, xl)
-    return lost + 4.0 * _U2  # of sums of shares, which are at most 1
+    same = same and p[at + len(h) - 1] == q[bt + len(h) - 1]
+    return 0.0 if same else lost + 4.0 * _U2  # of sums of shares, which are at most 1
 
 
 @row
 def _reciprocal(p, at, n):
-    """1 over a row's total in two limbs."""
+    """A power of two that takes a row to the middle of the range, and 1 over its total then, in two limbs."""
     h, l = 0.0, 0.0
     for k in range(n):
         h, l = add2(h, l, np.float64(p[at + k]), 0.0)
-    return div2(1.0, 0.0, h, l)
+    if not h < math.inf:  # nor is the row then settled
+        return 1.0, h, l
+    unit = math.ldexp(1.0, min(max(-math.frexp(h)[1], -_UNIT), _UNIT))
+    return unit, *div2(1.0, 0.0, unit * h, unit * l)
 
 
 @row
@@ -251,7 +260,8 @@ def _slip(n, rho):
     """What c, or a difference from it, may err, relative to the largest phi; sums of n numbers lose most."""
     if rho == 1.0:
         return _U2
-    return n * n * _U4 if n <= _MANY else 4.0 * n * _U4
+    newton = 0.0 if rho == 2.0 else 256.0
+    return (newton + n * n) * _U4 if n <= _MANY else 4.0 * n * _U4
 
 
 @row
@@ -265,54 +275,220 @@ def _ends(h, gaps, step):
 
 
 @row
-def _balance(h, l, gaps, step, rho, ch, cl, scale):
-    """sum M sgn(d) |d|^(rho-1) for d = (phi - c) / scale, and the sum's derivative, negated."""
-    g, bend = 0.0, 0.0
+def _pull(h, l, gaps, step, rho, nh, nl, t, scale):
+    """sum M |d|^(rho-1) over d > 0, and over d < 0, for d = (phi - n - t) / scale; and sums M |d|^(rho-2)."""
+    above, below, steep_above, steep_below = 0.0, 0.0, 0.0, 0.0
     for k in range(len(h)):
-        d = ((h[k] - ch) + (l[k] - cl)) / scale
+        d = (((h[k] - nh) + (l[k] - nl)) - t) / scale
         x = abs(d)
         if gaps[k * step] > 0 and x > 0.0:
-            steep = gaps[k * step] * (x if rho == 3.0 else x * x if rho == 4.0 else x ** (rho - 2.0))
-            g += steep * d
-            bend += steep
-    return g, (rho - 1.0) * bend
+            pull = gaps[k * step] * (x * x if rho == 3.0 else x * x * x if rho == 4.0 else x ** (rho - 1.0))
+            if d > 0.0:
+                above += pull
+                steep_above += pull / x
+            else:
+                below += pull
+                steep_below += pull / x
+    return above, below, steep_above, steep_below
 
 
 @row
-def _minimiser(h, l, gaps, step, rho, ch, cl):
-    """c in two limbs by Newton's method from a first guess, halving the bracket where a step leaves it."""
+def _pull2(h, l, gaps, step, rho, nh, nl, th, tl, scale):
+    """The difference of the first two in two limbs, and the sum of the others; all times rho."""
+    gh, gl, steep = 0.0, 0.0, 0.0
+    for k in range(len(h)):
+        cost = np.float64(gaps[k * step])
+        if cost > 0.0:
+            dh, dl = add2(np.float64(h[k]), np.float64(l[k]), -nh, -nl)
+            dh, dl = add2(dh, dl, -th, -tl)
+            if dh != 0.0:
+                _, _, sh, sl = _edge(dh / scale, dl / scale, cost, rho)
+                gh, gl = more(gh, gl, sh, sl)
+                steep += abs(sh / (dh / scale))
+    return gh, gl, steep
+
+
+@row
+def _minimiser(h, l, gaps, step, rho, c):
+    """c as the sum of two pairs, and whether it can be trusted, for a rho other than 1 and 2; from a first guess."""
     low, high = _ends(h, gaps, step)
-    scale = high - low
-    if not 0.0 < scale < math.inf:
-        return low, 0.0
-    ch, cl = min(max(ch, low), high), 0.0
-    fine = 0
-    for _ in range(_NEWTON):
-        g, bend = _balance(h, l, gaps, step, rho, ch, cl, scale)
-        if g == 0.0:
+    if not 1.0 / _MOST < high - low < _MOST:
+        return low, 0.0, 0.0, 0.0, low == high and _is_one(h, l, gaps, step)
+    scale = math.ldexp(1.0, math.frexp(high - low)[1])
+    if rho < 2.0:
+        nh, nl, t, sure = _near(h, l, gaps, step, rho, scale)
+        return nh, nl, t, 0.0, sure
+    c = _approach(h, l, gaps, step, rho, min(max(c, low), high), low, high, scale)
+    return _refined(h, l, gaps, step, rho, c, scale)
+
+
+@row
+def _is_one(h, l, gaps, step):
+    """Whether low limbs too are the same on all edges that cost something."""
+    low, high = _ends(l, gaps, step)
+    return low == high
+
+
+@row
+def _change(h, l, gaps, step, rho, nh, nl, t, scale):
+    """A step of Newton's method for c = n + t and rho > 2, and on which side of t c lies.
+
+    For a large rho sums of powers are flat and then steep, but their roots of order rho - 1 are nearly straight.
+    """
+    above, below, steep_above, steep_below = _pull(h, l, gaps, step, rho, nh, nl, t, scale)
+    root = 1.0 / (rho - 1.0)
+    a, b = above**root, below**root
+    slope_above = a / above * steep_above if above > 0.0 else 0.0
+    slope_below = b / below * steep_below if below > 0.0 else 0.0
+    side = 1.0 if above > below else -1.0 if above < below else 0.0
+    return (a - b) / (slope_above + slope_below) * scale, side
+
+
+@row
+def _approach(h, l, gaps, step, rho, c, low, high, scale):
+    """c for rho > 2 within a bracket, roughly."""
+    for _ in range(_STEPS):
+        change, side = _change(h, l, gaps, step, rho, 0.0, 0.0, c, scale)
+        if side > 0.0:
+            low = max(low, c)
+        elif side < 0.0:
+            high = min(high, c)
+        else:
             break
+        after = c + change
+        if not low < after < high:
+            after = 0.5 * (low + high)
+        done = abs(after - c) < 2.0**-30 * scale or not low < after < high
+        c = after
+        if done:
+            break
+    return c
+
+
+@row
+def _refined(h, l, gaps, step, rho, c, scale):
+    """The same as a phi and what c lies beyond it, which may be little if that edge has most of the weight."""
+    m = -1
+    for k in range(len(h)):
+        if gaps[k * step] > 0 and (m < 0 or abs(h[k] - c) < abs(h[m] - c)):
+            m = k
+    nh, nl = np.float64(h[m]), np.float64(l[m])
+    t = (c - nh) - nl
+    for _ in range(_STEPS):
+        change, side = _change(h, l, gaps, step, rho, nh, nl, t, scale)
+        t += change
+        if side == 0.0 or abs(change) <= 2.0**-30 * abs(t):
+            break
+    th, tl, change = t, 0.0, math.inf
+    for _ in range(4):
+        gh, gl, steep = _pull2(h, l, gaps, step, rho, nh, nl, th, tl, scale)
+        if gh + gl == 0.0:
+            change = 0.0
+            break
+        change = (gh + gl) / ((rho - 1.0) * steep) * scale
+        th, tl = add2(th, tl, change, 0.0)
+        if abs(change) < 2.0**-98 * abs(th):
+            break
+    return nh, nl, th, tl, abs(change) <= (2.0**-50 if rho == 3.0 or rho == 4.0 else 2.0**-45) * abs(th)
+
+
+@row
+def _near(h, l, gaps, step, rho, scale):
+    """c for 1 < rho < 2, where slopes are steep beside each phi: a phi, what c lies beyond it, and whether that can be
+    trusted.  With u = t^(rho-1) for what lies beyond, the equation is nearly straight in u."""
+    nh, nl, reach = _neighbour(h, l, gaps, step, rho, scale)
+    if reach == 0.0:
+        return nh, nl, 0.0, True
+    sign, low, high, r = 1.0 if reach > 0.0 else -1.0, 0.0, abs(reach), rho - 1.0
+    t, precise = 0.5 * high, 0
+    for _ in range(_STEPS):
+        if not t > _NEAREST * scale:
+            break
+        if precise:
+            gh, gl, steep = _pull2(h, l, gaps, step, rho, nh, nl, sign * t, 0.0, scale)
+            g = gh + gl
+        else:
+            above, below, steep_above, steep_below = _pull(h, l, gaps, step, rho, nh, nl, sign * t, scale)
+            g, steep = above - below, steep_above + steep_below
+        g *= sign
         if g > 0.0:
-            low = max(low, ch)
+            low = max(low, t)
+        elif g < 0.0:
+            high = min(high, t)
+        after = t * max(1.0 + g / (steep * (t / scale)), 0.0) ** (1.0 / r)
+        if precise:  # from here on it only moves by rounding
+            t, precise = after, precise + 1
+        elif abs(after - t) <= 2.0**-30 * r * t:
+            t, precise = after, 1
+        elif low < after < high:
+            t = after
         else:
-            high = min(high, ch)
-        change = g / bend * scale
-        if abs(change) < 2.0**-45 * scale:
-            ch, cl = add2(ch, cl, change, 0.0)
-            fine += 1
-            if fine == 4 or abs(change) < 2.0**-98 * scale:
-                break
-        elif low < ch + change < high:
-            ch, cl = ch + change, 0.0
-        elif low < 0.5 * (low + high) < high:
-            ch, cl = 0.5 * (low + high), 0.0
-        else:
+            t = (0.5 * (low**r + high**r)) ** (1.0 / r)
+            if not low < t < high:
+                precise = 1
+        if precise == 3:
+            return nh, nl, sign * t, t > _NEAREST * scale
+    return nh, nl, sign * t, False
+
+
+@row
+def _neighbour(h, l, gaps, step, rho, scale):
+    """The phi next to c, and how far off c may be, signed: half of the way to the phi on its other side."""
+    low, high, a, b = -math.inf, math.inf, -1, -1
+    while True:
+        count = 0
+        for k in range(len(h)):
+            count += gaps[k * step] > 0 and low < h[k] < high
+        if count == 0:
             break
-    return ch, cl
+        m, left = -1, count // 2
+        while left >= 0:
+            m += 1
+            left -= gaps[m * step] > 0 and low < h[m] < high
+        nh, nl = np.float64(h[m]), np.float64(l[m])
+        above, below, _, _ = _pull(h, l, gaps, step, rho, nh, nl, 0.0, scale)
+        if above == below:
+            return nh, nl, 0.0
+        if above > below:
+            low, a = h[m], m
+        else:
+            high, b = h[m], m
+    if a < 0 or b < 0:  # rounding alone says so
+        return nh, nl, 0.0
+    reach = 0.5 * (np.float64(h[b]) - np.float64(h[a]) + (np.float64(l[b]) - np.float64(l[a])))
+    nh, nl = np.float64(h[a]), np.float64(l[a])
+    above, below, _, _ = _pull(h, l, gaps, step, rho, nh, nl, reach, scale)
+    if above > below:
+        return np.float64(h[b]), np.float64(l[b]), -reach
+    return nh, nl, reach
+
+
+@row
+def _wobble(h, gaps, step, rho, t, lost):
+    """What slopes may err for a rho other than 1 and 2, at most, by what flows lost and what two limbs lose of them.
+
+    t is what c lies beyond a phi, from which flows are counted: if that phi is the only one, it has lost nothing.
+    """
+    wobble, own, count = 0.0, 0.0, 0
+    for k in range(len(h)):
+        cost, x = gaps[k * step], abs(h[k])
+        if cost > 0.0:
+            err = _U2 * (abs(h[k] + t) + abs(t))
+            if h[k] == -t:
+                own += cost
+                count += 1
+            else:
+                err += 2.0 * lost
+            if x > 0.0:
+                wobble += cost * err * x ** (rho - 2.0)
+    if count > 1 and t != 0.0:
+        wobble += 2.0 * lost * own * abs(t) ** (rho - 2.0)
+    return rho * max(rho - 1.0, 1.0) * wobble if t != 0.0 or count < 2 or rho > 2.0 or lost == 0.0 else math.inf
 
 
 @row
 def _offset(h, l, gaps, step, rho, total, slack, buffers, sample):
-    """c, whether it is a phi of an edge, and whether it can be trusted."""
+    """c, whether it is a phi of an edge, and whether it can be trusted; for 1 < rho < 2, phi and c are less a phi."""
     if total[0] == 0.0:
         return 0.0, 0.0, False, True
     if rho == 1.0:
@@ -322,9 +498,13 @@ def _offset(h, l, gaps, step, rho, total, slack, buffers, sample):
         ch, cl = add2(ah, al, bh, bl)
         return 0.5 * ch, 0.5 * cl, False, sure
     ch, cl = _mean(h, l, gaps, step, total)
-    if rho != 2.0:
-        ch, cl = _minimiser(h, l, gaps, step, rho, ch, cl)
-    return ch, cl, False, True
+    if rho == 2.0:
+        return ch, cl, False, True
+    nh, nl, ch, cl, sure = _minimiser(h, l, gaps, step, rho, ch)
+    if nh != 0.0:
+        for k in range(len(h)):
+            h[k], l[k] = add2(h[k], l[k], -nh, -nl)
+    return ch, cl, False, sure
 
 
 @row
@@ -425,15 +605,16 @@ def _write(h, l, gaps, step, rho, shared, mean, factor, grad, at):
 
 
 @row
-def _unsettled(value, lost, most, least, ties, total, rho, costs, n):
-    """True where errors of the flow, or the range, could be seen; `ties` says that a flow is 0 though none must be."""
-    err = 2.0 * lost + _slip(n, rho) * most
+def _unsettled(value, lost, err, least, ties, total, rho, wobble, n):
+    """True where errors of the flow, or the range, could be seen.
+
+    `err` is what flows may err, `wobble` what that makes of slopes; `ties` says that a flow is 0 though none must be.
+    """
     if rho == 1.0 and (not least > 2.0 * err or (lost > 0.0 and ties)):
         return True
     if value == 0.0:
-        return lost > 0.0 or total > 0.0
-    bend = rho * max(rho - 1.0, 0.0) * power(most, max(rho - 2.0, 0.0)) * costs
-    if not (err * total <= _RELATIVE * value and err * bend <= _RELATIVE * total / n):
+        return lost > 0.0 or least < math.inf
+    if not (err * total <= _RELATIVE * value and wobble <= _RELATIVE * total / n):
         return True
     return not (_LEAST < value < _MOST and _LEAST < total < _MOST)
 
@@ -460,7 +641,9 @@ def emd_circle2(first, last, given, results, shape, how):
         (vh, vl), slopes, mean, weight, total, most, least, zeros = sums
         value[i] = vh + vl
         ties = zeros > 1 or (zeros == 1 and not is_phi)
-        unsafe[i] = not sure or _unsettled(vh + vl, lost, most, least, ties, total, rho, th, n)
+        err = 2.0 * lost + _slip(n, rho) * most
+        wobble = 0.0 if rho == 1.0 else 2.0 * th * err if rho == 2.0 else _wobble(h, gaps, step, rho, ch, lost)
+        unsafe[i] = not sure or _unsettled(vh + vl, lost, err, least, ties, total, rho, wobble, n)
         within = vh + vl <= limit and 2.0 * factor * total <= limit
         doubt[i] = not within or (tolerance >= 0.0 and fails(p_total, q_total, least_mass, 0.5 * tolerance))
         if len(grad) > 0:
@@ -489,9 +672,9 @@ def flow_circle2(first, last, given, results, shape, how):
             flow[i, k] = xh + xl
             zeros += xh == 0.0
             least = min(least, abs(xh) if xh != 0.0 else math.inf)
-        exact = lost == 0.0 and (is_phi or th == 0.0)  # then c is a phi, and a difference of 0 is one
+        exact = lost == 0.0 and (is_phi or th == 0.0 or most == 0.0)  # then c is a phi, and a difference of 0 is one
         err = 2.0 * lost + _slip(n, how[0]) * most
-        settled = err <= _RELATIVE * least and (zeros == 0 or exact or (zeros == n and most == 0.0))
+        settled = err <= _RELATIVE * least and (zeros == 0 or exact)
         unsafe[i] = not (sure and settled)
 
 
@@ -553,7 +736,8 @@ def _plain_offset(h, l, gaps, step, rho, costs, buffers, sample):
         c += np.float64(gaps[k * step]) * np.float64(h[k])
     c /= costs
     if rho != 2.0:
-        c, _ = _minimiser(h, l, gaps, step, rho, c, 0.0)
+        near, _, beyond, _, _ = _minimiser(h, l, gaps, step, rho, c)
+        return near + beyond
     return c
 
 
