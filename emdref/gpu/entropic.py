@@ -47,7 +47,7 @@ def iterate(
         with np.errstate(all="ignore"):
             make = SpacePlan if by_space else DensePlan
             plan = make(call, where, rows.dtype.type, strength, domain, switches.shift, rows.rows)
-            reach = np.finfo(rows.dtype).eps * float(strength) * inputs.largest(where)
+            reach = np.finfo(rows.dtype).eps * float(strength) * where.diameter
             blurs = domain == "log" and (init is not None or reach > iteration.RESOLVES / 16)
             run = _DeviceRun(call, rows, plan, switches, strength, domain, wanted, blurs)
             run.start(init)
