@@ -21,6 +21,7 @@ from emdref.closed_form.flows import flows
 from emdref.gpu import layout
 from emdref.gpu.layout import TUNING
 from emdref.kernels.cuda import chain, chain_near, copies, first_look, plain, rows, tree
+from emdref.kernels.cuda.arguments import Launch, Numbers
 from emdref.spaces.rooted import fits_two_limbs
 from emdref.spaces.space import Space
 
@@ -235,19 +236,7 @@ def _chunks(job: Job, arrays: int, dtype: Any) -> Any:
 # --- chains and trees -------------------------------------------------------------------------------------------------
 
 
-class _Numbers(NamedTuple):
-    """What the kernels are told besides rows and space."""
-
-    rho: Any
-    share: Any  # N, or in plain arithmetic 1/N; 0 for a gradient that is not centred
-    factor: Any
-    half: Any  # of the tolerance
-    closely: bool
-    digits: int
-    bounds: tuple[float, float, float, float]
-
-
-def _numbers(job: Job, dtype: Any, tolerance: float, gauge: int | None, squared: bool) -> _Numbers:
+def _numbers(job: Job, dtype: Any, tolerance: float, gauge: int | None, squared: bool) -> Numbers:
     n, native = job.space.n_bins, job.accuracy == "native"
     real = dtype.type if native else float
     rho = batches.native_exponent(job.rho, dtype) if native else job.rho
@@ -258,7 +247,7 @@ def _numbers(job: Job, dtype: Any, tolerance: float, gauge: int | None, squared:
     limit = float(np.finfo(dtype).max)
     bounds = (job.rho, job.space.total_cost, edges, limit)
     digits = 53 if dtype.itemsize == 8 else 24
-    return _Numbers(rho, share, factor, real(0.5 * tolerance), squared or escalation.is_long(job.space), digits, bounds)
+    return Numbers(rho, share, factor, real(0.5 * tolerance), squared or escalation.is_long(job.space), digits, bounds)
 
 
 def _kernels(
@@ -276,34 +265,35 @@ def _kernels(
     flows = call.empty(0, sides.dtype) if flows is None else flows.flat
     results = value, grad, flows, doubt, unsafe
     if job.is_row:
-        _chain(job, sides, numbers, *results)
+        _chain(job, sides, numbers, results)
     else:
-        _tree(job, sides, numbers, normalize, *results)
+        _tree(job, sides, numbers, normalize, results)
     return doubt, unsafe
 
 
-def _tree(job, sides, numbers, normalize, value, grad, flows, doubt, unsafe):
+def _tree(job, sides, numbers, normalize, results):
     call, space, arith = job.call, job.space, layout.arithmetic(job.accuracy)
     shape = layout.tree_shape(call, space, sides.dtype, job.accuracy, normalize)
     real = sides.dtype if job.accuracy == "native" else np.dtype(np.float64)
     extra = layout.tree_extra(space.n_nodes, arith)
     cut = layout.cut(call, sides.rows, space.n_nodes * arith.PARTS, extra, real.itemsize, arith.PARTS * TUNING.threads)
-    place = layout.places(call, space) if len(flows) else call.empty(0, np.int64)
+    place = layout.places(call, space) if len(results[2]) else call.empty(0, np.int64)
     near, far = _TREES[job.accuracy]
     blocks = -(-sides.rows // cut.lanes)
     at_once = max(1, min(blocks, TUNING.scratch // (cut.scratch * real.itemsize))) if cut.scratch else blocks
     scratch = call.empty(max(1, cut.scratch * at_once), real)
     for first in range(0, sides.rows, at_once * cut.lanes):
-        launch = tree.Launch(first, sides.rows, cut.lanes, cut.stride, min(TUNING.mates, cut.threads))
+        launch = Launch(first, sides.rows, cut.lanes, cut.stride, min(TUNING.mates, cut.threads))
         some = min(at_once, -(-(sides.rows - first) // cut.lanes))
         room = scratch[: some * cut.scratch] if cut.scratch else scratch
         call.launch(
-            far if cut.scratch else near, some, cut.threads, cut.shared, launch, *_places(sides), value, grad, flows,
-            place, doubt, unsafe, shape, *numbers[:4], numbers.closely, numbers.digits, numbers.bounds, room,
+            far if cut.scratch else near, some, cut.threads, cut.shared, launch, _places(sides), results, place,
+            shape, numbers, room,
         )  # fmt: skip
 
 
-def _chain(job, sides, numbers, value, grad, flows, doubt, unsafe):
+def _chain(job, sides, numbers, results):
+    value, grad, flows, doubt, _ = results
     call, space = job.call, job.space
     shape = layout.gaps(call, space, sides.dtype, job.accuracy)
     if job.accuracy == "native" and not len(flows):
@@ -312,14 +302,14 @@ def _chain(job, sides, numbers, value, grad, flows, doubt, unsafe):
             call, sides.rows, shape.bins, shape.segments * (plain.SIZE + plain.PARTS), size, TUNING.threads
         )
         if cut.shared:
-            launch = tree.Launch(0, sides.rows, cut.lanes, cut.stride, min(TUNING.mates, cut.threads))
+            launch = Launch(0, sides.rows, cut.lanes, cut.stride, min(TUNING.mates, cut.threads))
             call.launch(
-                chain_near.chain_near, -(-sides.rows // cut.lanes), cut.threads, cut.shared, launch, *_places(sides),
-                value, grad, doubt, shape, *numbers[:4], numbers.bounds,
+                chain_near.chain_near, -(-sides.rows // cut.lanes), cut.threads, cut.shared, launch, _places(sides),
+                (value, grad, doubt), shape, numbers,
             )  # fmt: skip
             return
     for room in _rooms(job, sides, shape):
-        _chain_part(job, sides, shape, numbers, room, value, grad, flows, doubt, unsafe)
+        _chain_part(job, sides, shape, numbers, room, results)
 
 
 def _rooms(job, sides, shape):
@@ -334,30 +324,30 @@ def _rooms(job, sides, shape):
         yield chain.Room(min(at_once, sides.rows - first), first, *scratch)
 
 
-def _chain_part(job, sides, shape, numbers, room, value, grad, flows, doubt, unsafe):
+def _chain_part(job, sides, shape, numbers, room, results):
     """The steps of some rows."""
     call, arith = job.call, layout.arithmetic(job.accuracy)
     carries, scan, segments, settle, gradient = _CHAINS[job.accuracy]
     itemsize, threads = room.sums.dtype.itemsize, min(TUNING.threads, 128)
-    rho, share, factor, half, closely, digits, bounds = numbers
+    value, grad, flows, doubt, unsafe = results
     items = -(-room.rows * shape.segments // threads)
     long = shape.segments > 64
     lanes, members = (1, TUNING.members) if long else (min(TUNING.threads, 64), 1)
     if shape.segments > 1:
-        call.launch(carries, items, threads, 0, *_places(sides), shape, room)
+        call.launch(carries, items, threads, 0, _places(sides), shape, room)
         shared = lanes * members * arith.PARTS * itemsize
         call.launch(scan, -(-room.rows // lanes), lanes * members, shared, shape.segments, lanes, room.carry, room.rows)
     chained = bool(len(grad)) and shape.segments > 1
-    call.launch(segments, items, threads, 0, *_places(sides), flows, shape, rho, share, closely, chained, room)
+    call.launch(segments, items, threads, 0, _places(sides), flows, shape, numbers, chained, room)
     if job.accuracy == "compensated":
         lanes, members = (1 if long else lanes), 1  # one by one, as on the CPU
     shared = lanes * members * (arith.SIZE + arith.PARTS + first_look.SIZE + 1) * itemsize
     call.launch(
-        settle, -(-room.rows // lanes), lanes * members, shared, value, doubt, unsafe, len(flows) > 0, shape, lanes,
-        share, factor, half, closely, digits, bounds, room,
+        settle, -(-room.rows // lanes), lanes * members, shared, (value, doubt, unsafe), len(flows) > 0, shape, lanes,
+        numbers, room,
     )  # fmt: skip
     if len(grad):
-        call.launch(gradient, items, threads, 0, grad, shape, rho, factor, room)
+        call.launch(gradient, items, threads, 0, grad, shape, numbers, room)
 
 
 # --- flow -------------------------------------------------------------------------------------------------------------
