@@ -64,7 +64,7 @@ def _rows(call: Call, p: Any, q: Any, where: Any, dtype: Any) -> DeviceBatch:
         sides = (call.to_device(x, f"a copy of {name}") for x, name in ((batch.p, "p"), (batch.q, "q")))
         n = batch.p.shape[1]
         return DeviceBatch(*sides, None, n, n, 0, batch.shape, n, batch.p.dtype, {}, False)
-    given = call.batch(p, q, inputs.n_bins(where))
+    given = call.batch(p, q, where.n_bins)
     target = given.dtype if dtype is None else validation.float_dtype(dtype).newbyteorder("=")
     coarsest = min(given.dtype, target, key=lambda d: d.itemsize)
     rows = given._replace(dtype=target, p_step=given.n_bins, q_step=given.n_bins)
