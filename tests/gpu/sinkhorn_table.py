@@ -33,7 +33,8 @@ for _domain in ("linear", "log"):
         f"balance.{_domain}_settle": lambda r: (*[flat(r)] * 3, INT, INT, flat(r), INTS, INT),
         f"balance.{_domain}_weigh": lambda r: (flat(r), flat(r), INT, INT, flat(r)),
         f"balance.{_domain}_evaluate": lambda r: (
-            *[flat(r)] * 7, INT, INT, flat(r), flat(r), INT, INT, *[flat(r)] * 6, INTS, INTS, INTS,
+            *[types.UniTuple(flat(r), size) for size in (7, 6)], INT, INT,
+            types.Tuple((flat(r), flat(r), INT, INT)), INTS, INTS, INTS,
         ),
         f"dense.{_domain}_product": lambda r: (flat(r), INT, INT, flat(r), flat(r), INT, INT, INT),
         f"dense.{_domain}_matrix": lambda r: (*[flat(r)] * 5, INTS),
