@@ -23,8 +23,7 @@ _BLOCK = 2**31  # bins and iterations in one launch: so that it lasts about a se
 
 def iterate(
     place: Place,
-    p: Any,
-    q: Any,
+    given: tuple[Any, Any],
     where: Any,
     dtype: Any,
     lam: Any,
@@ -36,7 +35,8 @@ def iterate(
     max_iter: int,
     stops: tuple[int, ...],
 ) -> tuple[dict[int, SinkhornResult], tuple[int, ...], NDArray[Any]]:
-    """As `emdref.entropic.iteration.iterate`, from what the caller gave; the leading axes and the last errors too."""
+    """As `emdref.entropic.iteration.iterate`, from p and q as given; the leading axes and the last errors too."""
+    p, q = given
     log_u, log_v = init if isinstance(init, (tuple, list)) and len(init) == 2 else (None, None)
     with Call(place, p=p, q=q, log_u=log_u, log_v=log_v) as call:
         rows = _rows(call, p, q, where, dtype)

@@ -28,6 +28,17 @@ class Crew(NamedTuple):
     groups: Any
 
 
+class Packed(NamedTuple):
+    """A tree as kernels get it: what `packed`, `factored` and `counts` make."""
+
+    index: Any
+    factors: Any
+    levels: int
+    nodes: int
+    leaves: int
+    bins: int
+
+
 class Tree(NamedTuple):
     """A tree on the device; what points into arrays of rows is multiplied by `lanes`.
 
@@ -49,8 +60,9 @@ class Tree(NamedTuple):
 
 
 @row
-def tree_of(index, factors, levels, nodes, leaves, bins):
-    """The parts of what `packed` and `factored` put together."""
+def tree_of(given):
+    """The parts of a `Packed`."""
+    index, factors, levels, nodes, leaves, bins = given
     child = levels + 1
     leaf = child + nodes + 1
     above = leaf + nodes + 1

@@ -20,7 +20,6 @@ from emdref.kernels.compile.jit import row
 from emdref.kernels.cuda.branches import Crew, steps, tree_of
 from emdref.kernels.cuda.target import SIMULATED, cuda, kernel
 from emdref.kernels.entropic import alternation, products
-from emdref.kernels.entropic.alternation import State
 
 CHUNKS = 64  # parts of a sum over bins or nodes, added up one by one: the same for any number of threads
 N_ITER, REACHED, FIRST, VANISHED = range(4)  # what is remembered of each row, in `marks`: int64, a line of rows each
@@ -340,9 +339,9 @@ def _launched(ring, go, severity, crosses, here):
     transport = _transport(ring, go, up, crosses)
 
     @kernel(**_AMPLE)
-    def product(index, factors, levels, nodes, leaves, bins, lanes, rows, scratch, x, y):
+    def product(packed, lanes, rows, scratch, x, y):
         """y = k0 K x, (rows, N)."""
-        tree, me = tree_of(index, factors, levels, nodes, leaves, bins), crew(lanes)
+        tree, me = tree_of(packed), crew(lanes)
         t = cuda.shared.array(0, scratch.dtype) if here else scratch[start(scratch) :]
         first = cuda.blockIdx.x * lanes
         while first < rows:
@@ -352,32 +351,11 @@ def _launched(ring, go, severity, crosses, here):
             first += cuda.gridDim.x * lanes
 
     @kernel(**_AMPLE)
-    def alternate(
-        index,
-        factors,
-        levels,
-        nodes,
-        leaves,
-        bins,
-        lanes,
-        rows,
-        scratch,
-        p,
-        q,
-        u,
-        v,
-        ktu,
-        exact,
-        marks,
-        tol,
-        settles,
-        done,
-        until,
-    ):
+    def alternate(packed, lanes, rows, scratch, state, marks, tol, settles, done, until):
         """Iterations of the rows that have not reached their tolerances, see `iterate`."""
-        tree, me = tree_of(index, factors, levels, nodes, leaves, bins), crew(lanes)
+        tree, me = tree_of(packed), crew(lanes)
         t = cuda.shared.array(0, scratch.dtype) if here else scratch[start(scratch) :]
-        state, first = State(p, q, u, v, ktu, exact), cuda.blockIdx.x * lanes
+        first = cuda.blockIdx.x * lanes
         while first < rows:
             row = min(first + me.lane, rows - 1)
             live = first + me.lane < rows and marks[REACHED * rows + row] == 0
@@ -387,9 +365,9 @@ def _launched(ring, go, severity, crosses, here):
             first += cuda.gridDim.x * lanes
 
     @kernel(**_AMPLE)
-    def cost(index, factors, levels, nodes, leaves, bins, lanes, rows, scratch, w, u, v, value):
+    def cost(packed, lanes, rows, scratch, w, u, v, value):
         """value = <T, M>, an entry a row."""
-        tree, me = tree_of(index, factors, levels, nodes, leaves, bins), crew(lanes)
+        tree, me = tree_of(packed), crew(lanes)
         t = cuda.shared.array(0, scratch.dtype) if here else scratch[start(scratch) :]
         first = cuda.blockIdx.x * lanes
         while first < rows:
