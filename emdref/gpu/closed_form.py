@@ -213,8 +213,8 @@ def _careful(job: Job, value: Any, grad: Any, gauge: int | None, normalize: bool
     for first, last, t in _chunks(job, 10, np.float64):
         threads = min(TUNING.threads, 128)
         call.launch(
-            rows.emd_two_limbs, -(-(last - first) // threads), threads, 0, first, last, *_places(sides), value, grad,
-            unsafe, parent, cost, bin_node, job.rho, normalize, gauge or 0, t,
+            rows.emd_two_limbs, -(-(last - first) // threads), threads, 0, first, last, _places(sides),
+            (value, grad, unsafe), (parent, cost, bin_node), (job.rho, normalize, gauge or 0), t,
         )  # fmt: skip
     return unsafe
 
@@ -381,13 +381,12 @@ def _flow_by_rows(job: Job, result: Any) -> Any:
     native = job.accuracy == "native"
     for first, last, t in _chunks(job, 3 if native else 5, sides.dtype if native else np.float64):
         blocks = -(-(last - first) // threads)
-        head = first, last, *_places(sides), result.flat
+        head = blocks, threads, 0, first, last, _places(sides)
         if native:
-            call.launch(rows.flow_native, blocks, threads, 0, *head, parent, bin_node, True, place, t)
+            call.launch(rows.flow_native, *head, result.flat, parent, bin_node, True, place, t)
         else:
-            call.launch(
-                rows.flow_two_limbs, blocks, threads, 0, *head, unsafe, parent, weight, bin_node, True, place, t
-            )
+            nodes = parent, weight, bin_node
+            call.launch(rows.flow_two_limbs, *head, (result.flat, unsafe), nodes, True, place, t)
     return unsafe
 
 
@@ -458,7 +457,8 @@ def _second(job: Job, gauge: int, result: Any, compute: Any) -> None:
     cost = call.constant(space, f"relevant costs {cost.dtype} {gauge == gauges.RAW}", lambda: cost)
     infinite, unsafe, beyond = call.full(n, 0, np.int64), *(call.full(n, False, np.bool_) for _ in range(2))
     parent, bin_node = layout.nodes(call, space)
-    compute(job, result, infinite, unsafe, beyond, (parent, cost, bin_node, rho, job.normalizes(gauge), gauge))
+    shared = (parent, cost, bin_node), (rho, job.normalizes(gauge), gauge)
+    compute(job, result, infinite, unsafe, beyond, shared)
     open_rows = (call.to_host(infinite) > 0) | call.to_host(unsafe) | call.to_host(beyond)
     fallback.count(0 if native else int(n - open_rows.sum()), 0)
     if open_rows.any():
@@ -476,30 +476,30 @@ def _products(job: Job, result: Any, infinite: Any, unsafe: Any, beyond: Any, sh
     call, sides, threads = job.call, job.sides, min(TUNING.threads, 128)
     native = job.accuracy == "native"
     for first, last, t in _chunks(job, 8 if native else 21, sides.dtype if native else np.float64):
-        head = first, last, *_places(sides), job.batch.v, job.batch.v_step, result.flat
+        head = first, last, _places(sides), (job.batch.v, job.batch.v_step)
         blocks = -(-(last - first) // threads)
         if native:
-            call.launch(rows.hvp_native, blocks, threads, 0, *head, infinite, *shared, t)
+            call.launch(rows.hvp_native, blocks, threads, 0, *head, (result.flat, infinite), *shared, t)
         else:
-            call.launch(rows.hvp_two_limbs, blocks, threads, 0, *head, unsafe, infinite, *shared, t)
+            call.launch(rows.hvp_two_limbs, blocks, threads, 0, *head, (result.flat, unsafe, infinite), *shared, t)
 
 
 def _matrices(job: Job, result: Any, infinite: Any, unsafe: Any, beyond: Any, shared: tuple[Any, ...]) -> None:
     call, sides, threads, n = job.call, job.sides, min(TUNING.threads, 128), job.space.n_bins
     native = job.accuracy == "native"
     real = sides.dtype if native else np.dtype(np.float64)
-    parent, _, bin_node, *_ = shared
+    parent, _, bin_node = shared[0]
     workers = min(job.batch.rows * n, 64 * threads)
     above = call.empty(job.space.n_nodes * workers, np.int64).reshape(job.space.n_nodes, workers)
     for first, last, t in _chunks(job, 7 if native else 17, real):
         size, blocks = last - first, -(-(last - first) // threads)
         factors = call.empty((2 if native else 5) * size, real)
-        head = first, last, *_places(sides)
+        head = first, last, _places(sides)
         if native:
-            call.launch(rows.border_native, blocks, threads, 0, *head, infinite, factors, *shared, t)
+            call.launch(rows.border_native, blocks, threads, 0, *head, (infinite, factors), *shared, t)
             tail = result.flat, infinite, factors, parent, bin_node, above, t
             call.launch(rows.lines_native, -(-workers // threads), threads, 0, first, last, size, *tail)
         else:
-            call.launch(rows.border_two_limbs, blocks, threads, 0, *head, unsafe, infinite, factors, *shared, t)
+            call.launch(rows.border_two_limbs, blocks, threads, 0, *head, (unsafe, infinite, factors), *shared, t)
             tail = result.flat, unsafe, beyond, infinite, factors, parent, bin_node, above, t
             call.launch(rows.lines_two_limbs, -(-workers // threads), threads, 0, first, last, size, *tail)

@@ -195,29 +195,41 @@ KERNELS = {
 
 def _power(number):
     """The space, the power, how, and scratch."""
-    return lambda r: (INTS, flat(number(r)), INTS, number(r), boolean, INT, block(number(r)))
+    return lambda r: (
+        *(types.Tuple((INTS, flat(number(r)), INTS)), types.Tuple((number(r), boolean, INT)), block(number(r))),
+    )
+
+
+def _into(*results):
+    return types.Tuple(results)
 
 
 KERNELS |= {
     "rows.emd_two_limbs": Entry(
-        lambda r: (INT, INT, *sides(r), flat(r), flat(r), BOOLS, *_power(double)(r)), double=True
+        lambda r: (INT, INT, given(r), _into(flat(r), flat(r), BOOLS), *_power(double)(r)), double=True
     ),
     "rows.flow_native": Entry(
-        lambda r: (INT, INT, *sides(r), flat(r), INTS, INTS, boolean, INTS, block(r)), exact=False
+        lambda r: (INT, INT, given(r), flat(r), INTS, INTS, boolean, INTS, block(r)), exact=False
     ),
     "rows.flow_two_limbs": Entry(
-        lambda r: (*(INT, INT, *sides(r), flat(r), BOOLS, INTS, flat(float64), INTS, boolean, INTS), block(float64)),
+        lambda r: (
+            *(INT, INT, given(r), _into(flat(r), BOOLS), types.Tuple((INTS, flat(float64), INTS)), boolean, INTS),
+            block(float64),
+        ),
         double=True,
     ),
     "rows.hvp_native": Entry(
-        lambda r: (INT, INT, *sides(r), flat(r), INT, flat(r), INTS, *_power(own)(r)), exact=False
+        lambda r: (INT, INT, given(r), types.Tuple((flat(r), INT)), _into(flat(r), INTS), *_power(own)(r)), exact=False
     ),
     "rows.hvp_two_limbs": Entry(
-        lambda r: (INT, INT, *sides(r), flat(r), INT, flat(r), BOOLS, INTS, *_power(double)(r)), double=True
+        lambda r: (
+            *(INT, INT, given(r), types.Tuple((flat(r), INT)), _into(flat(r), BOOLS, INTS), *_power(double)(r)),
+        ),
+        double=True,
     ),
-    "rows.border_native": Entry(lambda r: (INT, INT, *sides(r), INTS, flat(r), *_power(own)(r)), exact=False),
+    "rows.border_native": Entry(lambda r: (INT, INT, given(r), _into(INTS, flat(r)), *_power(own)(r)), exact=False),
     "rows.border_two_limbs": Entry(
-        lambda r: (INT, INT, *sides(r), BOOLS, INTS, flat(float64), *_power(double)(r)), double=True
+        lambda r: (INT, INT, given(r), _into(BOOLS, INTS, flat(float64)), *_power(double)(r)), double=True
     ),
     "rows.lines_native": Entry(
         lambda r: (INT, INT, INT, flat(r), INTS, flat(r), INTS, INTS, types.Array(int64, 2, "C"), block(r)),
