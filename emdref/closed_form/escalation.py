@@ -213,7 +213,7 @@ def _block_carefully(work: _Work, some: Numbers, exactly: bool) -> NDArray[np.bo
     value, unsafe = np.zeros(len(p)), np.zeros(len(p), bool)
     grad = np.zeros(p.shape if work.grad is not None else (0, tree.n_bins))
     given = loops.GIVEN if exactly else int(shares)
-    shared = (tree.parent, cost, tree.bin_node, work.wanted.rho, given, work.gauge or gauges.RAW)
+    shared = (tree.parent, cost, tree.bin_node), (work.wanted.rho, given, work.gauge or gauges.RAW)
     over_rows(loops.emd_twolimb, (p, q, value, grad, unsafe, flows), shared, work=_CAREFUL * tree.n_nodes)
     exact_rows.put(work.value, some, value)
     if work.grad is not None:

@@ -37,17 +37,16 @@ def second(
     if accuracy == "native":
         cost, rho = casts.narrowed(cost, dtype), batches.native_exponent(rho, dtype, curvature=True)
         batched = (rows.p, rows.q, *direction, out, infinite)
-        shared = (tree.parent, cost, tree.bin_node, rho, normalize, gauge)
+        shared = (tree.parent, cost, tree.bin_node), (rho, normalize, gauge)
         over_rows(native, batched, shared, work=20 * out[:1].size + 4 * tree.n_nodes)
         _refuse_infinite(rows, space, tree.order[infinite], infinite > 0, rho, numbers)
         return out
     p, q = batches.as_float64(rows)
-    unsafe = np.zeros(len(p), bool)
+    unsafe, nodes = np.zeros(len(p), bool), (tree.parent, cost, tree.bin_node)
 
     def compute(batched: Sequence[NDArray[Any]], flows: NDArray[Any], code: int) -> None:
         work = 30 * out[:1].size + 100 * tree.n_nodes
-        shared = (tree.parent, cost, tree.bin_node, rho, code, gauge)
-        over_rows(twolimb, (*batched, flows), shared, work=work)
+        over_rows(twolimb, (*batched, flows), (nodes, (rho, code, gauge)), work=work)
 
     batched = (p, q, *map(casts.widened, direction), out, unsafe, infinite)
     compute(batched, np.empty((len(p), 0, 0)), int(normalize))

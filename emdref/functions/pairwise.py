@@ -250,7 +250,7 @@ def _deal(rows: _Rows, out: Any, frame: _Frame, scales: Any, rho: float, kind: i
     n, m = len(rows.x), len(rows.y)
     side = _side(n, m, len(frame.up))
     tasks, height = _tasks(n, m, rows.mirror, side), side * max(1, _BAND // (side * m))
-    shared = (rows.x, rows.y, fx, fy, tree, rho, kind, exponent, rows.mirror, side)
+    shared = (rows.x, fx), (rows.y, fy), tree, (rho, kind, exponent, rows.mirror), side
     for top in range(0, n, height):
         band = np.zeros((min(height, n - top), m))  # what no task fills is cast as well
         group = tasks[(tasks[:, 0] >= top) & (tasks[:, 0] < top + height)]

@@ -197,7 +197,7 @@ def sinkhorn(
 
         _check_device(form, variant, unrolled)
         results, shape, error = entropic.iterate(
-            place, p, q, where, dtype, lam, switches, kernel, domain, tol, init, max_iter, stops
+            place, (p, q), where, dtype, lam, switches, kernel, domain, tol, init, max_iter, stops
         )
         return _reported(results, max_iter, stops, shape, error, tol)
     rows = inputs.rows(p, q, where, form or dtype)

@@ -22,6 +22,7 @@ from emdref.closed_form.flows import flows
 from emdref.gpu import layout
 from emdref.gpu.layout import TUNING
 from emdref.kernels.cuda import chain, chain_near, copies, first_look, plain, rows, tree
+from emdref.kernels.cuda.arguments import Launch, Numbers
 from emdref.spaces.rooted import fits_two_limbs
 from emdref.spaces.space import Space, as_rooted
 
@@ -217,8 +218,8 @@ def _careful(job: Job, value: Any, grad: Any, gauge: int | None, normalize: bool
     for first, last, t in _chunks(job, 10, np.float64):
         threads = min(TUNING.threads, 128)
         call.launch(
-            rows.emd_two_limbs, -(-(last - first) // threads), threads, 0, first, last, *_places(sides), value, grad,
-            unsafe, parent, cost, bin_node, job.rho, normalize, gauge or 0, t,
+            rows.emd_two_limbs, -(-(last - first) // threads), threads, 0, first, last, _places(sides),
+            (value, grad, unsafe), (parent, cost, bin_node), (job.rho, normalize, gauge or 0), t,
         )  # fmt: skip
     return unsafe
 
@@ -240,19 +241,7 @@ def _chunks(job: Job, arrays: int, dtype: Any) -> Iterator[tuple[int, int, Any]]
 # --- chains and trees -------------------------------------------------------------------------------------------------
 
 
-class _Numbers(NamedTuple):
-    """What the kernels are told besides rows and space."""
-
-    rho: Any
-    share: Any  # N, or in plain arithmetic 1/N; 0 for a gradient that is not centred
-    factor: Any
-    half: Any  # of the tolerance
-    closely: bool
-    digits: int
-    bounds: tuple[float, float, float, float]
-
-
-def _numbers(job: Job, dtype: Any, tolerance: float, gauge: int | None, squared: bool) -> _Numbers:
+def _numbers(job: Job, dtype: Any, tolerance: float, gauge: int | None, squared: bool) -> Numbers:
     n, native = job.space.n_bins, job.accuracy == "native"
     real = dtype.type if native else float
     rho = batches.native_exponent(job.rho, dtype) if native else job.rho
@@ -263,7 +252,7 @@ def _numbers(job: Job, dtype: Any, tolerance: float, gauge: int | None, squared:
     limit = float(np.finfo(dtype).max)
     bounds = (job.rho, cast("Chain | Tree", job.space).total_cost, edges, limit)
     digits = 53 if dtype.itemsize == 8 else 24
-    return _Numbers(rho, share, factor, real(0.5 * tolerance), squared or escalation.is_long(job.space), digits, bounds)
+    return Numbers(rho, share, factor, real(0.5 * tolerance), squared or escalation.is_long(job.space), digits, bounds)
 
 
 def _kernels(
@@ -281,39 +270,35 @@ def _kernels(
     flows = call.empty(0, sides.dtype) if flows is None else flows.flat
     results = value, grad, flows, doubt, unsafe
     if job.is_row:
-        _chain(job, sides, numbers, *results)
+        _chain(job, sides, numbers, results)
     else:
-        _tree(job, sides, numbers, normalize, *results)
+        _tree(job, sides, numbers, normalize, results)
     return doubt, unsafe
 
 
-def _tree(
-    job: Job, sides: Sides, numbers: _Numbers, normalize: bool, value: Any, grad: Any, flows: Any, doubt: Any,
-    unsafe: Any,
-) -> None:  # fmt: skip
+def _tree(job: Job, sides: Sides, numbers: Numbers, normalize: bool, results: tuple[Any, ...]) -> None:
     call, space, arith = job.call, job.space, layout.arithmetic(job.accuracy)
     shape = layout.tree_shape(call, space, sides.dtype, job.accuracy, normalize)
     real = sides.dtype if job.accuracy == "native" else np.dtype(np.float64)
     extra = layout.tree_extra(space.n_nodes, arith)
     cut = layout.cut(call, sides.rows, space.n_nodes * arith.PARTS, extra, real.itemsize, arith.PARTS * TUNING.threads)
-    place = layout.places(call, space) if len(flows) else call.empty(0, np.int64)
+    place = layout.places(call, space) if len(results[2]) else call.empty(0, np.int64)
     near, far = _TREES[job.accuracy]
     blocks = -(-sides.rows // cut.lanes)
     at_once = max(1, min(blocks, TUNING.scratch // (cut.scratch * real.itemsize))) if cut.scratch else blocks
     scratch = call.empty(max(1, cut.scratch * at_once), real)
     for first in range(0, sides.rows, at_once * cut.lanes):
-        launch = tree.Launch(first, sides.rows, cut.lanes, cut.stride, min(TUNING.mates, cut.threads))
+        launch = Launch(first, sides.rows, cut.lanes, cut.stride, min(TUNING.mates, cut.threads))
         some = min(at_once, -(-(sides.rows - first) // cut.lanes))
         room = scratch[: some * cut.scratch] if cut.scratch else scratch
         call.launch(
-            far if cut.scratch else near, some, cut.threads, cut.shared, launch, *_places(sides), value, grad, flows,
-            place, doubt, unsafe, shape, *numbers[:4], numbers.closely, numbers.digits, numbers.bounds, room,
+            far if cut.scratch else near, some, cut.threads, cut.shared, launch, _places(sides), results, place,
+            shape, numbers, room,
         )  # fmt: skip
 
 
-def _chain(
-    job: Job, sides: Sides, numbers: _Numbers, value: Any, grad: Any, flows: Any, doubt: Any, unsafe: Any
-) -> None:
+def _chain(job: Job, sides: Sides, numbers: Numbers, results: tuple[Any, ...]) -> None:
+    value, grad, flows, doubt, _ = results
     call, space = job.call, job.space
     shape = layout.gaps(call, space, sides.dtype, job.accuracy)
     if job.accuracy == "native" and not len(flows):
@@ -322,14 +307,14 @@ def _chain(
             call, sides.rows, shape.bins, shape.segments * (plain.SIZE + plain.PARTS), size, TUNING.threads
         )
         if cut.shared:
-            launch = tree.Launch(0, sides.rows, cut.lanes, cut.stride, min(TUNING.mates, cut.threads))
+            launch = Launch(0, sides.rows, cut.lanes, cut.stride, min(TUNING.mates, cut.threads))
             call.launch(
-                chain_near.chain_near, -(-sides.rows // cut.lanes), cut.threads, cut.shared, launch, *_places(sides),
-                value, grad, doubt, shape, *numbers[:4], numbers.bounds,
+                chain_near.chain_near, -(-sides.rows // cut.lanes), cut.threads, cut.shared, launch, _places(sides),
+                (value, grad, doubt), shape, numbers,
             )  # fmt: skip
             return
     for room in _rooms(job, sides, shape):
-        _chain_part(job, sides, shape, numbers, room, value, grad, flows, doubt, unsafe)
+        _chain_part(job, sides, shape, numbers, room, results)
 
 
 def _rooms(job: Job, sides: Sides, shape: chain.Gaps) -> Iterator[chain.Room]:
@@ -345,32 +330,31 @@ def _rooms(job: Job, sides: Sides, shape: chain.Gaps) -> Iterator[chain.Room]:
 
 
 def _chain_part(
-    job: Job, sides: Sides, shape: chain.Gaps, numbers: _Numbers, room: chain.Room, value: Any, grad: Any, flows: Any,
-    doubt: Any, unsafe: Any,
-) -> None:  # fmt: skip
+    job: Job, sides: Sides, shape: chain.Gaps, numbers: Numbers, room: chain.Room, results: tuple[Any, ...]
+) -> None:
     """The steps of some rows."""
     call, arith = job.call, layout.arithmetic(job.accuracy)
     carries, scan, segments, settle, gradient = _CHAINS[job.accuracy]
     itemsize, threads = room.sums.dtype.itemsize, min(TUNING.threads, 128)
-    rho, share, factor, half, closely, digits, bounds = numbers
+    value, grad, flows, doubt, unsafe = results
     items = -(-room.rows * shape.segments // threads)
     long = shape.segments > 64
     lanes, members = (1, TUNING.members) if long else (min(TUNING.threads, 64), 1)
     if shape.segments > 1:
-        call.launch(carries, items, threads, 0, *_places(sides), shape, room)
+        call.launch(carries, items, threads, 0, _places(sides), shape, room)
         shared = lanes * members * arith.PARTS * itemsize
         call.launch(scan, -(-room.rows // lanes), lanes * members, shared, shape.segments, lanes, room.carry, room.rows)
     chained = bool(len(grad)) and shape.segments > 1
-    call.launch(segments, items, threads, 0, *_places(sides), flows, shape, rho, share, closely, chained, room)
+    call.launch(segments, items, threads, 0, _places(sides), flows, shape, numbers, chained, room)
     if job.accuracy == "compensated":
         lanes, members = (1 if long else lanes), 1  # one by one, as on the CPU
     shared = lanes * members * (arith.SIZE + arith.PARTS + first_look.SIZE + 1) * itemsize
     call.launch(
-        settle, -(-room.rows // lanes), lanes * members, shared, value, doubt, unsafe, len(flows) > 0, shape, lanes,
-        share, factor, half, closely, digits, bounds, room,
+        settle, -(-room.rows // lanes), lanes * members, shared, (value, doubt, unsafe), len(flows) > 0, shape, lanes,
+        numbers, room,
     )  # fmt: skip
     if len(grad):
-        call.launch(gradient, items, threads, 0, grad, shape, rho, factor, room)
+        call.launch(gradient, items, threads, 0, grad, shape, numbers, room)
 
 
 # --- flow -------------------------------------------------------------------------------------------------------------
@@ -406,13 +390,12 @@ def _flow_by_rows(job: Job, result: Any) -> Any:
     native = job.accuracy == "native"
     for first, last, t in _chunks(job, 3 if native else 5, sides.dtype if native else np.float64):
         blocks = -(-(last - first) // threads)
-        head = first, last, *_places(sides), result.flat
+        head = blocks, threads, 0, first, last, _places(sides)
         if native:
-            call.launch(rows.flow_native, blocks, threads, 0, *head, parent, bin_node, True, place, t)
+            call.launch(rows.flow_native, *head, result.flat, parent, bin_node, True, place, t)
         else:
-            call.launch(
-                rows.flow_two_limbs, blocks, threads, 0, *head, unsafe, parent, weight, bin_node, True, place, t
-            )
+            nodes = parent, weight, bin_node
+            call.launch(rows.flow_two_limbs, *head, (result.flat, unsafe), nodes, True, place, t)
     return unsafe
 
 
@@ -483,7 +466,8 @@ def _second(job: Job, gauge: int, result: Any, compute: Any) -> None:
     cost = call.constant(space, f"relevant costs {cost.dtype} {gauge == gauges.RAW}", lambda: cost)
     infinite, unsafe, beyond = call.full(n, 0, np.int64), *(call.full(n, False, np.bool_) for _ in range(2))
     parent, bin_node = layout.nodes(call, space)
-    compute(job, result, infinite, unsafe, beyond, (parent, cost, bin_node, rho, job.normalizes(gauge), gauge))
+    shared = (parent, cost, bin_node), (rho, job.normalizes(gauge), gauge)
+    compute(job, result, infinite, unsafe, beyond, shared)
     open_rows = (call.to_host(infinite) > 0) | call.to_host(unsafe) | call.to_host(beyond)
     fallback.count(0 if native else int(n - open_rows.sum()), 0)
     if open_rows.any():
@@ -501,30 +485,30 @@ def _products(job: Job, result: Any, infinite: Any, unsafe: Any, beyond: Any, sh
     call, sides, threads = job.call, job.sides, min(TUNING.threads, 128)
     native = job.accuracy == "native"
     for first, last, t in _chunks(job, 8 if native else 21, sides.dtype if native else np.float64):
-        head = first, last, *_places(sides), job.batch.v, job.batch.v_step, result.flat
+        head = first, last, _places(sides), (job.batch.v, job.batch.v_step)
         blocks = -(-(last - first) // threads)
         if native:
-            call.launch(rows.hvp_native, blocks, threads, 0, *head, infinite, *shared, t)
+            call.launch(rows.hvp_native, blocks, threads, 0, *head, (result.flat, infinite), *shared, t)
         else:
-            call.launch(rows.hvp_two_limbs, blocks, threads, 0, *head, unsafe, infinite, *shared, t)
+            call.launch(rows.hvp_two_limbs, blocks, threads, 0, *head, (result.flat, unsafe, infinite), *shared, t)
 
 
 def _matrices(job: Job, result: Any, infinite: Any, unsafe: Any, beyond: Any, shared: tuple[Any, ...]) -> None:
     call, sides, threads, n = job.call, job.sides, min(TUNING.threads, 128), job.space.n_bins
     native = job.accuracy == "native"
     real = sides.dtype if native else np.dtype(np.float64)
-    parent, _, bin_node, *_ = shared
+    parent, _, bin_node = shared[0]
     workers = min(job.batch.rows * n, 64 * threads)
     above = call.empty(job.space.n_nodes * workers, np.int64).reshape(job.space.n_nodes, workers)
     for first, last, t in _chunks(job, 7 if native else 17, real):
         size, blocks = last - first, -(-(last - first) // threads)
         factors = call.empty((2 if native else 5) * size, real)
-        head = first, last, *_places(sides)
+        head = first, last, _places(sides)
         if native:
-            call.launch(rows.border_native, blocks, threads, 0, *head, infinite, factors, *shared, t)
+            call.launch(rows.border_native, blocks, threads, 0, *head, (infinite, factors), *shared, t)
             tail: tuple[Any, ...] = result.flat, infinite, factors, parent, bin_node, above, t
             call.launch(rows.lines_native, -(-workers // threads), threads, 0, first, last, size, *tail)
         else:
-            call.launch(rows.border_two_limbs, blocks, threads, 0, *head, unsafe, infinite, factors, *shared, t)
+            call.launch(rows.border_two_limbs, blocks, threads, 0, *head, (unsafe, infinite, factors), *shared, t)
             tail = result.flat, unsafe, beyond, infinite, factors, parent, bin_node, above, t
             call.launch(rows.lines_two_limbs, -(-workers // threads), threads, 0, first, last, size, *tail)

@@ -23,8 +23,7 @@ _BLOCK = 2**31  # bins and iterations in one launch: so that it lasts about a se
 
 def iterate(
     place: Place,
-    p: Any,
-    q: Any,
+    given: tuple[Any, Any],
     where: Any,
     dtype: Any,
     lam: Any,
@@ -36,7 +35,8 @@ def iterate(
     max_iter: int,
     stops: tuple[int, ...],
 ) -> tuple[dict[int, SinkhornResult], tuple[int, ...], NDArray[Any]]:
-    """As `emdref.entropic.iteration.iterate`, from what the caller gave; the leading axes and the last errors too."""
+    """As `emdref.entropic.iteration.iterate`, from p and q as given; the leading axes and the last errors too."""
+    p, q = given
     log_u, log_v = init if isinstance(init, (tuple, list)) and len(init) == 2 else (None, None)
     with Call(place, p=p, q=q, log_u=log_u, log_v=log_v) as call:
         rows = _rows(call, p, q, where, dtype)
@@ -236,12 +236,12 @@ class _DeviceRun(Run):
         out |= {name: call.result(rows, name, rows.n_bins) for name in ("grad", "log_u", "log_v")}
         out["n_iter"] = call.result(rows._replace(dtype=np.dtype(np.int64)), "n_iter")
         self._clean(self.seen, balance.LATE)
+        given = s.u, v, s.ktu, kv, cost, rows.p, rows.q
+        results = tuple(out[x].flat for x in ("value", "objective", "grad", "log_u", "log_v", "marginal_error"))
+        how = self.shift, self.strength, int(switches.value == "objective"), int(switches.centred)
         self._by_rows(
             self.kernels.evaluate, balance.PARTS,
-            s.u, v, s.ktu, kv, cost, rows.p, rows.q, rows.n_bins, self.size, self.shift, self.strength,
-            int(switches.value == "objective"), int(switches.centred),
-            *(out[name].flat for name in ("value", "objective", "grad", "log_u", "log_v", "marginal_error", "n_iter")),
-            self.marks, self.seen,
+            given, results, rows.n_bins, self.size, how, out["n_iter"].flat, self.marks, self.seen,
         )  # fmt: skip
         return self._judged(out)
 

@@ -121,7 +121,7 @@ class SpacePlan:
     def alternate(self, state: State, marks: Any, tol: Any, done: int, until: int) -> int:
         size = self.parts * (5 * self._space.n_bins + 2 * len(self._inner[0])) + entropic.CHUNKS
         self._launch(
-            "alternate", self._inner, self._factors, size, state.u, *state, marks, *_settling(state, tol), done, until
+            "alternate", self._inner, self._factors, size, state.u, state, marks, *_settling(state, tol), done, until
         )
         return until
 
@@ -131,16 +131,14 @@ class SpacePlan:
         """Start a kernel; any array will do in the place of scratch memory that is not used."""
         call, bins = self._call, self._space.n_bins
         how = deal(self._rows, size, self._dtype.itemsize, bins, call)
-        counts = branches.counts(tree[0], tree[1], bins)
         kind = "all" if tree is self._all else "inner"
         index = call.constant(
             self._space, f"Sinkhorn, {kind} nodes by {how.lanes}", lambda: branches.packed(*tree, how.lanes)
         )
+        packed = branches.Packed(index, factors, *branches.counts(tree[0], tree[1], bins))
         scratch = call.empty(how.scratch, self._dtype) if how.scratch else like
         kernel = getattr(self._kernels[how.shared > 0], name)
-        call.launch(
-            kernel, how.blocks, how.threads, how.shared, index, factors, *counts, how.lanes, self._rows, scratch, *args
-        )
+        call.launch(kernel, how.blocks, how.threads, how.shared, packed, how.lanes, self._rows, scratch, *args)
 
 
 _NO_LEAVES = np.empty(0, np.int64)

@@ -17,7 +17,7 @@ from numba import boolean, float32, float64, int64, types
 
 import emdref.kernels
 import sinkhorn_table
-from emdref.kernels.cuda import chain, tree
+from emdref.kernels.cuda import arguments, chain, tree
 
 FOLDER = Path(emdref.kernels.__file__).parent / "cuda"
 PACKAGE = "emdref.kernels.cuda"
@@ -93,7 +93,7 @@ def kernel_lines(source):
 
 INT, INTS, BOOLS = int64, types.Array(int64, 1, "C"), types.Array(boolean, 1, "C")
 BOUNDS = types.UniTuple(float64, 4)
-LAUNCH = types.NamedUniTuple(int64, 5, tree.Launch)
+LAUNCH = types.NamedUniTuple(int64, 5, arguments.Launch)
 
 
 def flat(real):
@@ -109,6 +109,15 @@ def block(real):
 def sides(real):
     """Rows p and q."""
     return flat(real), INT, flat(real), INT
+
+
+def given(real):
+    """Rows p and q as one argument."""
+    return types.Tuple(sides(real))
+
+
+def numbers(number):
+    return types.NamedTuple([*[number] * 4, boolean, INT, BOUNDS], arguments.Numbers)
 
 
 def gaps(number):
@@ -129,39 +138,31 @@ def shape(number):
 def _chain(number):
     """Types of the five launches; `number` is what they compute in, from the rows' dtype."""
     return {
-        "carries": lambda r: (*sides(r), gaps(number(r)), room(number(r))),
+        "carries": lambda r: (given(r), gaps(number(r)), room(number(r))),
         "scan": lambda r: (INT, INT, flat(number(r)), INT),
-        "segments": lambda r: (
-            *(*sides(r), flat(r), gaps(number(r)), number(r), number(r), boolean, boolean, room(number(r))),
-        ),
+        "segments": lambda r: (given(r), flat(r), gaps(number(r)), numbers(number(r)), boolean, room(number(r))),
         "rows": lambda r: (
-            *(flat(r), BOOLS, BOOLS, boolean, gaps(number(r)), INT, number(r), number(r), number(r), boolean, INT),
-            *(BOUNDS, room(number(r))),
+            *(types.Tuple((flat(r), BOOLS, BOOLS)), boolean, gaps(number(r)), INT, numbers(number(r))),
+            room(number(r)),
         ),
-        "gradient": lambda r: (flat(r), gaps(number(r)), number(r), number(r), room(number(r))),
+        "gradient": lambda r: (flat(r), gaps(number(r)), numbers(number(r)), room(number(r))),
     }
 
 
 def _tree(number):
     return lambda r: (
-        *(LAUNCH, *sides(r), flat(r), flat(r), flat(r), INTS, BOOLS, BOOLS, shape(number(r))),
-        *(number(r), number(r), number(r), number(r), boolean, INT, BOUNDS, flat(number(r))),
+        *(LAUNCH, given(r), types.Tuple((flat(r), flat(r), flat(r), BOOLS, BOOLS)), INTS, shape(number(r))),
+        *(numbers(number(r)), flat(number(r))),
     )
 
 
 def _chain_near(r):
-    return LAUNCH, *sides(r), flat(r), flat(r), BOOLS, gaps(r), r, r, r, r, BOUNDS
+    return LAUNCH, given(r), types.Tuple((flat(r), flat(r), BOOLS)), gaps(r), numbers(r)
 
 
 def _of_directions(arguments):
     """Products with the Hessian at rho = 2: rows of float64, results in the dtype asked for."""
-
-    def mixed(r):
-        rows = sides(r)
-        at = next(i for i in range(9) if arguments(r)[i : i + len(rows)] == rows)
-        return *arguments(r)[:at], *sides(float64), *arguments(r)[at + len(rows) :]
-
-    return mixed
+    return lambda r: tuple(given(float64) if x == given(r) else x for x in arguments(r))
 
 
 def own(real):
@@ -194,29 +195,41 @@ KERNELS = {
 
 def _power(number):
     """The space, the power, how, and scratch."""
-    return lambda r: (INTS, flat(number(r)), INTS, number(r), boolean, INT, block(number(r)))
+    return lambda r: (
+        *(types.Tuple((INTS, flat(number(r)), INTS)), types.Tuple((number(r), boolean, INT)), block(number(r))),
+    )
+
+
+def _into(*results):
+    return types.Tuple(results)
 
 
 KERNELS |= {
     "rows.emd_two_limbs": Entry(
-        lambda r: (INT, INT, *sides(r), flat(r), flat(r), BOOLS, *_power(double)(r)), double=True
+        lambda r: (INT, INT, given(r), _into(flat(r), flat(r), BOOLS), *_power(double)(r)), double=True
     ),
     "rows.flow_native": Entry(
-        lambda r: (INT, INT, *sides(r), flat(r), INTS, INTS, boolean, INTS, block(r)), exact=False
+        lambda r: (INT, INT, given(r), flat(r), INTS, INTS, boolean, INTS, block(r)), exact=False
     ),
     "rows.flow_two_limbs": Entry(
-        lambda r: (*(INT, INT, *sides(r), flat(r), BOOLS, INTS, flat(float64), INTS, boolean, INTS), block(float64)),
+        lambda r: (
+            *(INT, INT, given(r), _into(flat(r), BOOLS), types.Tuple((INTS, flat(float64), INTS)), boolean, INTS),
+            block(float64),
+        ),
         double=True,
     ),
     "rows.hvp_native": Entry(
-        lambda r: (INT, INT, *sides(r), flat(r), INT, flat(r), INTS, *_power(own)(r)), exact=False
+        lambda r: (INT, INT, given(r), types.Tuple((flat(r), INT)), _into(flat(r), INTS), *_power(own)(r)), exact=False
     ),
     "rows.hvp_two_limbs": Entry(
-        lambda r: (INT, INT, *sides(r), flat(r), INT, flat(r), BOOLS, INTS, *_power(double)(r)), double=True
+        lambda r: (
+            *(INT, INT, given(r), types.Tuple((flat(r), INT)), _into(flat(r), BOOLS, INTS), *_power(double)(r)),
+        ),
+        double=True,
     ),
-    "rows.border_native": Entry(lambda r: (INT, INT, *sides(r), INTS, flat(r), *_power(own)(r)), exact=False),
+    "rows.border_native": Entry(lambda r: (INT, INT, given(r), _into(INTS, flat(r)), *_power(own)(r)), exact=False),
     "rows.border_two_limbs": Entry(
-        lambda r: (INT, INT, *sides(r), BOOLS, INTS, flat(float64), *_power(double)(r)), double=True
+        lambda r: (INT, INT, given(r), _into(BOOLS, INTS, flat(float64)), *_power(double)(r)), double=True
     ),
     "rows.lines_native": Entry(
         lambda r: (INT, INT, INT, flat(r), INTS, flat(r), INTS, INTS, types.Array(int64, 2, "C"), block(r)),

@@ -2,6 +2,9 @@
 
 from numba import float64, int32, int64, types
 
+from emdref.kernels.cuda.branches import Packed
+from emdref.kernels.entropic.alternation import State
+
 
 def flat(real):
     return types.Array(real, 1, "C")
@@ -11,8 +14,12 @@ INT, INTS, PLACES = int64, flat(int64), flat(int32)
 
 
 def _tree(r):
-    """The tree, counts of its parts, lanes, rows, and scratch."""
-    return PLACES, flat(r), *[INT] * 6, flat(r)
+    """The tree, lanes, rows, and scratch."""
+    return types.NamedTuple([PLACES, flat(r), *[INT] * 4], Packed), INT, INT, flat(r)
+
+
+def _state(r):
+    return types.NamedUniTuple(flat(r), 6, State)
 
 
 def _by_rows(r):
@@ -24,7 +31,7 @@ for _domain in ("linear", "log"):
     for _where in ("", "_far"):
         ARGUMENTS |= {
             f"entropic.{_domain}_product{_where}": lambda r: (*_tree(r), flat(r), flat(r)),
-            f"entropic.{_domain}_alternate{_where}": lambda r: (*_tree(r), *[flat(r)] * 6, INTS, flat(r), *[INT] * 3),
+            f"entropic.{_domain}_alternate{_where}": lambda r: (*_tree(r), _state(r), INTS, flat(r), *[INT] * 3),
             f"entropic.{_domain}_cost{_where}": lambda r: (*_tree(r), *[flat(r)] * 4),
         }
     ARGUMENTS |= {
@@ -33,7 +40,8 @@ for _domain in ("linear", "log"):
         f"balance.{_domain}_settle": lambda r: (*[flat(r)] * 3, INT, INT, flat(r), INTS, INT),
         f"balance.{_domain}_weigh": lambda r: (flat(r), flat(r), INT, INT, flat(r)),
         f"balance.{_domain}_evaluate": lambda r: (
-            *[flat(r)] * 7, INT, INT, flat(r), flat(r), INT, INT, *[flat(r)] * 6, INTS, INTS, INTS,
+            *[types.UniTuple(flat(r), size) for size in (7, 6)], INT, INT,
+            types.Tuple((flat(r), flat(r), INT, INT)), INTS, INTS, INTS,
         ),
         f"dense.{_domain}_product": lambda r: (flat(r), INT, INT, flat(r), flat(r), INT, INT, INT),
         f"dense.{_domain}_matrix": lambda r: (*[flat(r)] * 5, INTS),

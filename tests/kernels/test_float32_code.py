@@ -4,7 +4,7 @@ import re
 
 import pytest
 import tile_code
-from numba import boolean, float32, float64, int64
+from numba import boolean, float32, float64, int64, types
 from tile_code import needs_jit
 
 from emdref.kernels.rows import loops
@@ -21,14 +21,19 @@ def flow_signature(real):
     return rows, rows, rows, int64[::1], int64[::1], boolean
 
 
+def shared(real):
+    """The tree, and how."""
+    return types.Tuple((int64[::1], real[::1], int64[::1])), types.Tuple((real, boolean, int64))
+
+
 def hess_signature(real):
     rows = real[:, ::1]
-    return rows, rows, real[:, :, ::1], int64[::1], int64[::1], real[::1], int64[::1], real, boolean, int64
+    return rows, rows, real[:, :, ::1], int64[::1], *shared(real)
 
 
 def hvp_signature(real):
     rows = real[:, ::1]
-    return rows, rows, rows, rows, int64[::1], int64[::1], real[::1], int64[::1], real, boolean, int64
+    return rows, rows, rows, rows, int64[::1], *shared(real)
 
 
 @needs_jit

@@ -29,7 +29,7 @@ def cost_between(space, gauge):
 def second(space, p, q, rho, normalize, gauge, v=None):
     layout, n = space.rooted, space.n_bins
     unsafe, infinite = np.full(len(p), -1), np.full(len(p), -1)
-    shared = (layout.parent, cost_between(space, gauge), layout.bin_node, float(rho), normalize, gauge)
+    shared = (layout.parent, cost_between(space, gauge), layout.bin_node), (float(rho), normalize, gauge)
     out = np.full((len(p), n, n) if v is None else (len(p), n), np.nan)
     if v is None:
         emdref.kernels.rows.loops.hess_twolimb(p, q, out, unsafe, infinite, np.empty((len(p), 0, 0)), *shared)
@@ -123,8 +123,9 @@ def test_what_is_not_computed_is_zero():
     ):
         p, q = np.maximum(difference, 0), np.maximum(-difference, 0)
         scratch = [np.full(n, np.nan) for _ in range(5)], [np.full((2, n), np.nan) for _ in range(3)]
-        arguments = (layout.parent, layout.cost, layout.bin_node, rho, False, 1, False)
-        assert emdref.kernels.rows.loops._second(p, q, *arguments, *scratch[0], *scratch[1]) == outcome
+        arguments = (layout.parent, layout.cost, layout.bin_node), (rho, False, 1), False
+        of_nodes, bent = scratch
+        assert emdref.kernels.rows.loops._second(p, q, *arguments, of_nodes[:3], of_nodes[3:], bent) == outcome
 
 
 def test_a_product_is_relative_to_the_largest_entry():

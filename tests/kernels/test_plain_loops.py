@@ -24,8 +24,9 @@ def scratch():
 
 def second(scratch, p, q, rho, gauge=RAW, space=LINE, normalize=False):
     layout = space.rooted
-    rest = (scratch[k] for k in ["h", "l", "err", "rh", "rl", "c", "w", "g"])
-    return loops._second(p, q, layout.parent, layout.cost, layout.bin_node, rho, normalize, gauge, False, *rest)
+    rest = (tuple(map(scratch.get, names)) for names in (("h", "l", "err"), ("rh", "rl"), ("c", "w", "g")))
+    tree = layout.parent, layout.cost, layout.bin_node
+    return loops._second(p, q, tree, (rho, normalize, gauge), False, *rest)
 
 
 def test_totals_count_as_1_unless_asked_for(scratch):
@@ -70,7 +71,7 @@ def test_a_row_is_unsafe_if_either_check_says_so(monkeypatch):
 def test_a_single_row_without_flow_has_a_gradient_of_0():
     layout = LINE.rooted
     value, grad, unsafe = np.full(1, np.nan), np.full((1, 3), np.nan), np.ones(1, bool)
-    shared = (layout.parent, layout.cost, layout.bin_node, 2.5, False, RAW)
+    shared = (layout.parent, layout.cost, layout.bin_node), (2.5, False, RAW)
     loops.emd_twolimb(P[None], P[None], value, grad, unsafe, NONE_GIVEN, *shared)
     assert value[0] == 0 and not grad.any() and not unsafe[0]
 
@@ -81,7 +82,7 @@ def test_nothing_is_written_where_the_curvature_is_infinite(name):
     out = np.full((3, 3, 3) if "hess" in name else (3, 3), np.nan)
     twolimb, infinite = "twolimb" in name, np.full(3, -1)
     way = [] if "hess" in name else [np.array([[1.0, 2.0, 3.0]] * 3)]
-    shared = (layout.parent, layout.cost, layout.bin_node, 1.5, False, RAW)
+    shared = (layout.parent, layout.cost, layout.bin_node), (1.5, False, RAW)
     getattr(loops, name)(p, q, *way, out, *[np.ones(3, bool)] * twolimb, infinite, *[NONE_GIVEN] * twolimb, *shared)
     assert infinite.tolist() == [0, 1, 0]
     assert np.isnan(out[1]).all() and np.isfinite(out[[0, 2]]).all()
@@ -90,8 +91,8 @@ def test_nothing_is_written_where_the_curvature_is_infinite(name):
 def test_curvatures_are_not_filled_in_beside_an_infinite_one(scratch):
     layout, rest = LINE.rooted, [scratch[k] for k in ["a", "b", "phi", "r"]]
     c, w, g = np.full(3, np.nan), np.empty(3), np.empty(3)
-    shared = (layout.parent, layout.cost, layout.bin_node, 1.5, False, RAW)
-    assert loops._native_second(P, P, *shared, *rest, c, w, g) == (1, 1)
+    shared = (layout.parent, layout.cost, layout.bin_node), (1.5, False, RAW)
+    assert loops._native_second(P, P, *shared, (*rest, c, w, g)) == (1, 1)
     assert np.isnan(c).all()
 
 
@@ -108,7 +109,7 @@ def test_what_second_derivatives_ask_to_be_trusted(monkeypatch):
     monkeypatch.setattr(loops.hessian_two_limbs, "line", lambda *_: None)
     layout, p, q = LINE.rooted, P[None], Q[None]
     for gauge, relative in ((RAW, True), (1, False), (SCALED, False), (NORMALIZED, False)):
-        shared = (layout.parent, layout.cost, layout.bin_node, 3.0, gauge == NORMALIZED, gauge)
+        shared = (layout.parent, layout.cost, layout.bin_node), (3.0, gauge == NORMALIZED, gauge)
         total = 0.125 * 0.75 * 8 if gauge == NORMALIZED else 0.0
         loops.hvp_twolimb(p, q, p, np.empty((1, 3)), np.ones(1, bool), np.ones(1, int), NONE_GIVEN, *shared)
         loops.hess_twolimb(p, q, np.empty((1, 3, 3)), np.ones(1, bool), np.ones(1, int), NONE_GIVEN, *shared)

@@ -97,7 +97,7 @@ def test_scratch_memory_is_not_read_before_it_is_written(monkeypatch):
 def second(space, p, q, rho, normalize, gauge, v=None, dtype=np.float64):
     layout, n = space.rooted, space.n_bins
     infinite = np.full(len(p), -1)
-    shared = (layout.parent, layout.cost.astype(dtype), layout.bin_node, dtype(rho), normalize, gauge)
+    shared = (layout.parent, layout.cost.astype(dtype), layout.bin_node), (dtype(rho), normalize, gauge)
     out = np.full((len(p), n, n) if v is None else (len(p), n), np.nan, dtype)
     if v is None:
         emdref.kernels.rows.loops.hess_native(p, q, out, infinite, *shared)

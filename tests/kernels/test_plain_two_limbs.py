@@ -394,7 +394,8 @@ def emd(space, p, q, rho, normalize, gauge, gradient=True):
     layout, most = space.rooted, space.n_bins - normalize
     value, unsafe = np.full(len(p), np.nan), np.zeros(len(p), bool)
     grad = np.full(p.shape if gradient else (0, p.shape[1]), np.nan)
-    shared = (layout.parent, space.rooted.cost_between(0, most), layout.bin_node, float(rho), normalize, gauge)
+    cost = space.rooted.cost_between(0, most)
+    shared = (layout.parent, cost, layout.bin_node), (float(rho), normalize, gauge)
     emdref.kernels.rows.loops.emd_twolimb(p, q, value, grad, unsafe, np.empty((len(p), 0, 0)), *shared)
     return value, grad, unsafe
 

@@ -164,10 +164,9 @@ def logarithms(p, out):
         out[i] = _log(p[i])
 
 
-def _kernels(domain, severity):
-    """Compile everything over one domain."""
-    into, from_log, to_log, over, mass = domain.enter, domain.from_log, domain.to_log, domain.divide, domain.mass
-    sound = domain.sound
+def _starting(domain):
+    """Compile the first scaling, over one domain."""
+    into, from_log = domain.enter, domain.from_log
 
     @kernel
     def start(given, row_step, bin_step, by_log, p, bins, drops, u):
@@ -177,6 +176,13 @@ def _kernels(domain, severity):
             if by_log:
                 x = from_log(x)
             u[i] = into(p[i]) if drops and p[i] == type(x)(0) else x
+
+    return start
+
+
+def _dividing(domain, severity):
+    """Compile half an iteration, over one domain."""
+    over = domain.divide
 
     @kernel
     def divide(given, d, x, bins, rows, marks, half):
@@ -192,6 +198,13 @@ def _kernels(domain, severity):
                         cuda.atomic.min(marks, FIRST * rows + row, half * bins + i % bins)
                     if worse > type(worse)(1):
                         marks[VANISHED * rows + row] = 1
+
+    return divide
+
+
+def _totals(domain):
+    """Compile sums over a row's bins, over one domain."""
+    mass = domain.mass
 
     @row
     def miss(x, i):
@@ -231,6 +244,27 @@ def _kernels(domain, severity):
             cuda.syncthreads()
             row += cuda.gridDim.x
 
+    return settle, weigh
+
+
+@row
+def summed(part, cost, shift, lam, by_objective, value, objective, error, seen, rows, row):
+    """A row's results from its sums."""
+    a, b = part[_ROW * CHUNKS], part[_COLUMN * CHUNKS]
+    error[row] = a if a > b or a != a else b
+    entropy = part[_BY_U * CHUNKS] + part[_BY_V * CHUNKS]
+    present = (entropy - product(shift, part[_MASS * CHUNKS])) / lam
+    objective[row] = present
+    value[row] = present if by_objective else cost[row]
+    note(seen, rows, row, cost[row] + present)
+    if cost[row] + present == type(present)(-math.inf):
+        seen[OVER * rows + row] = 1
+
+
+def _sums(domain):
+    """Compile what a bin adds to its row's sums, and what is noted of it, over one domain."""
+    to_log, mass, sound = domain.to_log, domain.mass, domain.sound
+
     @row
     def tally(u, v, ktu, kv, p, q, i, lam, log_u, log_v, part, c):
         """What one bin adds to the sums of its row."""
@@ -259,25 +293,22 @@ def _kernels(domain, severity):
             if not sound(v):
                 cuda.atomic.min(seen, LATE * rows + row, j)
 
-    @row
-    def summed(part, cost, shift, lam, by_objective, value, objective, error, seen, rows, row):
-        """A row's results from its sums."""
-        a, b = part[_ROW * CHUNKS], part[_COLUMN * CHUNKS]
-        error[row] = a if a > b or a != a else b
-        entropy = part[_BY_U * CHUNKS] + part[_BY_V * CHUNKS]
-        present = (entropy - product(shift, part[_MASS * CHUNKS])) / lam
-        objective[row] = present
-        value[row] = present if by_objective else cost[row]
-        note(seen, rows, row, cost[row] + present)
-        if cost[row] + present == type(present)(-math.inf):
-            seen[OVER * rows + row] = 1
+    return tally, watch
+
+
+def _evaluation(tally, watch):
+    """Compile results from sums over bins."""
 
     @kernel
-    def evaluate(
-        u, v, ktu, kv, cost, p, q, bins, rows, shift, lam, by_objective, centred,
-        value, objective, grad, log_u, log_v, error, n_iter, marks, seen,
-    ):  # fmt: skip
-        """Everything that is known of u and v; `shift` and `lam` hold one number each."""
+    def evaluate(given, results, bins, rows, how, n_iter, marks, seen):
+        """Everything that is known of u and v.
+
+        `given` is (u, v, K^T u, K v, <T, M>, p, q), `results` (value, objective, grad, log_u, log_v, error), and `how`
+        (shift, lam, by_objective, centred), the first two in arrays of one number.
+        """
+        u, v, ktu, kv, cost, p, q = given
+        value, objective, grad, log_u, log_v, error = results
+        shift, lam, by_objective, centred = how
         part = cuda.shared.array(0, u.dtype)
         row = cuda.blockIdx.x
         while row < rows:
@@ -309,7 +340,13 @@ def _kernels(domain, severity):
             cuda.syncthreads()
             row += cuda.gridDim.x
 
-    return Kernels(start, divide, settle, weigh, evaluate)
+    return evaluate
+
+
+def _kernels(domain, severity):
+    """Compile everything over one domain."""
+    divide, evaluate = _dividing(domain, severity), _evaluation(*_sums(domain))
+    return Kernels(_starting(domain), divide, *_totals(domain), evaluate)
 
 
 LINEAR_KERNELS = _kernels(domains.LINEAR, alternation.fault(domains.LINEAR))

@@ -28,6 +28,17 @@ class Crew(NamedTuple):
     groups: Any
 
 
+class Packed(NamedTuple):
+    """A tree as kernels get it: what `packed`, `factored` and `counts` make."""
+
+    index: Any
+    factors: Any
+    levels: int
+    nodes: int
+    leaves: int
+    bins: int
+
+
 class Tree(NamedTuple):
     """A tree on the device; what points into arrays of rows is multiplied by `lanes`.
 
@@ -49,8 +60,9 @@ class Tree(NamedTuple):
 
 
 @row
-def tree_of(index, factors, levels, nodes, leaves, bins):
-    """The parts of what `packed` and `factored` put together."""
+def tree_of(given):
+    """The parts of a `Packed`."""
+    index, factors, levels, nodes, leaves, bins = given
     child = levels + 1
     leaf = child + nodes + 1
     above = leaf + nodes + 1
@@ -73,9 +85,29 @@ def tree_of(index, factors, levels, nodes, leaves, bins):
     )
 
 
+class Steps(NamedTuple):
+    """What `steps` compiles."""
+
+    load: Any  # an element of an array
+    store: Any
+    factor: Any  # an element of `Tree.factors`
+    gather: Any
+    rise: Any
+    sink: Any
+    reach: Any
+    beside: Any
+    spread: Any
+
+
 def steps(ring):
     """What one thread does at its nodes and bins, over a semiring."""
-    take, give, null, plus, times = ring.load, ring.store, ring.null, ring.plus, ring.times
+    elements = _elements(ring)
+    return Steps(*elements, *_through(ring, *elements), *_around(ring, *elements))
+
+
+def _elements(ring):
+    """How a thread reads and writes elements."""
+    take, give = ring.load, ring.store
 
     @row
     def load(x, i, plane):
@@ -88,6 +120,13 @@ def steps(ring):
     @row
     def factor(tree, i):
         return load(tree.factors, i, 1 + 2 * (tree.nodes + tree.leaves))
+
+    return load, store, factor
+
+
+def _through(ring, load, store, factor):
+    """A thread's part in products: up the tree, down again, and out at the bins."""
+    null, plus, times = ring.null, ring.plus, ring.times
 
     @row
     def gather(tree, me, x, s):
@@ -140,6 +179,13 @@ def steps(ring):
         a, b = factor(tree, 1 + 2 * tree.nodes + j), factor(tree, 1 + 2 * tree.nodes + tree.leaves + j)
         return times(k0, plus(times(b, load(x, j * me.lanes + me.lane, tree.bins * me.lanes)), times(a, above)))
 
+    return gather, rise, sink, reach
+
+
+def _around(ring, load, store, factor):
+    """A thread's part in sums of what is not below a node."""
+    null, plus, times = ring.null, ring.plus, ring.times
+
     @row
     def beside(tree, me, s, o):
         """o[c] = sum of a s over c's siblings, by prefix and suffix sums; all children of a parent by one thread."""
@@ -173,21 +219,7 @@ def steps(ring):
             store(o, i, plane, plus(total, times(a, load(o, u + me.lane, plane))))
             c += me.groups
 
-    return Steps(load, store, factor, gather, rise, sink, reach, beside, spread)
-
-
-class Steps(NamedTuple):
-    """What `steps` compiles."""
-
-    load: Any
-    store: Any
-    factor: Any
-    gather: Any
-    rise: Any
-    sink: Any
-    reach: Any
-    beside: Any
-    spread: Any
+    return beside, spread
 
 
 # --- on the host ------------------------------------------------------------------------------------------------------

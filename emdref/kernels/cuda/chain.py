@@ -103,13 +103,13 @@ def walks(arith):
     return total, onward, backward, joined, seen, beyond, add_edge
 
 
-def _steps(arith):
-    """Compile the launches for one arithmetic."""
-    total, onward, backward, joined, seen, beyond, add_edge = walks(arith)
+def _carrying(arith, total, onward):
+    """Compile the launches that find the flow before each segment, in one arithmetic."""
 
     @kernel
-    def carries(p, p_step, q, q_step, gaps, room):
+    def carries(given, gaps, room):
         """Sums of all segments but the last."""
+        p, p_step, q, q_step = given
         item = cuda.grid(1)
         s, i = item // room.rows, item % room.rows
         if s < gaps.segments - 1:
@@ -141,9 +141,17 @@ def _steps(arith):
                 arith.store(x, s * arith.PARTS * rows + i, rows, phi)
                 phi, lost = arith.plus(phi, here, lost, False)
 
+    return carries, scan
+
+
+def _flowing(arith, beyond, add_edge):
+    """Compile the launch that walks along segments, in one arithmetic."""
+
     @kernel
-    def segments(p, p_step, q, q_step, flows, gaps, rho, share, closely, slopes_too, room):
+    def segments(given, flows, gaps, numbers, slopes_too, room):
         """Flows of each segment, Eq. (6), the sums over its edges, and the sum of their slopes if asked."""
+        p, p_step, q, q_step = given
+        rho, share, _, _, closely, _, _ = numbers
         item = cuda.grid(1)
         s, i, rows = item // room.rows, item % room.rows, room.rows
         if s < gaps.segments:
@@ -175,63 +183,87 @@ def _steps(arith):
             first_look.put(room.records, s * first_look.SIZE * rows + i, rows, record)
             poke(room.lost, s * rows + i, lost)
 
+    return segments
+
+
+def _settling(arith, joined, seen, backward):
+    """Compile the launch that settles rows, in one arithmetic."""
+
+    @row
+    def gather(room, i, first, last, t, at, lanes):
+        """What a run of segments comes to, into shared memory: sums over edges, of slopes, records, what was lost."""
+        zero = room.sums.dtype.type(0)
+        begin = arith.null(zero)
+        record, sums = first_look.blank(zero), arith.begin(begin)
+        sums = joined(room.sums, last - first, first * arith.SIZE * room.rows + i, room.rows, sums)
+        arith.store_sums(t, at, lanes, sums)
+        slopes, lost = begin, zero
+        for s in range(last - 1, first - 1, -1):
+            slopes = arith.more(slopes, arith.load(room.slopes, s * arith.PARTS * room.rows + i, room.rows))
+            lost += peek(room.lost, s * room.rows + i)
+        arith.store(t, at + arith.SIZE * lanes, lanes, slopes)
+        rest = at + (arith.SIZE + arith.PARTS) * lanes
+        record = seen(room.records, last - first, first * first_look.SIZE * room.rows + i, room.rows, record)
+        first_look.put(t, rest, lanes, record)
+        poke(t, rest + first_look.SIZE * lanes, lost)
+
+    @row
+    def settle(results, flows_only, gaps, lanes, numbers, to, members, t):
+        """A row's results from those of its runs, and in place of each run's slopes r after it."""
+        value, doubt, unsafe = results
+        _, share, factor, half, closely, digits, bounds = numbers
+        lane, size, zero = cuda.threadIdx.x % lanes, arith.SIZE + arith.PARTS + first_look.SIZE + 1, t.dtype.type(0)
+        record, sums, lost = first_look.blank(zero), arith.begin(arith.null(zero)), zero
+        for m in range(members):
+            at = m * size * lanes + lane
+            sums = arith.join(sums, arith.load_sums(t, at, lanes))
+            at += (arith.SIZE + arith.PARTS) * lanes
+            record = first_look.merge(record, first_look.get(t, at, lanes))
+            lost += peek(t, at + first_look.SIZE * lanes)
+        most = arith.most_lost(record, lost, closely, digits, float(2 * gaps.bins))
+        again, within = arith.judge(sums, most, bounds, factor)
+        value[to] = arith.value(sums)
+        inexact = most > type(most)(0) and (flows_only or gaps.segments > 1)
+        unsafe[to] = inexact or (again and not flows_only)
+        doubt[to] = not within or first_look.fails(record, half)
+        r = arith.minus(arith.mean(sums, share))
+        for m in range(members - 1, -1, -1):
+            at = (m * size + arith.SIZE) * lanes + lane
+            here = arith.load(t, at, lanes)
+            arith.store(t, at, lanes, r)
+            r = arith.more(r, here)
+
     @kernel
-    def rows(value, doubt, unsafe, flows_only, gaps, lanes, share, factor, half, closely, digits, bounds, room):
-        """Values, which rows to look at or to do again, and r after each segment; as `scan` cuts rows into runs."""
+    def rows(results, flows_only, gaps, lanes, numbers, room):
+        """Values, which rows to look at or to do again, and r after each segment; as `scan` cuts rows into runs.
+
+        `results` is (value, doubt, unsafe).
+        """
         lane, member, members = cuda.threadIdx.x % lanes, cuda.threadIdx.x // lanes, cuda.blockDim.x // lanes
         count, i = gaps.segments, cuda.blockIdx.x * lanes + lane
         run = (count + members - 1) // members
         first, last = min(member * run, count), min((member + 1) * run, count)
         t = cuda.shared.array(0, room.sums.dtype)
         size = arith.SIZE + arith.PARTS + first_look.SIZE + 1
-        at, zero = member * size * lanes + lane, room.sums.dtype.type(0)
-        begin = arith.null(zero)
-        record, sums = first_look.blank(zero), arith.begin(begin)
+        at = member * size * lanes + lane
         if i < room.rows:
-            arith.store_sums(
-                t, at, lanes, joined(room.sums, last - first, first * arith.SIZE * room.rows + i, room.rows, sums)
-            )
-            slopes, lost = begin, zero
-            for s in range(last - 1, first - 1, -1):
-                slopes = arith.more(slopes, arith.load(room.slopes, s * arith.PARTS * room.rows + i, room.rows))
-                lost += peek(room.lost, s * room.rows + i)
-            arith.store(t, at + arith.SIZE * lanes, lanes, slopes)
-            rest = at + (arith.SIZE + arith.PARTS) * lanes
-            first_look.put(
-                t,
-                rest,
-                lanes,
-                seen(room.records, last - first, first * first_look.SIZE * room.rows + i, room.rows, record),
-            )
-            poke(t, rest + first_look.SIZE * lanes, lost)
+            gather(room, i, first, last, t, at, lanes)
         cuda.syncthreads()
         if member == 0 and i < room.rows:
-            lost, to = zero, room.first + i
-            for m in range(members):
-                at = m * size * lanes + lane
-                sums = arith.join(sums, arith.load_sums(t, at, lanes))
-                at += (arith.SIZE + arith.PARTS) * lanes
-                record = first_look.merge(record, first_look.get(t, at, lanes))
-                lost += peek(t, at + first_look.SIZE * lanes)
-            most = arith.most_lost(record, lost, closely, digits, float(2 * gaps.bins))
-            again, within = arith.judge(sums, most, bounds, factor)
-            value[to] = arith.value(sums)
-            inexact = most > type(most)(0) and (flows_only or count > 1)
-            unsafe[to] = inexact or (again and not flows_only)
-            doubt[to] = not within or first_look.fails(record, half)
-            r = arith.minus(arith.mean(sums, share))
-            for m in range(members - 1, -1, -1):
-                at = (m * size + arith.SIZE) * lanes + lane
-                here = arith.load(t, at, lanes)
-                arith.store(t, at, lanes, r)
-                r = arith.more(r, here)
+            settle(results, flows_only, gaps, lanes, numbers, room.first + i, members, t)
         cuda.syncthreads()
         if i < room.rows:
-            r = arith.load(t, (member * size + arith.SIZE) * lanes + lane, lanes)
+            r = arith.load(t, at + arith.SIZE * lanes, lanes)
             backward(room.slopes, last - first, first * arith.PARTS * room.rows + i, room.rows, r)
 
+    return rows
+
+
+def _returning(arith, beyond):
+    """Compile the launch that walks back along segments, in one arithmetic."""
+
     @kernel
-    def gradient(grad, gaps, rho, factor, room):
+    def gradient(grad, gaps, numbers, room):
         """The gradient of each segment's bins, from r after it."""
         item = cuda.grid(1)
         s, i, rows = item // room.rows, item % room.rows, room.rows
@@ -240,10 +272,17 @@ def _steps(arith):
             r = arith.load(room.slopes, s * arith.PARTS * rows + i, rows)
             for k in range(min(first + gaps.length, gaps.bins) - 1, first - 1, -1):
                 phi = arith.load(room.flows, (k - first) * arith.PARTS * items + item, items)
-                r = beyond(k, phi, gaps, rho, r)
-                poke(grad, (room.first + i) * gaps.bins + k, arith.gradient(r, factor))
+                r = beyond(k, phi, gaps, numbers.rho, r)
+                poke(grad, (room.first + i) * gaps.bins + k, arith.gradient(r, numbers.factor))
 
-    return carries, scan, segments, rows, gradient
+    return gradient
+
+
+def _steps(arith):
+    """Compile the launches for one arithmetic."""
+    total, onward, backward, joined, seen, beyond, add_edge = walks(arith)
+    segments, rows = _flowing(arith, beyond, add_edge), _settling(arith, joined, seen, backward)
+    return *_carrying(arith, total, onward), segments, rows, _returning(arith, beyond)
 
 
 carries_plain, scan_plain, segments_plain, rows_plain, gradient_plain = _steps(plain)

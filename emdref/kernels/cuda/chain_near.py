@@ -20,8 +20,9 @@ def _put(t, at, a, b, record):
 
 
 @row
-def _enter(p, p_step, q, q_step, bins, launch, block, t, aux):
+def _enter(given, bins, launch, block, t, aux):
     """p - q of all bins, and each thread's record of what it read."""
+    p, p_step, q, q_step = given
     mates, step = launch.mates, launch.stride
     team, mate, teams = cuda.threadIdx.x // mates, cuda.threadIdx.x % mates, cuda.blockDim.x // mates
     for lane in range(team, launch.lanes, teams):
@@ -65,16 +66,21 @@ def _leave(grad, factor, bins, launch, block, t):
 
 
 @kernel
-def chain_near(launch, p, p_step, q, q_step, value, grad, doubt, gaps, rho, share, factor, half, bounds):
-    """Value, and gradient unless it is empty; which rows to look at."""
+def chain_near(launch, given, results, gaps, numbers):
+    """Value, and gradient unless it is empty; which rows to look at.
+
+    `given` is (p, p_step, q, q_step), `results` (value, grad, doubt).
+    """
+    value, grad, doubt = results
+    rho, share, factor, half, _, _, bounds = numbers
     lanes, step, bins = launch.lanes, launch.stride, gaps.bins
     lane, group, groups = cuda.threadIdx.x % lanes, cuda.threadIdx.x // lanes, cuda.blockDim.x // lanes
     block = launch.first + cuda.blockIdx.x * lanes
-    t = cuda.shared.array(0, p.dtype)
-    zero = p.dtype.type(0)
+    t = cuda.shared.array(0, given[0].dtype)
+    zero = given[0].dtype.type(0)
     aux = t[bins * step :]
     carry = aux[gaps.segments * plain.SIZE * step :]
-    _enter(p, p_step, q, q_step, bins, launch, block, t, aux)
+    _enter(given, bins, launch, block, t, aux)
     cuda.syncthreads()
     record, sums = first_look.blank(zero), plain.begin(zero)
     if group == 0:

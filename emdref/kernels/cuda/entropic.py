@@ -20,7 +20,6 @@ from emdref.kernels.compile.jit import row
 from emdref.kernels.cuda.branches import Crew, steps, tree_of
 from emdref.kernels.cuda.target import SIMULATED, cuda, kernel
 from emdref.kernels.entropic import alternation, products
-from emdref.kernels.entropic.alternation import State
 
 CHUNKS = 64  # parts of a sum over bins or nodes, added up one by one: the same for any number of threads
 N_ITER, REACHED, FIRST, VANISHED = range(4)  # what is remembered of each row, in `marks`: int64, a line of rows each
@@ -118,10 +117,14 @@ def _product(ring, go, turn):
     return product
 
 
-def _alternation(ring, go, turn, severity):
-    """Compile the iterations over one semiring."""
-    load, store, gather, reach, parts = go.load, go.store, go.gather, go.reach, ring.parts
-    entered, left, plain, times, over = ring.entered, ring.left, ring.plain, ring.times, ring.over
+def _transfers(ring, go):
+    """Compile the ways into a block's memory and out of it, over one semiring."""
+    load, store, parts, entered, left = go.load, go.store, ring.parts, ring.entered, ring.left
+
+    @row
+    def exact(tree, row, j):
+        """Where the row's elements of K u have bin j."""
+        return row * parts * tree.bins + peek(tree.order, j)
 
     @row
     def fetch(tree, me, row, state, y, p, q, fresh):
@@ -137,9 +140,22 @@ def _alternation(ring, go, turn, severity):
             j += me.groups
 
     @row
-    def exact(tree, row, j):
-        """Where the row's elements of K u have bin j."""
-        return row * parts * tree.bins + peek(tree.order, j)
+    def deposit(tree, me, row, u, v, y, state):
+        """What a row has reached."""
+        j, plane = me.group, tree.bins * me.lanes
+        while j < tree.bins:
+            i, k = j * me.lanes + me.lane, row * tree.bins + peek(tree.order, j)
+            ktu = load(y, i, plane)
+            state.u[k], state.v[k], state.ktu[k] = left(load(u, i, plane)), left(load(v, i, plane)), left(ktu)
+            store(state.exact, exact(tree, row, j), tree.bins, ktu)
+            j += me.groups
+
+    return fetch, deposit
+
+
+def _divisions(ring, go, severity):
+    """Compile x = given / (K u), with K u at hand or made bin by bin, over one semiring."""
+    load, store, reach, over = go.load, go.store, go.reach, ring.over
 
     @row
     def divide(tree, me, row, live, half, given, d, j, x, marks, rows):
@@ -169,6 +185,13 @@ def _alternation(ring, go, turn, severity):
             divide(tree, me, row, live, half, given, reach(tree, me, j, x, r), j, x, marks, rows)
             j += me.groups
 
+    return begin, advance
+
+
+def _moves(go):
+    """Compile copies, and the last step of a product, over one semiring."""
+    load, store, reach = go.load, go.store, go.reach
+
     @row
     def keep(tree, me, x, v):
         j, plane = me.group, tree.bins * me.lanes
@@ -185,6 +208,13 @@ def _alternation(ring, go, turn, severity):
             store(y, j * me.lanes + me.lane, plane, reach(tree, me, j, x, r))
             j += me.groups
 
+    return keep, outward
+
+
+def _defect(ring, go):
+    """Compile how far a row is from q, over one semiring."""
+    load, plain, times = go.load, ring.plain, ring.times
+
     @row
     def defect(tree, me, v, y, q, part):
         """l1 distance of a row's column marginal from q."""
@@ -199,16 +229,16 @@ def _alternation(ring, go, turn, severity):
             c += me.groups
         return gathered(me, part)
 
-    @row
-    def deposit(tree, me, row, u, v, y, state):
-        """What a row has reached."""
-        j, plane = me.group, tree.bins * me.lanes
-        while j < tree.bins:
-            i, k = j * me.lanes + me.lane, row * tree.bins + peek(tree.order, j)
-            ktu = load(y, i, plane)
-            state.u[k], state.v[k], state.ktu[k] = left(load(u, i, plane)), left(load(v, i, plane)), left(ktu)
-            store(state.exact, exact(tree, row, j), tree.bins, ktu)
-            j += me.groups
+    return defect
+
+
+def _alternation(ring, go, turn, severity):
+    """Compile the iterations over one semiring."""
+    gather, parts = go.gather, ring.parts
+    fetch, deposit = _transfers(ring, go)
+    begin, advance = _divisions(ring, go, severity)
+    keep, outward = _moves(go)
+    defect = _defect(ring, go)
 
     @row
     def iterate(tree, me, row, rows, live, state, marks, tol, settles, done, until, t):
@@ -309,9 +339,9 @@ def _launched(ring, go, severity, crosses, here):
     transport = _transport(ring, go, up, crosses)
 
     @kernel(**_AMPLE)
-    def product(index, factors, levels, nodes, leaves, bins, lanes, rows, scratch, x, y):
+    def product(packed, lanes, rows, scratch, x, y):
         """y = k0 K x, (rows, N)."""
-        tree, me = tree_of(index, factors, levels, nodes, leaves, bins), crew(lanes)
+        tree, me = tree_of(packed), crew(lanes)
         t = cuda.shared.array(0, scratch.dtype) if here else scratch[start(scratch) :]
         first = cuda.blockIdx.x * lanes
         while first < rows:
@@ -321,32 +351,11 @@ def _launched(ring, go, severity, crosses, here):
             first += cuda.gridDim.x * lanes
 
     @kernel(**_AMPLE)
-    def alternate(
-        index,
-        factors,
-        levels,
-        nodes,
-        leaves,
-        bins,
-        lanes,
-        rows,
-        scratch,
-        p,
-        q,
-        u,
-        v,
-        ktu,
-        exact,
-        marks,
-        tol,
-        settles,
-        done,
-        until,
-    ):
+    def alternate(packed, lanes, rows, scratch, state, marks, tol, settles, done, until):
         """Iterations of the rows that have not reached their tolerances, see `iterate`."""
-        tree, me = tree_of(index, factors, levels, nodes, leaves, bins), crew(lanes)
+        tree, me = tree_of(packed), crew(lanes)
         t = cuda.shared.array(0, scratch.dtype) if here else scratch[start(scratch) :]
-        state, first = State(p, q, u, v, ktu, exact), cuda.blockIdx.x * lanes
+        first = cuda.blockIdx.x * lanes
         while first < rows:
             row = min(first + me.lane, rows - 1)
             live = first + me.lane < rows and marks[REACHED * rows + row] == 0
@@ -356,9 +365,9 @@ def _launched(ring, go, severity, crosses, here):
             first += cuda.gridDim.x * lanes
 
     @kernel(**_AMPLE)
-    def cost(index, factors, levels, nodes, leaves, bins, lanes, rows, scratch, w, u, v, value):
+    def cost(packed, lanes, rows, scratch, w, u, v, value):
         """value = <T, M>, an entry a row."""
-        tree, me = tree_of(index, factors, levels, nodes, leaves, bins), crew(lanes)
+        tree, me = tree_of(packed), crew(lanes)
         t = cuda.shared.array(0, scratch.dtype) if here else scratch[start(scratch) :]
         first = cuda.blockIdx.x * lanes
         while first < rows:

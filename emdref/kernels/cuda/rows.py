@@ -1,6 +1,7 @@
 """A thread per row: what emdref.kernels.rows.loops does with a row, for all that the other kernels here do not do.
 
-Scratch is (arrays, entries, rows), so that neighbouring threads touch neighbouring numbers.
+Scratch is (arrays, entries, rows), so that neighbouring threads touch neighbouring numbers.  `given` is (p, p_step, q,
+q_step), `direction` (v, v_step); `tree` and `how` are those of emdref.kernels.rows.loops.
 """
 
 import math
@@ -28,21 +29,33 @@ def _deliver(line, result, at):
     return finite
 
 
+@row
+def _fetch_pair(given, i, n, a, b):
+    """Row i of p and q."""
+    p, p_step, q, q_step = given
+    _fetch(p, i * p_step, n, a)
+    _fetch(q, i * q_step, n, b)
+
+
+@row
+def _flow_and_r(t, nodes, j):
+    """A flow in two limbs, and r, in the first five arrays of scratch."""
+    return (t[0, :nodes, j], t[1, :nodes, j], t[2, :nodes, j]), (t[3, :nodes, j], t[4, :nodes, j])
+
+
 @kernel
-def emd_two_limbs(
-    first, rows, p, p_step, q, q_step, value, grad, unsafe, parent, cost, bin_node, rho, normalize, gauge, t
-):
-    """emdref.kernels.rows.loops.emd_twolimb; `t` has 10 arrays."""
+def emd_two_limbs(first, rows, given, results, tree, how, t):
+    """emdref.kernels.rows.loops.emd_twolimb; `results` is (value, grad, unsafe), `t` has 10 arrays."""
+    value, grad, unsafe = results
     j = cuda.grid(1)
-    i, bins, nodes = first + j, len(bin_node), len(parent)
+    i, bins = first + j, len(tree[2])
     if i < rows:
         a, b, line, number = t[5, :bins, j], t[6, :bins, j], t[7, :bins, j], t[8, :1, j]
-        _fetch(p, i * p_step, bins, a)
-        _fetch(q, i * q_step, bins, b)
-        h, l, err, rh, rl = t[0, :nodes, j], t[1, :nodes, j], t[2, :nodes, j], t[3, :nodes, j], t[4, :nodes, j]
+        _fetch_pair(given, i, bins, a, b)
+        flow, r = _flow_and_r(t, len(tree[0]), j)
         number[0] = 0.0
         wanted = line if len(grad) > 0 else t[9, :0, j]
-        safe = loops.twolimb_emd(a, b, parent, cost, bin_node, rho, normalize, gauge, h, l, err, rh, rl, number, wanted)
+        safe = loops.twolimb_emd(a, b, tree, how, flow, r, number, wanted)
         value[i] = number[0]
         if safe:
             safe = _deliver(wanted, grad, i * bins)
@@ -50,8 +63,9 @@ def emd_two_limbs(
 
 
 @kernel
-def flow_native(first, rows, p, p_step, q, q_step, phi, parent, bin_node, normalize, place, t):
+def flow_native(first, rows, given, phi, parent, bin_node, normalize, place, t):
     """emdref.kernels.rows.loops.flow_native, of the nodes in `place`; `t` has 3 arrays."""
+    p, p_step, q, q_step = given
     j = cuda.grid(1)
     i, bins = first + j, len(bin_node)
     if i < rows:
@@ -65,75 +79,86 @@ def flow_native(first, rows, p, p_step, q, q_step, phi, parent, bin_node, normal
 
 
 @kernel
-def flow_two_limbs(first, rows, p, p_step, q, q_step, phi, unsafe, parent, weight, bin_node, normalize, place, t):
-    """emdref.kernels.rows.loops.flow_twolimb, of the nodes in `place`; `t` has 5 arrays."""
+def flow_two_limbs(first, rows, given, results, tree, normalize, place, t):
+    """emdref.kernels.rows.loops.flow_twolimb, of the nodes in `place`; `results` is (phi, unsafe), `t` has 5 arrays."""
+    phi, unsafe = results
+    parent, weight, bin_node = tree
     j = cuda.grid(1)
     i, bins, nodes = first + j, len(bin_node), len(parent)
     if i < rows:
         a, b = t[3, :bins, j], t[4, :bins, j]
-        _fetch(p, i * p_step, bins, a)
-        _fetch(q, i * q_step, bins, b)
+        _fetch_pair(given, i, bins, a, b)
         h, l, err = t[0, :nodes, j], t[1, :nodes, j], t[2, :nodes, j]
         unsafe[i] = not loops.twolimb_flow(a, b, weight, parent, bin_node, normalize, h, l, err)
         for k in range(len(place)):
             phi[i * len(place) + k] = h[place[k]] if place[k] > 0 else 0.0
 
 
+@row
+def _native_scratch(t, bins, nodes, j):
+    """What emdref.kernels.rows.loops.native_hvp works on, in the first seven arrays of scratch."""
+    a, b, phi, r, c = t[0, :bins, j], t[1, :bins, j], t[2, :nodes, j], t[3, :nodes, j], t[4, :nodes, j]
+    return a, b, phi, r, c, t[5, :bins, j], t[6, :bins, j]
+
+
 @kernel
-def hvp_native(
-    first, rows, p, p_step, q, q_step, v, v_step, out, infinite, parent, cost, bin_node, rho, normalize, gauge, t
-):
-    """emdref.kernels.rows.loops.hvp_native; `t` has 8 arrays."""
+def hvp_native(first, rows, given, direction, results, tree, how, t):
+    """emdref.kernels.rows.loops.hvp_native; `results` is (out, infinite), `t` has 8 arrays."""
+    p, p_step, q, q_step = given
+    v, v_step = direction
+    out, infinite = results
     j = cuda.grid(1)
-    i, bins, nodes = first + j, len(bin_node), len(parent)
+    i, bins = first + j, len(tree[2])
     if i < rows:
         at, bt, vt = i * p_step, i * q_step, i * v_step
-        line = t[7, :bins, j]
+        line, scratch = t[7, :bins, j], _native_scratch(t, bins, len(tree[0]), j)
         infinite[i] = loops.native_hvp(
-            p[at : at + bins], q[bt : bt + bins], v[vt : vt + bins], parent, cost, bin_node, rho, normalize, gauge,
-            t[0, :bins, j], t[1, :bins, j], t[2, :nodes, j], t[3, :nodes, j], t[4, :nodes, j], t[5, :bins, j],
-            t[6, :bins, j], line,
-        )  # fmt: skip
+            p[at : at + bins], q[bt : bt + bins], v[vt : vt + bins], tree, how, scratch, line
+        )
         if infinite[i] == 0:
             _deliver(line, out, i * bins)
 
 
+@row
+def _bent(t, bins, nodes, j):
+    """Bends, weights and slopes in two limbs, in six arrays of scratch."""
+    return t[5:7, :nodes, j], t[9:11, :bins, j], t[11:13, :bins, j]
+
+
 @kernel
-def hvp_two_limbs(
-    first, rows, p, p_step, q, q_step, v, v_step, out, unsafe, infinite, parent, cost, bin_node, rho, normalize,
-    gauge, t,
-):  # fmt: skip
-    """emdref.kernels.rows.loops.hvp_twolimb; `t` has 21 arrays."""
+def hvp_two_limbs(first, rows, given, direction, results, tree, how, t):
+    """emdref.kernels.rows.loops.hvp_twolimb; `results` is (out, unsafe, infinite), `t` has 21 arrays."""
+    v, v_step = direction
+    out, unsafe, infinite = results
     j = cuda.grid(1)
-    i, bins, nodes = first + j, len(bin_node), len(parent)
+    i, bins, nodes = first + j, len(tree[2]), len(tree[0])
     if i < rows:
         a, b, d, line = t[17, :bins, j], t[18, :bins, j], t[19, :bins, j], t[20, :bins, j]
-        _fetch(p, i * p_step, bins, a)
-        _fetch(q, i * q_step, bins, b)
+        _fetch_pair(given, i, bins, a, b)
         _fetch(v, i * v_step, bins, d)
-        safe, edge = loops.twolimb_hvp(
-            a, b, d, parent, cost, bin_node, rho, normalize, gauge, t[0, :nodes, j], t[1, :nodes, j], t[2, :nodes, j],
-            t[3, :nodes, j], t[4, :nodes, j], t[5:7, :nodes, j], t[7:9, :nodes, j], t[9:11, :bins, j],
-            t[11:13, :bins, j], t[13:15, :bins, j], t[15:17, :bins, j], line,
-        )  # fmt: skip
+        flow, r = _flow_and_r(t, nodes, j)
+        rest = t[7:9, :nodes, j], t[13:15, :bins, j], t[15:17, :bins, j]
+        safe, edge = loops.twolimb_hvp(a, b, d, tree, how, flow, r, _bent(t, bins, nodes, j), rest, line)
         if safe and edge == 0:
             safe = _deliver(line, out, i * bins)
         unsafe[i], infinite[i] = not safe, edge
 
 
 @kernel
-def border_native(
-    first, rows, p, p_step, q, q_step, infinite, factors, parent, cost, bin_node, rho, normalize, gauge, t
-):
-    """What the lines of each Hessian are made of, in arrays 0 and 4 of the 7 of `t` and in `factors`."""
+def border_native(first, rows, given, results, tree, how, t):
+    """What the lines of each Hessian are made of, in arrays 0 and 4 of the 7 of `t` and in `factors`.
+
+    `results` is (infinite, factors).
+    """
+    p, p_step, q, q_step = given
+    infinite, factors = results
     j = cuda.grid(1)
-    i, bins, nodes = first + j, len(bin_node), len(parent)
+    i, bins = first + j, len(tree[2])
     if i < rows:
         at, bt = i * p_step, i * q_step
         infinite[i], factors[2 * j], factors[2 * j + 1] = loops.native_border(
-            p[at : at + bins], q[bt : bt + bins], parent, cost, bin_node, rho, normalize, gauge, t[0, :bins, j],
-            t[1, :bins, j], t[2, :nodes, j], t[3, :nodes, j], t[4, :nodes, j], t[5, :bins, j], t[6, :bins, j],
-        )  # fmt: skip
+            p[at : at + bins], q[bt : bt + bins], tree, how, _native_scratch(t, bins, len(tree[0]), j)
+        )
 
 
 @kernel
@@ -150,21 +175,21 @@ def lines_native(first, rows, chunk, out, infinite, factors, parent, bin_node, a
 
 
 @kernel
-def border_two_limbs(
-    first, rows, p, p_step, q, q_step, unsafe, infinite, factors, parent, cost, bin_node, rho, normalize, gauge, t
-):
-    """The same in two limbs, in arrays 5, 6 and 13, 14 of the 17 of `t`; `factors` has 5 numbers a row."""
+def border_two_limbs(first, rows, given, results, tree, how, t):
+    """What the lines of each Hessian are made of in two limbs, in arrays 5, 6 and 13, 14 of the 17 of `t`.
+
+    `results` is (unsafe, infinite, factors), of which `factors` has 5 numbers a row.
+    """
+    unsafe, infinite, factors = results
     j = cuda.grid(1)
-    i, bins, nodes = first + j, len(bin_node), len(parent)
+    i, bins, nodes = first + j, len(tree[2]), len(tree[0])
     if i < rows:
         a, b = t[15, :bins, j], t[16, :bins, j]
-        _fetch(p, i * p_step, bins, a)
-        _fetch(q, i * q_step, bins, b)
+        _fetch_pair(given, i, bins, a, b)
+        flow, r = _flow_and_r(t, nodes, j)
         safe, infinite[i], corner, factor, exponent = loops.twolimb_border(
-            a, b, parent, cost, bin_node, rho, normalize, gauge, t[0, :nodes, j], t[1, :nodes, j], t[2, :nodes, j],
-            t[3, :nodes, j], t[4, :nodes, j], t[5:7, :nodes, j], t[7:9, :nodes, j], t[9:11, :bins, j],
-            t[11:13, :bins, j], t[13:15, :bins, j],
-        )  # fmt: skip
+            a, b, tree, how, flow, r, _bent(t, bins, nodes, j), t[7:9, :nodes, j], t[13:15, :bins, j]
+        )
         unsafe[i] = not safe
         factors[5 * j], factors[5 * j + 1] = corner
         factors[5 * j + 2], factors[5 * j + 3] = factor

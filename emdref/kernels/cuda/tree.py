@@ -29,18 +29,16 @@ class Shape(NamedTuple):
     children: Any  # first child of each inner node and the last one, in turn
 
 
-class Launch(NamedTuple):
-    """How a launch is cut up."""
-
-    first: int  # row
-    rows: int  # number of the last row, plus 1
-    lanes: int  # rows a block
-    stride: int  # between a row's numbers in scratch
-    mates: int  # neighbouring threads that read or write a row together
+@row
+def seen(mates, lane, step, record, aux):
+    """All records of a row as one."""
+    for mate in range(mates):
+        record = first_look.merge(record, first_look.get(aux, mate * first_look.SIZE * step + lane, step))
+    return record
 
 
-def _kernel(arith, in_shared):
-    """Compile the kernel for one arithmetic, with scratch in shared or in global memory."""
+def _entrance(arith):
+    """Compile what fills scratch, in one arithmetic."""
 
     @inline
     def put(shape, k, a, b, lane, step, t, record):
@@ -48,8 +46,9 @@ def _kernel(arith, in_shared):
         return first_look.note(record, a, b)
 
     @row
-    def enter(p, p_step, q, q_step, shape, launch, block, t, aux):
+    def enter(given, shape, launch, block, t, aux):
         """p - q at the bins' nodes, and each thread's record of what it read."""
+        p, p_step, q, q_step = given
         mates, step, bins = launch.mates, launch.stride, len(shape.bin_node)
         team, mate, teams = cuda.threadIdx.x // mates, cuda.threadIdx.x % mates, cuda.blockDim.x // mates
         for lane in range(team, launch.lanes, teams):
@@ -74,12 +73,11 @@ def _kernel(arith, in_shared):
         for k in range(group, len(shape.empty), groups):
             arith.store(t, peek(shape.empty, k) * arith.PARTS * step + lane, step, arith.null(t.dtype.type(0)))
 
-    @row
-    def seen(mates, lane, step, record, aux):
-        """All records of a row as one."""
-        for mate in range(mates):
-            record = first_look.merge(record, first_look.get(aux, mate * first_look.SIZE * step + lane, step))
-        return record
+    return enter, clear
+
+
+def _way_up(arith):
+    """Compile flows and the sums over edges, in one arithmetic."""
 
     @row
     def up(shape, lane, group, groups, step, closely, lost, t):
@@ -118,6 +116,12 @@ def _kernel(arith, in_shared):
             sums = arith.join(sums, arith.load_sums(aux, b * arith.SIZE * step + lane, step))
         return sums
 
+    return up, edges, joined
+
+
+def _way_down(arith):
+    """Compile what leaves scratch: the gradient, or flows, in one arithmetic."""
+
     @row
     def down(shape, lane, group, groups, step, rho, t):
         """r of all nodes in place of their flows, the root's being given."""
@@ -150,12 +154,23 @@ def _kernel(arith, in_shared):
                 number = arith.number(phi)
                 poke(flows, (block + lane) * len(place) + k, number if peek(place, k) > 0 else number - number)
 
+    return down, leave, leave_flows
+
+
+def _kernel(arith, in_shared):
+    """Compile the kernel for one arithmetic, with scratch in shared or in global memory."""
+    enter, clear = _entrance(arith)
+    up, edges, joined = _way_up(arith)
+    down, leave, leave_flows = _way_down(arith)
+
     @kernel
-    def tree(
-        launch, p, p_step, q, q_step, value, grad, flows, place, doubt, unsafe, shape, rho, share, factor, half,
-        closely, digits, bounds, scratch,
-    ):  # fmt: skip
-        """Value, and gradient or flows unless they are empty; which rows to look at or to do again."""
+    def tree(launch, given, results, place, shape, numbers, scratch):
+        """Value, and gradient or flows unless they are empty; which rows to look at or to do again.
+
+        `given` is (p, p_step, q, q_step), `results` (value, grad, flows, doubt, unsafe); `place` is of flows alone.
+        """
+        value, grad, flows, doubt, unsafe = results
+        rho, share, factor, half, closely, digits, bounds = numbers
         lanes, step, nodes = launch.lanes, launch.stride, len(shape.parent)
         lane, group, groups = cuda.threadIdx.x % lanes, cuda.threadIdx.x // lanes, cuda.blockDim.x // lanes
         block = launch.first + cuda.blockIdx.x * lanes
@@ -166,7 +181,7 @@ def _kernel(arith, in_shared):
             t = scratch[cuda.blockIdx.x * room : (cuda.blockIdx.x + 1) * room]
         aux = t[nodes * arith.PARTS * step :]
         clear(shape, lane, group, groups, step, t)
-        enter(p, p_step, q, q_step, shape, launch, block, t, aux)
+        enter(given, shape, launch, block, t, aux)
         cuda.syncthreads()
         record = first_look.blank(scratch.dtype.type(0))
         if group == 0:

@@ -51,8 +51,15 @@ def fault(ring):
 linear_fault, log_fault = fault(LINEAR), fault(SCALED)
 
 
-def _alternation(ring, go, severity):
-    """Compile the iteration for one semiring."""
+class Halves(NamedTuple):
+    """What `_halves` compiles."""
+
+    begin: Any
+    advance: Any
+
+
+def _halves(ring, go, through, severity):
+    """Compile half an iteration, over one semiring; `go` are its columns, `through` its traversals."""
     load, store, factor, plus, times = ring.load, ring.store, ring.factor, ring.plus, ring.times
 
     @row
@@ -86,13 +93,13 @@ def _alternation(ring, go, severity):
         for j in range(len(x)):
             go.copy(x[j], d[j])
             divide(x[j], p[j], bad)
-        go.inward(x, tree, s)
+        through.inward(x, tree, s)
 
     @row
     def advance(x, p, tree, s, r, bad):
-        """x = p / (k0 K x), and s likewise."""
+        """x = p / (k0 K x), and s what `inward` makes of it."""
         leaves, k0 = len(tree.leaf_parent), factor(tree.k0, 0)
-        go.turn(tree, s, r)
+        through.turn(tree, s, r)
         for v in range(len(s)):
             go.clear(s[v])
         for j in range(len(tree.own)):
@@ -102,6 +109,13 @@ def _alternation(ring, go, severity):
         for j in range(leaves):
             u = tree.leaf_parent[j]
             relay(x[j], p[j], k0, factor(tree.leaf_b, j), factor(tree.leaf_a, j), r[u], s[u], bad)
+
+    return Halves(begin, advance)
+
+
+def _notes(ring):
+    """Compile what remembers failures, over one semiring."""
+    load = ring.load
 
     @row
     def earliest(x, p, order, i, n):
@@ -124,6 +138,13 @@ def _alternation(ring, go, severity):
                     marks.at[c], marks.bin[c] = it, earliest(x, p, order, i, n)
             bad[i] = 0
 
+    return note
+
+
+def _defects(ring):
+    """Compile how far columns are from q, over one semiring."""
+    load, times = ring.load, ring.times
+
     @row
     def defects(v, ktu, q, d):
         """l1 distance of each column marginal from q."""
@@ -137,6 +158,13 @@ def _alternation(ring, go, severity):
         n = len(d)
         for i in range(n):
             d[i] += abs(ring.plain(times(load(v, i, n), load(ktu, i, n))) - ring.plain(load(q, i, n)))
+
+    return defects
+
+
+def _transfers(ring):
+    """Compile the ways into a tile and out of it, over one semiring."""
+    load, store = ring.load, ring.store
 
     @row
     def fetch(columns, state, order, t, flags, live, fresh):
@@ -165,17 +193,24 @@ def _alternation(ring, go, severity):
                     state.ktu[k, c] = ring.left(ktu)
                     store(state.exact[k], c, every, ktu)
 
-    @row
-    def retire(it, until, columns, live, chosen, d, tol, marks):
-        """Choose the living lanes that reach their tolerance, all of them after `until`; whether there are any."""
-        some = False
-        for i in range(len(columns)):
-            c = columns[i]
-            within = len(tol) > 0 and d[i] <= tol[c]
-            chosen[i] = live[i] and (within or it == until)
-            if chosen[i]:
-                live[i], marks.reached[c], marks.n_iter[c], some = False, within, it, True
-        return some
+    return fetch, deposit
+
+
+@row
+def retire(it, until, columns, live, chosen, d, tol, marks):
+    """Choose the living lanes that reach their tolerance, all of them after `until`; whether there are any."""
+    some = False
+    for i in range(len(columns)):
+        c = columns[i]
+        within = len(tol) > 0 and d[i] <= tol[c]
+        chosen[i] = live[i] and (within or it == until)
+        if chosen[i]:
+            live[i], marks.reached[c], marks.n_iter[c], some = False, within, it, True
+    return some
+
+
+def _iteration(go, through, halves, note, defects):
+    """Compile the iterations from those parts, over one semiring."""
 
     @row
     def iterate(columns, marks, tol, done, until, tree, t, g, d, flags, live, chosen):
@@ -185,27 +220,36 @@ def _alternation(ring, go, severity):
             it, side = half // 2 + 1, half % 2
             given, last = t[side], settles or it == until
             if side == 0 and (half == 2 * done or settles):
-                begin(x, given, y, tree, s, flags)
+                halves.begin(x, given, y, tree, s, flags)
             else:
-                advance(x, given, tree, s, r, flags)
+                halves.advance(x, given, tree, s, r, flags)
             note(it, columns, live, flags, x, given, tree.order, marks)
             if side == 0 and last:
                 for j in range(len(v)):
                     go.copy(v[j], x[j])
             elif last:
-                go.turn(tree, s, r)
-                go.outward(x, y, tree, r)
+                through.turn(tree, s, r)
+                through.outward(x, y, tree, r)
                 if settles:
                     defects(v, y, t[0], d)
                 if retire(it, until, columns, live, chosen, d, tol, marks):
                     return it
         return until
 
-    return fetch, iterate, deposit
+    return iterate
 
 
-_linear_fetch, _linear_iterate, _linear_deposit = _alternation(LINEAR, products.linear, linear_fault)
-_log_fetch, _log_iterate, _log_deposit = _alternation(SCALED, products.scaled, log_fault)
+def _alternation(ring, go, through, severity):
+    """Compile fetch, iterate and deposit for one semiring."""
+    fetch, deposit = _transfers(ring)
+    halves = _halves(ring, go, through, severity)
+    return fetch, _iteration(go, through, halves, _notes(ring), _defects(ring)), deposit
+
+
+_linear = LINEAR, products.linear_columns, products.linear, linear_fault
+_log = SCALED, products.scaled_columns, products.scaled, log_fault
+_linear_fetch, _linear_iterate, _linear_deposit = _alternation(*_linear)
+_log_fetch, _log_iterate, _log_deposit = _alternation(*_log)
 
 
 @row
@@ -234,7 +278,7 @@ def linear_alternation(first, last, rows, state, marks, tol, done, until, tree):
 
 @loop
 def log_alternation(first, last, rows, state, marks, tol, done, until, tree):
-    """The same with u, v and K u logarithms, and factors scaled."""
+    """As `linear_alternation`, with u, v and K u logarithms, and factors scaled."""
     lanes = products.width(last - first)
     t, g, d, chosen = room(lanes, 2, tree, state.u)
     for start in range(first, last, lanes):

@@ -39,25 +39,32 @@ class Twigs(NamedTuple):
     order: Any
 
 
-class Traversals(NamedTuple):
-    """What `traversals` compiles."""
+class Columns(NamedTuple):
+    """What `columns` compiles: operations on the rows of one node."""
 
     clear: Any
     copy: Any
+    add: Any
     increase: Any
-    enter: Any
-    leave: Any
+    blend: Any
     reach: Any
     scale: Any
+    enter: Any
+    leave: Any
+
+
+class Traversals(NamedTuple):
+    """What `traversals` compiles: ways through a tree."""
+
     up: Any
     inward: Any
     turn: Any
     outward: Any
 
 
-def traversals(ring):
-    """What a tree does with a tile of rows over a semiring."""
-    load, store, factor, null, plus, times = ring.load, ring.store, ring.factor, ring.null, ring.plus, ring.times
+def columns(ring):
+    """What is done to a node's rows, side by side, over a semiring."""
+    load, store, null, plus, times = ring.load, ring.store, ring.null, ring.plus, ring.times
 
     @row
     def clear(target):
@@ -70,6 +77,12 @@ def traversals(ring):
         n = ring.lanes(target)
         for i in range(n):
             store(target, i, n, load(source, i, n))
+
+    @row
+    def add(target, source):
+        n = ring.lanes(target)
+        for i in range(n):
+            store(target, i, n, plus(load(target, i, n), load(source, i, n)))
 
     @row
     def increase(target, a, source):  # target + a source
@@ -107,6 +120,14 @@ def traversals(ring):
         for i in range(n):
             target[i] = ring.left(load(source, i, n))
 
+    return Columns(clear, copy, add, increase, blend, reach, scale, enter, leave)
+
+
+def traversals(ring, go):
+    """A tile of rows on its way through a tree, over a semiring; `go` are its columns."""
+    factor, clear, copy, increase, blend = ring.factor, go.clear, go.copy, go.increase, go.blend
+    reach, scale = go.reach, go.scale
+
     @row
     def up(a, parent, s):
         for v in range(len(s) - 1, 0, -1):
@@ -140,7 +161,7 @@ def traversals(ring):
         for j in range(len(tree.own)):
             scale(y[leaves + j], k0, r[tree.own[j]])
 
-    return Traversals(clear, copy, increase, enter, leave, reach, scale, up, inward, turn, outward)
+    return Traversals(up, inward, turn, outward)
 
 
 @row
@@ -150,7 +171,8 @@ def width(rows):
     return max(rows, 1) if tiles <= 1 else ((rows + tiles - 1) // tiles + 7) // 8 * 8
 
 
-linear, scaled = traversals(LINEAR), traversals(SCALED)
+linear_columns, scaled_columns = columns(LINEAR), columns(SCALED)
+linear, scaled = traversals(LINEAR, linear_columns), traversals(SCALED, scaled_columns)
 
 
 def exchange(ring):
@@ -165,9 +187,8 @@ def exchange(ring):
     return crosses
 
 
-def _kernels(ring, go, crosses):
-    """Compile what the loops below map over tiles."""
-    load, store, factor, plus, times = ring.load, ring.store, ring.factor, ring.plus, ring.times
+def _products(ring, go, through):
+    """Compile the product with K over one semiring."""
 
     @row
     def product(x, y, start, tree, t):
@@ -176,11 +197,26 @@ def _kernels(ring, go, crosses):
         z, s, r = t[:bins], t[bins : bins + nodes], t[bins + nodes :]
         for j in range(bins):
             go.enter(z[j], x[tree.order[j], start:stop])
-        go.inward(z, tree, s)
-        go.turn(tree, s, r)
-        go.outward(z, z, tree, r)
+        through.inward(z, tree, s)
+        through.turn(tree, s, r)
+        through.outward(z, z, tree, r)
         for j in range(bins):
             go.leave(y[tree.order[j], start:stop], z[j])
+
+    return product
+
+
+class Surroundings(NamedTuple):
+    """What `_surroundings` compiles."""
+
+    scatter: Any
+    beside: Any
+    outside: Any
+
+
+def _surroundings(ring, go):
+    """Compile sums of what is not below a node."""
+    factor = ring.factor
 
     @row
     def scatter(x, start, bin_node, s):
@@ -206,13 +242,7 @@ def _kernels(ring, go, crosses):
                 go.clear(run)
             else:
                 go.increase(run, factor(a, c + 1), s[c + 1])
-            add(o[c], run)
-
-    @row
-    def add(target, source):
-        n = ring.lanes(target)
-        for i in range(n):
-            store(target, i, n, plus(load(target, i, n), load(source, i, n)))
+            go.add(o[c], run)
 
     @row
     def outside(own, s, a, parent, o):
@@ -220,8 +250,15 @@ def _kernels(ring, go, crosses):
         beside(s, a, parent, o)
         for c in range(1, len(s)):
             u = parent[c]
-            add(o[c], own[u])
+            go.add(o[c], own[u])
             go.increase(o[c], factor(a, u), o[u])
+
+    return Surroundings(scatter, beside, outside)
+
+
+def _moments(ring, go, through, around):
+    """Compile the product with K o M over one semiring."""
+    factor = ring.factor
 
     @row
     def lift(s, a, w, parent, below, above):
@@ -237,12 +274,12 @@ def _kernels(ring, go, crosses):
     def moments(x, y, start, k0, a, w, parent, bin_node, t):
         """y = (k0 K o M) x: sums of distance K x below each node, and outside of it as far as it is from the node."""
         own, s, o, below, above, far = t[0], t[1], t[2], t[3], t[4], t[5]
-        scatter(x, start, bin_node, own)
-        scatter(x, start, bin_node, s)
-        go.up(a, parent, s)
-        outside(own, s, a, parent, o)
+        around.scatter(x, start, bin_node, own)
+        around.scatter(x, start, bin_node, s)
+        through.up(a, parent, s)
+        around.outside(own, s, a, parent, o)
         lift(s, a, w, parent, below, above)
-        beside(above, a, parent, far)
+        around.beside(above, a, parent, far)
         for c in range(1, len(s)):
             go.increase(far[c], factor(w, c), o[c])
             go.increase(far[c], factor(a, parent[c]), far[parent[c]])
@@ -251,6 +288,13 @@ def _kernels(ring, go, crosses):
             go.increase(below[v], factor(a, v), far[v])
             go.scale(below[v], factor(k0, 0), below[v])
             go.leave(y[k, start : start + ring.lanes(s[0])], below[v])
+
+    return moments
+
+
+def _transport(ring, go, through, around, crosses):
+    """Compile <T, M> over one semiring."""
+    load, factor, times = ring.load, ring.factor, ring.times
 
     @row
     def crossing(value, cost, k, su, ov, sv, ou):
@@ -264,22 +308,27 @@ def _kernels(ring, go, crosses):
         """value = <T, M> of the plan T = diag(u) k0 K diag(v): cost times the mass that crosses an edge either way."""
         own, su, sv, ou, ov = t[0], t[1], t[2], t[3], t[4]
         for x, s, o in ((u, su, ou), (v, sv, ov)):
-            scatter(x, start, bin_node, own)
-            scatter(x, start, bin_node, s)
-            go.up(a, parent, s)
-            outside(own, s, a, parent, o)
+            around.scatter(x, start, bin_node, own)
+            around.scatter(x, start, bin_node, s)
+            through.up(a, parent, s)
+            around.outside(own, s, a, parent, o)
         here = value[start : start + ring.lanes(su[0])]
         for i in range(len(here)):
             here[i] = 0
         for c in range(1, len(su)):
             crossing(here, cost[c], times(factor(k0, 0), factor(a, c)), su[c], ov[c], sv[c], ou[c])
 
-    return product, moments, transport
+    return transport
 
 
 linear_exchange, log_exchange = exchange(LINEAR), exchange(SCALED)
-_linear_product, _linear_moments, _linear_transport = _kernels(LINEAR, linear, linear_exchange)
-_log_product, _log_moments, _log_transport = _kernels(SCALED, scaled, log_exchange)
+_linear_around, _log_around = _surroundings(LINEAR, linear_columns), _surroundings(SCALED, scaled_columns)
+_linear_product = _products(LINEAR, linear_columns, linear)
+_log_product = _products(SCALED, scaled_columns, scaled)
+_linear_moments = _moments(LINEAR, linear_columns, linear, _linear_around)
+_log_moments = _moments(SCALED, scaled_columns, scaled, _log_around)
+_linear_transport = _transport(LINEAR, linear_columns, linear, _linear_around, linear_exchange)
+_log_transport = _transport(SCALED, scaled_columns, scaled, _log_around, log_exchange)
 
 
 @loop
@@ -296,7 +345,7 @@ def linear_product(first, last, x, y, tree):
 
 @loop
 def log_product(first, last, x, y, tree):
-    """The same with x and y logarithms, and factors scaled."""
+    """y[:, first:last] = k0 K x[:, first:last] with x and y logarithms, and factors scaled."""
     lanes = width(last - first)
     size = len(tree.order) + 2 * len(tree.parent)
     t = np.empty((size, 2 * lanes), x.dtype)
@@ -316,7 +365,7 @@ def linear_moments(first, last, x, y, k0, a, w, parent, bin_node):
 
 @loop
 def log_moments(first, last, x, y, k0, a, w, parent, bin_node):
-    """The same with x and y logarithms, and factors scaled, edge costs w included."""
+    """y[:, first:last] = (k0 K o M) x[:, first:last] with x and y logarithms; factors and edge costs w are scaled."""
     for start in range(first, last, _TILE):
         t = np.empty((6, len(parent), 2 * min(_TILE, last - start)), x.dtype)
         _log_moments(x, y, start, k0, a, w, parent, bin_node, t)
@@ -332,7 +381,7 @@ def linear_cost(first, last, u, v, value, k0, a, cost, parent, bin_node):
 
 @loop
 def log_cost(first, last, u, v, value, k0, a, cost, parent, bin_node):
-    """The same with u and v logarithms, and factors scaled."""
+    """value[first:last] = <T, M>, see `transport`, with u and v logarithms, and factors scaled."""
     for start in range(first, last, _TILE):
         t = np.empty((5, len(parent), 2 * min(_TILE, last - start)), u.dtype)
         _log_transport(u, v, value, start, k0, a, cost, parent, bin_node, t)

@@ -2,6 +2,9 @@
 
 Each row is computed by itself, so that a result depends neither on the batch around it nor on the number of threads
 that `threads` deals the rows to.
+
+What goes through many hands does so in tuples: `tree` is (parent, cost, bin_node), `how` (rho, normalize, gauge), a
+settled `flow` its limbs and the bound of their error by node (h, l, err), and `r` its limbs by node (rh, rl).
 """
 
 import math
@@ -40,7 +43,7 @@ def _factor(gauge, n, mass, one):
 
 @row
 def _factor2(gauge, n, mh, ml, mass_exp):
-    """The same as (limbs, exponent)."""
+    """What a gauge multiplies every differentiation with, as (limbs, exponent)."""
     if gauge == _SCALED:
         return n, 0.0, 0
     if gauge == _NORMALIZED:
@@ -65,8 +68,12 @@ def flow_native(p, q, phi, parent, bin_node, normalize):
 
 
 @row
-def _finish(p, h, l, err, cost, parent, bin_node, rho, gauge, rh, rl, value, grad):
+def _finish(p, tree, how, flow, r, value, grad):
     """Value, into an array of one entry, and gradient from a settled flow; False if two limbs were not enough."""
+    parent, cost, bin_node = tree
+    rho, _, gauge = how
+    h, l, err = flow
+    rh, rl = r
     uh, ul, m = two_limbs.units(h, l, cost)
     if uh == 0.0:  # nothing flows where it costs
         value[0] = 0.0
@@ -109,8 +116,9 @@ def _settled_flow(p, q, weight, parent, bin_node, normalize, h, l, err):
 
 
 @row
-def _give(normalize, flows, i, h, l, err):
+def _give(normalize, flows, i, flow):
     """Row i of flows that are given."""
+    h, l, err = flow
     if normalize == GIVEN:
         copy(h, flows[i, 0])
         copy(l, flows[i, 1])
@@ -136,33 +144,48 @@ def flow_twolimb(p, q, phi, unsafe, parent, weight, bin_node, normalize):
 
 
 @row
-def twolimb_emd(p, q, parent, cost, bin_node, rho, normalize, gauge, h, l, err, rh, rl, value, grad):
+def _scratch(nodes):
+    """A flow, and r."""
+    return (np.empty(nodes), np.empty(nodes), np.empty(nodes)), (np.empty(nodes), np.empty(nodes))
+
+
+@row
+def twolimb_emd(p, q, tree, how, flow, r, value, grad):
     """Value and gradient of one pair, none if grad is empty; False if they must be done again exactly."""
-    if not _settled_flow(p, q, cost, parent, bin_node, normalize, h, l, err):
+    parent, cost, bin_node = tree
+    h, l, err = flow
+    if not _settled_flow(p, q, cost, parent, bin_node, how[1], h, l, err):
         return False
-    return _finish(p, h, l, err, cost, parent, bin_node, rho, gauge, rh, rl, value, grad)
+    return _finish(p, tree, how, flow, r, value, grad)
 
 
 @loop
-def emd_twolimb(p, q, value, grad, unsafe, flows, parent, cost, bin_node, rho, normalize, gauge):
+def emd_twolimb(p, q, value, grad, unsafe, flows, tree, how):
     """Value and gradient (none if grad has no rows) of each pair, and whether they must be done again exactly.
 
     `flows` has no rows unless they are GIVEN.
     """
-    nodes = len(parent)
-    h, l, err = np.empty(nodes), np.empty(nodes), np.empty(nodes)
-    rh, rl = np.empty(nodes), np.empty(nodes)
+    flow, r = _scratch(len(tree[0]))
     for i in range(len(p)):
-        line = grad[min(i, len(grad) - 1)] if len(grad) > 0 else rh[:0]
-        _give(normalize, flows, i, h, l, err)
-        unsafe[i] = not twolimb_emd(
-            p[i], q[i], parent, cost, bin_node, rho, normalize, gauge, h, l, err, rh, rl, value[i : i + 1], line
-        )
+        line = grad[min(i, len(grad) - 1)] if len(grad) > 0 else r[0][:0]
+        _give(how[1], flows, i, flow)
+        unsafe[i] = not twolimb_emd(p[i], q[i], tree, how, flow, r, value[i : i + 1], line)
 
 
 @row
-def _native_second(p, q, parent, cost, bin_node, rho, normalize, gauge, a, b, phi, r, c, w, g):
+def _native_scratch(p, nodes):
+    """What `_native_second` works on: shares a and b by bin; flows, r and bends c by node; weights w and g by bin."""
+    bins, dtype = p.shape[1], p.dtype
+    a, b, w, g = np.empty(bins, dtype), np.empty(bins, dtype), np.empty(bins, dtype), np.empty(bins, dtype)
+    return a, b, np.empty(nodes, dtype), np.empty(nodes, dtype), np.empty(nodes, dtype), w, g
+
+
+@row
+def _native_second(p, q, tree, how, scratch):
     """Fill c, w and g for emdref.kernels.rows.hessian; returns a factor, and an edge of infinite curvature or 0."""
+    parent, cost, bin_node = tree
+    rho, normalize, gauge = how
+    a, b, phi, r, c, w, g = scratch
     n, one = p.dtype.type(len(p)), p.dtype.type(1)
     mass = _native_masses(p, q, normalize, a, b)
     native.flow(a, b, parent, bin_node, phi)
@@ -180,53 +203,55 @@ def _native_second(p, q, parent, cost, bin_node, rho, normalize, gauge, a, b, ph
 
 
 @row
-def native_hvp(p, q, v, parent, cost, bin_node, rho, normalize, gauge, a, b, phi, r, c, w, g, out):
+def native_hvp(p, q, v, tree, how, scratch, out):
     """Hessian times v of one pair; returns an edge where the curvature is infinite, or 0."""
-    factor, edge = _native_second(p, q, parent, cost, bin_node, rho, normalize, gauge, a, b, phi, r, c, w, g)
+    factor, edge = _native_second(p, q, tree, how, scratch)
     if edge == 0:
+        parent, _, bin_node = tree
+        a, _, phi, _, c, w, g = scratch
         hessian.product(c, w, g, v, parent, bin_node, factor, phi, a, out)
     return edge
 
 
 @loop
-def hvp_native(p, q, v, out, infinite, parent, cost, bin_node, rho, normalize, gauge):
+def hvp_native(p, q, v, out, infinite, tree, how):
     """Hessian times v of each pair in the rows' own dtype, or the edge where the curvature is infinite."""
-    nodes, bins, dtype = len(parent), p.shape[1], p.dtype
-    phi, r, c = np.empty(nodes, dtype), np.empty(nodes, dtype), np.empty(nodes, dtype)
-    a, b, w, g = np.empty(bins, dtype), np.empty(bins, dtype), np.empty(bins, dtype), np.empty(bins, dtype)
+    scratch = _native_scratch(p, len(tree[0]))
     for i in range(len(p)):
-        infinite[i] = native_hvp(
-            p[i], q[i], v[i], parent, cost, bin_node, rho, normalize, gauge, a, b, phi, r, c, w, g, out[i]
-        )
+        infinite[i] = native_hvp(p[i], q[i], v[i], tree, how, scratch, out[i])
 
 
 @row
-def native_border(p, q, parent, cost, bin_node, rho, normalize, gauge, a, b, phi, r, c, w, g):
+def native_border(p, q, tree, how, scratch):
     """What a pair's Hessian is made of, in c and a; an edge of infinite curvature or 0, the corner, the factor."""
-    factor, edge = _native_second(p, q, parent, cost, bin_node, rho, normalize, gauge, a, b, phi, r, c, w, g)
+    factor, edge = _native_second(p, q, tree, how, scratch)
+    parent, _, bin_node = tree
+    a, _, phi, _, c, w, g = scratch
     return edge, hessian.border(c, w, g, parent, bin_node, phi, a) if edge == 0 else factor, factor
 
 
 @loop
-def hess_native(p, q, out, infinite, parent, cost, bin_node, rho, normalize, gauge):
+def hess_native(p, q, out, infinite, tree, how):
     """Hessian of each pair in the rows' own dtype, or the edge where the curvature is infinite."""
-    nodes, bins, dtype = len(parent), p.shape[1], p.dtype
-    phi, r, c = np.empty(nodes, dtype), np.empty(nodes, dtype), np.empty(nodes, dtype)
-    a, b, w, g = np.empty(bins, dtype), np.empty(bins, dtype), np.empty(bins, dtype), np.empty(bins, dtype)
-    above = np.empty(nodes, np.int64)
+    parent, _, bin_node = tree
+    scratch, above = _native_scratch(p, len(parent)), np.empty(len(parent), np.int64)
+    a, c = scratch[0], scratch[4]
     for i in range(len(p)):
-        infinite[i], corner, factor = native_border(
-            p[i], q[i], parent, cost, bin_node, rho, normalize, gauge, a, b, phi, r, c, w, g
-        )
+        infinite[i], corner, factor = native_border(p[i], q[i], tree, how, scratch)
         if infinite[i] == 0:
-            for j in range(bins):
+            for j in range(p.shape[1]):
                 hessian.line(j, c, a, corner, parent, bin_node, factor, above, out[i, j])
 
 
 @row
-def _second(p, q, parent, cost, bin_node, rho, normalize, gauge, relative, h, l, err, rh, rl, c, w, g):
-    """Fill c, w and g for emdref.kernels.rows.hessian_two_limbs; returns (safe, edge of infinite curvature or 0,
-    factor's limbs and exponent)."""
+def _second(p, q, tree, how, relative, flow, r, bent):
+    """Fill `bent`, c, w and g for emdref.kernels.rows.hessian_two_limbs; returns (safe, edge of infinite curvature or
+    0, factor's limbs and exponent)."""
+    parent, cost, bin_node = tree
+    rho, normalize, gauge = how
+    h, l, err = flow
+    rh, rl = r
+    c, w, g = bent
     for k in range(w.shape[1]):
         w[0, k], w[1, k], g[0, k], g[1, k] = 0.0, 0.0, 0.0, 0.0
     if rho != 2.0 or gauge == _NORMALIZED:
@@ -260,12 +285,16 @@ def _second(p, q, parent, cost, bin_node, rho, normalize, gauge, relative, h, l,
 
 
 @row
-def twolimb_hvp(p, q, v, parent, cost, bin_node, rho, normalize, gauge, h, l, err, rh, rl, c, t, w, g, x, y, out):
-    """Hessian times v of one pair; whether that may be trusted, and an edge where the curvature is infinite, or 0."""
-    safe, edge, fh, fl, e = _second(
-        p, q, parent, cost, bin_node, rho, normalize, gauge, False, h, l, err, rh, rl, c, w, g
-    )
+def twolimb_hvp(p, q, v, tree, how, flow, r, bent, rest, out):
+    """Hessian times v of one pair; whether that may be trusted, and an edge where the curvature is infinite, or 0.
+
+    `rest` is more scratch: limbs by node and, twice, by bin.
+    """
+    safe, edge, fh, fl, e = _second(p, q, tree, how, False, flow, r, bent)
     if safe and edge == 0:
+        parent, _, bin_node = tree
+        c, w, g = bent
+        t, x, y = rest
         e += two_limbs.scaled(v, x)
         hessian_two_limbs.product(c, w, g, x, parent, bin_node, t, y)
         for k in range(len(out)):
@@ -274,46 +303,41 @@ def twolimb_hvp(p, q, v, parent, cost, bin_node, rho, normalize, gauge, h, l, er
 
 
 @loop
-def hvp_twolimb(p, q, v, out, unsafe, infinite, flows, parent, cost, bin_node, rho, normalize, gauge):
+def hvp_twolimb(p, q, v, out, unsafe, infinite, flows, tree, how):
     """Hessian times v of each pair; whether it must be done again exactly; the edge where the curvature is infinite."""
-    nodes, bins = len(parent), p.shape[1]
-    h, l, err, rh, rl = np.empty(nodes), np.empty(nodes), np.empty(nodes), np.empty(nodes), np.empty(nodes)
-    c, t = limbs(nodes), limbs(nodes)
-    w, g, x, y = limbs(bins), limbs(bins), limbs(bins), limbs(bins)
+    nodes, bins = len(tree[0]), p.shape[1]
+    flow, r = _scratch(nodes)
+    bent, rest = (limbs(nodes), limbs(bins), limbs(bins)), (limbs(nodes), limbs(bins), limbs(bins))
     for i in range(len(p)):
-        _give(normalize, flows, i, h, l, err)
-        safe, infinite[i] = twolimb_hvp(
-            p[i], q[i], v[i], parent, cost, bin_node, rho, normalize, gauge, h, l, err, rh, rl, c, t, w, g, x, y, out[i]
-        )
+        _give(how[1], flows, i, flow)
+        safe, infinite[i] = twolimb_hvp(p[i], q[i], v[i], tree, how, flow, r, bent, rest, out[i])
         unsafe[i] = not safe
 
 
 @row
-def twolimb_border(p, q, parent, cost, bin_node, rho, normalize, gauge, h, l, err, rh, rl, c, t, w, g, o):
-    """What a pair's Hessian is made of, in c and o; whether it may be trusted, an edge of infinite curvature or 0, the
-    limbs of the corner and of the factor, and its exponent."""
-    safe, edge, fh, fl, e = _second(
-        p, q, parent, cost, bin_node, rho, normalize, gauge, gauge == _RAW, h, l, err, rh, rl, c, w, g
-    )
+def twolimb_border(p, q, tree, how, flow, r, bent, t, o):
+    """What a pair's Hessian is made of, in `bent` and o; whether it may be trusted, an edge of infinite curvature or
+    0, the limbs of the corner and of the factor, and its exponent."""
+    safe, edge, fh, fl, e = _second(p, q, tree, how, how[2] == _RAW, flow, r, bent)
     kh, kl = 0.0, 0.0
     if safe and edge == 0:
+        parent, _, bin_node = tree
+        c, w, g = bent
         kh, kl = hessian_two_limbs.border(c, w, g, parent, bin_node, t, o)
     return safe, edge, (kh, kl), (fh, fl), e
 
 
 @loop
-def hess_twolimb(p, q, out, unsafe, infinite, flows, parent, cost, bin_node, rho, normalize, gauge):
+def hess_twolimb(p, q, out, unsafe, infinite, flows, tree, how):
     """Hessian of each pair; whether it must be done again exactly; the edge where the curvature is infinite."""
+    parent, _, bin_node = tree
     nodes, bins = len(parent), p.shape[1]
-    h, l, err, rh, rl = np.empty(nodes), np.empty(nodes), np.empty(nodes), np.empty(nodes), np.empty(nodes)
-    c, t, above = limbs(nodes), limbs(nodes), np.empty(nodes, np.int64)
-    w, g, o = limbs(bins), limbs(bins), limbs(bins)
+    flow, r = _scratch(nodes)
+    bent, t, o, above = (limbs(nodes), limbs(bins), limbs(bins)), limbs(nodes), limbs(bins), np.empty(nodes, np.int64)
     for i in range(len(p)):
-        _give(normalize, flows, i, h, l, err)
-        safe, infinite[i], corner, factor, e = twolimb_border(
-            p[i], q[i], parent, cost, bin_node, rho, normalize, gauge, h, l, err, rh, rl, c, t, w, g, o
-        )
+        _give(how[1], flows, i, flow)
+        safe, infinite[i], corner, factor, e = twolimb_border(p[i], q[i], tree, how, flow, r, bent, t, o)
         unsafe[i] = not safe
         if safe and infinite[i] == 0:
             for j in range(bins):
-                hessian_two_limbs.line(j, c, o, *corner, parent, bin_node, *factor, e, above, out[i, j])
+                hessian_two_limbs.line(j, bent[0], o, *corner, parent, bin_node, *factor, e, above, out[i, j])

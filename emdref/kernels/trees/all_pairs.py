@@ -106,9 +106,16 @@ def _cut(kind, c, h, l, fh, fl, wh, wl, loss, rho, slices, bound):
 
 
 @row
-def _fill(v, stop, kind, x, i, k, f, tree, rho, h, l, masses, slices, bound, chosen):
-    """Slices of rows i to i + k at the nodes from v down to stop on which anything costs; returns their number."""
+def _fill(v, stop, rows, i, k, tree, how, room, shared):
+    """Slices of rows i to i + k at the nodes from v down to stop on which anything costs; returns their number.
+
+    `rows` is (x, f), `how` (rho, kind, ...), `room` (h, l, slices, bound) and `shared` (masses, chosen).
+    """
+    x, f = rows
     up, level, column, weight, loss, _ = tree
+    rho, kind, _, _ = how
+    h, l, slices, bound = room
+    masses, chosen = shared
     _gather(v, stop, x, i, k, f[0], column, masses)
     size = 0
     for u in range(v, stop, -1):
@@ -257,11 +264,14 @@ def _put(kind, h, l, own, other, absolute, relative, exponent, out):
 
 
 @row
-def _task(task, top, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, sums, a, b, masses, ends, h, l, partial):
-    """The pairs of rows i0 to i1 of x with rows j0 to j1 of y."""
+def _task(task, top, out, left, right, tree, how, ours, theirs, shared, met):
+    """The pairs of rows i0 to i1 on the left with rows j0 to j1 on the right; `met` is (h, l, partial)."""
     i0, i1, j0, j1 = task
-    ah, al, bh, bl = sums
-    chosen, a_bound, b_bound = ends
+    rho, kind, exponent, mirror = how
+    _, _, a, a_bound = ours
+    _, _, b, b_bound = theirs
+    h, l, partial = met
+    chosen = shared[1]
     h[:] = 0.0
     l[:] = 0.0
     a_bound[:] = 0.0
@@ -272,9 +282,9 @@ def _task(task, top, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, sums,
         b, b_bound = a, a_bound
     for v in range(last, 0, -CHUNK):
         stop = max(0, v - CHUNK)
-        size = _fill(v, stop, kind, x, i0, i1 - i0, fx, tree, rho, ah, al, masses, a, a_bound, chosen)
+        size = _fill(v, stop, left, i0, i1 - i0, tree, how, ours, shared)
         if not own:
-            _fill(v, stop, kind, y, j0, j1 - j0, fy, tree, rho, bh, bl, masses, b, b_bound, chosen)
+            _fill(v, stop, right, j0, j1 - j0, tree, how, theirs, shared)
         for i in range(i1 - i0):
             j = max(0, i0 + i + 1 - j0) if mirror else 0
             k = max(j, j1 - j0)
@@ -287,21 +297,27 @@ def _task(task, top, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, sums,
         _put(kind, h[i, j:k], l[i, j:k], a_bound[i], b_bound[j:k], absolute, relative, exponent, line)
 
 
+@row
+def _room(levels, side):
+    """Scratch of a block of rows: running sums by level, in two limbs, slices, and a bound of their error."""
+    return np.empty((levels, side)), np.empty((levels, side)), np.empty((3, CHUNK, side)), np.empty(side)
+
+
 @loop
-def all_pairs(tasks, top, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, side):
+def all_pairs(tasks, top, out, left, right, tree, how, side):
     """out[i - top, j] for each task (first i, last i, first j, last j); NaN where two limbs leave the rounding open.
 
-    `fx` and `fy` hold for each row a power of two, which multiplies its masses, and the limbs of a factor, which
-    multiplies its sums.  With `mirror`, y is x, and pairs with j <= i are left out.
+    `left` and `right` are rows, and for each a power of two, which multiplies its masses, and the limbs of a factor,
+    which multiplies its sums.  `how` is (rho, kind, exponent, mirror); with `mirror`, both are the same rows, and pairs
+    with j <= i are left out.
     """
     levels = tree[1].max() + 1
-    sums = (np.empty((levels, side)), np.empty((levels, side)), np.empty((levels, side)), np.empty((levels, side)))
-    a, b, masses = np.empty((3, CHUNK, side)), np.empty((3, CHUNK, side)), np.empty((CHUNK, side))
-    ends = (np.empty((2, CHUNK)), np.empty(side), np.empty(side))
-    h, l, partial = np.empty((side, side)), np.empty((side, side)), np.empty((3, side))
+    ours, theirs = _room(levels, side), _room(levels, side)
+    shared = np.empty((CHUNK, side)), np.empty((2, CHUNK))
+    met = np.empty((side, side)), np.empty((side, side)), np.empty((3, side))
     for t in range(len(tasks)):
         task = (tasks[t, 0], tasks[t, 1], tasks[t, 2], tasks[t, 3])
-        _task(task, top, out, x, y, fx, fy, tree, rho, kind, exponent, mirror, sums, a, b, masses, ends, h, l, partial)
+        _task(task, top, out, left, right, tree, how, ours, theirs, shared, met)
 
 
 @loop
