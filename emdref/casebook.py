@@ -53,7 +53,7 @@ def softmax(rng: Rng, n: int, dtype: Any, sigma: float = 2.0) -> Pair:
 
 
 def peaked(rng: Rng, n: int, dtype: Any) -> Pair:
-    """The same with spread 8: a few bins hold most of the mass."""
+    """A softmax pair of logits with spread 8: a few bins hold most of the mass."""
     return softmax(rng, n, dtype, 8.0)
 
 

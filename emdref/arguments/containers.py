@@ -32,7 +32,7 @@ def plain(x: Any, name: str) -> Any:
 
 
 def row(x: Any, name: str) -> Any:
-    """The same; a sparse matrix of one row stands for that row."""
+    """What NumPy reads as it is, where a sparse matrix of one row stands for that row."""
     array = plain(x, name)
     return array[0] if is_sparse(x) and array.ndim == 2 and len(array) == 1 else array
 

@@ -192,7 +192,7 @@ def batch(p: Any, q: Any, n_bins: "int | None", v: Any = None) -> Batch:
 
 
 def unseen_batch(p: Any, q: Any, n_bins: int) -> "tuple[Batch, dict[str, NDArray[Any]]]":
-    """The same without a look at the entries, and without a copy of rows as they usually lie; the arrays as given."""
+    """Rows of p and q whose entries nobody looks at, in place if they lie as usual; and the arrays as given."""
     given = {"p": p, "q": q}
     arrays = {name: histogram(x, name) for name, x in given.items()}
     same_dtype(arrays, given)

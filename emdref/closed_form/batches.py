@@ -30,7 +30,7 @@ def checked(p: Any, q: Any, space: Any, mass: str, accuracy: str, v: Any = None,
 
 
 def one(p: Any, q: Any, space: Any, mass: str, what: str) -> Batch:
-    """The same for one pair; a sparse matrix of one row is one histogram."""
+    """One valid pair; a sparse matrix of one row is one histogram."""
     p, q = containers.row(p, "p"), containers.row(q, "q")
     rows = checked(p, q, space, mass, "compensated")
     if rows.shape:

@@ -44,7 +44,7 @@ class Wanted(NamedTuple):
 
 
 class _Work(NamedTuple):
-    """The same, and where results go, None for what nobody wants; `shares` says that rows are divided by totals."""
+    """What is wanted, and where it goes, None for what nobody wants; `shares`: rows are divided by their totals."""
 
     wanted: Wanted
     value: Array | None
@@ -57,7 +57,7 @@ class _Work(NamedTuple):
         return len(self.wanted.rows.p)
 
     def of(self, rows: Batch, value: Array | None, grad: Array | None) -> _Work:
-        """The same of other rows."""
+        """This work on other rows."""
         return self._replace(wanted=self.wanted._replace(rows=rows), value=value, grad=grad)
 
 
@@ -111,7 +111,7 @@ def _native(work: _Work) -> bool:
 
 
 def _native_shares(work: _Work) -> bool:
-    """The same for rows divided by their totals, a block of rows at a time."""
+    """Rows divided by their totals, a block of rows at a time."""
     rows, kernel = work.wanted.rows, _kernel(work)
     for at in _blocks(work):
         p, q = rows.p[at], rows.q[at]
@@ -174,7 +174,7 @@ def _projected(work: _Work) -> Numbers:
 
 
 def _closely(work: _Work, left: Numbers) -> Numbers:
-    """The same kernel, which now adds up what flows lose, unless it has done so."""
+    """Rows by the space's kernel once more, which now adds up what flows lose, unless it has done so."""
     kernel = _kernel(work) if len(left) and work.wanted.space.rooted is not None else None
     if kernel is None or is_long(work.wanted.space):
         return left
@@ -199,7 +199,7 @@ def _carefully(work: _Work, left: Numbers, exactly: bool = False) -> Numbers:
 
 
 def _from_exact_flows(work: _Work, left: Numbers) -> Numbers:
-    """The same from flows in long accumulators, which lose nothing."""
+    """Row by row from flows in long accumulators, which lose nothing."""
     return _carefully(work, left, exactly=True)
 
 

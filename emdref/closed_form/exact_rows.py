@@ -87,7 +87,7 @@ def put(result: NDArray[Any] | None, at: Any, numbers: Any) -> None:
 
 
 def emd(p: Any, q: Any, space: Any, rho: float, normalize: bool, gauge: str | None) -> tuple[float, list[float] | None]:
-    """The same rounded to float64, inf beyond its range."""
+    """Value and gradient rounded to float64, inf beyond its range."""
     value, grad = numbers(p, q, space, rho, normalize, gauge)
     return rounding.nearest(value), None if grad is None else list(map(rounding.nearest, grad))
 

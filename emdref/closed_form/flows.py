@@ -38,7 +38,7 @@ def _native(rows: Batch, tree: RootedTree, shares: bool) -> NDArray[Any]:
 
 
 def _compensated(rows: Batch, tree: RootedTree, shares: bool) -> NDArray[Any]:
-    """The same in two limbs, and exactly where these do not settle a row."""
+    """Flows by position in two limbs, and exactly where these do not settle a row."""
     p, q = batches.as_float64(rows)
     phi, unsafe = np.empty((len(p), tree.n_nodes)), np.zeros(len(p), bool)
     most = tree.n_bins - shares  # bins below an edge on which anything flows

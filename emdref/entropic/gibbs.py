@@ -145,7 +145,7 @@ class Log:
 
     @staticmethod
     def averages(product: Product, weight: Array, x: Array, total: Array) -> Array:
-        """The same for logarithms of weight and total: positive and negative parts apart."""
+        """Averages for logarithms of weight and total: positive and negative parts apart."""
         parts = np.log(np.stack([np.maximum(x, 0), np.maximum(-x, 0)], axis=1))
         weight, total = _spread(weight, parts), _spread(total, parts)
         parts = np.where(weight == -np.inf, weight, weight + parts)
@@ -242,7 +242,7 @@ def _product(k: Array, x: Array) -> Array:
 
 
 class DenseRounded(DenseLinear):
-    """The same on tensor cores: operands and results rounded to a format, sums in float32.
+    """The N x N matrix on tensor cores: operands and results rounded to a format, sums in float32.
 
     K is evaluated in float32 and rounded once, as for a matrix made beforehand.
     """
@@ -266,7 +266,7 @@ class DenseRounded(DenseLinear):
 
 
 class DenseLog:
-    """The same in the log domain: N^2 exponentials a product and a row."""
+    """The N x N matrix in the log domain: N^2 exponentials a product and a row."""
 
     domain = Log
     lost = 0.0
@@ -371,7 +371,7 @@ class SpaceLinear:
 
 
 class SpaceLog(SpaceLinear):
-    """The same in the log domain: neither under- nor overflows, for any lam."""
+    """Sums up and down the tree in the log domain: nothing under- or overflows, for any lam."""
 
     domain = Log
     _product, _cost = staticmethod(products.log_product), staticmethod(products.log_cost)

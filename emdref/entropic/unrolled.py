@@ -83,7 +83,7 @@ class Tape:
         return phi, self._gamma(u, v, phi, slice(None))
 
     def _unrefreshed(self, u: Array, v: Array, ktu: Array) -> tuple[Array, Array]:
-        """The same where v comes from before the last u; no variant has another value than the objective then."""
+        """phi and gamma of the last iteration where v comes from before the last u; the value is the objective then."""
         plan, domain, shift = self.plan, self.domain, self.switches.shift
         f, (g, level) = domain.to_log(u) / self.lam, self._centred(v, self.q)
         mean_g = domain.averages(plan.times, v, g, plan.times(v))

@@ -108,7 +108,7 @@ class Call:
         return memory.view(whole, memory.described(whole, what).pointer, int(count), dtype)
 
     def full(self, count: int, value: Any, dtype: Any, what: str = "scratch memory") -> Any:
-        """The same, filled with a number."""
+        """New memory, filled with a number."""
         array = self.empty(count, dtype, what)
         self.each(copies.fill, int(count), array, np.dtype(dtype).type(value))
         return array

@@ -155,7 +155,7 @@ def _native(job: Job, value: Any, grad: Any, gauge: int | None) -> bool:
 
 
 def _native_normalized(job: Job, value: Any, grad: Any, gauge: int | None) -> bool:
-    """The same for rows divided by their totals."""
+    """Plain arithmetic on rows divided by their totals."""
     call, sides, n = job.call, job.sides, job.space.n_bins
     threads = TUNING.threads // 2
     shared = threads * sides.dtype.itemsize

@@ -322,7 +322,7 @@ def _equality_finding(examiner: Examiner) -> Finding:
 
 
 def _float32_finding(examiner: Examiner, report: Report) -> Finding:
-    """The same function with float32 arrays."""
+    """What the function does with float32 arrays."""
     p, q = casebook.pair("softmax", report.space.n_bins, np.float32)
     result = _measured(examiner.ask, Case("softmax", "ordinary", 0, p, q), report)
     if result.problem:

@@ -223,7 +223,7 @@ class Space(Metric, metaclass=_Complete):
         return [nodes[v] for v in self.bin_nodes.tolist()]
 
     def exact_node_potentials(self, steps: Sequence[Number]) -> list[Number]:
-        """The same by node."""
+        """Numbers by node that differ by `steps` along the edges, tail less head, and are 0 at the root."""
         potential = [0] * self._walk.nodes
         for edge, above, node, sign in self._walk.steps:
             potential[node] = potential[above] + sign * steps[edge]

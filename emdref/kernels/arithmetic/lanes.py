@@ -174,7 +174,7 @@ def difference(p, at, p_step, q, bt, q_step, rows, columns, out):
 
 @inline
 def columns_of(x, at, step, rows, columns, out):
-    """The same for turn."""
+    """Columns of a tile turned into rows, see `turn`."""
     n = width(out)
     if columns == n:
         turn(x, at, step, rows - 1, out)
@@ -187,7 +187,7 @@ def columns_of(x, at, step, rows, columns, out):
 
 @inline
 def into_columns(block, x, at, step, rows, columns):
-    """The same for turn_back."""
+    """Rows of a tile turned back into columns, see `turn_back`."""
     n = width(block)
     if columns == n:
         turn_back(block, x, at, step, rows - 1)

@@ -80,7 +80,7 @@ def loop(function: Callable[..., Any]) -> Any:
 
 
 def _uncollected(compile_: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The same without garbage collection, which would look through all that Numba makes, again and again."""
+    """Compile without garbage collection, which would look through all that Numba makes, again and again."""
 
     @functools.wraps(compile_)
     def compiled(signature: Any) -> Any:

@@ -102,7 +102,7 @@ def linear_matrix(cost, lam, shift, k, moments, lost):
 
 @kernel
 def log_matrix(cost, lam, shift, k, moments, lost):
-    """The same as logarithms, which lose nothing."""
+    """K and K o M as logarithms, which lose nothing."""
     for i in range(cuda.grid(1), k.shape[0], cuda.gridsize(1)):
         c = cost[i]
         x = -product(lam[0], c) - shift[0]

@@ -106,7 +106,7 @@ def view(owner: Any, pointer: int, count: int, dtype: np.dtype[Any]) -> Any:
 
 
 def _simulated_view(owner: Any, pointer: int, count: int, dtype: np.dtype[Any]) -> Any:
-    """The same in the simulator, where addresses are the host's."""
+    """An array at an address in the simulator, where addresses are the host's."""
     described = _Described(owner, pointer, count, dtype)
     described.__array_interface__ = described.__cuda_array_interface__
     array = np.asarray(described) if count else np.empty(0, dtype)

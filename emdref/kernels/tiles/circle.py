@@ -193,7 +193,7 @@ def _lift(p, at, q, bt, h, l, shares):
 
 @row
 def _lift_closely(p, at, q, bt, h, l):
-    """The same, and what low limbs lose, added up instead of bounded."""
+    """phi of a row, and what its low limbs lose, added up instead of bounded."""
     xh, xl, lost = 0.0, 0.0, 0.0
     for k in range(len(h) - 1):
         dh, dl = two_sum(np.float64(p[at + k]), -np.float64(q[bt + k]))
@@ -683,7 +683,7 @@ def flow_circle2(first, last, given, results, shape, how):
 
 @loop
 def emd_circle(first, last, given, results, shape, how):
-    """The same in plain arithmetic of the rows' dtype; `shape` is (bins, gaps, step)."""
+    """Value and gradient of rows in plain arithmetic of their dtype; `shape` is (bins, gaps, step)."""
     p, p_step, q, q_step = given
     value, grad, doubt, _ = results
     n, gaps, step = shape

@@ -89,7 +89,7 @@ def fails(p_total, q_total, least, half):
 
 @row
 def doubtful(sums, w, tolerance):
-    """The same of lane w's row."""
+    """True where lane w's row does not pass."""
     return fails(sums[0, w] + sums[1, w], sums[2, w] + sums[3, w], sums[4, w], 0.5 * tolerance)
 
 

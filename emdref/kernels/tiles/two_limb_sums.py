@@ -29,7 +29,7 @@ def more(h, l, xh, xl):
 
 @inline
 def lifted(h, l, lost, xh, xl, closely):
-    """The same for flows, where what the low limb loses is added up if asked."""
+    """A flow h + l plus xh + xl; what the low limb loses is added up if asked."""
     if not closely:
         h, l = more(h, l, xh, xl)
         return h, l, lost
