@@ -44,7 +44,8 @@ def _values(space: Any) -> None:
 def _round() -> None:
     _values(_CIRCLE)
     for p, q in _pairs():
-        emdref.flow(p, q, _CIRCLE)
+        for accuracy in _ACCURACIES:
+            emdref.flow(p, q, _CIRCLE, accuracy=accuracy)
         emdref.emd_grad(p, q, _CIRCLE, gauge="normalized")
 
 

@@ -40,7 +40,10 @@ def _native_flows(rows: Batch, space: Space, rho: float, shares: bool) -> NDArra
     """In plain arithmetic of the rows' dtype."""
     p, q = rows.p, rows.q
     if shares:
-        p, q = (x / x.sum(axis=1, keepdims=True) for x in (p, q))
+        p, q = (casts.frozen(x / x.sum(axis=1, keepdims=True)) for x in (p, q))
+    made, _ = _by_kernel(Batch(p, q, rows.shape), space, batches.native_exponent(rho, p.dtype), shares, "native")
+    if made is not None:
+        return made
     cost = [p.dtype.type(c) for c in space.edges.cost.tolist()]
     flow = [[float(f) for f in space.exact_flow(list(d), cost, rho)] for d in p - q]
     return np.array(flow, p.dtype).reshape(len(p), len(cost))
@@ -49,14 +52,26 @@ def _native_flows(rows: Batch, space: Space, rho: float, shares: bool) -> NDArra
 def _flows(rows: Batch, space: Space, rho: float, shares: bool) -> NDArray[Any]:
     """By the space's kernel, and from the definition what that leaves open."""
     p, q = batches.as_float64(rows)
-    flow, unsafe = np.zeros((len(p), len(space.edges.cost))), np.ones(len(p), bool)
-    kernel = space.flow_kernel(rho, shares)
-    if kernel is not None:
-        given, how = (*batches.flat(p), *batches.flat(q)), (rho, 0.0, 1.0, np.inf, True, -1.0)
-        over_columns(kernel.loop, len(p), (given, (flow, unsafe), kernel.shape, how), work=kernel.work)
+    made, unsafe = _by_kernel(Batch(p, q, rows.shape), space, rho, shares, "compensated")
+    flow = np.zeros((len(p), len(space.edges.cost))) if made is None else made
     left = np.flatnonzero(unsafe)
     fallback.count(len(p), len(left))
     for i in left.tolist():
         row = definitions.Row(p[i], q[i], space, shares, rho)
         flow[i] = [rounding.nearest(f * row.phi_unit) for f in row.phi]
     return casts.narrowed(flow, rows.p.dtype)
+
+
+def _by_kernel(
+    rows: Batch, space: Space, rho: Any, shares: bool, accuracy: str
+) -> tuple[NDArray[Any] | None, NDArray[np.bool_]]:
+    """Flows by the space's kernel, None if it has none, and which rows are open."""
+    p, q = rows.p, rows.q
+    kernel, unsafe = space.flow_kernel(float(rho), p.dtype, accuracy, shares), np.ones(len(p), bool)
+    if kernel is None:
+        return None, unsafe
+    real = p.dtype.type
+    flow, how = np.empty((len(p), len(space.edges.cost)), p.dtype), (rho, real(0), real(1), np.inf, True, -1.0)
+    given = *batches.flat(p), *batches.flat(q)
+    over_columns(kernel.loop, len(p), (given, (flow, unsafe), kernel.shape, how), work=kernel.work)
+    return flow, unsafe

@@ -23,7 +23,7 @@ def value_and_grad(
     """`emdref.emd`, `emd_grad` or both, whatever `outs` has a place for: "value", "gradient"."""
     rho = validation.exponent(rho)
     check_apart(outs)
-    with _call(place, space, mass, accuracy, p=p, q=q) as call:
+    with _call("emd", place, space, mass, accuracy, p=p, q=q) as call:
         batch = _batch(call, p, q, None, space, mass, accuracy, gauge)
         call.outs = outs
         results = closed_form.value_and_grad(call, batch, space, rho, mass, accuracy, gauge, "value" in outs)
@@ -32,22 +32,22 @@ def value_and_grad(
 
 def flow(place: Place, p: Any, q: Any, space: Any, mass: str, accuracy: str) -> Any:
     """`emdref.flow`."""
-    with _call(place, space, mass, accuracy, p=p, q=q) as call:
+    with _call("flow", place, space, mass, accuracy, p=p, q=q) as call:
         batch = _batch(call, p, q, None, space, mass, accuracy, None)
         return _given(call, batch, {"flow": closed_form.flow(call, batch, space, mass, accuracy)})["flow"]
 
 
 def second(place: Place, p: Any, q: Any, v: Any, space: Any, rho: float, mass: str, accuracy: str, gauge: int) -> Any:
     """`emdref.emd_hess`, or with a direction `emdref.emd_hvp`."""
-    with _call(place, space, mass, accuracy, p=p, q=q, v=v) as call:
+    with _call("emd_hess", place, space, mass, accuracy, p=p, q=q, v=v) as call:
         batch = _batch(call, p, q, v, space, mass, accuracy, gauge)
         compute, what = (closed_form.hess, "Hessian") if v is None else (closed_form.hvp, "product")
         return _given(call, batch, {what: compute(call, batch, space, rho, mass, accuracy, gauge)})[what]
 
 
-def _call(place: Place, space: Any, mass: str, accuracy: str, **given: Any) -> Call:
+def _call(function: str, place: Place, space: Any, mass: str, accuracy: str, **given: Any) -> Call:
     batches.check_options(space, mass, accuracy)
-    rooted(space, "a GPU", "sums along edges", "give arrays on the host and leave device=None")
+    rooted(space, f"{function} on a GPU", "sums along edges", "give arrays on the host and leave device=None")
     containers.check_labels(given, space)
     for name, x in given.items():
         sparse_rows.refuse(x, name)

@@ -239,8 +239,11 @@ class Circle(Immutable, Space):
             return None
         return Kernel(circle.emd_circle2, (self.n_bins, cost, step, shares), 30 * self.n_bins)
 
-    def flow_kernel(self, rho: float, shares: bool) -> Kernel | None:
-        """Flows of compensated rows, and which of them are open; none where C's pow is all there is for powers."""
+    def flow_kernel(self, rho: float, dtype: np.dtype[Any], accuracy: str, shares: bool) -> Kernel | None:
+        """Flows of rows, and which of them are open; compensated, none where C's pow is all there is for powers."""
+        if accuracy == "native":
+            cost, step = self.repeated_gaps
+            return Kernel(circle.flow_circle, (self.n_bins, frozen(narrowed(cost, dtype)), step), 15 * self.n_bins)
         if rho not in (1, 2, 3, 4) or not self._fits(rho):
             return None
         return Kernel(circle.flow_circle2, (self.n_bins, *self.repeated_gaps, shares), 25 * self.n_bins)

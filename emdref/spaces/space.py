@@ -237,8 +237,8 @@ class Space(Metric, metaclass=_Complete):
         """
         return None
 
-    def flow_kernel(self, rho: float, shares: bool) -> Kernel | None:
-        """A compiled loop for compensated flows, whose results are (flow, unsafe); None if there is none."""
+    def flow_kernel(self, rho: float, dtype: np.dtype[Any], accuracy: str, shares: bool) -> Kernel | None:
+        """A compiled loop for flows, whose results are (flow, unsafe); None if there is none."""
         return None
 
     def misreadings(self) -> Iterator[tuple[str, Space]]:

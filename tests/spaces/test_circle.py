@@ -411,6 +411,21 @@ def test_native_is_near(dtype):
         np.testing.assert_allclose(got[0], best[0], rtol=100 * np.finfo(dtype).eps)
 
 
+@each_dtype
+def test_native_flows_are_in_the_rows_dtype_and_near(dtype):
+    rng = np.random.default_rng(7)
+    for n in (1, 2, 7, 300):
+        circle = emdref.Circle(gaps=rng.random(n))
+        p, q = (x.astype(dtype) for x in rng.random((2, 3, n)))
+        for rho, mass in ((1, "ignore"), (2, "normalize"), (3, "ignore")):
+            got = emdref.flow(p, q, circle, rho, mass=mass, accuracy="native")
+            right = emdref.flow(p, q, circle, rho, mass=mass)
+            size = np.abs(np.cumsum(p - q, axis=1)).max() + 1
+            assert got.dtype == dtype
+            assert np.abs(got - right).max() <= 16 * n * np.finfo(dtype).eps * size
+
+
+
 def test_totals_that_differ():
     circle = emdref.Circle(3)
     with pytest.raises(ValueError, match="mass"):

@@ -277,18 +277,23 @@ def _ends(h, gaps, step):
 @row
 def _pull(h, l, gaps, step, rho, nh, nl, t, scale):
     """sum M |d|^(rho-1) over d > 0, and over d < 0, for d = (phi - n - t) / scale; and sums M |d|^(rho-2)."""
-    above, below, steep_above, steep_below = 0.0, 0.0, 0.0, 0.0
+    above, below, steep_above, steep_below, unit = 0.0, 0.0, 0.0, 0.0, 1.0 / scale  # a power of two
     for k in range(len(h)):
-        d = (((h[k] - nh) + (l[k] - nl)) - t) / scale
+        d = (((h[k] - nh) + (l[k] - nl)) - t) * unit
         x = abs(d)
         if gaps[k * step] > 0 and x > 0.0:
-            pull = gaps[k * step] * (x * x if rho == 3.0 else x * x * x if rho == 4.0 else x ** (rho - 1.0))
+            if rho == 3.0 or rho == 4.0:
+                steep = gaps[k * step] * (x if rho == 3.0 else x * x)
+                pull = steep * x
+            else:
+                pull = gaps[k * step] * x ** (rho - 1.0)
+                steep = pull / x
             if d > 0.0:
                 above += pull
-                steep_above += pull / x
+                steep_above += steep
             else:
                 below += pull
-                steep_below += pull / x
+                steep_below += steep
     return above, below, steep_above, steep_below
 
 
@@ -721,6 +726,29 @@ def emd_circle(first, last, given, results, shape, how):
         if len(grad) > 0:
             shared = -slopes / tied if rho == 1 and tied > 0 else zero
             _plain_gradient(h, gaps, step, rho, one, shared, share, factor, grad, i * n)
+
+
+@loop
+def flow_circle(first, last, given, results, shape, how):
+    """phi - c of rows first to last in plain arithmetic of their dtype; `shape` is (bins, gaps, step)."""
+    p, p_step, q, q_step = given
+    flow, unsafe = results
+    n, gaps, step = shape
+    h, l, sample = np.empty(n, gaps.dtype), np.zeros(n, gaps.dtype), np.empty(_SAMPLE, gaps.dtype)
+    buffers = np.empty(n + 1, gaps.dtype), np.empty(n + 1, gaps.dtype), np.empty(n + 1, gaps.dtype)
+    costs = 0.0
+    for k in range(n):
+        costs += np.float64(gaps[k * step])
+    for i in range(first, last):
+        phi = gaps.dtype.type(0)
+        for k in range(n - 1):
+            phi = phi + (p[i * p_step + k] - q[i * q_step + k])
+            h[k] = phi
+        h[n - 1] = gaps.dtype.type(0)
+        c = gaps.dtype.type(_plain_offset(h, l, gaps, step, np.float64(how[0]), costs, buffers, sample))
+        for k in range(n):
+            flow[i, k] = h[k] - c
+        unsafe[i] = False
 
 
 @row
