@@ -18,7 +18,8 @@ from analysis.engine.reproduction import exact
 from analysis.engine.script import Claim, Options, must
 from analysis.sinkhorn import stability
 from analysis.sinkhorn.stability_tables import numbers
-from emdref.entropic.iteration import FAILED, VARIANTS
+from emdref.entropic.iteration import FAILED
+from emdref.entropic.variants import VARIANTS
 
 DTYPES = ("float64", "float32", *stability.LOW)
 KINDS = stability.KINDS | exact("space", "seed", "sigma")

@@ -13,37 +13,15 @@ from emdref.arguments.messages import shown
 from emdref.arguments.validation import Batch
 from emdref.entropic import formats, gibbs, inputs
 from emdref.entropic.failures import FAILED, Watch
-from emdref.entropic.relaxation import LARGEST, Relaxation
+from emdref.entropic.relaxation import Relaxation
 from emdref.entropic.unrolled import Tape, Unrolled
+from emdref.entropic.variants import Variant
 from emdref.kernels.entropic.alternation import Marks, State
 from emdref.spaces.space import Metric, rooted
 
 Status = Literal["nan", "overflow", "underflow", "unresolved", "converged", "iteration_limit"]
 IDENTIFIES = 1e-3  # marginal error, relative to the total, beyond which nothing is said to have converged
 RESOLVES = 2.0**-6  # eps (max|log u| + max|log v|) beyond which rounding of logarithms moves masses by percents
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What distinguishes one published form of Algorithm 1 from another."""
-
-    shift: int  # K = exp(-lam M - shift)
-    start: Literal["ones", "count", "inverse"]  # u_0 = 1, N or 1/N in every bin
-    drops_empty: bool  # bins with p = 0 leave the problem before the first iteration
-    refreshes_v: bool  # v is taken from the last u (else from the u before it)
-    value: Literal["cost", "objective"]  # <T, M>, or <T, M> + <T, log T> / lam
-    centred: bool  # the gradient's mean over the bins with p > 0 is removed
-    relaxation: float = 1.0  # the largest exponent w of u <- u^(1-w) (p / (K v))^w
-
-
-VARIANTS = {
-    "paper": Variant(1, "ones", False, True, "cost", False),
-    "frogner": Variant(1, "ones", False, True, "cost", True),
-    "cuturi": Variant(0, "count", True, True, "cost", False),
-    "caffe": Variant(1, "ones", False, False, "objective", True),
-    "mocha": Variant(0, "inverse", False, True, "cost", False),
-    "overrelaxed": Variant(1, "ones", False, True, "cost", False, LARGEST),
-}
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,15 +11,13 @@ p divides nothing, and the sum is finite where p is 0.  Each line averages value
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emdref.entropic.gibbs import Plan, over_bins
-
-if TYPE_CHECKING:
-    from emdref.entropic.iteration import Variant
+from emdref.entropic.variants import Variant
 
 Array = NDArray[Any]
 

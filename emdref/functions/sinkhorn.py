@@ -14,7 +14,8 @@ from emdref.arguments import containers, devices, validation
 from emdref.arguments.devices import Device
 from emdref.arguments.messages import shown
 from emdref.entropic import failures, formats, inputs
-from emdref.entropic.iteration import VARIANTS, SinkhornResult, Variant, iterate
+from emdref.entropic.iteration import SinkhornResult, iterate
+from emdref.entropic.variants import VARIANTS, Variant
 from emdref.spaces.space import Space
 
 Kernel = Literal["auto", "dense", "space"]

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from emdref.arguments import validation
 from emdref.arguments.devices import Place
 from emdref.entropic import failures, inputs, iteration
-from emdref.entropic.iteration import Run, SinkhornResult, Tolerance, Variant
+from emdref.entropic.iteration import Run, SinkhornResult, Tolerance
+from emdref.entropic.variants import Variant
 from emdref.gpu import histograms
 from emdref.gpu.call import Call
 from emdref.gpu.gibbs import DensePlan, DevicePlan, SpacePlan, by_rows

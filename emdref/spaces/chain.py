@@ -15,6 +15,7 @@ from emdref.arguments.casts import frozen, narrowed
 from emdref.kernels.compile.threads import alone
 from emdref.kernels.tiles import plain, two_limbs
 from emdref.spaces import reading
+from emdref.spaces.gapped import Gapped
 from emdref.spaces.rooted import (
     RootedTree,
     fits_two_limbs,
@@ -24,11 +25,11 @@ from emdref.spaces.rooted import (
     tree_distances,
     tree_distances_from,
 )
-from emdref.spaces.space import SHORT, Edges, Immutable, Kernel, Number, Space
+from emdref.spaces.space import Edges, Kernel, Number, Space
 from emdref.spaces.tree import Tree
 
 
-class Chain(Immutable, Space):
+class Chain(Gapped):
     """N bins in a row (Sec. 3 of arXiv 1611.07573); exactly one of the three arguments is given.
 
     Parameters
@@ -60,9 +61,6 @@ class Chain(Immutable, Space):
     array([1., 3.])
     """
 
-    gaps: NDArray[np.float64]
-    _positions: NDArray[np.float64] | None
-
     def __init__(
         self, n: int | None = None, *, gaps: ArrayLike | None = None, positions: ArrayLike | None = None
     ) -> None:
@@ -83,11 +81,6 @@ class Chain(Immutable, Space):
         return len(self.gaps) + 1
 
     n_nodes = n_bins
-
-    @property
-    def bin_labels(self) -> NDArray[Any]:
-        """Names of the bins: their positions if these were given, else their numbers."""
-        return read_only(np.arange(self.n_bins)) if self._positions is None else self._positions
 
     @property
     def edges(self) -> Edges:
@@ -118,13 +111,6 @@ class Chain(Immutable, Space):
         cost, step = self.repeated_gaps
         return float(cost.sum()) * (1 if step else self.n_bins - 1)
 
-    @property
-    def repeated_gaps(self) -> tuple[NDArray[np.float64], int]:
-        """Gaps as the kernels read them, entry number k times a step: all the same, or one each."""
-        if self.n_bins == 1:
-            return frozen(np.zeros(1)), 0
-        return (frozen(self.gaps[:1].copy()), 0) if self.gaps.strides == (0,) else (self.gaps, 1)
-
     def distance_matrix(self, dtype: DTypeLike = np.float64) -> NDArray[Any]:
         """Distances M between all pairs of bins; see `Space.distance_matrix`."""
         return tree_distances(self, dtype)
@@ -132,25 +118,12 @@ class Chain(Immutable, Space):
     diameter = cached_property(tree_diameter)
     distances_from = tree_distances_from
 
-    def edge_name(self, edge: int) -> str:
-        """By the gap and the bin before it."""
-        return f"gap {edge} (after bin {edge})"
-
-    def as_code(self) -> str | None:
-        """`Chain(n)` where gaps are 1, all the gaps if they are few."""
-        if (self.gaps == 1).all():
-            return f"emdref.Chain({self.n_bins})"
-        return f"emdref.Chain(gaps={self.gaps.tolist()})" if self.n_bins <= SHORT else None
-
     def misreadings(self) -> Iterator[tuple[str, Space]]:
         """Sums that stop early or start late, and gaps that nobody looks at."""
         if self.n_bins > 1:
             yield "without the last gap", Chain(gaps=np.append(self.gaps[:-1], 0))
             yield "without the first gap", Chain(gaps=np.append(0, self.gaps[1:]))
             yield "with all costs 1", Chain(self.n_bins)
-
-    def check(self) -> None:
-        """Nothing is left to be looked at."""
 
     def to_tree(self) -> Tree:
         """The same space as a Tree: a path rooted at the last bin, node k being bin k."""
@@ -163,9 +136,6 @@ class Chain(Immutable, Space):
         if self.gaps.strides == (0,):
             return Chain, (self.n_bins,)
         return _chain_from_gaps, (np.array(self.gaps),)
-
-    def __repr__(self) -> str:
-        return f"Chain({self.n_bins} bins)"
 
 
 def _path(gaps: NDArray[np.float64]) -> RootedTree:

@@ -18,8 +18,9 @@ from emdref.arguments.casts import frozen, narrowed
 from emdref.kernels.tiles import circle
 from emdref.spaces import reading
 from emdref.spaces.chain import Chain
+from emdref.spaces.gapped import Gapped
 from emdref.spaces.rooted import positive_range, read_only
-from emdref.spaces.space import SHORT, Edges, Immutable, Kernel, Number, Space
+from emdref.spaces.space import Edges, Kernel, Number, Space
 
 _SMALLEST, _LARGEST = 2.0**-200, 2.0**200  # costs with which no product of the kernels leaves the range
 _DIGITS = 60  # of a flow that is irrational, beyond those that its power needs
@@ -28,7 +29,7 @@ _NOTHING = -3000  # the order of magnitude of a flow, in the units of the masses
 _EXACT = 1000  # up to which powers are not too long for whole numbers
 
 
-class Circle(Immutable, Space):
+class Circle(Gapped):
     """N bins on a ring, the last one beside the first (Rabin, Delon and Gousseau 2009).
 
     Edge i joins bin i and bin i+1, the last one bin N-1 and bin 0.  With phi_i the mass of p - q in bins 0 to i, and
@@ -73,8 +74,6 @@ class Circle(Immutable, Space):
     array([ 0.25,  0.25, -0.25, -0.75])
     """
 
-    gaps: NDArray[np.float64]
-    _positions: NDArray[np.float64] | None
     _period: float | None
 
     def __init__(
@@ -118,29 +117,11 @@ class Circle(Immutable, Space):
         bins = np.arange(self.n_bins)
         return Edges(bins, np.roll(bins, -1), self.gaps)
 
-    @property
-    def bin_labels(self) -> NDArray[Any]:
-        """Names of the bins: their positions if these were given, else their numbers."""
-        return read_only(np.arange(self.n_bins)) if self._positions is None else self._positions
-
-    def edge_name(self, edge: int) -> str:
-        """By the gap and the bin before it."""
-        return f"gap {edge} (after bin {edge})"
-
-    def as_code(self) -> str | None:
-        """By the number of bins where gaps are 1, else by the gaps if they are few."""
-        if (self.gaps == 1).all():
-            return f"emdref.Circle({self.n_bins})"
-        return f"emdref.Circle(gaps={self.gaps.tolist()})" if self.n_bins <= SHORT else None
-
     def misreadings(self) -> Iterator[tuple[str, Space]]:
         """A chain, for whoever forgets that the last bin is beside the first; and gaps that nobody looks at."""
         if self.n_bins > 1:
             yield "as on a chain, which does not close", Chain(gaps=np.array(self.gaps[:-1]))
             yield "with all costs 1", Circle(self.n_bins)
-
-    def check(self) -> None:
-        """Nothing is left to be looked at."""
 
     # --- distances ----------------------------------------------------------------------------------------------------
 
@@ -251,11 +232,6 @@ class Circle(Immutable, Space):
     def _fits(self, rho: float) -> bool:
         least, most = positive_range(self.repeated_gaps[0])
         return rho <= 100 and least >= _SMALLEST and most <= _LARGEST
-
-    @property
-    def repeated_gaps(self) -> tuple[NDArray[np.float64], int]:
-        """Gaps as the kernels read them, entry number k times a step: all the same, or one each."""
-        return (frozen(self.gaps[:1].copy()), 0) if self.gaps.strides == (0,) else (self.gaps, 1)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._positions is not None:

@@ -412,6 +412,6 @@ def rooted(space: Metric, function: str, what: str, instead: str) -> RootedTree:
 
 
 def as_rooted(space: Metric) -> RootedTree:
-    """The same view where it is known that there is one."""
+    """The view of a rooted tree, where it is known that there is one."""
     assert space.rooted is not None
     return space.rooted

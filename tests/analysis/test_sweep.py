@@ -22,7 +22,7 @@ from analysis.engine.store import Store
 from analysis.engine.workers import Threads
 from analysis.inputs.histogram_pairs import KINDS
 from analysis.studies.sweep import DTYPES as SCRIPT_DTYPES
-from emdref.entropic.iteration import VARIANTS
+from emdref.entropic.variants import VARIANTS
 
 pytestmark = pytest.mark.usefixtures("drawn_once")
 

@@ -12,7 +12,7 @@ import scipy.sparse
 
 import emdref
 from emdref import exact, losses, normalize, warming
-from emdref.entropic.iteration import VARIANTS
+from emdref.entropic.variants import VARIANTS
 
 GAUGES = "raw", "zero_sum", "scaled", "normalized"
 PARENT, BINS = [-1, 0, 0, 1, 1, 2, 2, 2, 1, 4], [3, 9, 5, 6, 7, 0]

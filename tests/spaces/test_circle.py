@@ -425,7 +425,6 @@ def test_native_flows_are_in_the_rows_dtype_and_near(dtype):
             assert np.abs(got - right).max() <= 16 * n * np.finfo(dtype).eps * size
 
 
-
 def test_totals_that_differ():
     circle = emdref.Circle(3)
     with pytest.raises(ValueError, match="mass"):

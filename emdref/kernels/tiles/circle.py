@@ -372,7 +372,7 @@ def _approach(h, l, gaps, step, rho, c, low, high, scale):
 
 @row
 def _refined(h, l, gaps, step, rho, c, scale):
-    """The same as a phi and what c lies beyond it, which may be little if that edge has most of the weight."""
+    """c for rho > 2 as a phi and what c lies beyond it: little, if that edge has most of the weight."""
     m = -1
     for k in range(len(h)):
         if gaps[k * step] > 0 and (m < 0 or abs(h[k] - c) < abs(h[m] - c)):
