@@ -21,12 +21,12 @@ NOISE = 2.0  # standard deviation of samples around their class's mean, in units
 
 def means(tree: Tree, rng: np.random.Generator) -> NDArray[Any]:
     """Of the classes, (N, D)."""
-    layout = tree._layout
-    place = rng.standard_normal((len(layout.parent), DIMENSIONS)) * np.sqrt(layout.cost)[:, None]
+    nodes = tree.rooted
+    place = rng.standard_normal((len(nodes.parent), DIMENSIONS)) * np.sqrt(nodes.cost)[:, None]
     place[0] = 0.0
     for v in range(1, len(place)):  # parents stand before their children
-        place[v] += place[layout.parent[v]]
-    return place[layout.bin_node]
+        place[v] += place[nodes.parent[v]]
+    return place[nodes.bin_node]
 
 
 def parts(tree: Tree, training: int, choosing: int, testing: int, seed: int) -> Parts:
