@@ -66,7 +66,7 @@ for_gpus() {  # TIER OPTION...: what compiles for GPUs without one: kernels to P
   python -W error -m pytest -q -n 0 -m "$tier" "$@" tests/gpu/test_{gpu_support,ptx}.py emdref/kernels/cuda
   export NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1
   python -m analysis gpu --toy --out "$work/simulated"
-  python -m pytest -q -n 0 -m "gpu and ($tier)" tests
+  python -m pytest -q -n 2 -m "gpu and ($tier)" tests
 }
 
 trained() {  # -m EXPRESSION: torch, JAX, recordings, and the experiments at toy size

@@ -97,11 +97,11 @@ def _sinkhorn(domain: Any) -> None:
 GROUPS: dict[str, Callable[[], None]] = {  # what takes long first
     "sinkhorn, log domain": lambda: _sinkhorn("log"),
     "sinkhorn, linear domain": lambda: _sinkhorn("linear"),
+    "emd on circles": _round,
     "second derivatives": _second,
     "emd on chains": lambda: _values(_CHAIN),
     "pairwise": _pairwise,
     "emd on trees": lambda: _values(_TREE),
-    "emd on circles": _round,
     "sparse rows": _sparse,
     "plan and distances": _one_pair,
     "layers and losses": _layers,
