@@ -110,10 +110,9 @@ def test_an_edit_of_one_kernel_file_makes_stale_what_uses_it_and_nothing_else(mo
     package = tmp_path / "emdref"
     shutil.copytree(ROOT / "emdref" / "kernels", package / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(jit, "_ROOT", package)
-    before, used = stamps(package), {}
-    for name in before:
-        module = "emdref.kernels." + name.removesuffix(".py").replace("/", ".")
-        used[name] = users(module, before)
+    before = stamps(package)
+    graph = {name: set(imports(ROOT / "emdref" / "kernels" / name)) for name in before}
+    used = {name: users(dotted(name), graph) for name in before}
     for name in before:
         path = package / "kernels" / name
         text = path.read_text()
@@ -126,10 +125,9 @@ def test_an_edit_of_one_kernel_file_makes_stale_what_uses_it_and_nothing_else(mo
         cached.cache_clear()
 
 
-def users(module, files):
+def users(module, graph):
     """The kernel files that import a module, by the syntax tree, directly or through others; and its own."""
-    graph = {name: set(imports(ROOT / "emdref" / "kernels" / name)) for name in files}
-    found, grown = set(), {name for name in files if dotted(name) == module}
+    found, grown = set(), {name for name in graph if dotted(name) == module}
     while grown:
         found |= grown
         grown = {name for name, used in graph.items() if used & set(map(dotted, grown))} - found
