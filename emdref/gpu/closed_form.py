@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +25,6 @@ from emdref.kernels.cuda import chain, chain_near, copies, first_look, plain, ro
 from emdref.kernels.cuda.arguments import Launch, Numbers
 from emdref.spaces.rooted import fits_two_limbs
 from emdref.spaces.space import Space, as_rooted
-
-if TYPE_CHECKING:
-    from emdref.spaces.chain import Chain
-    from emdref.spaces.tree import Tree
 
 Array = NDArray[Any]
 _TREES = {
@@ -78,9 +74,9 @@ class Job(NamedTuple):
         return validation.mass_tolerance(self.batch.dtype, self.space.n_bins) if self.mass == "raise" else math.inf
 
     @property
-    def is_row(self) -> bool:
-        """Whether bins stand in a row, for which there are kernels of their own."""
-        return as_rooted(self.space).gaps is not None
+    def gaps(self) -> Array | None:
+        """Those between bins if these stand in a row, for which there are kernels of their own."""
+        return as_rooted(self.space).gaps
 
     def normalizes(self, gauge: int | None) -> bool:
         return self.mass == "normalize" or gauge == gauges.NORMALIZED
@@ -248,9 +244,9 @@ def _numbers(job: Job, dtype: Any, tolerance: float, gauge: int | None, squared:
     centred = gauge in (gauges.ZERO_SUM, gauges.SCALED)
     share = real(centred / n if native else centred * n)
     factor = real((n if gauge == gauges.SCALED else 1) ** (2 if squared else 1))
-    edges = float(2 * n if job.is_row else n + job.space.n_nodes)
+    edges = float(n + job.space.n_nodes)
     limit = float(np.finfo(dtype).max)
-    bounds = (job.rho, cast("Chain | Tree", job.space).total_cost, edges, limit)
+    bounds = (job.rho, as_rooted(job.space).total_cost, edges, limit)
     digits = 53 if dtype.itemsize == 8 else 24
     return Numbers(rho, share, factor, real(0.5 * tolerance), squared or escalation.is_long(job.space), digits, bounds)
 
@@ -269,10 +265,10 @@ def _kernels(
     value, grad = _flat(job, value, sides.rows), _flat(job, grad, 0)
     flows = call.empty(0, sides.dtype) if flows is None else flows.flat
     results = value, grad, flows, doubt, unsafe
-    if job.is_row:
-        _chain(job, sides, numbers, results)
-    else:
+    if job.gaps is None:
         _tree(job, sides, numbers, normalize, results)
+    else:
+        _chain(job, sides, numbers, job.gaps, results)
     return doubt, unsafe
 
 
@@ -297,10 +293,10 @@ def _tree(job: Job, sides: Sides, numbers: Numbers, normalize: bool, results: tu
         )  # fmt: skip
 
 
-def _chain(job: Job, sides: Sides, numbers: Numbers, results: tuple[Any, ...]) -> None:
+def _chain(job: Job, sides: Sides, numbers: Numbers, gaps: Array, results: tuple[Any, ...]) -> None:
     value, grad, flows, doubt, _ = results
-    call, space = job.call, job.space
-    shape = layout.gaps(call, space, sides.dtype, job.accuracy)
+    call = job.call
+    shape = layout.gaps(call, job.space, gaps, sides.dtype, job.accuracy)
     if job.accuracy == "native" and not len(flows):
         size = sides.dtype.itemsize
         cut = layout.cut(
@@ -363,7 +359,7 @@ def _chain_part(
 def flow(call: Any, batch: Any, space: Space, mass: str, accuracy: str) -> Any:
     """The result of `emdref.flow`."""
     job = Job(call, batch, space, 1.0, mass, accuracy)
-    result = call.result(batch, "flow", space.n_nodes - job.is_row)
+    result = call.result(batch, "flow", len(as_rooted(space).flow_places))
     if result.size == 0:
         job.batch.verify(mass)
         return result

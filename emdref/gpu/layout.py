@@ -11,7 +11,7 @@ from emdref.arguments import casts
 from emdref.kernels.cuda import branches, chain, first_look, plain, tree, two_limbs
 from emdref.kernels.cuda.target import SIMULATED, limits
 from emdref.kernels.tiles import two_limb_sums
-from emdref.spaces.rooted import RootedTree
+from emdref.spaces.rooted import RootedTree, repeated
 from emdref.spaces.space import Space, as_rooted
 
 Array = NDArray[Any]
@@ -101,11 +101,11 @@ def _levels(nodes: RootedTree) -> tuple[Array, ...]:
     return levels, inner, np.searchsorted(inner, levels[:-1] if len(levels) > 2 else levels), children.reshape(-1)
 
 
-def gaps(call: Any, space: Any, dtype: Any, accuracy: str) -> chain.Gaps:
-    """A chain's gaps and segments."""
+def gaps(call: Any, space: Space, between: Array, dtype: Any, accuracy: str) -> chain.Gaps:
+    """The gaps between bins that stand in a row, and segments."""
     length = chain.SEGMENT if accuracy == "native" else TUNING.columns
     dtype = dtype if accuracy == "native" else np.float64
-    cost, step = space.repeated_gaps
+    cost, step = repeated(between)
     cost = call.constant(space, f"gaps {np.dtype(dtype)}", lambda: casts.narrowed(cost, dtype))
     return chain.Gaps(space.n_bins, -(-space.n_bins // length), length, cost, step)
 

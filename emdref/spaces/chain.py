@@ -19,7 +19,6 @@ from emdref.spaces.gapped import Gapped
 from emdref.spaces.rooted import (
     RootedTree,
     fits_two_limbs,
-    positive_range,
     read_only,
     tree_diameter,
     tree_distances,
@@ -101,15 +100,14 @@ class Chain(Gapped):
         cost, step = self.repeated_gaps
         if accuracy == "native":
             return Kernel(plain.emd_chain, (self.n_bins, frozen(narrowed(cost, dtype)), step), self.n_bins)
-        if shares or not fits_two_limbs(rho, *positive_range(cost)):
+        if shares or not fits_two_limbs(rho, *self.cost_range):
             return None
         return Kernel(two_limbs.emd_chain2, (self.n_bins, cost, step, self.total_cost), 3 * self.n_bins)
 
-    @property
+    @cached_property
     def total_cost(self) -> float:
         """The sum of all gaps."""
-        cost, step = self.repeated_gaps
-        return float(cost.sum()) * (1 if step else self.n_bins - 1)
+        return float(self.gaps.sum())
 
     def distance_matrix(self, dtype: DTypeLike = np.float64) -> NDArray[Any]:
         """Distances M between all pairs of bins; see `Space.distance_matrix`."""

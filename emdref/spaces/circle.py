@@ -19,7 +19,7 @@ from emdref.kernels.tiles import circle
 from emdref.spaces import reading
 from emdref.spaces.chain import Chain
 from emdref.spaces.gapped import Gapped
-from emdref.spaces.rooted import positive_range, read_only
+from emdref.spaces.rooted import read_only
 from emdref.spaces.space import Edges, Kernel, Number, Space
 
 _SMALLEST, _LARGEST = 2.0**-200, 2.0**200  # costs with which no product of the kernels leaves the range
@@ -230,7 +230,7 @@ class Circle(Gapped):
         return Kernel(circle.flow_circle2, (self.n_bins, *self.repeated_gaps, shares), 25 * self.n_bins)
 
     def _fits(self, rho: float) -> bool:
-        least, most = positive_range(self.repeated_gaps[0])
+        least, most = self.cost_range
         return rho <= 100 and least >= _SMALLEST and most <= _LARGEST
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref.arguments.casts import frozen
-from emdref.spaces.rooted import read_only
+from emdref.spaces.rooted import positive_range, read_only, repeated
 from emdref.spaces.space import SHORT, Immutable, Space
 
 
@@ -23,12 +23,15 @@ class Gapped(Immutable, Space):
         """Names of the bins: their positions if these were given, else their numbers."""
         return read_only(np.arange(self.n_bins)) if self._positions is None else self._positions
 
-    @property
+    @cached_property
     def repeated_gaps(self) -> tuple[NDArray[np.float64], int]:
         """Gaps as the kernels read them, entry number k times a step: all the same, or one each."""
-        if not len(self.gaps):
-            return frozen(np.zeros(1)), 0
-        return (frozen(self.gaps[:1].copy()), 0) if self.gaps.strides == (0,) else (self.gaps, 1)
+        return repeated(self.gaps)
+
+    @cached_property
+    def cost_range(self) -> tuple[float, float]:
+        """The smallest and the largest gap > 0; 1 if there is none."""
+        return positive_range(self.repeated_gaps[0])
 
     def edge_name(self, edge: int) -> str:
         """By the gap and the bin before it."""

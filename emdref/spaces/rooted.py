@@ -78,6 +78,11 @@ class RootedTree:
         return positive_range(self.cost)
 
     @cached_property
+    def total_cost(self) -> float:
+        """The sum of all costs."""
+        return float((self.cost if self.gaps is None else self.gaps).sum())
+
+    @cached_property
     def empty(self) -> Places:
         """Positions of the nodes without a bin."""
         empty = np.ones(self.n_nodes, bool)
@@ -179,6 +184,13 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
     array = np.ascontiguousarray(array)
     array.setflags(write=False)
     return array
+
+
+def repeated(gaps: Costs) -> tuple[Costs, int]:
+    """Gaps as the kernels read them, entry number k times a step: all the same, or one each."""
+    if not len(gaps):
+        return read_only(np.zeros(1)), 0
+    return (read_only(gaps[:1].copy()), 0) if gaps.strides == (0,) else (gaps, 1)
 
 
 def positive_range(costs: Costs) -> tuple[float, float]:

@@ -128,13 +128,8 @@ class Tree(Immutable, Space):
         if shares or not fits_two_limbs(rho, *tree.cost_range):
             return None
         below = frozen(tree.bins_below.astype(np.float64))
-        shape = tree.parent, tree.cost, below, tree.exempt, tree.bin_node, tree.empty, tree.inner, self.total_cost
+        shape = tree.parent, tree.cost, below, tree.exempt, tree.bin_node, tree.empty, tree.inner, tree.total_cost
         return Kernel(two_limbs.emd_tree2, shape, 3 * nodes)
-
-    @cached_property
-    def total_cost(self) -> float:
-        """The sum of all costs."""
-        return float(self.rooted.cost.sum())
 
     def distance_matrix(self, dtype: DTypeLike = np.float64) -> NDArray[Any]:
         """Distances M between all pairs of bins; see `Space.distance_matrix`."""

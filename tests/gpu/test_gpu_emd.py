@@ -92,6 +92,22 @@ def test_normalized_rows_are_the_cpus(gauge, dtype, name):
     same(emdref.flow, p, q, space, mass="normalize")
 
 
+@pytest.mark.parametrize("name", ["chain", "inner"])
+def test_a_space_of_ones_own_needs_no_more_than_the_rooted_view(name):
+    space = SPACES[name][0]
+
+    class Own(emdref.Space):
+        n_bins, edges, rooted = space.n_bins, space.edges, space.rooted
+        bin_nodes, root = space.bin_nodes, space.root
+
+    own = Own()
+    p, q = rows(space, np.float64)
+    for function in (emdref.emd_value_and_grad, emdref.flow, emdref.emd_hess):
+        for accuracy in ("compensated", "native"):
+            options = {"mass": "ignore", "accuracy": accuracy, "device": "cuda"}
+            same_bits(function(p, q, space, **options), function(p, q, own, **options))
+
+
 OUT_OF_RANGE = pytest.mark.gpu(hardware="what overflows, at which plain Python raises,")
 
 

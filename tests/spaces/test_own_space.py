@@ -93,6 +93,23 @@ def test_a_star_against_rationals(rho, gauge, dtype):
     assert emdref.exact.emd(a, b, STAR, rho) == oracles.emd(a, b, EDGES, rho)
 
 
+def test_a_rooted_view_brings_what_stands_on_it():
+    class Rooted(emdref.Space):
+        n_bins, edges, rooted, bin_nodes, root = 6, TREE.edges, TREE.rooted, TREE.bins, TREE.root
+
+    own, X, p, q = Rooted(), scipy.sparse.csr_array([P, Q]), P / P.sum(), Q / Q.sum()
+    for call in (
+        lambda s: emdref.emd_hess(P, Q, s),
+        lambda s: emdref.emd_hvp(P, Q, s, P),
+        lambda s: emdref.plan(P, Q, s).toarray(),
+        lambda s: emdref.sinkhorn(p, q, s, 2, kernel="space").value,
+        lambda s: emdref.emd(X, P, s),
+        lambda s: emdref.pairwise(X, s),
+        lambda s: emdref.flow(P, Q, s),
+    ):
+        np.testing.assert_array_equal(call(own), call(TREE))
+
+
 def test_a_ring_is_the_circle():
     circle = emdref.Circle(gaps=[1, 2, 0, 0.5, 1, 3])
     ring = Ring(circle.gaps)
