@@ -8,14 +8,14 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from emdref.arguments import validation
 from emdref.arguments.casts import frozen, narrowed
 from emdref.kernels.compile.threads import alone
 from emdref.kernels.tiles import plain, two_limbs
 from emdref.spaces import reading
-from emdref.spaces.gapped import Gapped
+from emdref.spaces.gapped import Gapped, made
 from emdref.spaces.rooted import (
     RootedTree,
     fits_two_limbs,
@@ -79,8 +79,6 @@ class Chain(Gapped):
         """Number of bins N, the length of a histogram."""
         return len(self.gaps) + 1
 
-    n_nodes = n_bins
-
     @property
     def edges(self) -> Edges:
         """From each bin to the next: N-1 edges, each with its gap for a cost."""
@@ -109,12 +107,9 @@ class Chain(Gapped):
         """The sum of all gaps."""
         return float(self.gaps.sum())
 
-    def distance_matrix(self, dtype: DTypeLike = np.float64) -> NDArray[Any]:
-        """Distances M between all pairs of bins; see `Space.distance_matrix`."""
-        return tree_distances(self, dtype)
-
     diameter = cached_property(tree_diameter)
     distances_from = tree_distances_from
+    _all_distances = tree_distances
 
     def misreadings(self) -> Iterator[tuple[str, Space]]:
         """Sums that stop early or start late, and gaps that nobody looks at."""
@@ -129,22 +124,10 @@ class Chain(Gapped):
         return Tree(parent, np.append(self.gaps, 0.0), bins=np.arange(self.n_bins), labels=self.bin_labels.tolist())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._positions is not None:
-            return _chain_from_positions, (np.array(self._positions),)
-        if self.gaps.strides == (0,):
-            return Chain, (self.n_bins,)
-        return _chain_from_gaps, (np.array(self.gaps),)
+        return made, (Chain, self._arguments())
 
 
 def _path(gaps: NDArray[np.float64]) -> RootedTree:
     backwards = np.arange(len(gaps) + 1)[::-1]
     parent = np.maximum(np.arange(len(gaps) + 1) - 1, 0)
     return RootedTree(parent, np.concatenate([[0.0], gaps[::-1]]), backwards, backwards, gaps)
-
-
-def _chain_from_gaps(gaps: NDArray[np.float64]) -> Chain:
-    return Chain(gaps=gaps)
-
-
-def _chain_from_positions(positions: NDArray[np.float64]) -> Chain:
-    return Chain(positions=positions)

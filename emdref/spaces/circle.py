@@ -11,14 +11,14 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from emdref.arguments import validation
 from emdref.arguments.casts import frozen, narrowed
 from emdref.kernels.tiles import circle
 from emdref.spaces import reading
 from emdref.spaces.chain import Chain
-from emdref.spaces.gapped import Gapped
+from emdref.spaces.gapped import Gapped, made
 from emdref.spaces.rooted import read_only
 from emdref.spaces.space import Edges, Kernel, Number, Space
 
@@ -107,11 +107,6 @@ class Circle(Gapped):
         return len(self.gaps)
 
     @property
-    def n_nodes(self) -> int:
-        """Number of nodes, the bins."""
-        return len(self.gaps)
-
-    @property
     def edges(self) -> Edges:
         """From each bin to the next, and from the last to the first."""
         bins = np.arange(self.n_bins)
@@ -125,14 +120,9 @@ class Circle(Gapped):
 
     # --- distances ----------------------------------------------------------------------------------------------------
 
-    def distance_matrix(self, dtype: DTypeLike = np.float64) -> NDArray[Any]:
-        """Distances between all pairs of bins, the shorter of the two ways; see `Space.distance_matrix`."""
-        if validation.float_dtype(dtype) == np.float32 and self.diameter > np.finfo(np.float32).max:
-            raise ValueError(f"the largest distance, {self.diameter}, is beyond float32")
-        return self._distances.astype(dtype, copy=False)
-
     @cached_property
     def _distances(self) -> NDArray[np.float64]:
+        """The shorter of the two ways."""
         n = self.n_bins
         matrix = np.stack([self.distances_from(i) for i in range(n)]) if n > 1 else np.zeros((1, 1))
         return read_only(np.minimum(matrix, matrix.T))  # sums on the way there and back round alike
@@ -192,10 +182,6 @@ class Circle(Gapped):
         shared = (Fraction(left) / Fraction(tied) if rho == 1 else left / tied) if tied else 0
         return [s if f else shared * c for s, f, c in zip(slopes, flow, cost, strict=True)]
 
-    def exact_node_potentials(self, steps: Sequence[Number]) -> list[Number]:
-        """Sums from each bin to the last; the edge that closes the ring repeats what they say."""
-        return list(accumulate(reversed(steps[:-1]), initial=0))[::-1]
-
     def exact_ranges(self, flow: Sequence[Number], cost: Sequence[Number]) -> tuple[list[Number], list[Number]]:
         """Edges without flow, of weight T in all, have slopes that make up for the sum S of the others.
 
@@ -234,19 +220,10 @@ class Circle(Gapped):
         return rho <= 100 and least >= _SMALLEST and most <= _LARGEST
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._positions is not None:
-            return _from_positions, (np.array(self._positions), self._period)
-        if self.gaps.strides == (0,):
-            return Circle, (self.n_bins,)
-        return _from_gaps, (np.array(self.gaps),)
+        return made, (Circle, self._arguments())
 
-
-def _from_gaps(gaps: NDArray[np.float64]) -> Circle:
-    return Circle(gaps=gaps)
-
-
-def _from_positions(positions: NDArray[np.float64], period: float) -> Circle:
-    return Circle(positions=positions, period=period)
+    def _arguments(self) -> dict[str, Any]:
+        return super()._arguments() | ({} if self._period is None else {"period": self._period})
 
 
 def _gaps_around(positions: NDArray[np.float64], period: float) -> NDArray[np.float64]:

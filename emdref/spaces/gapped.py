@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emdref.spaces.rooted import positive_range, read_only, repeated
-from emdref.spaces.space import SHORT, Immutable, Space
+from emdref.spaces.space import SHORT, Immutable, Number, Space
 
 
 class Gapped(Immutable, Space):
@@ -17,6 +19,11 @@ class Gapped(Immutable, Space):
 
     gaps: NDArray[np.float64]
     _positions: NDArray[np.float64] | None
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes V, which are the bins."""
+        return self.n_bins
 
     @property
     def bin_labels(self) -> NDArray[Any]:
@@ -44,5 +51,22 @@ class Gapped(Immutable, Space):
             return f"{name}({self.n_bins})"
         return f"{name}(gaps={self.gaps.tolist()})" if self.n_bins <= SHORT else None
 
+    def exact_node_potentials(self, steps: Sequence[Number]) -> list[Number]:
+        """Sums from each bin to the last; an edge that closes a ring repeats what they say."""
+        return list(accumulate(reversed(steps[: self.n_bins - 1]), initial=0))[::-1]
+
     def check(self) -> None:
         """Nothing is left to be looked at: whoever makes one has done so."""
+
+    def _arguments(self) -> dict[str, Any]:
+        """What makes the space again."""
+        if self._positions is not None:
+            return {"positions": np.array(self._positions)}
+        if self.gaps.strides == (0,):
+            return {"n": self.n_bins}
+        return {"gaps": np.array(self.gaps)}
+
+
+def made(kind: type[Gapped], arguments: dict[str, Any]) -> Gapped:
+    """A space out of a pickle."""
+    return kind(**arguments)

@@ -6,9 +6,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from emdref.arguments import validation
 from emdref.kernels.compile.threads import alone
 from emdref.kernels.trees import heavy_paths, metric
 
@@ -159,11 +158,10 @@ class RootedTree:
         return out
 
 
-def tree_distances(space: Any, dtype: DTypeLike = np.float64) -> NDArray[Any]:
-    """Distances between all pairs of bins of a rooted space, in a dtype that must hold the diameter."""
-    if validation.float_dtype(dtype) == np.float32 and space.diameter > np.finfo(np.float32).max:
-        raise ValueError(f"the largest distance, {space.diameter}, is beyond float32")
-    return space.rooted.distances().astype(dtype, copy=False)
+def tree_distances(space: Any) -> Costs:
+    """Distances between all pairs of bins."""
+    matrix: Costs = space.rooted.distances()
+    return matrix
 
 
 def tree_diameter(space: Any) -> float:

@@ -104,12 +104,6 @@ class Metric(ABC):
         """How many numbers a sum over the space has, about: its nodes, or its bins."""
         return self.n_bins
 
-    def in_dtype(self, matrix: NDArray[np.float64], dtype: DTypeLike) -> NDArray[Any]:
-        """Distances in a dtype, which must hold them."""
-        if validation.float_dtype(dtype) == np.float32 and matrix.max(initial=0.0) > np.finfo(np.float32).max:
-            raise ValueError(f"the largest distance, {matrix.max()}, is beyond float32")
-        return matrix.astype(dtype, copy=False)
-
 
 class _Complete(ABCMeta):
     """A space is looked at once, as soon as it is made."""
@@ -286,7 +280,13 @@ class Space(Metric, metaclass=_Complete):
                [1., 0., 1.],
                [2., 1., 0.]])
         """
-        return self.in_dtype(self._distances, dtype)
+        if validation.float_dtype(dtype) == np.float32 and self.diameter > np.finfo(np.float32).max:
+            raise ValueError(f"the largest distance, {self.diameter}, is beyond float32")
+        return self._all_distances().astype(dtype, copy=False)
+
+    def _all_distances(self) -> NDArray[np.float64]:
+        """The matrix in float64; kept, as ways over edges are slow to find."""
+        return self._distances
 
     @cached_property
     def _distances(self) -> NDArray[np.float64]:

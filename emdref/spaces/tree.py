@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from emdref.arguments import validation
 from emdref.arguments.casts import frozen, narrowed
@@ -131,12 +131,9 @@ class Tree(Immutable, Space):
         shape = tree.parent, tree.cost, below, tree.exempt, tree.bin_node, tree.empty, tree.inner, tree.total_cost
         return Kernel(two_limbs.emd_tree2, shape, 3 * nodes)
 
-    def distance_matrix(self, dtype: DTypeLike = np.float64) -> NDArray[Any]:
-        """Distances M between all pairs of bins; see `Space.distance_matrix`."""
-        return tree_distances(self, dtype)
-
     diameter = cached_property(tree_diameter)
     distances_from = tree_distances_from
+    _all_distances = tree_distances
 
     def edge_name(self, edge: int) -> str:
         """By the node below, and its label if it has one."""
