@@ -20,7 +20,7 @@ from emdref.arguments.validation import Batch
 from emdref.closed_form import batches, exact_rows, generic
 from emdref.kernels.compile.threads import lasts, over_columns, over_rows
 from emdref.kernels.rows import layers, loops
-from emdref.spaces.space import Kernel, Space
+from emdref.spaces.space import Kernel, Space, as_rooted
 
 Array = NDArray[Any]
 Numbers = NDArray[np.int64]  # of rows in a batch
@@ -205,8 +205,7 @@ def _from_exact_flows(work: _Work, left: Numbers) -> Numbers:
 
 def _block_carefully(work: _Work, some: Numbers, exactly: bool) -> NDArray[np.bool_]:
     """Which rows are still unsafe."""
-    tree, shares = work.wanted.space.rooted, work.shares
-    assert tree is not None
+    tree, shares = as_rooted(work.wanted.space), work.shares
     p, q, *_ = _rows(work.wanted.rows, some, np.float64)
     cost = tree.crossed_cost(shares)
     flows = exact_rows.flows(p, q, tree, cost, shares) if exactly else np.empty((len(p), 0, 0))

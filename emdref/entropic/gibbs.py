@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from emdref.entropic.formats import Format
 from emdref.kernels.compile.threads import alone, over_columns, repeats
 from emdref.kernels.entropic import alternation, products
-from emdref.spaces.space import Metric
+from emdref.spaces.space import Metric, as_rooted
 
 Array = NDArray[Any]
 Product = Callable[[Array], Array]
@@ -309,8 +309,7 @@ class SpaceLinear:
     _work = 2  # nanoseconds of an iteration, a node and a row, if there are some rows
 
     def __init__(self, space: Metric, dtype: Any, lam: Any, shift: int) -> None:
-        tree = space.rooted
-        assert tree is not None
+        tree = as_rooted(space)
         self.shape = (tree.parent, tree.bin_node)
         self.edge = tree.cost.astype(dtype)
         log_a = -lam * self.edge

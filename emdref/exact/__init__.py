@@ -1,7 +1,7 @@
-"""Exact rationals from the floats' own values: chain and tree EMD^rho for integer rho, one pair at a time.
+"""Exact rationals from the floats' own values: EMD^rho for integer rho, one pair at a time.
 
 This is the reference that the kernels are tested against, and what redoes a row that two limbs cannot hold.  It shares
-no code with the kernels: floats become Python integers over a common power of two, and the tree is walked leaf by leaf.
+no code with the kernels: floats become Python integers over a common power of two, and a space says what flows.
 Totals may differ unless `mass` says otherwise: the difference rests at the root.
 """
 

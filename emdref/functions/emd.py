@@ -1,4 +1,4 @@
-"""Exact Earth Mover's Distance on chains and trees: value, gradient, flow."""
+"""Exact Earth Mover's Distance: value, gradient, flow."""
 
 from __future__ import annotations
 

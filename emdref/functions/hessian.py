@@ -1,4 +1,6 @@
-"""Second derivatives of the Earth Mover's Distance on chains and trees: the Hessian, and its products in O(V)."""
+"""Second derivatives of the Earth Mover's Distance on rooted trees and chains: the Hessian, its products in O(V)."""
+
+from __future__ import annotations
 
 from typing import Any
 
@@ -23,7 +25,7 @@ def emd_hess(
     gauge: Gauge = "zero_sum",
     mass: Mass = "raise",
     accuracy: Accuracy = "compensated",
-    device: "Device | None" = None,
+    device: Device | None = None,
 ) -> Any:
     """Hessian of the Earth Mover's Distance with exponent rho with respect to p.
 
@@ -91,7 +93,7 @@ def emd_hvp(
     gauge: Gauge = "zero_sum",
     mass: Mass = "raise",
     accuracy: Accuracy = "compensated",
-    device: "Device | None" = None,
+    device: Device | None = None,
 ) -> Any:
     """Product of the Hessian (see `emd_hess`) with a vector, in O(V) and without the matrix.
 

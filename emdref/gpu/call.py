@@ -158,7 +158,7 @@ class Call:
     # --- rows ---------------------------------------------------------------------------------------------------------
 
     def batch(self, p: Any, q: Any, n_bins: int, v: Any = None, **options: Any) -> DeviceBatch:
-        """Pairs (and a direction for each) as rows on the device; see `device_batch.made`."""
+        """Pairs (and a direction for each) as rows on the device; see `histograms.made`."""
         return histograms.made(self, {"p": p, "q": q} if v is None else {"p": p, "q": q, "v": v}, n_bins, **options)
 
     def result(self, batch: DeviceBatch, what: str, *line: int) -> Result:

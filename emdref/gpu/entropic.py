@@ -59,7 +59,7 @@ def iterate(
 
 
 def _rows(call: Call, p: Any, q: Any, where: Any, dtype: Any) -> DeviceBatch:
-    """p and q in `dtype`, one row behind the other, checked as `entropic_inputs.rows` does."""
+    """p and q in `dtype`, one row behind the other, checked as `entropic.inputs.rows` does."""
     if call.place.framework == "numpy":
         batch = inputs.rows(p, q, where, dtype)
         on_device = (call.to_device(x, f"a copy of {name}") for x, name in ((batch.p, "p"), (batch.q, "q")))

@@ -1,8 +1,8 @@
 """Value, gradient and flow on a chain: its bins are cut into segments, a thread each.
 
 Sums of segments give each segment's first flow, sums over its edges the value and the mean of r, sums of its slopes
-the r that it starts from on the way back.  In two limbs segments are the CPU's blocks of `glance.COLUMNS` bins and are
-added up one by one as there; flows that come from several segments have the CPU's bits where nothing is lost, and
+the r that it starts from on the way back.  In two limbs segments are the CPU's blocks of `inspection.COLUMNS` bins and
+are added up one by one as there; flows that come from several segments have the CPU's bits where nothing is lost, and
 where something may be the row is called unsafe.
 
 A batch of short chains stays in shared memory from the first to the last step (`chain_near`); else each step is a
@@ -17,7 +17,7 @@ from emdref.kernels.cuda import first_look, plain, two_limbs
 from emdref.kernels.cuda.target import cuda, kernel
 from emdref.kernels.tiles import inspection
 
-SEGMENT = 32  # bins, in plain arithmetic; in two limbs glance.COLUMNS
+SEGMENT = 32  # bins, in plain arithmetic; in two limbs inspection.COLUMNS
 COLUMNS = inspection.COLUMNS
 
 

@@ -19,8 +19,8 @@ _RELATIVE = two_limbs._RELATIVE
 
 @row
 def units(h, l, cost, rho):
-    """As twolimb.units; for rho = 2, where flows do not matter, every cost counts and u is given as 1 (the power of two
-    that twolimb rounds it up to is 2)."""
+    """As two_limbs.units; for rho = 2, where flows do not matter, every cost counts and u is given as 1 (the power of
+    two that two_limbs rounds it up to is 2)."""
     if rho != 2.0:
         return two_limbs.units(h, l, cost)
     dearest = 0.0

@@ -696,9 +696,7 @@ def emd_circle(first, last, given, results, shape, how):
     zero, one = gaps.dtype.type(0), gaps.dtype.type(1)
     h, l, sample = np.empty(n, gaps.dtype), np.zeros(n, gaps.dtype), np.empty(_SAMPLE, gaps.dtype)
     buffers = np.empty(n + 1, gaps.dtype), np.empty(n + 1, gaps.dtype), np.empty(n + 1, gaps.dtype)
-    costs = 0.0
-    for k in range(n):
-        costs += np.float64(gaps[k * step])
+    costs = _plain_total(gaps, step, n)
     for i in range(first, last):
         at, bt = i * p_step, i * q_step
         phi, p_total, q_total, least = zero, 0.0, 0.0, 0.0
@@ -736,9 +734,7 @@ def flow_circle(first, last, given, results, shape, how):
     n, gaps, step = shape
     h, l, sample = np.empty(n, gaps.dtype), np.zeros(n, gaps.dtype), np.empty(_SAMPLE, gaps.dtype)
     buffers = np.empty(n + 1, gaps.dtype), np.empty(n + 1, gaps.dtype), np.empty(n + 1, gaps.dtype)
-    costs = 0.0
-    for k in range(n):
-        costs += np.float64(gaps[k * step])
+    costs = _plain_total(gaps, step, n)
     for i in range(first, last):
         phi = gaps.dtype.type(0)
         for k in range(n - 1):
@@ -749,6 +745,15 @@ def flow_circle(first, last, given, results, shape, how):
         for k in range(n):
             flow[i, k] = h[k] - c
         unsafe[i] = False
+
+
+@row
+def _plain_total(gaps, step, n):
+    """The sum of the gaps in plain arithmetic of float64."""
+    costs = 0.0
+    for k in range(n):
+        costs += np.float64(gaps[k * step])
+    return costs
 
 
 @row

@@ -5,7 +5,7 @@ What two limbs of a flow cannot hold is bounded from a row's largest total and s
 
 Sums of slopes and of the value are kept as a high limb, exact but for what goes into the low one, and plain low limbs.
 They are formed in one order whatever the machine, so that all come to the same bits: edges one by one within a block of
-`EDGES` nodes or `glance.COLUMNS` bins, then blocks one by one.
+`EDGES` nodes or `inspection.COLUMNS` bins, then blocks one by one.
 """
 
 import math

@@ -43,7 +43,7 @@ class Order(NamedTuple):
     up: Any  # (V,) place of the parent
     level: Any  # (V,) light edges to the root
     column: Any  # (V,) of a place's bin, -1 for none
-    position: Any  # (V,) of a place's node in Layout
+    position: Any  # (V,) of a place's node in RootedTree
 
 
 @row
