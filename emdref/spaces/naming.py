@@ -10,13 +10,13 @@ Names = list[Any]
 _LISTED = 10  # names of a kind that a message lists
 _ROOM = 285  # characters of a message with a list
 _LEAST, _MOST = 8, 24  # characters of a name in one
-_READINGS: tuple[tuple[str, Callable[[Any], Hashable]], ...] = (
-    ("map(str, {})", str),
-    ("map(int, {})", int),
-    ("map(float, {})", float),
-    ("[x.decode() for x in {}]", lambda x: x.decode()),
-    ("[str(int(x)) for x in {}]", lambda x: str(int(x))),
-)
+_READINGS: dict[str, Callable[[Any], Hashable]] = {
+    "map(str, {})": str,
+    "map(int, {})": int,
+    "map(float, {})": float,
+    "[x.decode() for x in {}]": lambda x: x.decode(),
+    "[str(int(x)) for x in {}]": lambda x: str(int(x)),
+}
 
 
 def listed(names: Any, argument: str) -> Names:
@@ -47,7 +47,7 @@ class Sought(NamedTuple):
     place: Callable[[int], str]  # how a message calls the one at a place
     twice: str  # what to do with names that are given twice
     missing: str = ""  # what to do about labels that nobody names; without it they need not be named
-    unknown: str = "drop what is unknown"
+    nodes: Sequence[Any] = ()  # labels of all nodes, those without a bin as well
 
 
 def find(names: Names, labels: Sequence[Any], argument: str, among: Sought) -> list[int]:
@@ -74,20 +74,28 @@ def find(names: Names, labels: Sequence[Any], argument: str, among: Sought) -> l
         (twice if x in given else given)[x] = None
     missing = [x for x in labels if x not in given] if among.missing else []
     faults = {
-        "unknown": (list(dict.fromkeys(unknown)), among.unknown),
+        "unknown": (list(dict.fromkeys(unknown)), _way_out(unknown, among.nodes)),
         "missing": (missing, among.missing),
-        "there twice": (list(twice), among.twice),
+        "given twice": (list(twice), among.twice),
     }
     if unknown or missing or twice:
-        raise ValueError(_told({kind: fault for kind, fault in faults.items() if fault[0]}, argument, what))
+        raise ValueError(_told({kind: fault for kind, fault in faults.items() if fault[0]}, argument))
     return [place[x] for x in names]
 
 
-def _told(faults: dict[str, tuple[Names, str]], argument: str, what: str) -> str:
+def _way_out(unknown: Names, nodes: Sequence[Any]) -> str:
+    """What to do about unknown names, some of which may be nodes that have no bin."""
+    known = set(nodes)
+    empty = [x for x in unknown if x in known]
+    if not empty:
+        return "drop what is unknown"
+    return f"drop what is unknown, or give the tree a bin at node {shown(empty[0], 24)} too"
+
+
+def _told(faults: dict[str, tuple[Names, str]], argument: str) -> str:
     """Kinds of faults, each with its first names and how many there are, and the ways out."""
     ways = "; ".join(way for _, way in faults.values())
-    subject = {"unknown": f"no {what}'s name", "missing": f"missing from {argument}"}
-    parts = [f"{len(x)} {subject.get(kind, kind)}" for kind, (x, _) in faults.items()]
+    parts = [f"{len(x)} {kind}" for kind, (x, _) in faults.items()]
     text = f"{argument}: {{}}: {ways}"
     room = (_ROOM - len(text) - sum(map(len, parts))) // len(parts)
     return text.format(", ".join(f"{a} ({few(x, room)})" for a, (x, _) in zip(parts, faults.values(), strict=True)))
@@ -109,15 +117,19 @@ def few(names: Sequence[Any], room: int) -> str:
 def _refuse_type(unknown: Names, labels: Sequence[Any], place: dict[Any, int], argument: str, what: str) -> None:
     """Say so if names are unknown for being of another type than the labels, such as 1 and "1"."""
     given, own = {type(x) for x in unknown}, {type(x) for x in labels}
-    if len(given) > 1 or len(own) > 1 or given == own:
+    if len(given) > 1 or given & own:
         return
-    for way, reading in _READINGS:
-        try:
-            known = reading(unknown[0]) in place
-        except Exception:  # of whoever made the name: it cannot be read so
-            continue
-        if known:
-            raise ValueError(
-                f"{argument} holds {type_name(unknown[0])}, such as {shown(unknown[0], 40)}, and the {what}s are named "
-                f"by {type_name(labels[0])}, such as {shown(labels[0], 40)}: give {cut(way.format(argument))}"
-            )
+    found = {way: sum(_reads(reading, x, place) for x in unknown) for way, reading in _READINGS.items()}
+    way = max(found, key=lambda way: found[way])
+    if found[way]:
+        raise ValueError(
+            f"{argument} holds {type_name(unknown[0])}, such as {shown(unknown[0], 40)}, and the {what}s are named by "
+            f"{type_name(labels[0])}, such as {shown(labels[0], 40)}: give {cut(way.format(argument))}"
+        )
+
+
+def _reads(reading: Callable[[Any], Hashable], name: Any, place: dict[Any, int]) -> bool:
+    try:
+        return reading(name) in place
+    except Exception:  # of whoever made the name: it cannot be read so
+        return False

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from abc import ABC, ABCMeta, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property
 from math import lcm
@@ -24,6 +24,7 @@ from numpy.typing import DTypeLike, NDArray
 from emdref.arguments import validation
 from emdref.arguments.casts import frozen
 from emdref.arguments.messages import shown, type_name
+from emdref.spaces import naming
 
 if TYPE_CHECKING:
     from emdref.spaces.rooted import RootedTree
@@ -283,6 +284,50 @@ class Space(Metric, metaclass=_Complete):
         if validation.float_dtype(dtype) == np.float32 and self.diameter > np.finfo(np.float32).max:
             raise ValueError(f"the largest distance, {self.diameter}, is beyond float32")
         return self._all_distances().astype(dtype, copy=False)
+
+    def align(self, names: Iterable[Hashable]) -> NDArray[np.int64]:
+        """Where in `names` each bin's name is, so that columns of a table can be put in the order of the bins.
+
+        Parameters
+        ----------
+        names : N hashables
+            The name of every bin once, in any order: a list, an array, or labels of pandas such as ``table.columns``.
+
+        Returns
+        -------
+        (N,) int64 array; ``table.to_numpy()[:, space.align(table.columns)]`` has the columns in the order of the bins.
+
+        Raises
+        ------
+        TypeError
+            No sequence of hashables.
+        ValueError
+            Names that are unknown, missing, twice or of another type than the bins' (1 and "1"): the first ten of each,
+            and how many; bins without names, or two of one name.
+
+        Examples
+        --------
+        >>> import emdref
+        >>> emdref.Tree.from_newick("((a:1,b:2):0.5,c:3);").align(["c", "a", "b"])
+        array([1, 2, 0])
+        """
+        cut = "restrict the space to these names, or " if hasattr(self, "restrict") else ""
+        places = self._find(names, "sum or drop what is given twice", f"{cut}add columns of zeros for what is missing")
+        order = np.empty(self.n_bins, np.int64)
+        order[places] = np.arange(self.n_bins)
+        return order
+
+    def _find(self, names: Any, twice: str = "give each name once", missing: str = "") -> list[int]:
+        """The bin of each name; `missing` says what to do about bins without one, else there may be some."""
+        bins, nodes = self._names()
+        among = naming.Sought("bin", str, twice, missing, nodes)
+        return naming.find(naming.listed(names, "names"), bins, "names", among)
+
+    def _names(self) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Names of the bins, and of all nodes."""
+        if type(self).bin_labels is Space.bin_labels:
+            raise ValueError(f"{shown(self)} names no bins: define bin_labels, as docs/spaces.md says")
+        return np.asarray(self.bin_labels).tolist(), ()
 
     def _all_distances(self) -> NDArray[np.float64]:
         """The matrix in float64; kept, as ways over edges are slow to find."""

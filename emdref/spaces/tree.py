@@ -24,6 +24,7 @@ from emdref.spaces.rooted import (
     tree_distances_from,
 )
 from emdref.spaces.space import SHORT, Edges, Immutable, Kernel, Space
+from emdref.spaces.subtree import spanned
 
 
 class Tree(Immutable, Space):
@@ -159,11 +160,56 @@ class Tree(Immutable, Space):
         """Labels of the bins' nodes, in the order of the bins."""
         return read_only(self.labels[self.bins])
 
+    def restrict(self, names: Iterable[Hashable]) -> Tree:
+        """The subtree that these bins span: the root, the bins, and the nodes where ways between them meet.
+
+        Other nodes go, and an edge that stands for several costs their sum, rounded once.  So no distance between the
+        bins, or from them to the root, changes by more than that.
+
+        Parameters
+        ----------
+        names : hashables
+            Labels of bins, whose order the new tree's bins have.
+
+        Returns
+        -------
+        Tree; nodes that stay keep their order and labels.
+
+        Raises
+        ------
+        TypeError
+            No sequence of hashables.
+        ValueError
+            Names that are unknown, twice, of another type than the labels (1 and "1") or that two bins share; a sum of
+            costs beyond float64.
+
+        Examples
+        --------
+        >>> import emdref
+        >>> tree = emdref.Tree.from_newick("(((a:1,b:2):0.5,c:3):1,d:1)root;")
+        >>> small = tree.restrict(["c", "a"])
+        >>> small.cost.tolist(), small.distance_matrix()[0, 1]
+        ([0.0, 1.0, 1.5, 3.0], np.float64(4.5))
+        """
+        bins = self.bins[self._find(names)].tolist()
+        try:
+            kept = spanned(self.parent, self.cost, bins)
+        except OverflowError:
+            raise ValueError(
+                "costs of edges that would become one have a sum beyond float64: scale the costs"
+            ) from None
+        place = {v: k for k, v in enumerate(kept.nodes)}
+        return Tree(kept.parent, kept.cost, [place[v] for v in bins], self.labels[kept.nodes].tolist())
+
+    def _names(self) -> tuple[Sequence[Any], Sequence[Any]]:
+        return self.bin_labels.tolist(), self.labels.tolist()
+
     @classmethod
-    def from_edges(cls, edges: Iterable[tuple[Any, ...]]) -> Tree:
+    def from_edges(cls, edges: Iterable[tuple[Any, ...]], bins: Any = None) -> Tree:
         """Tree of (child, parent, cost) triples, or (child, parent) pairs of cost 1; ids are any hashables.
 
-        Nodes are numbered as they first appear, the ids become the labels, the leaves the bins.
+        Nodes are numbered as they first appear, the ids become the labels.  Bins are the leaves, or nodes named by
+        `bins`, a sequence of ids, or all nodes for ``"all"``.
 
         Examples
         --------
@@ -183,29 +229,33 @@ class Tree(Immutable, Space):
             parent = number.setdefault(edge[1], len(number))
             if child in above:
                 raise ValueError(
-                    f"edges[{at}]: node {shown(edge[0])} has a second parent {shown(edge[1])}; a tree's node has one"
+                    f"edges[{at}]: node {shown(edge[0])} has a second parent {shown(edge[1])}, and the first is "
+                    f"{shown(list(number)[above[child][0]])}: a tree's node has one, so keep one edge of each child, "
+                    "as docs/trees.md shows"
                 )
             above[child] = (parent, edge[2] if len(edge) == 3 else 1.0)
         if not number:
             raise ValueError("edges is empty: give at least one (child, parent, cost) triple")
         entries = [above.get(v, (-1, 0.0)) for v in range(len(number))]
-        return cls._named("edges have", [p for p, _ in entries], [c for _, c in entries], list(number))
+        return cls._named("edges have", [p for p, _ in entries], [c for _, c in entries], list(number), bins)
 
     @classmethod
-    def _named(cls, subject: str, parent: list[int], cost: list[Any], ids: list[Hashable]) -> Tree:
+    def _named(cls, subject: str, parent: list[int], cost: list[Any], ids: list[Hashable], bins: Any) -> Tree:
         """Tree of numbered nodes whose ids are the labels; messages know nodes by their ids alone."""
         for x, c in zip(ids, cost, strict=True):
             reading.check_number(c, f"cost[{shown(x)}]")
         tree = cls.__new__(cls)
-        tree._build(parent, cost, None, ids, reading.Words(subject, lambda v: shown(ids[v]), "have no parent"))
+        words = reading.Words(subject, lambda v: shown(ids[v]), "have no parent")
+        tree._build(parent, cost, reading.named_bins(bins, ids, words), ids, words)
         return tree
 
     @classmethod
-    def from_networkx(cls, graph: Any, root: Hashable, weight: str = "cost") -> Tree:
+    def from_networkx(cls, graph: Any, root: Hashable, weight: str = "cost", bins: Any = None) -> Tree:
         """Tree of a networkx graph, directed or not, hung from `root`.
 
         `weight` names the edge attribute that holds the cost; if no edge has it every cost is 1, if only some have it
-        that is an error.  Nodes are numbered as in ``graph.nodes``, their names become the labels.
+        that is an error.  Nodes are numbered as in ``graph.nodes``, their names become the labels.  Bins are the
+        leaves, or nodes named by `bins`, or all nodes for ``"all"``.
         """
         for x, name in ((root, "root"), (weight, "weight")):
             reading.check_hashable(x, name)
@@ -239,7 +289,7 @@ class Tree(Immutable, Space):
         if len(queue) < len(number):
             lost = next(node for node, v in number.items() if parent[v] == -2)
             raise ValueError(f"node {shown(lost)} cannot be reached from root={shown(root)}: the graph is no tree")
-        return cls._named("graph has", parent, cost, list(number))
+        return cls._named("graph has", parent, cost, list(number), bins)
 
     @classmethod
     def from_newick(cls, source: str | os.PathLike[str]) -> Tree:
