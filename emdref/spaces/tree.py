@@ -138,9 +138,13 @@ class Tree(Immutable, Space):
 
     def edge_name(self, edge: int) -> str:
         """By the node below, and its label if it has one."""
-        label = self.labels[edge]
-        unnamed = isinstance(label, int) and label == edge
-        return f"the edge above node {edge}" + ("" if unnamed else f" ({shown(label)})")
+        name = "" if self._is_number(edge) else f" ({shown(self.labels[edge])})"
+        return f"the edge above node {edge}{name}"
+
+    def _is_number(self, node: int) -> bool:
+        """Whether a node's label is its number, as it is where nobody gave one."""
+        label = self.labels[node]
+        return isinstance(label, int) and label == node
 
     def as_code(self) -> str | None:
         """Parents, costs and bins, if they are few."""
@@ -320,8 +324,19 @@ class Tree(Immutable, Space):
         parent, cost, labels, tips = newick.parse(newick.read(source), not isinstance(source, str))
         return cls(parent, cost, bins=tips, labels=labels)
 
+    def _content(self) -> tuple[NDArray[Any], ...]:
+        return self.parent, self.cost, self.bins, self.labels
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Tree, (np.array(self.parent), np.array(self.cost), np.array(self.bins), list(self.labels))
 
     def __repr__(self) -> str:
-        return f"Tree({self.n_bins} bins, {self.n_nodes} nodes)"
+        said = [f"{self.n_bins} bins", f"{self.n_nodes} nodes"]
+        costs = self.rooted.cost[1:]
+        if len(costs):
+            least, most = f"{costs.min():.3g}", f"{costs.max():.3g}"
+            said.append(f"costs {least}" if least == most else f"costs {least} to {most}")
+        first = [shown(self.labels[v], 12) for v in self.bins[:2] if not self._is_number(v)]
+        if first:
+            said.append(f"labels {', '.join(first)}" + ", ..." * (self.n_bins > 2))
+        return f"Tree({', '.join(said)})"
