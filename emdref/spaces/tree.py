@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +25,9 @@ from emdref.spaces.rooted import (
 )
 from emdref.spaces.space import SHORT, Edges, Immutable, Kernel, Space
 from emdref.spaces.subtree import spanned
+
+if TYPE_CHECKING:
+    from emdref.spaces.dendrogram import Method
 
 
 class Tree(Immutable, Space):
@@ -138,13 +141,11 @@ class Tree(Immutable, Space):
 
     def edge_name(self, edge: int) -> str:
         """By the node below, and its label if it has one."""
-        name = "" if self._is_number(edge) else f" ({shown(self.labels[edge])})"
-        return f"the edge above node {edge}{name}"
+        return f"the edge above node {edge}" + ("" if self._unnamed(edge) else f" ({shown(self.labels[edge])})")
 
-    def _is_number(self, node: int) -> bool:
-        """Whether a node's label is its number, as it is where nobody gave one."""
-        label = self.labels[node]
-        return isinstance(label, int) and label == node
+    def _unnamed(self, node: int) -> bool:
+        """Whether the label is the number that nodes without labels have."""
+        return isinstance(self.labels[node], int) and self.labels[node] == node
 
     def as_code(self) -> str | None:
         """Parents, costs and bins, if they are few."""
@@ -324,6 +325,103 @@ class Tree(Immutable, Space):
         parent, cost, labels, tips = newick.parse(newick.read(source), not isinstance(source, str))
         return cls(parent, cost, bins=tips, labels=labels)
 
+    @classmethod
+    def from_linkage(cls, Z: ArrayLike, labels: Iterable[Hashable] | None = None) -> Tree:
+        """Tree of a hierarchical clustering, whose distances are the cophenetic ones: the heights at which bins merge.
+
+        An edge costs (h_parent - h_child)/2 where h is the height of a merge and 0 for an observation.
+
+        Parameters
+        ----------
+        Z : (n-1, 4) array-like
+            The linkage matrix, as `scipy.cluster.hierarchy.linkage` gives it: row i merges clusters Z[i, 0] and Z[i, 1]
+            into cluster n + i, at height Z[i, 2].
+        labels : n hashables, optional
+            Names of the observations; by default their numbers.
+
+        Returns
+        -------
+        Tree of 2n-1 nodes: bins are the observations 0 to n-1, node n + i is merge i, the last one the root.  With
+        `labels` the merges have the label "".
+
+        Raises
+        ------
+        TypeError, ValueError
+            What is no linkage, naming the row; heights that decrease, as those of centroid and median linkage do,
+            naming the merge and by how much.
+
+        Examples
+        --------
+        >>> import emdref
+        >>> from scipy.cluster.hierarchy import linkage
+        >>> tree = emdref.Tree.from_linkage(linkage([[0.0], [1.0], [5.0]], "average"), ["a", "b", "c"])
+        >>> tree.distance_matrix()
+        array([[0. , 1. , 4.5],
+               [1. , 0. , 4.5],
+               [4.5, 4.5, 0. ]])
+        """
+        from emdref.spaces import dendrogram  # here, because few need it
+
+        return cls._clustered(*dendrogram.of_linkage(Z), labels)
+
+    @classmethod
+    def from_points(cls, X: ArrayLike, method: Method = "average", labels: Iterable[Hashable] | None = None) -> Tree:
+        """Tree over points of an embedding, whose distances approximate the Euclidean ones: a hierarchical clustering.
+
+        It is `from_linkage` of SciPy's linkage of the points.  No tree has the distances of points in general, and
+        none of these promises how far they are off; docs/trees.md has measured numbers.
+
+        Parameters
+        ----------
+        X : (n, d) array-like
+            Coordinates, one point a row.
+        method : {"average", "single", "complete", "weighted"}
+            Which distance between two clusters is the height at which they merge.  ``average``: the mean over pairs, so
+            that distances on the tree are right in the mean.  ``single``: the least, so that no distance on the tree,
+            and no EMD (rho = 1), is larger than between the points.  ``complete``: the largest, so that none is
+            smaller.  ``weighted``: the mean of the means.
+        labels : n hashables, optional
+            Names of the points; by default their numbers.
+
+        Returns
+        -------
+        Tree of 2n-1 nodes, whose bins are the points in their order.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Coordinates that are not finite, naming the point; an unknown method.
+
+        Notes
+        -----
+        Takes O(n^2) time and 8 n^2/2 bytes.
+
+        Examples
+        --------
+        How far the distances are off, as ratios to the Euclidean ones:
+
+        >>> import emdref, numpy as np
+        >>> from scipy.spatial.distance import pdist, squareform
+        >>> X = np.random.default_rng(0).normal(size=(300, 2))
+        >>> ratio = squareform(emdref.Tree.from_points(X).distance_matrix()) / pdist(X)
+        >>> [round(float(x), 2) for x in np.quantile(ratio, [0, 0.5, 1])]
+        [0.38, 1.02, 13.64]
+        """
+        from emdref.spaces import dendrogram
+
+        return cls._clustered(*dendrogram.of_points(X, method), labels)
+
+    @classmethod
+    def _clustered(cls, parent: NDArray[np.int64], cost: NDArray[np.float64], labels: Any) -> Tree:
+        """Tree whose first half are the bins."""
+        n = len(parent) // 2 + 1
+        if labels is not None:
+            labels = list(validation.iterable(labels, "labels"))
+            if len(labels) != n:
+                raise ValueError(f"labels has {len(labels)} entries for {n} observations: give one for each")
+            labels += [""] * (n - 1)
+        return cls(parent, cost, np.arange(n), labels)
+
     def _content(self) -> tuple[NDArray[Any], ...]:
         return self.parent, self.cost, self.bins, self.labels
 
@@ -336,7 +434,7 @@ class Tree(Immutable, Space):
         if len(costs):
             least, most = f"{costs.min():.3g}", f"{costs.max():.3g}"
             said.append(f"costs {least}" if least == most else f"costs {least} to {most}")
-        first = [shown(self.labels[v], 12) for v in self.bins[:2] if not self._is_number(v)]
+        first = [shown(self.labels[v], 12) for v in self.bins[:2] if not self._unnamed(v)]
         if first:
             said.append(f"labels {', '.join(first)}" + ", ..." * (self.n_bins > 2))
         return f"Tree({', '.join(said)})"
