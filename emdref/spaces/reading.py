@@ -184,7 +184,7 @@ def named_bins(bins: Any, labels: "Sequence[Hashable]", words: Words) -> "list[i
     if isinstance(bins, str) and bins == "all":
         return list(range(len(labels)))
     if isinstance(bins, str):
-        raise TypeError(f"bins = {shown(bins)} is one str: give a list of labels, or \"all\" for all nodes")
+        raise TypeError(f'bins = {shown(bins)} is one str: give a list of labels, or "all" for all nodes')
     among = naming.Sought("node", words.node, "a node holds at most one bin, so give it once")
     return naming.find(naming.listed(bins, "bins"), labels, "bins", among)
 
