@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ from emdref.spaces.subtree import spanned
 
 if TYPE_CHECKING:
     from emdref.spaces.dendrogram import Method
+
+if TYPE_CHECKING:
+    from emdref.spaces.files.parts import Negative, Parts
 
 
 class Tree(Immutable, Space):
@@ -297,19 +301,43 @@ class Tree(Immutable, Space):
         return cls._named("graph has", parent, cost, list(number), bins)
 
     @classmethod
-    def from_newick(cls, source: str | os.PathLike[str]) -> Tree:
-        """Tree of Newick text (a str) or of a Newick file (a path; UTF-8, may be compressed by gzip).
+    def from_newick(
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        bins: Sequence[Hashable] | None = None,
+        index: int | str | None = None,
+        negative: Negative = "raise",
+    ) -> Tree:
+        """Tree of Newick text (a str) or of a Newick file (a path; UTF-8, may be compressed by gzip); of NEXUS as well.
 
-        Bins are the tips in the order they stand in the text, labels the names as written (quotes removed, underscores
-        kept).  Branch lengths are the costs; if no branch has one every cost is 1, if only some lack one those cost 0,
-        as UniFrac's implementations count them, and a UserWarning says how many.  A length at the root is ignored.
-        So is a byte-order mark at the start.
+        Labels are the names as written, quotes removed and underscores kept; "" where there is none.  Support values
+        that stand in the place of inner names are labels too.  Comments, in brackets that may be nested, are skipped:
+        rooting marks, annotations of BEAST and NHX.  So is a byte-order mark at the start.
+
+        Branch lengths are the costs; if no branch has one every cost is 1, if only some lack one those cost 0, as
+        UniFrac's implementations count them, and a UserWarning says how many.  A length at the root is ignored.
+
+        Of NEXUS the blocks TREES are read.  TRANSLATE names the tips; inner labels, which may be support values that
+        look like its tokens, stay as written.
+
+        Parameters
+        ----------
+        source : str or path-like
+            Text, or the path of a file.
+        bins : sequence of labels, or "all", optional
+            The nodes that hold bins, by name; by default the tips in the order they stand in the text.
+        index : int or str, optional
+            Which of several trees, from 0, or from -1 at the end; in NEXUS also a tree's name.
+        negative : {"raise", "zero"}
+            Neighbour joining gives negative lengths, which no cost can be: an error, or 0 and a UserWarning that says
+            how many there were and the most negative.
 
         Raises
         ------
         ValueError
-            Text that is not Newick, naming the character and what to do; a str that names an existing file; a file that
-            is not UTF-8.
+            Text that is not Newick, naming the character and what to do; several trees and no `index`, or one out of
+            range; a negative length; a str that names an existing file; a file that is not UTF-8.
         OSError
             A file that cannot be read.
 
@@ -319,11 +347,147 @@ class Tree(Immutable, Space):
         >>> tree = emdref.Tree.from_newick("((a:1,b:2):0.5,c:3);")
         >>> list(tree.bin_labels), tree.distance_matrix()[0, 2]
         (['a', 'b', 'c'], np.float64(4.5))
+        >>> emdref.Tree.from_newick("(a:1,b:2)r; (a:3,b:4)r;", index=1, bins=["r", "b"]).diameter
+        4.0
         """
-        from emdref.spaces import newick  # here, because few need it
+        from emdref.spaces.files import newick  # here, because few need it
+        from emdref.spaces.files.parts import Negatives
 
-        parent, cost, labels, tips = newick.parse(newick.read(source), not isinstance(source, str))
-        return cls(parent, cost, bins=tips, labels=labels)
+        negatives = Negatives(negative)
+        parts = newick.parse(newick.read(source), not isinstance(source, str), index, negatives)
+        return cls._of_parts(parts, bins)
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        bins: Sequence[Hashable] | None = None,
+        index: int | str | None = None,
+        negative: Negative = "raise",
+    ) -> Tree:
+        """Tree of a file, gzipped or not; what it holds decides, not its name.  Text is UTF-8.
+
+        - *Newick* and *NEXUS*: see `from_newick`.
+        - *Edges*, ``parent child [cost]`` a line, apart by tabs, commas or blanks, or in the order that a first line
+          ``child,parent,cost`` gives.  Lines that begin with ``#`` are skipped.
+        - *Names with indices*, ``name parent_index [cost]`` a line; the index counts lines from 0, -1 is no parent.
+          Several lines with -1 are joined under a new root, the last node, called "root".
+        - *JSON*: node-link data of a directed graph, as ``networkx.node_link_data`` gives it, with costs in ``cost`` or
+          ``weight``; or nested nodes with ``name`` (or ``id``) and ``children``, and costs in ``cost``, ``weight``,
+          ``length`` or ``branch_length``.
+        - *NumPy archives* (.npz): ``parent``, and ``cost``, ``bins`` and ``labels`` (or ``node``) if there are such, as
+          `Tree` takes them.  Nothing is unpickled.
+
+        Labels are the file's names, costs 1 where it has none, bins the leaves in the file's order.
+
+        Parameters
+        ----------
+        path : str or path-like
+        bins, index, negative
+            As in `from_newick`; `index` for Newick and NEXUS alone.
+
+        Raises
+        ------
+        OSError
+            A file that is missing or cannot be read.
+        ValueError
+            Naming the file, the line or entry, what was found and the way out; other formats by their names.
+
+        Examples
+        --------
+        >>> import emdref, tempfile, pathlib
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "pets.txt")
+        ...     _ = path.write_text("child,parent,cost\\ncat,pet,1\\ndog,pet,2\\n")
+        ...     tree = emdref.Tree.from_file(path)
+        >>> list(tree.bin_labels), tree.diameter
+        (['cat', 'dog'], 3.0)
+        """
+        from emdref.spaces.files import reader  # here, because few need it
+        from emdref.spaces.files.parts import Negatives
+
+        parts = reader.read(path, index, Negatives(negative))
+        try:
+            return cls._of_parts(parts, bins)
+        except (TypeError, ValueError) as error:
+            if bins is not None:
+                raise
+            raise reader.told(path, error) from None
+
+    @classmethod
+    def _of_parts(cls, parts: Parts, bins: Any) -> Tree:
+        labels = range(len(parts.parent)) if parts.labels is None else parts.labels
+        nodes = reading.named_bins(bins, labels, reading.by_number(parts.labels))
+        tree = cls(parts.parent, parts.cost, parts.bins if nodes is None else nodes, parts.labels)
+        for note in parts.notes:
+            warnings.warn(note, UserWarning, stacklevel=3)
+        return tree
+
+    def to_newick(self) -> str:
+        """The tree as Newick text: nodes, costs and labels; the same tree if `from_newick` reads it.
+
+        Children stand in ascending order of their numbers, costs as ``repr`` writes them, so that they are read back
+        bit for bit.  Labels are written as text, in single quotes unless they hold letters, digits and ``-.+|/`` alone,
+        for many readers take a bare underscore for a blank; None and "" are no name.  A label that is the node's own
+        number, which nodes have that were given none, is written if the node is a tip or a bin.
+
+        Which nodes hold bins is not written: `from_newick` puts bins at the tips in the order of the text, or where
+        its ``bins=`` says, ``bins=[str(x) for x in tree.bin_labels]`` for example.
+
+        Examples
+        --------
+        >>> import emdref
+        >>> tree = emdref.Tree([-1, 0, 0], [0, 0.1, 2], labels=["root", "Homo_sapiens", "it's"])
+        >>> tree.to_newick()
+        "('Homo_sapiens':0.1,'it''s':2.0)root;"
+        >>> emdref.Tree([-1, 0, 0, 1, 1]).to_newick()
+        '((3:1.0,4:1.0):1.0,2:1.0);'
+        """
+        from emdref.spaces.files import newick_text
+
+        shown_number = np.bincount(self.parent[self.parent >= 0], minlength=self.n_nodes) == 0
+        shown_number[self.bins] = True
+        names = [None if self._unnamed(v) and not shown_number[v] else x for v, x in enumerate(self.labels)]
+        return newick_text.write(self.parent, self.cost, names)
+
+    def to_networkx(self) -> Any:
+        """The tree as a ``networkx.DiGraph``, whose edges lead from parent to child and have the attribute ``cost``.
+
+        Nodes are the labels, in the tree's own order, if these differ from one another and None is not among them;
+        else numbers, with the attribute ``label``.  A node with a bin has its index as the attribute ``bin``.
+
+        ``Tree.from_networkx(graph, tree.labels[tree.root])`` (``tree.root`` if nodes are numbers) gives the same nodes,
+        costs and labels; bins at the leaves in their order, or where its ``bins=`` says.
+
+        Raises
+        ------
+        ImportError
+            If networkx is not installed.
+
+        Examples
+        --------
+        >>> import emdref
+        >>> graph = emdref.Tree([-1, 0, 0], [0, 1.5, 2], labels=["pet", "cat", "dog"]).to_networkx()
+        >>> list(graph.edges(data="cost")), list(graph.nodes(data="bin"))
+        ([('pet', 'cat', 1.5), ('pet', 'dog', 2.0)], [('pet', None), ('cat', 0), ('dog', 1)])
+        """
+        try:
+            import networkx
+        except ImportError:
+            raise ImportError(
+                "to_networkx needs networkx, which is not installed: pip install networkx, or use parent, cost, labels"
+            ) from None
+
+        labels, numbers = list(self.labels), list(range(self.n_nodes))
+        named = len(set(labels)) == len(labels) and None not in labels
+        graph, nodes = networkx.DiGraph(), labels if named else numbers
+        graph.add_nodes_from(nodes if named else ((v, {"label": x}) for v, x in enumerate(labels)))
+        for k, v in enumerate(self.bins.tolist()):
+            graph.nodes[nodes[v]]["bin"] = k
+        edges = zip(nodes, self.parent.tolist(), self.cost.tolist(), strict=True)
+        graph.add_edges_from((nodes[p], x, {"cost": c}) for x, p, c in edges if p >= 0)
+        return graph
 
     @classmethod
     def from_linkage(cls, Z: ArrayLike, labels: Iterable[Hashable] | None = None) -> Tree:
