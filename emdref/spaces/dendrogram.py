@@ -84,9 +84,7 @@ def _merges(linkage: Any) -> NDArray[np.float64]:
         strange = np.argwhere(~((merges[:, :2] >= 0) & (merges[:, :2] < there) & (merges[:, :2] % 1 == 0)))
     if len(strange):
         i, k = strange[0]
-        raise ValueError(
-            f"Z[{i}, {k}] = {merges[i, k]} is no cluster that is there then: they are 0 to {n + i - 1}"
-        )
+        raise ValueError(f"Z[{i}, {k}] = {merges[i, k]} is no cluster that is there then: they are 0 to {n + i - 1}")
     parts = merges[:, :2].astype(np.int64)
     number, count = np.unique(parts, return_counts=True)
     again = np.flatnonzero(count > 1)

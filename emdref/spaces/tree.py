@@ -29,8 +29,6 @@ from emdref.spaces.subtree import spanned
 
 if TYPE_CHECKING:
     from emdref.spaces.dendrogram import Method
-
-if TYPE_CHECKING:
     from emdref.spaces.files.parts import Negative, Parts
 
 
@@ -414,6 +412,41 @@ class Tree(Immutable, Space):
             if bins is not None:
                 raise
             raise reader.told(path, error) from None
+
+    @classmethod
+    def from_skbio(cls, node: Any, *, bins: Sequence[Hashable] | None = None, negative: Negative = "raise") -> Tree:
+        """Tree of a scikit-bio ``TreeNode``, the root: bins are its tips, costs the lengths, labels the names.
+
+        Nodes are numbered in preorder, so that tips stand in the order of ``node.tips()``; a name that is None becomes
+        "".  If no node has a length every cost is 1, if only some lack one those cost 0 and a UserWarning says how
+        many.  A length of `node` itself is ignored.
+
+        Parameters
+        ----------
+        node : skbio.TreeNode
+            Or whatever has its attributes ``children``, ``name`` and ``length``; scikit-bio is not imported.
+        bins, negative
+            As in `from_newick`.
+
+        Raises
+        ------
+        TypeError
+            No such node.
+        ValueError
+            A length that is negative or not finite, naming the node; a node that is there twice.
+
+        Examples
+        --------
+        >>> import emdref
+        >>> from types import SimpleNamespace as Node  # in place of skbio.TreeNode
+        >>> tips = [Node(name="a", length=1.0, children=[]), Node(name="b", length=2.5, children=[])]
+        >>> emdref.Tree.from_skbio(Node(name=None, length=None, children=tips))
+        Tree(2 bins, 3 nodes, costs 1 to 2.5, labels 'a', 'b')
+        """
+        from emdref.spaces import skbio  # here, because few need it
+        from emdref.spaces.files.parts import Negatives
+
+        return cls._of_parts(skbio.parts(node, Negatives(negative)), bins)
 
     @classmethod
     def _of_parts(cls, parts: Parts, bins: Any) -> Tree:

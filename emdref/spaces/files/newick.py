@@ -15,7 +15,7 @@ from emdref.arguments import messages
 from emdref.arguments.messages import shown
 from emdref.spaces.files import contents, lexer, nexus
 from emdref.spaces.files.nexus import Entry
-from emdref.spaces.files.parts import Negatives, Parts
+from emdref.spaces.files.parts import Negatives, Parts, branch_costs
 
 _LONGEST = 4096  # characters of a path
 _QUOTES = "a name with a blank or an apostrophe stands in single quotes, and has the apostrophe twice: 'Foo''s bat'"
@@ -133,7 +133,7 @@ def _tree(text: str, entry: Entry, negatives: Negatives) -> Parts:
     tips = [v for v in range(len(parent)) if v not in above]
     for v in tips if names else []:
         label[v] = names.get(label[v], label[v])
-    costs, missing = _costs(length, label)
+    costs, missing = branch_costs(length, label, "Newick")
     return Parts(parent, costs, tips, label, (*missing, *negatives.notes))
 
 
@@ -202,17 +202,3 @@ def _refuse_network(parent: "list[int]", label: "list[str]") -> None:
                 f"Newick: {shown(tag)} stands twice, once with nodes below it: this is a network, in which a node has "
                 "two parents; take one of the two out"
             )
-
-
-def _costs(length: "list[float | None]", label: "list[str]") -> "tuple[list[float], tuple[str, ...]]":
-    """Costs of all nodes, and a note on those that have none."""
-    missing = [v for v, x in enumerate(length) if x is None and v > 0]
-    if len(missing) == len(length) - 1:
-        return [1.0] * len(length), ()
-    note = (
-        f"Newick: {len(missing)} of {len(length) - 1} branches have no length and cost 0, the first is "
-        f"that of node {missing[0]} ({shown(label[missing[0]])})"
-        if missing
-        else ""
-    )
-    return [x or 0.0 for x in length], (note,) if note else ()

@@ -4,6 +4,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from emdref.arguments import validation
+from emdref.arguments.messages import shown
 
 Negative = Literal["raise", "zero"]
 
@@ -44,3 +45,19 @@ class Negatives:
             return ()
         few = "1 cost is negative and counts" if self._count == 1 else f"{self._count} costs are negative and count"
         return (f"{few} as 0, the most negative is {self._least!r} of {self._where}",)
+
+
+def branch_costs(
+    lengths: "Sequence[float | None]", labels: "Sequence[object]", of: str
+) -> "tuple[list[float], tuple[str, ...]]":
+    """Costs of all nodes, the root first: 1 if no branch has a length, else 0 for those without, and a note on them."""
+    missing = [v for v, x in enumerate(lengths) if x is None and v > 0]
+    if len(missing) == len(lengths) - 1:
+        return [1.0] * len(lengths), ()
+    note = (
+        f"{of}: {len(missing)} of {len(lengths) - 1} branches have no length and cost 0, the first is "
+        f"that of node {missing[0]} ({shown(labels[missing[0]])})"
+        if missing
+        else ""
+    )
+    return [x or 0.0 for x in lengths], (note,) if note else ()
