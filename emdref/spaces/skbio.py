@@ -30,7 +30,7 @@ def parts(root: Any, negatives: Negatives) -> Parts:
         seen.add(id(node))
         parent.append(above)
         label.append("" if node.name is None else node.name)
-        length.append(None if v == 0 else _length(node.length, f"node {v} ({shown(label[v], 40)})", negatives))
+        length.append(None if v == 0 else _length(node.length, v, label[v], negatives))
         if not len(node.children):
             tips.append(v)
         stack.extend((child, v) for child in reversed(node.children))
@@ -38,9 +38,10 @@ def parts(root: Any, negatives: Negatives) -> Parts:
     return Parts(parent, costs, tips, label, (*notes, *negatives.notes))
 
 
-def _length(value: Any, who: str, negatives: Negatives) -> float | None:
-    if value is None:
-        return None
+def _length(value: Any, node: int, label: object, negatives: Negatives) -> float | None:
+    if value is None or (type(value) is float and 0 <= value < math.inf):
+        return value
+    who = f"node {node} ({shown(label, 40)})"
     reading.check_number(value, f"the length of {who}")
     length = float(value)
     if 0 <= length < math.inf:
