@@ -9,19 +9,24 @@ from pathlib import Path
 from emdref.arguments.messages import cut
 
 MOST = 2**30  # bytes of a file, unpacked: no tree that fits into memory is longer
-OTHERS = {
+OTHERS = {  # texts
     "<": "XML, not Newick: write the tree as Newick, with Bio.Phylo.convert for example",
     "pk\x03\x04": "a zip archive: unpack it first",
     "bzh": "packed by bzip2: unpack it first",
-    "\x93numpy": "a single NumPy array: write parent, cost and labels into one .npz with numpy.savez",
-    "\x89hdf": "HDF5: write the tree as Newick, or parent and cost into an .npz with numpy.savez",
-    "\x80\x04": "a pickle, which is never read: write the tree as Newick",
-    "%pdf": "a PDF: write the tree as Newick",
-    "\xfd7zxz": "packed by xz: unpack it first",
-    "(\xb5/\xfd": "packed by zstd: unpack it first",
+    "%pdf": "a PDF, not Newick: write the tree as Newick",
     "\xef\xbb\xbf": "UTF-8 read in another encoding: give the file's path, or its text read as utf-8",
     "\xff\xfe": "UTF-16 read in another encoding: read the file as utf-16",
     "\xfe\xff": "UTF-16 read in another encoding: read the file as utf-16",
+}
+_BINARY = {
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+    b"BZh": "what bzip2 packs",
+    b"\xfd7zXZ": "what xz packs",
+    b"\x28\xb5\x2f\xfd": "what zstd packs",
+    b"\x93NUMPY": "one NumPy array (numpy.savez writes parent, cost and labels together)",
+    b"\x89HDF": "HDF5",
+    b"\x80": "a pickle, which is never read",
 }
 
 
@@ -66,5 +71,7 @@ def text(data: bytes, path: "str | os.PathLike[str]") -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         wrong = f"byte {error.start}{f' on line {line}' if line > 1 else ''} is 0x{data[error.start]:02x}"
-        way = other(data[:8].decode("latin-1")) or "save it as UTF-8, or unpack it first"
-        raise ValueError(f"{called(path)} is not UTF-8 text ({wrong}): {way}") from None
+        kind = next((f"; it looks like {kind}" for mark, kind in _BINARY.items() if data.startswith(mark)), "")
+        raise ValueError(
+            f"{called(path)} is not UTF-8 text ({wrong}): save it as UTF-8, or unpack it first{kind}"
+        ) from None
