@@ -9,7 +9,7 @@ from emdref.arguments.messages import cut, shown, type_name
 Names = list[Any]
 _LISTED = 10  # names of a kind that a message lists
 _ROOM = 285  # characters of a message with a list
-_LEAST, _MOST = 8, 24  # characters of a name in one
+_LEAST, _MOST = 12, 24  # characters of a name in one
 _READINGS: dict[str, Callable[[Any], Hashable]] = {
     "map(str, {})": str,
     "map(int, {})": int,
@@ -97,8 +97,12 @@ def _told(faults: dict[str, tuple[Names, str]], argument: str) -> str:
     ways = "; ".join(way for _, way in faults.values())
     parts = [f"{len(x)} {kind}" for kind, (x, _) in faults.items()]
     text = f"{argument}: {{}}: {ways}"
-    room = (_ROOM - len(text) - sum(map(len, parts))) // len(parts)
-    return text.format(", ".join(f"{a} ({few(x, room)})" for a, (x, _) in zip(parts, faults.values(), strict=True)))
+    room = _ROOM - len(text) - len("".join(parts))
+    lists: dict[str, str] = {}
+    for k, kind in enumerate(sorted(faults, key=lambda kind: len(faults[kind][0]))):
+        lists[kind] = few(faults[kind][0], room // (len(faults) - k))  # what one list leaves the next may use
+        room -= len(lists[kind])
+    return text.format(", ".join(f"{part} ({lists[kind]})" for part, kind in zip(parts, faults, strict=True)))
 
 
 def few(names: Sequence[Any], room: int) -> str:

@@ -314,8 +314,8 @@ class Space(Metric, metaclass=_Complete):
         >>> emdref.Tree.from_newick("((a:1,b:2):0.5,c:3);").align(["c", "a", "b"])
         array([1, 2, 0])
         """
-        cut = "restrict the space to these names, or " if hasattr(self, "restrict") else ""
-        places = self._find(names, "sum or drop what is given twice", f"{cut}add columns of zeros for what is missing")
+        cut = "cut the space with restrict(names), or " if hasattr(self, "restrict") else ""
+        places = self._find(names, "sum or drop what is given twice", f"{cut}add columns of zeros")
         order = np.empty(self.n_bins, np.int64)
         order[places] = np.arange(self.n_bins)
         return order

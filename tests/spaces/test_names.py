@@ -77,7 +77,7 @@ def test_align_of_a_space_of_ones_own():
 
 FAULTS = [
     (["a", "b", "c", "d", "e"], ["1 unknown ('e'): drop what is unknown"]),
-    (["a", "b", "c"], ["1 missing ('d'): restrict the space to these names, or add columns of zeros"]),
+    (["a", "b", "c"], ["1 missing ('d'): cut the space with restrict(names), or add columns of zeros"]),
     (["a", "b", "c", "d", "a", "a", "b"], ["2 given twice ('a', 'b'): sum or drop"]),
     (["a", "x", "x", "b"], ["1 unknown ('x'), 2 missing ('c', 'd'), 1 given twice ('x'): drop"]),
     (["a", "b", "c", "d", "inner"], ["1 unknown ('inner')", "give the tree a bin at node 'inner' too"]),
