@@ -212,7 +212,7 @@ class Tree(Immutable, Space):
         return self.bin_labels.tolist(), self.labels.tolist()
 
     @classmethod
-    def from_edges(cls, edges: Iterable[tuple[Any, ...]], bins: Any = None) -> Tree:
+    def from_edges(cls, edges: Iterable[tuple[Any, ...]], bins: Iterable[Hashable] | None = None) -> Tree:
         """Tree of (child, parent, cost) triples, or (child, parent) pairs of cost 1; ids are any hashables.
 
         Nodes are numbered as they first appear, the ids become the labels.  Bins are the leaves, or nodes named by
@@ -257,7 +257,9 @@ class Tree(Immutable, Space):
         return tree
 
     @classmethod
-    def from_networkx(cls, graph: Any, root: Hashable, weight: str = "cost", bins: Any = None) -> Tree:
+    def from_networkx(
+        cls, graph: Any, root: Hashable, weight: str = "cost", bins: Iterable[Hashable] | None = None
+    ) -> Tree:
         """Tree of a networkx graph, directed or not, hung from `root`.
 
         `weight` names the edge attribute that holds the cost; if no edge has it every cost is 1, if only some have it

@@ -105,6 +105,14 @@ def test_the_first_ten_are_listed_and_all_are_counted():
     )
 
 
+def test_a_message_of_everything_at_once_is_short():
+    long = [f"{{{k}}} {100 * 'long'}" for k in range(30_000)]
+    tree = emdref.Tree([-1] + 29_999 * [0], bins=np.arange(1, 20_000), labels=long)
+    refused(
+        lambda: tree.align(2 * long[15_000:]), ValueError, "10000 unknown (", "14999 missing (", "15000 given twice ("
+    )
+
+
 @pytest.mark.parametrize(
     ("labels", "names", "way"),
     [
