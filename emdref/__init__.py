@@ -20,7 +20,7 @@ from emdref.proof.report import Report
 from emdref.proof.sinkhorn_certificate import SinkhornCertificate, certify_sinkhorn
 from emdref.spaces import Chain, Circle, Edges, Kernel, Space, Tree, wordnet_tree
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Certificate",
