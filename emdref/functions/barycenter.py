@@ -77,8 +77,8 @@ def barycenter(
     its mass as the slopes say.  All of it is done in integers.
 
     *Ties.*  For rho = 1 there may be many minimisers.  Which is returned does not depend on the order of the
-    histograms.  By lower medians mass stays far from the root; a chain turned round can have another barycentre.
-    Mass that messages could put in several places at one cost stays at the node if a bin is there, else the first
+    histograms.  Lower medians keep mass near the root, on a chain near its last bin, so that a chain turned round can
+    have another barycentre.  Mass that messages could put in several places at one cost stays at the node if a bin is there, else the first
     children, in the order of their numbers, take what they can.
 
     *Time.*  Medians take O(K log K) steps a node.  Messages grow on their way up: time and memory go with K times the
