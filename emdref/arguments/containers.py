@@ -112,6 +112,16 @@ def check_labels(given: dict[str, Any], where: Any = None) -> None:
             raise ValueError(_difference(place, what, labels, names, of, cuts=hasattr(where, "labels")))
 
 
+def check_row_labels(x: Any, weights: Any) -> None:
+    """Refuse weights of pandas whose labels are not those of the rows that they weigh, in their order."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not (isinstance(x, pandas.DataFrame) and isinstance(weights, pandas.Series)):
+        return
+    names, labels = (_listed(pandas, y.index) for y in (x, weights))
+    if names is not None and labels is not None and not _equal(labels, names):
+        raise ValueError(_difference("weights", "index", labels, names, "P.index"))
+
+
 def check_matrix_labels(x: Any, name: str) -> None:
     """Refuse a matrix of pandas whose rows are not labelled as its columns are."""
     pandas = sys.modules.get("pandas")

@@ -46,6 +46,10 @@ def cases():
     yield emdref.pairwise, {"X": [P], "space": CHAIN, "Y": [Q], "rho": 1, "mass": "raise", "progress": False}
     for f in (emdref.certify, emdref.plan):
         yield f, {**PAIR, "mass": "raise"}
+    several = {"P": [P, Q], "space": CHAIN, "weights": [1.0, 2.0], "mass": "raise"}
+    for f in (emdref.barycenter, exact.barycenter):
+        yield f, {**several, "rho": 1}
+    yield emdref.certify_barycenter, {**several, "b": P}
     for f in (exact.emd, exact.grad, exact.hess):
         yield f, {**PAIR, "rho": 1}
     yield exact.hvp, {**PAIR, "v": P, "gauge": "raw"}
