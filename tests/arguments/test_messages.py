@@ -40,13 +40,14 @@ def cases():
     options = {"rho": 2, "mass": "raise", "accuracy": "native", "device": None}
     for f in (emdref.emd, emdref.emd_grad, emdref.emd_value_and_grad):
         yield f, {**PAIR, **options, "out": None}
+    yield emdref.emd_cost_grad, {**PAIR, **options}
     yield emdref.emd_hess, {**PAIR, **options, "gauge": "raw"}
     yield emdref.emd_hvp, {**PAIR, **options, "v": P, "gauge": "raw"}
     yield emdref.flow, {**PAIR, "mass": "raise", "accuracy": "native", "device": None}
     yield emdref.pairwise, {"X": [P], "space": CHAIN, "Y": [Q], "rho": 1, "mass": "raise", "progress": False}
     for f in (emdref.certify, emdref.plan):
         yield f, {**PAIR, "mass": "raise"}
-    for f in (exact.emd, exact.grad, exact.hess):
+    for f in (exact.emd, exact.cost_grad, exact.grad, exact.hess):
         yield f, {**PAIR, "rho": 1}
     yield exact.hvp, {**PAIR, "v": P, "gauge": "raw"}
     for f in (emdref.emd, exact.emd, emdref.pairwise):

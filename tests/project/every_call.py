@@ -45,6 +45,7 @@ def forms(dtype):
 def exact_emd(p, q, space):
     for k, ((a, b), options) in enumerate(product(forms(p.dtype), OPTIONS)):
         emdref.emd(a, b, space, **options)
+        emdref.emd_cost_grad(a, b, space, **options)
         if "rho" not in options:
             emdref.flow(a, b, space, **options)
         for gauge in GAUGES if k < len(OPTIONS) else (GAUGES[k % len(GAUGES)],):
