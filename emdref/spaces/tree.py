@@ -137,15 +137,26 @@ class Tree(Immutable, Space):
 
     def edge_name(self, edge: int) -> str:
         """By the node below, and its label if it has one."""
-        label = self.labels[edge]
-        unnamed = isinstance(label, int) and label == edge
-        return f"the edge above node {edge}" + ("" if unnamed else f" ({shown(label)})")
+        return f"the edge above node {self._node_name(edge)}"
+
+    def _node_name(self, node: int) -> str:
+        label = self.labels[node]
+        return str(node) if isinstance(label, int) and label == node else f"{node} ({shown(label)})"
 
     def as_code(self) -> str | None:
         """Parents, costs and bins, if they are few."""
         if self.n_nodes > SHORT:
             return None
         return f"emdref.Tree({self.parent.tolist()}, {self.cost.tolist()}, bins={self.bins.tolist()})"
+
+    def with_costs(self, cost: Any) -> Space:
+        """The same tree at other costs by node, of which the root's is ignored; what is known of its shape stays."""
+        seen = self.rooted
+        costs = reading.edge_costs_of(cost, self.parent, self.root, reading.Words("", self._node_name, ""))
+        other = Tree.__new__(Tree)
+        rooted = RootedTree(seen.parent, costs[seen.order], seen.bin_node, seen.order)
+        other._set(parent=self.parent, cost=read_only(costs), bins=self.bins, labels=self.labels, rooted=rooted)
+        return other
 
     def misreadings(self) -> Iterator[tuple[str, Space]]:
         """Costs that nobody looks at."""

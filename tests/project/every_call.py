@@ -89,7 +89,7 @@ def one_pair(p, q, space):
     for mass in ("raise", "normalize", "ignore"):
         emdref.plan(p[0], q[0], space, mass=mass)
         emdref.certify(p[0], q[0], space, mass=mass).verify()
-    for function in (exact.emd, exact.flow, exact.grad, exact.hess):
+    for function in (exact.emd, exact.cost_grad, exact.flow, exact.grad, exact.hess):
         function(p[0], q[0], space)
     exact.hvp(p[0], q[0], space, p[0])
     emdref.check(lambda a, b: emdref.emd_value_and_grad(a, b, space), space, dtype=p.dtype, cases="easy")
