@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from emdref.spaces import reading
 from emdref.spaces.rooted import positive_range, read_only, repeated
 from emdref.spaces.space import SHORT, Immutable, Number, Space
 
@@ -97,6 +98,13 @@ class Gapped(Immutable, Space):
     def exact_node_potentials(self, steps: Sequence[Number]) -> list[Number]:
         """Sums from each bin to the last; an edge that closes a ring repeats what they say."""
         return list(accumulate(reversed(steps[: self.n_bins - 1]), initial=0))[::-1]
+
+    def with_costs(self, cost: Any) -> Space:
+        """The same bins with other gaps."""
+        costs = reading.checked_costs(cost, "cost")
+        if len(costs) != len(self.gaps):
+            raise ValueError(f"cost has {len(costs)} entries for {len(self.gaps)} gaps: give one for each")
+        return made(type(self), {"gaps": costs})
 
     def check(self) -> None:
         """Nothing is left to be looked at: whoever makes one has done so."""

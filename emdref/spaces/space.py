@@ -239,6 +239,10 @@ class Space(Metric, metaclass=_Complete):
         """A compiled loop for flows, whose results are (flow, unsafe); None if there is none."""
         return None
 
+    def with_costs(self, cost: Any) -> Space:
+        """The same bins and edges at other costs, an entry an edge in the order of `emdref.flow`, finite and >= 0."""
+        raise TypeError(f"{shown(self)} cannot take other costs: define with_costs, as chains, trees and circles do")
+
     def misreadings(self) -> Iterator[tuple[str, Space]]:
         """Spaces that usual mistakes make of this one, with the words for it: what `emdref.check` looks for."""
         return iter(())

@@ -143,7 +143,10 @@ class Tree(Immutable, Space):
 
     def edge_name(self, edge: int) -> str:
         """By the node below, and its label if it has one."""
-        return f"the edge above node {edge}" + ("" if self._unnamed(edge) else f" ({shown(self.labels[edge])})")
+        return f"the edge above node {self._node_name(edge)}"
+
+    def _node_name(self, node: int) -> str:
+        return str(node) if self._unnamed(node) else f"{node} ({shown(self.labels[node])})"
 
     def _unnamed(self, node: int) -> bool:
         """Whether the label is the number that nodes without labels have."""
@@ -154,6 +157,15 @@ class Tree(Immutable, Space):
         if self.n_nodes > SHORT:
             return None
         return f"emdref.Tree({self.parent.tolist()}, {self.cost.tolist()}, bins={self.bins.tolist()})"
+
+    def with_costs(self, cost: Any) -> Space:
+        """The same tree at other costs by node, of which the root's is ignored; what is known of its shape stays."""
+        seen = self.rooted
+        costs = reading.edge_costs_of(cost, self.parent, self.root, reading.Words("", self._node_name, ""))
+        other = Tree.__new__(Tree)
+        rooted = RootedTree(seen.parent, costs[seen.order], seen.bin_node, seen.order)
+        other._set(parent=self.parent, cost=read_only(costs), bins=self.bins, labels=self.labels, rooted=rooted)
+        return other
 
     def misreadings(self) -> Iterator[tuple[str, Space]]:
         """Costs that nobody looks at."""

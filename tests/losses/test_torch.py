@@ -577,7 +577,7 @@ def test_errors_in_a_graph_are_as_plain():
     with pytest.raises(ValueError, match=r"p\[0, 0\] = nan"):
         graph(X * torch.nan, torch.tensor([0, 4, 1]))
     with pytest.raises(RuntimeError, match="compile the loss in the process that runs it"):
-        torch.ops.emdref.emd(Q, Q, 1, 2.0, "raw", "raise", "native", None)
+        torch.ops.emdref.emd(Q, Q, None, 1, 2.0, "raw", "raise", "native", None)
 
 
 @compiled
