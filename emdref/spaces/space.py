@@ -430,7 +430,7 @@ class Immutable:
     """No attribute can be set but by `_set`, while an object is made; two of equal content are equal."""
 
     def _content(self) -> tuple[NDArray[Any] | None, ...]:
-        """What makes two objects of one type equal; numbers that their hash is made of come first."""
+        """What makes two objects of one type equal."""
         raise NotImplementedError
 
     def __eq__(self, other: object) -> bool:
@@ -446,8 +446,10 @@ class Immutable:
 
     @cached_property
     def _hash(self) -> int:
-        first = self._content()[0]
-        return hash((type(self), b"" if first is None else first.tobytes()))
+        numbers = [
+            x + 0 for x in self._content() if x is not None and x.dtype != object
+        ]  # -0.0, equal to 0.0, becomes it
+        return hash((type(self), *(x.tobytes() for x in numbers)))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: {shown(name)} cannot be set; make a new one")

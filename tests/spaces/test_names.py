@@ -309,3 +309,5 @@ def test_a_second_parent_is_refused_with_the_way_out():
     message = re.escape("node 'cat' has a second parent 'hunter', and the first is 'pet'") + ".*keep one edge"
     with pytest.raises(ValueError, match=message):
         emdref.Tree.from_edges(edges)
+    long = [(99 * "a", 99 * letter) for letter in "bc"]
+    refused(lambda: emdref.Tree.from_edges(long), ValueError, "has a second parent", "as docs/trees.md shows")
