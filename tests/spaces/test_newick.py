@@ -209,7 +209,7 @@ def test_bins_by_label():
     assert list(tree.bin_labels) == ["r", "c", "ab"]
     assert distances(tree) == [[0, 8, 4], [8, 0, 12], [4, 12, 0]]
     assert list(Tree.from_newick(text, bins="all").bin_labels) == ["r", "ab", "a", "b", "c"]
-    with pytest.raises(ValueError, match="bins: 1 no node's name"):
+    with pytest.raises(ValueError, match="bins: 1 unknown"):
         Tree.from_newick(text, bins=["a", "x"])
 
 

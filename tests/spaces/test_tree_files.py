@@ -251,7 +251,7 @@ def test_bins_by_label(form, tmp_path):
     tree = emdref.Tree.from_file(written(tmp_path, content), bins=["thing", "dog", "pet"])
     assert list(tree.bin_labels) == ["thing", "dog", "pet"]
     assert tree.distance_matrix().tolist() == [[0, 2.75, 0.25], [2.75, 0, 2.5], [0.25, 2.5, 0]]
-    with pytest.raises(ValueError, match=r"bins: 1 no node's name \('cow'\)"):
+    with pytest.raises(ValueError, match=r"bins: 1 unknown \('cow'\)"):
         emdref.Tree.from_file(written(tmp_path, content), bins=["cow", "dog"])
 
 
