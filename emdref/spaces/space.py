@@ -330,7 +330,7 @@ class Space(Metric, metaclass=_Complete):
         """Names of the bins, and of all nodes."""
         if type(self).bin_labels is Space.bin_labels:
             raise ValueError(f"{shown(self)} names no bins: define bin_labels, as docs/spaces.md says")
-        return np.asarray(self.bin_labels).tolist(), ()
+        return naming.listed(self.bin_labels, "bin_labels"), ()
 
     def _all_distances(self) -> NDArray[np.float64]:
         """The matrix in float64; kept, as ways over edges are slow to find."""
