@@ -334,7 +334,7 @@ class Space(Metric, metaclass=_Complete):
         """Names of the bins, and of all nodes."""
         if type(self).bin_labels is Space.bin_labels:
             raise ValueError(f"{shown(self)} names no bins: define bin_labels, as docs/spaces.md says")
-        return np.asarray(self.bin_labels).tolist(), ()
+        return naming.listed(self.bin_labels, "bin_labels"), ()
 
     def _all_distances(self) -> NDArray[np.float64]:
         """The matrix in float64; kept, as ways over edges are slow to find."""
@@ -434,7 +434,7 @@ class Immutable:
     """No attribute can be set but by `_set`, while an object is made; two of equal content are equal."""
 
     def _content(self) -> tuple[NDArray[Any] | None, ...]:
-        """What makes two objects of one type equal; numbers that their hash is made of come first."""
+        """What makes two objects of one type equal."""
         raise NotImplementedError
 
     def __eq__(self, other: object) -> bool:
@@ -450,8 +450,10 @@ class Immutable:
 
     @cached_property
     def _hash(self) -> int:
-        first = self._content()[0]
-        return hash((type(self), b"" if first is None else first.tobytes()))
+        numbers = [
+            x + 0 for x in self._content() if x is not None and x.dtype != object
+        ]  # -0.0, equal to 0.0, becomes it
+        return hash((type(self), *(x.tobytes() for x in numbers)))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: {shown(name)} cannot be set; make a new one")

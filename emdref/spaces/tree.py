@@ -247,10 +247,10 @@ class Tree(Immutable, Space):
             child = number.setdefault(edge[0], len(number))
             parent = number.setdefault(edge[1], len(number))
             if child in above:
+                name, first, second = (shown(x, 50) for x in (edge[0], list(number)[above[child][0]], edge[1]))
                 raise ValueError(
-                    f"edges[{at}]: node {shown(edge[0])} has a second parent {shown(edge[1])}, and the first is "
-                    f"{shown(list(number)[above[child][0]])}: a tree's node has one, so keep one edge of each child, "
-                    "as docs/trees.md shows"
+                    f"edges[{at}]: node {name} has a second parent {second}, and the first is {first}: a tree's node "
+                    "has one, so keep one edge of each child, as docs/trees.md shows"
                 )
             above[child] = (parent, edge[2] if len(edge) == 3 else 1.0)
         if not number:

@@ -37,6 +37,10 @@ def test_spaces_of_equal_content_are_equal():
             assert not (a != b)  # noqa: SIM202 - which Python derives from ==
 
 
+def test_hashes_follow_costs():
+    assert len({hash(emdref.Tree([-1, 0, 0], [0, 1, c])) for c in range(100)}) > 90
+
+
 def test_spaces_of_unlike_content_are_not():
     for a, b in combinations([spaces[0] for spaces in SAME.values()], 2):
         assert a != b and len({a, b}) == 2, (a, b)

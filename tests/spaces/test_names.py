@@ -68,11 +68,11 @@ def test_align_of_a_space_of_ones_own():
         edges = emdref.Edges(np.array([0]), np.array([1]), np.array([3.0]))
 
     class Named(Pair):
-        bin_labels = ("left", "right")
+        bin_labels = ("left", (1, 2))
 
-    assert Named().align(["right", "left"]).tolist() == [1, 0]
+    assert Named().align([(1, 2), "left"]).tolist() == [1, 0]
     refused(lambda: Pair().align([0, 1]), ValueError, "Pair(2 bins) names no bins: define bin_labels")
-    refused(lambda: Named().align(["left"]), ValueError, "1 missing ('right'): add columns of zeros")
+    refused(lambda: Named().align(["left"]), ValueError, "1 missing ((1, 2)): add columns of zeros")
 
 
 FAULTS = [
@@ -309,3 +309,5 @@ def test_a_second_parent_is_refused_with_the_way_out():
     message = re.escape("node 'cat' has a second parent 'hunter', and the first is 'pet'") + ".*keep one edge"
     with pytest.raises(ValueError, match=message):
         emdref.Tree.from_edges(edges)
+    long = [(99 * "a", 99 * letter) for letter in "bc"]
+    refused(lambda: emdref.Tree.from_edges(long), ValueError, "has a second parent", "as docs/trees.md shows")

@@ -6,6 +6,7 @@ import io
 import json
 import lzma
 import pickle
+import zipfile
 from itertools import combinations
 
 import networkx as nx
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import emdref
+from emdref.spaces.files import contents
 
 PETS = [("pet", "cat", 1.0), ("pet", "dog", 2.5), ("thing", "pet", 0.25), ("thing", "fish bowl", 4.0)]
 UNITS = [(parent, child, 1.0) for parent, child, _ in PETS]
@@ -209,6 +211,105 @@ def test_newick_without_some_lengths_warns_as_ever(tmp_path):
         assert read(tmp_path, "(a:1,b);").diameter == 1
 
 
+# --- nested JSON, bins by label, negative costs, sizes ----------------------------------------------------------------
+
+
+def nested(graph, name, length):
+    node = {"name": name, "value": 7, "children": [nested(graph, child, length) for child in graph[name]]}
+    above = next(iter(graph.pred[name].values()), None)
+    return node if above is None else node | {length: above["cost"]}
+
+
+@pytest.mark.parametrize("length", ["cost", "weight", "length", "branch_length", "value_of_d3"])
+@pytest.mark.parametrize("seed", [3, 4])
+def test_nested_json(length, seed, tmp_path):
+    graph = graph_of(some_edges(seed))
+    root = next(v for v in graph if graph.in_degree(v) == 0)
+    text = json.dumps(nested(graph, root, length), indent=1)
+    if length == "value_of_d3":
+        nx.set_edge_attributes(graph, 1.0, "cost")
+    tree = read(tmp_path, text)
+    assert between_bins(tree) == between_leaves(graph)
+    assert list(tree.labels) == list(nx.dfs_preorder_nodes(graph, root))
+
+
+def test_nested_json_of_networkx(tmp_path):
+    graph = nx.DiGraph([(0, 5), (0, 7), (5, 2)])
+    tree = read(tmp_path, json.dumps(nx.tree_data(graph, 0)))
+    assert (list(tree.labels), tree.parent.tolist()) == ([0, 5, 2, 7], [-1, 0, 1, 0])
+    assert list(read(tmp_path, '{"name": "r", "children": [{"children": null}, {"name": "a"}]}').labels) == [
+        "r",
+        "",
+        "a",
+    ]
+    assert read(tmp_path, '{"id": "r", "children": []}').n_bins == 1
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_bins_by_label(form, tmp_path):
+    content = FORMATS[form](graph_of(PETS))
+    tree = emdref.Tree.from_file(written(tmp_path, content), bins=["thing", "dog", "pet"])
+    assert list(tree.bin_labels) == ["thing", "dog", "pet"]
+    assert tree.distance_matrix().tolist() == [[0, 2.75, 0.25], [2.75, 0, 2.5], [0.25, 2.5, 0]]
+    with pytest.raises(ValueError, match=r"bins: 1 unknown \('cow'\)"):
+        emdref.Tree.from_file(written(tmp_path, content), bins=["cow", "dog"])
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_negative_costs(form, tmp_path):
+    edges = [(a, b, -cost if cost > 1 else cost) for a, b, cost in PETS]
+    path = written(tmp_path, FORMATS[form](graph_of(edges)))
+    with pytest.raises(ValueError, match=r"-2\.5|-4\.0"):
+        emdref.Tree.from_file(path)
+    with pytest.warns(
+        UserWarning, match=r"^2 costs are negative and count as 0, the most negative is -4.0 of "
+    ) as caught:
+        tree = emdref.Tree.from_file(path, negative="zero")
+    assert caught[0].filename == __file__
+    assert between_bins(tree) == between_leaves(graph_of([(a, b, max(cost, 0.0)) for a, b, cost in edges]))
+
+
+def test_index_is_for_texts_that_hold_several_trees(tmp_path):
+    text = "(a:1,b:2);\n(c:3,d:4);"
+    assert list(emdref.Tree.from_file(written(tmp_path, text), index=1).bin_labels) == ["c", "d"]
+    nexus = f"#NEXUS\nbegin trees; translate c x, d y; tree one = {text.split()[0]} tree two = {text.split()[1]} end;"
+    assert list(emdref.Tree.from_file(written(tmp_path, gzip.compress(nexus.encode())), index="two").bin_labels) == [
+        "x",
+        "y",
+    ]
+    for form in ("tabs", "links", "npz"):
+        with pytest.raises(ValueError, match="index= chooses among trees of Newick and NEXUS, and this is"):
+            emdref.Tree.from_file(written(tmp_path, FORMATS[form](graph_of(PETS))), index=0)
+
+
+def test_text_of_a_tree_is_a_file_of_it(tmp_path):
+    tree = emdref.Tree.from_edges([(b, a, cost) for a, b, cost in PETS])
+    assert between_bins(read(tmp_path, tree.to_newick())) == between_bins(tree)
+
+
+def test_files_that_unpack_to_more_than_memory_should_hold_are_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(contents, "MOST", 5000)
+    assert read(tmp_path, "(" * 100 + ")" * 100 + ";").n_nodes == 101
+    for bomb in (b" " * 5001, gzip.compress(b"(" * 10**6)):
+        assert "a.dat holds more than 5000 bytes: cut the tree down" in refused(tmp_path, bomb)
+    file = io.BytesIO()
+    np.savez_compressed(file, parent=np.zeros(10**5, np.int64))
+    assert "this .npz cannot be read (its arrays unpack to 800128 bytes, more than 5000)" in refused(
+        tmp_path, file.getvalue()
+    )
+
+
+def test_an_archive_that_claims_more_than_it_holds(tmp_path):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        header = np.lib.format.magic(1, 0) + b"\x76\0" + b"{'descr': '<i8', 'fortran_order': False, 'shape': (1%s,)}"
+        archive.writestr("parent.npy", (header % (b"0" * 15)).ljust(127) + b"\n" + bytes(8))
+    assert "this .npz cannot be read (" in refused(tmp_path, file.getvalue())
+    with zipfile.ZipFile(file := io.BytesIO(), "w") as archive:
+        archive.writestr("data/tree.nwk", "(a,b);")
+    assert "this is a zip archive (it holds data/tree.nwk): unpack it" in refused(tmp_path, file.getvalue())
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 HEADER = "name the columns"
@@ -259,7 +360,7 @@ LINES = {
     "((a,b),c": "Newick: the text ends at character 8 without a ';'",
     "(a,\nb))\n;": "Newick: unexpected ) at character 6 (line 2)",
     "(a,b);\n(c,d);": "at character 7 (line 2): the text holds 2 trees, choose one by index=, from 0 to 1",
-    "(a:1,\nb:-2);": "Newick: branch length '-2' at character 8 (line 2) is not finite and >= 0: node 2 ('b'); negative=",
+    "(a:1,\nb:-2);": "Newick: branch length '-2' at character 8 (line 2) is not finite and >= 0: node 2 ('b')",
     "(a:1," + "x" * 300_000 + ":y);": "Newick: branch length 'y' at character 300006 is not a number",
     "(a:1,b:" + "y" * 300_000 + ");": "Newick: branch length 'yyyy",
 }
@@ -280,6 +381,13 @@ JSON = {
     "{": "line 1, column 2: this is not JSON",
     '{"nodes": [],\n "links": [}': "line 2, column 12: this is not JSON",
     "[" * 100_000: "this JSON is nested more deeply than Python reads: write the tree as Newick",
+    '{"children": [{}, {}]}': 'no node has a "name" or "id"',
+    '{"name": "r", "children": [3]}': "a child of node 0 ('r') is 3, no object",
+    '{"name": "r", "children": [{"name": "a", "children": {}}]}': "\"children\" of node 1 ('a') is {}, no list",
+    '{"name": "r", "children": [{"name": "a", "cost": 1}, {"name": "b"}]}': "node 2 ('b') has no 'cost' and others do",
+    '{"name": "r", "children": [{"name": "a", "cost": null}]}': "node 1 ('a'): cost None is not a finite number",
+    '{"name": {}, "children": []}': "node 0: {} cannot be an id",
+    '{"name": 1, "children": [' * 5000: "this JSON is nested more deeply than Python reads",
     "[1, 2]": "this JSON is neither node-link data, {",
     '{"nodes": 3, "links": []}': "this JSON is neither node-link data",
     '{"nodes": [], "links": {}}': "this JSON is neither node-link data",

@@ -20,7 +20,8 @@ def read(data: bytes, negatives: Negatives) -> Parts:
     """
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            held, wanted = file.files, [name for name in READ if name in file.files]
+            held, packed = file.files, set(file.zip.namelist())
+            wanted = [name for name in READ if f"{name}.npy" in packed]
             size = sum(file.zip.getinfo(f"{name}.npy").file_size for name in wanted)
             if size > contents.MOST:
                 raise ValueError(f"its arrays unpack to {size} bytes, more than {contents.MOST}")
@@ -30,6 +31,10 @@ def read(data: bytes, negatives: Negatives) -> Parts:
         raise ValueError(text) from None
     if "parent" not in arrays:
         shown = ", ".join(held[:8]) + ", ..." * (len(held) > 8)
+        if held and not any(f"{name}.npy" in packed for name in held):
+            raise ValueError(
+                f"this is a zip archive (it holds {cut(shown, 80)}): unpack it and give the tree's own file"
+            )
         raise ValueError(
             f"this .npz holds no array 'parent' (it holds {cut(shown, 80) or 'nothing'}): name that of the tree so"
         )

@@ -39,7 +39,7 @@ def other(start: str) -> "str | None":
 def called(path: "str | os.PathLike[str]") -> str:
     """A path as messages show it: its end, if it is long."""
     name = str(path)
-    return name if len(name) <= 90 else f"...{name[-87:]}"
+    return name if len(name) <= 80 else f"...{name[-77:]}"
 
 
 def read(path: "str | os.PathLike[str]") -> bytes:

@@ -121,6 +121,8 @@ def _nested(root: "dict[str, Any]", negatives: Negatives) -> Parts:
         todo += [(len(nodes), child) for child in reversed(below or [])]
         parent.append(above)
         nodes.append(node)
+    if not any(key in node for node in nodes for key in NAMES):
+        raise ValueError(f'no node has a "name" or "id", so that bins would have none: give {NESTED}')
     names = [_name(next((node[key] for key in NAMES if key in node), ""), f"node {v}") for v, node in enumerate(nodes)]
     key = _key(nodes[1:], COSTS_OF_NODES)
     costs = [1.0] * len(nodes)

@@ -24,6 +24,7 @@ _JSON = "JSON, not Newick: give the file's path to Tree.from_file"
 # a name, a length, the mark that ends them; or else a character where none of it stands
 _ITEM = re.compile(rf"\s*(?:(?:{lexer.QUOTED}|({lexer.BARE}))\s*)?(?::\s*({lexer.BARE})\s*)?([(),;])|(.)", re.DOTALL)
 _TOKEN = re.compile(rf"\s+|(?P<mark>[(),:;])|{lexer.QUOTED.replace('(', '(?P<quoted>', 1)}|(?P<bare>{lexer.BARE})")
+COUNTED = re.compile(r"\s*([0-9]+(?:\s+[0-9]+)?)\s*\(")  # as PHYLIP and PAML begin a file of trees
 _HYBRID = re.compile(r"#(?:H|LGT|R)[0-9]+$")
 
 
@@ -59,6 +60,12 @@ def parse(text: str, in_file: bool, index: Any, negatives: Negatives) -> Parts:
 
 
 def _newick(text: str, index: Any) -> Entry:
+    counted = COUNTED.match(text)
+    if counted:
+        raise ValueError(
+            f"Newick: {shown(counted[1])} stands before the first parenthesis, a count as PHYLIP and PAML write it: "
+            "take it out"
+        )
     entries = [Entry(*statement) for statement in lexer.statements(text)]
     if len(entries) > 1 and (index is None or not entries[-1].closed):
         after = entries[0].end

@@ -60,7 +60,7 @@ def _is_newick(text: str, start: str) -> bool:
             return False
     if start.startswith("(") or start[:6].lower() == "#nexus":
         return True
-    return text.count(";") == 1 and text.rstrip().endswith(";")
+    return bool(newick.COUNTED.match(start)) or (text.count(";") == 1 and text.rstrip().endswith(";"))
 
 
 def _alone(parts: Parts, index: Any, kind: str) -> Parts:
