@@ -53,7 +53,7 @@ def _closely() -> None:
     emdref.emd_value_and_grad(*_EXACTLY, _CHAIN)
     for p, q in _pairs():
         for accuracy in _ACCURACIES:
-            emdref.flow(p, q, _CHAIN, accuracy=accuracy)
+            emdref.emd_cost_grad(p, q, _CHAIN, accuracy=accuracy)
 
 
 def _second() -> None:
