@@ -301,9 +301,9 @@ if __name__ == "__main__":
     children = [context.Process(target=answer, args=(queue, used)) for _ in range(int(sys.argv[2]))]
     for child in children:
         child.start()
-    answers = [queue.get(timeout=60) for _ in range(1 + len(children))]
+    answers = [queue.get(timeout=30) for _ in range(1 + len(children))]
     for child in children:
-        child.join(60)
+        child.join(30)
         assert child.exitcode == 0
     assert answers == [answers[0]] * len(answers) and waits() == answers[0]
     print(answers[0])
