@@ -25,6 +25,7 @@ def anchors(page):
     return {re.sub(r"[^\w -]", "", x.lower()).replace(" ", "-") for x in heads} | set(re.findall(r'id="([^"]+)"', text))
 
 
+@pytest.mark.skipif(not (ROOT / "figures").exists(), reason="an sdist holds no figures")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_link_leads_somewhere(page):
     for link in links(page):
