@@ -81,9 +81,9 @@ def barycenter(
     have another barycentre.  Mass that messages could put in several places at one cost stays at the node if a bin is
     there, else the first children, in the order of their numbers, take what they can.
 
-    *Time.*  Medians take O(K log K) steps a node, about a microsecond each, in whole numbers as long as the range of the
-    masses asks.  Messages hold up to one stretch for each mass > 0 below, fewer where costs and weights are small whole
-    numbers; each is made from the longest of the children's, so that depth alone costs little.  20 histograms on
+    *Time.*  Medians take O(K log K) steps a node, about a microsecond each, in whole numbers as long as the range of
+    the masses asks.  Messages hold up to one stretch for each mass > 0 below, fewer where costs and weights are small
+    whole numbers; each is made from the longest of the children's, so that depth alone costs little.  20 histograms on
     `wordnet_tree` take half a second, 5 on a spine of 10,000 nodes with a leaf at each five seconds.
 
     `emdref.certify_barycenter` proves how far any histogram is from the best for rho = 1, and
