@@ -24,7 +24,7 @@ from emdref.spaces.space import Space, check_space, rooted
 
 _LARGEST = 1000
 
-__all__ = ["barycenter", "emd", "flow", "grad", "hess", "hvp"]
+__all__ = ["barycenter", "cost_grad", "emd", "flow", "grad", "hess", "hvp"]
 
 
 def emd(
@@ -78,6 +78,21 @@ def flow(
     """
     row = _row(p, q, space, _exponent(rho, space), _policy(mass, normalize))
     return [f * row.phi_unit for f in row.phi]
+
+
+def cost_grad(p: Any, q: Any, space: Space, rho: int = 1, *, mass: Mass = "ignore") -> list[Fraction]:
+    """Exact derivative with respect to the cost of each edge, |phi_e|^rho, an entry an edge: see
+    `emdref.emd_cost_grad`.
+
+    Examples
+    --------
+    >>> import emdref
+    >>> emdref.exact.cost_grad([1, 0, 0], [0, 1, 2], emdref.Chain(3), rho=2, mass="normalize")
+    [Fraction(1, 1), Fraction(4, 9)]
+    """
+    rho = _exponent(rho, space)
+    row = _row(p, q, space, rho, _policy(mass, None))
+    return [abs(f) ** rho * row.phi_unit**rho for f in row.phi]
 
 
 def grad(

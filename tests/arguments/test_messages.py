@@ -40,6 +40,7 @@ def cases():
     options = {"rho": 2, "mass": "raise", "accuracy": "native", "device": None}
     for f in (emdref.emd, emdref.emd_grad, emdref.emd_value_and_grad):
         yield f, {**PAIR, **options, "out": None}
+    yield emdref.emd_cost_grad, {**PAIR, **options}
     yield emdref.emd_hess, {**PAIR, **options, "gauge": "raw"}
     yield emdref.emd_hvp, {**PAIR, **options, "v": P, "gauge": "raw"}
     yield emdref.flow, {**PAIR, "mass": "raise", "accuracy": "native", "device": None}
@@ -50,7 +51,7 @@ def cases():
     for f in (emdref.barycenter, exact.barycenter):
         yield f, {**several, "rho": 1}
     yield emdref.certify_barycenter, {**several, "b": P}
-    for f in (exact.emd, exact.grad, exact.hess):
+    for f in (exact.emd, exact.cost_grad, exact.grad, exact.hess):
         yield f, {**PAIR, "rho": 1}
     yield exact.hvp, {**PAIR, "v": P, "gauge": "raw"}
     for f in (emdref.emd, exact.emd, emdref.pairwise):

@@ -577,7 +577,7 @@ def test_errors_in_a_graph_are_as_plain():
     with pytest.raises(ValueError, match=r"p\[0, 0\] = nan"):
         graph(X * torch.nan, torch.tensor([0, 4, 1]))
     with pytest.raises(RuntimeError, match="compile the loss in the process that runs it"):
-        torch.ops.emdref.emd(Q, Q, 1, 2.0, "raw", "raise", "native", None)
+        torch.ops.emdref.emd(Q, Q, None, 1, 2.0, "raw", "raise", "native", None)
 
 
 @compiled
@@ -593,6 +593,15 @@ def test_a_space_that_nobody_compiled_is_let_go():
     del value
     gc.collect()
     assert alive() is None
+
+
+def test_a_space_is_known_however_long_its_equal_lives():
+    first, second = emdref.Chain(gaps=[2.0, 7.0]), emdref.Chain(gaps=[2.0, 7.0])
+    numbers = [module._temporary(space) for space in (first, second, second)]
+    assert first == second and numbers[0] != numbers[1] == numbers[2]
+    del first
+    gc.collect()
+    assert module._called(numbers[1]) is second
 
 
 @compiled
