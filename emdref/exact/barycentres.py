@@ -56,8 +56,8 @@ class Histograms:
         if self.totals[j] - self.totals[i] > tolerance * self.totals[j]:
             low, high = (nearest(self.totals[k] * self.unit) for k in (i, j))
             raise ValueError(
-                f"{name(i)} has total {low:.17g} and {name(j)} {high:.17g} (rounding explains "
-                f'{float(tolerance) * high:.2g}); pass mass="normalize", or normalise them yourself'
+                f"{name(i)} has total {low:.17g} and {name(j)} {high:.17g} (rounding explains {float(tolerance):.2g} "
+                f'of it); pass mass="normalize", or normalise them yourself'
             )
 
     def mean(self) -> list[Fraction]:
@@ -121,8 +121,9 @@ def read(histograms: Any, weights: Any, space: Space, mass: str) -> tuple[list[S
     validation.option(mass, "mass", Totals)
     containers.check_labels({"P": histograms}, space)
     size, rows = space.n_bins, containers.plain(histograms, "P")
-    rows = rows if isinstance(rows, (list, tuple)) else np.asarray(rows)
-    check_shape((len(rows), *np.shape(rows[0])) if np.shape(rows[:1]) else np.shape(rows), size, False)
+    listed = isinstance(rows, (list, tuple))  # whose rows are looked at one by one
+    rows = rows if listed else np.asarray(rows)
+    check_shape((len(rows), *np.shape(rows[0] if rows else ())) if listed else np.shape(rows), size, False)
     found = [histogram(row, f"P[{k}]", size) for k, row in enumerate(rows)]
     single = any(getattr(row, "dtype", None) == np.float32 for row in rows)
     return found, weights_of(weights, histograms, len(found)), np.float32 if single else np.float64
