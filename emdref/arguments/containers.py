@@ -119,7 +119,7 @@ def check_row_labels(x: Any, weights: Any) -> None:
         return
     names, labels = (_listed(pandas, y.index) for y in (x, weights))
     if names is not None and labels is not None and not _equal(labels, names):
-        raise ValueError(_difference("weights", "index", labels, names, "P.index"))
+        raise ValueError(_difference("weights", "index", labels, names, "P.index", cuts=False))
 
 
 def check_matrix_labels(x: Any, name: str) -> None:

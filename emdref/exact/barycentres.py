@@ -13,18 +13,18 @@ one behind the other by slope (infimal convolution); a bin adds a stretch of slo
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from math import lcm
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
 from emdref.arguments import containers, validation
 from emdref.arguments.messages import written
 from emdref.exact import definitions
+from emdref.exact.convex import Convex
 from emdref.exact.rounding import nearest
 from emdref.spaces.rooted import RootedTree
 from emdref.spaces.space import Metric, Space, rooted
@@ -56,8 +56,8 @@ class Histograms:
         if self.totals[j] - self.totals[i] > tolerance * self.totals[j]:
             low, high = (nearest(self.totals[k] * self.unit) for k in (i, j))
             raise ValueError(
-                f"{name(i)} has total {low:.17g} and {name(j)} {high:.17g} (rounding explains "
-                f'{float(tolerance) * high:.2g}); pass mass="normalize", or normalise them yourself'
+                f"{name(i)} has total {low:.17g} and {name(j)} {high:.17g} (rounding explains {float(tolerance):.2g} "
+                f'of it); pass mass="normalize", or normalise them yourself'
             )
 
     def mean(self) -> list[Fraction]:
@@ -121,33 +121,15 @@ def read(histograms: Any, weights: Any, space: Space, mass: str) -> tuple[list[S
     validation.option(mass, "mass", Totals)
     containers.check_labels({"P": histograms}, space)
     size, rows = space.n_bins, containers.plain(histograms, "P")
-    rows = rows if isinstance(rows, (list, tuple)) else np.asarray(rows)
-    check_shape((len(rows), *np.shape(rows[0])) if np.shape(rows[:1]) else np.shape(rows), size, False)
+    listed = isinstance(rows, (list, tuple))  # whose rows are looked at one by one
+    rows = rows if listed else np.asarray(rows)
+    check_shape((len(rows), *np.shape(rows[0] if rows else ())) if listed else np.shape(rows), size, False)
     found = [histogram(row, f"P[{k}]", size) for k, row in enumerate(rows)]
     single = any(getattr(row, "dtype", None) == np.float32 for row in rows)
     return found, weights_of(weights, histograms, len(found)), np.float32 if single else np.float64
 
 
 # --- rho = 1 ----------------------------------------------------------------------------------------------------------
-
-
-class _Message(NamedTuple):
-    """A convex function of x >= 0: its slope is slopes[i] from ends[i-1] to ends[i], the last one's without end."""
-
-    slopes: list[int]
-    ends: list[int]
-
-    def slope_before(self, x: int) -> int:
-        """The slope on the left of x > 0."""
-        return self.slopes[bisect_left(self.ends, x)]
-
-    def stretch(self, slope: int, most: int) -> tuple[int, int]:
-        """From where to where it has that slope, at most to `most`; a place from which it has a larger one, if none."""
-        i = bisect_left(self.slopes, slope)
-        start = self.ends[i - 1] if i else 0
-        if i == len(self.slopes) or self.slopes[i] != slope:
-            return start, start
-        return start, self.ends[i] if i < len(self.ends) else most
 
 
 class Minimiser:
@@ -204,61 +186,59 @@ class Minimiser:
         return left
 
     def _by_messages(self, total: int) -> list[int]:
-        """By node, the mass below of a histogram of that total; messages go upwards, then masses downwards."""
+        """By node, the mass below of a histogram of that total; messages go upwards, then masses downwards.
+
+        A node takes its longest child's message and changes it; on the way down that is taken back.
+        """
         size = len(self._parent)
         children: list[list[int]] = [[] for _ in range(size)]  # of those with bins below
-        costs: list[Any] = [None] * size  # the least at, below and on the edge above a node
+        message: list[Any] = [None] * size
+        gone: list[list[tuple[int, int]]] = [[]] * size
         for v in [v for v in range(size - 1, -1, -1) if self._points[v]]:
-            costs[v] = self._added(self._merged([costs[c] for c in children[v]], v in self._bins, total), v, total)
+            children[v].sort(key=lambda c: -len(message[c]))
+            message[v] = message[children[v][0]] if children[v] else Convex()
+            ends = [message[c].last for c in children[v]] + [0] * (v in self._bins)
+            gone[v] = message[v].cut(min(ends))
+            self._join(message[v], [message[c] for c in children[v][1:]], 1)
+            self._add_own(message[v], v, 1)
             if v:
                 children[self._parent[v]].append(v)
         sums = [total] + [0] * (size - 1)
         for v in range(size):
             x, levels = sums[v], []
             if x:
-                levels.append(costs[v].slope_before(x) - self._own_slope(v, x - 1))
-                self._share(x, levels[0], [(c, costs[c]) for c in reversed(children[v])], v in self._bins, sums)
+                self._add_own(message[v], v, -1)
+                levels.append(message[v].slope_before(x))
+                self._join(message[v], [message[c] for c in children[v][1:]], -1)
+                message[v].restore(gone[v])
+                stretches = [(c, *message[c].stretch(levels[0])) for c in sorted(children[v])]
+                rest = x - sum(start for _, start, _ in stretches)
+                for c, start, end in stretches:
+                    stays = v in self._bins and levels[0] == 0
+                    more = 0 if stays else rest if end is None else min(rest, end - start)
+                    sums[c], rest = start + more, rest - more
             if v:
                 levels.append(self.level[self._parent[v]] - self._own_slope(v, x))
             self.level[v] = max(levels)
         return sums
 
-    def _share(self, x: int, slope: int, children: list[tuple[int, _Message]], here: bool, sums: list[int]) -> None:
-        """Share x out among children, up to that slope: what the slope leaves open stays if it may, else goes to the
-        first that can take it."""
-        stretches = [message.stretch(slope, x) for _, message in children]
-        rest = 0 if here and slope == 0 else x - sum(start for start, _ in stretches)
-        for (c, _), (start, end) in zip(children, stretches, strict=True):
-            more = min(rest, end - start)
-            sums[c], rest = start + more, rest - more
-
-    def _merged(self, parts: list[_Message], here: bool, total: int) -> _Message:
-        """The least sum of functions of parts that x is split into, and of 0 for what stays, if anything may."""
-        top = min([part.slopes[-1] for part in parts] + [0] * here)
-        if len(parts) == 1 and not here:
-            return parts[0]
-        length: dict[int, int] = {}
-        for slopes, ends in parts:
-            start = 0
-            for slope, end in zip(slopes, ends, strict=False):
+    def _join(self, message: Convex, others: list[Convex], sign: int) -> None:
+        """The least sum of functions of parts that x is split into; or take that back."""
+        top, length = message.last, dict[int, int]()
+        for other in others:
+            for slope, part in other.stretches():
                 if slope >= top:
                     break
-                length[slope] = length.get(slope, 0) + end - start
-                start = end
-        slopes = sorted(length)
-        return _up_to(total, [*slopes, top], list(accumulate(length[s] for s in slopes)))
+                length[slope] = length.get(slope, 0) + part
+        if length:
+            message.put_in({slope: sign * part for slope, part in length.items()})
 
-    def _added(self, least: _Message, v: int, total: int) -> _Message:
-        """The function, and the cost of the edge above a node."""
-        cost = self._cost[v]
-        if not cost:
-            return least
-        bends = {end: b - a for end, (a, b) in zip(least.ends, pairwise(least.slopes), strict=True)}
-        for x, w in self._points[v]:
-            bends[x] = bends.get(x, 0) + 2 * cost * w
-        first = least.slopes[0] - cost * self._weight + bends.pop(0, 0)
-        ends = sorted(bends)
-        return _up_to(total, list(accumulate((bends[x] for x in ends), initial=first)), ends)
+    def _add_own(self, message: Convex, v: int, sign: int) -> None:
+        """Add the cost of the edge above a node, or take that back."""
+        cost = sign * self._cost[v]
+        if cost:
+            message.first -= cost * self._weight
+            message.bend({x: 2 * cost * w for x, w in self._points[v]})
 
     def _own_slope(self, v: int, x: int) -> int:
         """The slope of the cost of the edge above a node between x and x + 1."""
@@ -266,9 +246,3 @@ class Minimiser:
             return 0
         below = sum(w for y, w in self._points[v] if y <= x)
         return self._cost[v] * (2 * below - self._weight)
-
-
-def _up_to(total: int, slopes: list[int], ends: list[int]) -> _Message:
-    """Beyond the total no function is asked for."""
-    i = bisect_left(ends, total)
-    return _Message(slopes[: i + 1], ends[:i])

@@ -78,12 +78,13 @@ def barycenter(
 
     *Ties.*  For rho = 1 there may be many minimisers.  Which is returned does not depend on the order of the
     histograms.  Lower medians keep mass near the root, on a chain near its last bin, so that a chain turned round can
-    have another barycentre.  Mass that messages could put in several places at one cost stays at the node if a bin is there, else the first
-    children, in the order of their numbers, take what they can.
+    have another barycentre.  Mass that messages could put in several places at one cost stays at the node if a bin is
+    there, else the first children, in the order of their numbers, take what they can.
 
-    *Time.*  Medians take O(K log K) steps a node.  Messages grow on their way up: time and memory go with K times the
-    sum of the depths of the bins at most, and less where costs and weights are whole numbers, as stretches of equal
-    slope are one.  A spine of thousands of nodes with a branch at each takes minutes.
+    *Time.*  Medians take O(K log K) steps a node, about a microsecond each, in whole numbers as long as the range of
+    the masses asks.  Messages hold up to one stretch for each mass > 0 below, fewer where costs and weights are small
+    whole numbers; each is made from the longest of the children's, so that depth alone costs little.  20 histograms on
+    `wordnet_tree` take half a second, 5 on a spine of 10,000 nodes with a leaf at each five seconds.
 
     `emdref.certify_barycenter` proves how far any histogram is from the best for rho = 1, and
     `emdref.exact.barycenter` gives rationals.

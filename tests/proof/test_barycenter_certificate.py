@@ -14,6 +14,8 @@ import emdref
 import oracles
 from barycentre_oracle import MEETING, cost, program, several
 from emdref import exact
+from emdref.exact.rounding import nearest, up
+from emdref.proof import barycenter_certificate
 
 FIELDS = [f.name for f in dataclasses.fields(emdref.BarycenterCertificate)]
 TREE = emdref.Tree([3, 3, 4, 4, -1], [0.1, 0.7, 0.25, 1.5, 9.0], bins=[0, 1, 2, 4])  # a bin at the root
@@ -52,6 +54,8 @@ def test_the_bound_is_that_of_a_linear_program():
     for space in (TREE, MEETING, emdref.Chain(4)):
         histograms, weights = cases.softmax(rng, (4, 4), float), rng.random(4)
         found = emdref.certify_barycenter(np.full(4, 0.25), histograms, space, weights=weights)
+        value = cost(np.full(4, 0.25), histograms, space, weights)
+        assert (found.value, found.upper) == (nearest(value), up(value))
         assert found.lower == pytest.approx(program(histograms, space, weights), rel=1e-9)
         assert found.gap > 1e-3 and not found.optimal
 
@@ -85,6 +89,33 @@ def test_any_change_spoils_it(field):
     }
     for other in changes.get(field, lambda x: [np.nextafter(x, 0), np.nextafter(x, np.inf), np.nan, None])(value):
         assert not dataclasses.replace(proof, **{field: other}).verify(), other
+
+
+@pytest.mark.parametrize(("factor", "holds"), [(0, True), (0.5, True), (1, True), (4, False)])
+def test_no_potential_is_trusted(factor, holds, monkeypatch):
+    """A smaller one proves less, a steeper one nothing."""
+    best = emdref.certify_barycenter(P[0], P, TREE)
+    assert best.potential.any()
+
+    class Other(barycenter_certificate.Minimiser):
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.level = [Fraction(factor) * level for level in self.level]
+
+    monkeypatch.setattr(barycenter_certificate, "Minimiser", Other)
+    proof = barycenter_certificate._Proof(best.b, best.P, best.weights, TREE)
+    assert proof.holds() == holds
+    if holds:
+        assert (proof.consequences()["lower"] < best.lower) == (factor < 1)
+
+
+def test_no_flow_is_trusted():
+    class Leaking(emdref.Chain):
+        def exact_flow(self, net, cost, rho):
+            return [f - (f > 0) for f in super().exact_flow(net, cost, rho)]
+
+    assert emdref.certify_barycenter(P[0], P, emdref.Chain(4)).verify()
+    assert not emdref.certify_barycenter(P[0], P, Leaking(4)).verify()
 
 
 def test_fields_are_what_was_given():
