@@ -119,8 +119,3 @@ class Gapped(Immutable, Space):
         if self.gaps.strides == (0,):
             return {"n": self.n_bins}
         return {"gaps": np.array(self.gaps)}
-
-
-def made(kind: type[Gapped], arguments: dict[str, Any]) -> Gapped:
-    """A space out of a pickle."""
-    return kind(**arguments)

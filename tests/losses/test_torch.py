@@ -4,6 +4,7 @@ import contextlib
 import copy
 import gc
 import io
+import multiprocessing
 import pickle
 import re
 import threading
@@ -26,6 +27,7 @@ import cases  # noqa: E402
 import emdref  # noqa: E402
 import emdref.torch as module  # noqa: E402
 import sinkhorn_oracle  # noqa: E402
+from emdref.kernels.compile import threads  # noqa: E402
 from emdref.torch import EMDLoss, SinkhornLoss, emd_loss, sinkhorn_loss  # noqa: E402
 
 CHAIN = emdref.Chain(gaps=[0.5, 1.0, 2.0, 0.3])
@@ -722,6 +724,27 @@ def test_copies_of_modules(loss):
         assert repr(other) == repr(loss)
         assert other.state_dict().keys() == loss.state_dict().keys()
     assert not list(loss.parameters())
+
+
+class Rows(torch.utils.data.Dataset):
+    """Rows whose losses are computed where they are asked for."""
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, k):
+        with threads.at_most(2):
+            return emd_loss(outputs(8, seed=k), histograms(8, seed=k + 1), TREE, 2).repeat(2)
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python from 3.12 on where there are threads
+def test_workers_of_a_data_loader_compute(monkeypatch):
+    """Forked from a process that has computed with threads itself."""
+    monkeypatch.setattr(threads, "_SERIAL_WORK", 1)
+    expected = [Rows()[k].tolist() for k in range(6)]
+    loader = torch.utils.data.DataLoader(Rows(), batch_size=2, num_workers=2, multiprocessing_context="fork")
+    assert [row for batch in loader for row in batch.tolist()] == expected
 
 
 @pytest.mark.parametrize("given", [COST, COST.float(), COST.mul(10).long()], ids=lambda cost: str(cost.dtype))
