@@ -503,6 +503,10 @@ def test_missing_files_and_folders(tmp_path):
         emdref.Tree.from_file(tmp_path / "none.nwk")
     with pytest.raises(OSError, match=r"Is a directory|Permission denied"):
         emdref.Tree.from_file(tmp_path)
+    with pytest.raises(
+        FileNotFoundError, match=r"No such file or directory; text goes to Tree.from_newick: '\(a,b\);'"
+    ):
+        emdref.Tree.from_file("(a,b);")
     with pytest.raises(TypeError, match="path must be a str or a path, not bytes"):
         emdref.Tree.from_file(b"a.nwk")
     with pytest.raises(ValueError, match="is no path: it holds a null character"):
