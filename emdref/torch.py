@@ -645,11 +645,9 @@ def _sinkhorn_options(
 
 def _check_rows(dim: Any, ignore_index: Any, weight: Any) -> None:
     """Refuse what says nothing of rows, whichever they are."""
-    for given, name in ((dim, "dim"), (ignore_index, "ignore_index")):
-        if (given is not None or name == "dim") and (
-            isinstance(given, bool) or not isinstance(given, (int, np.integer))
-        ):
-            raise TypeError(f"{name} must be an integer, not {type_name(given)}")
+    validation.integer(dim, "dim")
+    if ignore_index is not None:
+        validation.integer(ignore_index, "ignore_index")
     if weight is None:
         return
     _check_tensor(weight, "weight")
