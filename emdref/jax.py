@@ -61,8 +61,8 @@ def emd_loss(
 
     Minus p's gradient flows to a q that is differentiated, |phi_e|^rho to a `cost` that is, once; in gauge
     ``normalized``, which belongs to p, a differentiated q is a ValueError: give ``jax.lax.stop_gradient(q)``.  ``vmap``
-    takes an axis of any of p, q and `cost`.  Each call goes to the host of the process that makes it, so that under
-    ``shard_map`` and ``pmap`` each device's rows are computed apart, and their losses are the caller's to add.
+    takes an axis of any of p, q and `cost`.  What is computed is computed on the host: ``jit`` gathers sharded arrays
+    for it, under ``pmap`` each device has its own rows, and derivatives under ``shard_map`` are refused by JAX.
 
     Examples
     --------
@@ -176,7 +176,8 @@ def _counted(x: jax.Array, target: jax.Array, ignore_index: Any, weight: Any) ->
         weight = jax.lax.stop_gradient(jnp.where(wrong, jnp.nan, weight))
         counts = weight[jnp.clip(target, 0, n_bins - 1)]
     if ignore_index is not None:
-        ignored = target == validation.integer(ignore_index, "ignore_index")
+        number, held = validation.integer(ignore_index, "ignore_index"), jnp.iinfo(target.dtype)
+        ignored = target == number if held.min <= number <= held.max else jnp.zeros(target.shape, bool)
         target, counts = jnp.where(ignored, 0, target), jnp.where(ignored, 0, counts)
         x = jnp.where(ignored[..., None], 1 / n_bins, x)  # what any layer takes
     return x, target, counts
@@ -285,6 +286,21 @@ def _keep(problem: _Problem, p: Any, q: Any, cost: Any) -> Any:
     return both, (p, q, cost, both[1], marks)  # the gradient as an output, so that JAX can differentiate it
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _by_costs(problem: _Problem, p: jax.Array, q: jax.Array, cost: jax.Array) -> jax.Array:
+    """Each row's derivative by the costs, which has none itself."""
+    return _on_host(_powers, jax.ShapeDtypeStruct((*p.shape[:-1], *cost.shape), p.dtype), problem, cost, p, q)
+
+
+def _no_second(*_: Any) -> Any:
+    raise NotImplementedError(
+        "emd_loss has no second derivative by costs: give jax.lax.stop_gradient(cost) if gradients are differentiated"
+    )
+
+
+_by_costs.defvjp(_no_second, _no_second)
+
+
 def _back(problem: _Problem, kept: Any, of: Any) -> Any:
     p, q, cost, gradient, (of_q, of_cost) = kept
     of_value, of_gradient = of
@@ -292,15 +308,11 @@ def _back(problem: _Problem, kept: Any, of: Any) -> Any:
     if not isinstance(of_value, SymbolicZero):
         back += of_value[..., None] * gradient
         if of_cost is not None:
-            shape = jax.ShapeDtypeStruct((*p.shape[:-1], *cost.shape), p.dtype)
-            each = of_value[..., None] * _on_host(_powers, shape, problem, cost, p, q)
+            each = of_value[..., None] * _by_costs(problem, p, q, cost)
             by_cost = each.reshape(-1, *cost.shape).sum(0).astype(cost.dtype)
     if not isinstance(of_gradient, SymbolicZero):
         if of_cost is not None:
-            raise NotImplementedError(
-                "emd_loss has no second derivative by costs: give jax.lax.stop_gradient(cost) where a gradient is "
-                "differentiated"
-            )
+            _no_second()
         back += _on_host(_product, jax.ShapeDtypeStruct(p.shape, p.dtype), problem, cost, p, q, of_gradient)
     return back, None if of_q is None else -back, by_cost
 

@@ -261,8 +261,11 @@ class _Loss(nn.Module):
         else:
             self.space = space
 
-    def forward(self, logits_or_p: Tensor, q: Tensor, **more: Any) -> Tensor:
+    def forward(self, logits_or_p: Tensor, q: Tensor) -> Tensor:
         """The loss of a batch."""
+        return self._value(logits_or_p, q)
+
+    def _value(self, logits_or_p: Tensor, q: Tensor, **more: Any) -> Tensor:
         weight = self._buffers["weight"]
         return self._of(logits_or_p, q, self.space, *self.strengths, **self.options, weight=weight, **more)
 
@@ -307,7 +310,7 @@ class EMDLoss(_Loss):
 
     def forward(self, logits_or_p: Tensor, q: Tensor, cost: Tensor | None = None) -> Tensor:
         """The loss of a batch, at other costs than the space's if some are given."""
-        return super().forward(logits_or_p, q) if cost is None else super().forward(logits_or_p, q, cost=cost)
+        return self._value(logits_or_p, q, cost=cost)
 
 
 class SinkhornLoss(_Loss):
@@ -349,6 +352,8 @@ class EMDMetric:
     >>> metric.compute()
     tensor(0.8333, dtype=torch.float64)
     """
+
+    sums: Tensor
 
     def __init__(self, space: Space, rho: float = 1, **options: Any) -> None:
         if "reduction" in options:
