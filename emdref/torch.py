@@ -341,6 +341,7 @@ class EMDMetric:
     It is called as the metrics of ``torchmetrics`` are, and needs no more than torch.  Takes the arguments of
     `EMDLoss`, with rho = 1 by default and without `reduction`.  ``sums`` holds the sum of the values and the number of
     rows, or the sum of their weights, in float64: ``torch.distributed.all_reduce(metric.sums)`` merges processes.
+    ``loss`` is its `EMDLoss`, which takes a weight to another device.
 
     Examples
     --------
@@ -693,7 +694,7 @@ def _bins_last(x: Tensor, q: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """The bins' axis of the output, and of histograms, behind all others."""
     if not -x.ndim <= dim < x.ndim:
         raise ValueError(f"dim = {written(dim)} is no axis of logits_or_p {_shape(x)}: from {-x.ndim} to {x.ndim - 1}")
-    from_last = dim - x.ndim if dim >= 0 else dim
+    from_last = int(dim) - x.ndim if dim >= 0 else int(dim)
     x = x.movedim(from_last, -1)
     if q.is_floating_point() or q.ndim >= x.ndim:
         if q.ndim < -from_last:
@@ -742,7 +743,7 @@ def _check_beside(x: Any, name: str, p: Tensor) -> None:
     if x.device != p.device:
         raise RuntimeError(f"{name} is on {x.device} and p on {p.device}: give {name}.to({str(p.device)!r})")
     if x.dtype in _HALVES or x.is_complex() or x.ndim != 1:
-        raise TypeError(f"{name} is {_kind(x)}: give one float64 or float32 for each of its entries")
+        raise TypeError(f"{name} is {_kind(x)}: give one row of float64 or float32")
 
 
 def _check_tensor(x: Any, name: str, holds: str = "") -> None:

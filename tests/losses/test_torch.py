@@ -1056,6 +1056,10 @@ def test_cuda_tensors(dtype, classes):
     assert torch.equal(values[0].cpu(), values[1])
     with pytest.raises(RuntimeError, match="logits_or_p is on cuda:0 and q on cpu"):
         emd_loss(p.cuda(), q, TREE)
+    there, here = recorded(near(TREE).cuda()), recorded(near(TREE))
+    for cost, x, y in ((there, p.cuda(), q.cuda()), (here, p, q)):
+        emd_loss(x, y, TREE, 3, cost=cost).backward()
+    torch.testing.assert_close(there.grad.cpu(), here.grad, rtol=64 * float(torch.finfo(dtype).eps), atol=0)
     x = recorded(p.cuda())
     (g,) = torch.autograd.grad(emd_loss(x, q.cuda(), TREE), x, create_graph=True)
     y = recorded(p)
