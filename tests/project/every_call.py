@@ -89,6 +89,9 @@ def one_pair(p, q, space):
     for mass in ("raise", "normalize", "ignore"):
         emdref.plan(p[0], q[0], space, mass=mass)
         emdref.certify(p[0], q[0], space, mass=mass).verify()
+    for rho in (1, 2):
+        emdref.barycenter(p, space, rho), exact.barycenter(p, space, rho)
+    emdref.certify_barycenter(p[0], p, space).verify()
     for function in (exact.emd, exact.cost_grad, exact.flow, exact.grad, exact.hess):
         function(p[0], q[0], space)
     exact.hvp(p[0], q[0], space, p[0])
