@@ -261,8 +261,11 @@ class _Loss(nn.Module):
         else:
             self.space = space
 
-    def forward(self, logits_or_p: Tensor, q: Tensor, **more: Any) -> Tensor:
+    def forward(self, logits_or_p: Tensor, q: Tensor) -> Tensor:
         """The loss of a batch."""
+        return self._value(logits_or_p, q)
+
+    def _value(self, logits_or_p: Tensor, q: Tensor, **more: Any) -> Tensor:
         weight = self._buffers["weight"]
         return self._of(logits_or_p, q, self.space, *self.strengths, **self.options, weight=weight, **more)
 
@@ -307,7 +310,7 @@ class EMDLoss(_Loss):
 
     def forward(self, logits_or_p: Tensor, q: Tensor, cost: Tensor | None = None) -> Tensor:
         """The loss of a batch, at other costs than the space's if some are given."""
-        return super().forward(logits_or_p, q) if cost is None else super().forward(logits_or_p, q, cost=cost)
+        return self._value(logits_or_p, q, cost=cost)
 
 
 class SinkhornLoss(_Loss):
@@ -338,6 +341,7 @@ class EMDMetric:
     It is called as the metrics of ``torchmetrics`` are, and needs no more than torch.  Takes the arguments of
     `EMDLoss`, with rho = 1 by default and without `reduction`.  ``sums`` holds the sum of the values and the number of
     rows, or the sum of their weights, in float64: ``torch.distributed.all_reduce(metric.sums)`` merges processes.
+    ``loss`` is its `EMDLoss`, which takes a weight to another device.
 
     Examples
     --------
@@ -349,6 +353,8 @@ class EMDMetric:
     >>> metric.compute()
     tensor(0.8333, dtype=torch.float64)
     """
+
+    sums: Tensor
 
     def __init__(self, space: Space, rho: float = 1, **options: Any) -> None:
         if "reduction" in options:
@@ -644,11 +650,9 @@ def _sinkhorn_options(
 
 def _check_rows(dim: Any, ignore_index: Any, weight: Any) -> None:
     """Refuse what says nothing of rows, whichever they are."""
-    for given, name in ((dim, "dim"), (ignore_index, "ignore_index")):
-        if (given is not None or name == "dim") and (
-            isinstance(given, bool) or not isinstance(given, (int, np.integer))
-        ):
-            raise TypeError(f"{name} must be an integer, not {type_name(given)}")
+    validation.integer(dim, "dim")
+    if ignore_index is not None:
+        validation.integer(ignore_index, "ignore_index")
     if weight is None:
         return
     _check_tensor(weight, "weight")
@@ -689,7 +693,7 @@ def _bins_last(x: Tensor, q: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """The bins' axis of the output, and of histograms, behind all others."""
     if not -x.ndim <= dim < x.ndim:
         raise ValueError(f"dim = {written(dim)} is no axis of logits_or_p {_shape(x)}: from {-x.ndim} to {x.ndim - 1}")
-    from_last = dim - x.ndim if dim >= 0 else dim
+    from_last = int(dim) - x.ndim if dim >= 0 else int(dim)
     x = x.movedim(from_last, -1)
     if q.is_floating_point() or q.ndim >= x.ndim:
         if q.ndim < -from_last:
@@ -738,7 +742,7 @@ def _check_beside(x: Any, name: str, p: Tensor) -> None:
     if x.device != p.device:
         raise RuntimeError(f"{name} is on {x.device} and p on {p.device}: give {name}.to({str(p.device)!r})")
     if x.dtype in _HALVES or x.is_complex() or x.ndim != 1:
-        raise TypeError(f"{name} is {_kind(x)}: give one float64 or float32 for each of its entries")
+        raise TypeError(f"{name} is {_kind(x)}: give one row of float64 or float32")
 
 
 def _check_tensor(x: Any, name: str, holds: str = "") -> None:

@@ -322,7 +322,8 @@ def emd_cost_grad(
         return on_gpu("cost_grad", place, p, q, space, rho, mass, accuracy)
     rows = batches.checked(p, q, space, mass, accuracy)
     result = powers(rows, space, rho, mass, accuracy)
-    batches.warn_beyond(rows, **{"derivative by costs": result})
+    named: dict[str, Any] = {"derivative by costs": result}
+    batches.warn_beyond(rows, **named)
     return rows.as_rows(result)
 
 

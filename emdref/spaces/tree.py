@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -330,8 +330,8 @@ class Tree(Immutable, Space):
         Branch lengths are the costs; if no branch has one every cost is 1, if only some lack one those cost 0, as
         UniFrac's implementations count them, and a UserWarning says how many.  A length at the root is ignored.
 
-        Of NEXUS the blocks TREES are read.  TRANSLATE names the tips; inner labels, which may be support values that
-        look like its tokens, stay as written.
+        Of NEXUS the blocks TREES are read.  TRANSLATE names the tips, or else TAXLABELS those that are numbers; inner
+        labels, which may be support values that look like tokens, stay as written.
 
         Parameters
         ----------
@@ -420,12 +420,7 @@ class Tree(Immutable, Space):
         from emdref.spaces.files.parts import Negatives
 
         parts = reader.read(path, index, Negatives(negative))
-        try:
-            return cls._of_parts(parts, bins)
-        except (TypeError, ValueError) as error:
-            if bins is not None:
-                raise
-            raise reader.told(path, error) from None
+        return cls._of_parts(parts, bins, lambda error: reader.told(path, error))
 
     @classmethod
     def from_skbio(cls, node: Any, *, bins: Sequence[Hashable] | None = None, negative: Negative = "raise") -> Tree:
@@ -463,10 +458,14 @@ class Tree(Immutable, Space):
         return cls._of_parts(skbio.parts(node, Negatives(negative)), bins)
 
     @classmethod
-    def _of_parts(cls, parts: Parts, bins: Any) -> Tree:
+    def _of_parts(cls, parts: Parts, bins: Any, told: Callable[[Exception], Exception] | None = None) -> Tree:
+        """Tree of what a file says; `told` makes another error of what is wrong with it."""
         labels = range(len(parts.parent)) if parts.labels is None else parts.labels
         nodes = reading.named_bins(bins, labels, reading.by_number(parts.labels))
-        tree = cls(parts.parent, parts.cost, parts.bins if nodes is None else nodes, parts.labels)
+        try:
+            tree = cls(parts.parent, parts.cost, parts.bins if nodes is None else nodes, parts.labels)
+        except (TypeError, ValueError) as error:
+            raise (told(error) if told else error) from None
         for note in parts.notes:
             warnings.warn(note, UserWarning, stacklevel=3)
         return tree

@@ -387,6 +387,7 @@ JSON = {
     '{"name": "r", "children": [{"name": "a", "cost": 1}, {"name": "b"}]}': "node 2 ('b') has no 'cost' and others do",
     '{"name": "r", "children": [{"name": "a", "cost": null}]}': "node 1 ('a'): cost None is not a finite number",
     '{"name": {}, "children": []}': "node 0: {} cannot be an id",
+    '{"id": ' + "[" * 700 + "]" * 700 + ', "children": []}': "this JSON is nested more deeply than Python reads",
     '{"name": 1, "children": [' * 5000: "this JSON is nested more deeply than Python reads",
     "[1, 2]": "this JSON is neither node-link data, {",
     '{"nodes": 3, "links": []}': "this JSON is neither node-link data",
@@ -430,6 +431,9 @@ NPZ = [
     (npz(parent=[-1, 0, 7]), "parent[2] = 7 is out of range"),
     (npz(parent=[-1, 2, 1]), "parent has a cycle"),
     (npz(parent=[-1, -1]), "parent has 2 roots"),
+    (npz(parent=3), "parent must be one-dimensional, not of shape ()"),
+    (npz(parent=["a", "b"], cost=[0, -1]), "parent must hold integers, not <U1"),
+    (npz(parent=[-1, 0], cost=["0", "-1"]), "cost must hold real numbers"),
     (npz(parent=[-1, 0], cost=[0, -2.0]), "cost[1] = -2.0"),
     (npz(parent=[-1, 0], labels=[1]), "labels has 1 entries for 2 nodes"),
     (npz(parent=[-1, 0], node=[[1], [2]]), "labels must be one-dimensional, not of shape (2, 1)"),
@@ -499,6 +503,10 @@ def test_missing_files_and_folders(tmp_path):
         emdref.Tree.from_file(tmp_path / "none.nwk")
     with pytest.raises(OSError, match=r"Is a directory|Permission denied"):
         emdref.Tree.from_file(tmp_path)
+    with pytest.raises(
+        FileNotFoundError, match=r"No such file or directory; text goes to Tree.from_newick: '\(a,b\);'"
+    ):
+        emdref.Tree.from_file("(a,b);")
     with pytest.raises(TypeError, match="path must be a str or a path, not bytes"):
         emdref.Tree.from_file(b"a.nwk")
     with pytest.raises(ValueError, match="is no path: it holds a null character"):

@@ -38,12 +38,15 @@ def read(data: bytes, negatives: Negatives) -> Parts:
         raise ValueError(
             f"this .npz holds no array 'parent' (it holds {cut(shown, 80) or 'nothing'}): name that of the tree so"
         )
+    parent = arrays["parent"]
+    if parent.ndim != 1:
+        raise ValueError(f"parent must be one-dimensional, not of shape {parent.shape}")
     labels = next((arrays[name] for name in LABELS if name in arrays), None)
     if labels is not None and np.ndim(labels) != 1:
         raise ValueError(f"labels must be one-dimensional, not of shape {np.shape(labels)}")
     cost = arrays.get("cost")
-    if cost is not None and cost.ndim == 1 and cost.dtype.kind in "if" and cost.shape == arrays["parent"].shape:
-        edge = (arrays["parent"] >= 0) & (arrays["parent"] != np.arange(len(cost)))  # the root's cost is ignored
+    if cost is not None and cost.dtype.kind in "if" and parent.dtype.kind in "iu" and cost.shape == parent.shape:
+        edge = (parent >= 0) & (parent != np.arange(len(parent)))  # the root's cost is ignored
         for v in np.flatnonzero(edge & (cost < 0)):
             if negatives.let(float(cost[v]), f"node {v}"):
                 cost[v] = 0

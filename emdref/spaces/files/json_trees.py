@@ -26,7 +26,13 @@ def read(text: str, negatives: Negatives) -> Parts:
 
     The leaves are the bins.  If no edge has a cost every cost is 1; if some have none that is an error.
     """
-    data = _load(text)
+    try:
+        return _parts(_load(text), negatives)
+    except RecursionError:
+        raise ValueError("this JSON is nested more deeply than Python reads: write the tree as Newick") from None
+
+
+def _parts(data: Any, negatives: Negatives) -> Parts:
     held = data if isinstance(data, dict) else {}
     key = next((key for key in ("links", "edges") if key in held), None)
     if key is not None and isinstance(held[key], list) and isinstance(held.get("nodes"), list):
@@ -43,8 +49,6 @@ def _load(text: str) -> Any:
         raise ValueError(
             f"line {error.lineno}, column {error.colno}: this is not JSON ({error.msg}): give {LINKS}"
         ) from None
-    except RecursionError:
-        raise ValueError("this JSON is nested more deeply than Python reads: write the tree as Newick") from None
     except ValueError as error:
         raise ValueError(f"this JSON cannot be read ({cut(str(error), 80)}): give {LINKS}") from None
 

@@ -16,7 +16,13 @@ def read(path: "str | os.PathLike[str]", index: Any, negatives: Negatives) -> Pa
     """The parts of a file's tree; a ValueError begins with the file's name."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path must be a str or a path, not {type_name(path)}")
-    data = contents.read(path)
+    try:
+        data = contents.read(path)
+    except OSError as error:
+        if not str(path).lstrip().startswith(("(", "#NEXUS")):
+            raise
+        what = f"{error.strerror}; text goes to Tree.from_newick"
+        raise OSError(error.errno, what, error.filename) from None
     try:
         if data.startswith(_ZIP):
             return _alone(archives.read(data, negatives), index, "an .npz")
