@@ -146,13 +146,11 @@ def _tree(text: str, entry: Entry, negatives: Negatives) -> Parts:
 
 def _length(text: str, size: str, at: int, node: int, label: str, negatives: Negatives) -> float:
     try:
-        value = float(size)
+        value = float(size.replace("_", "?"))  # Python would read 1_0 as 10
     except ValueError:
-        value = math.nan
-    if 0 <= value < math.inf and "_" not in size:
+        raise ValueError(f"Newick: branch length {shown(size)} at {lexer.place(text, at)} is not a number") from None
+    if 0 <= value < math.inf:
         return value
-    if (math.isnan(value) and size.lower().strip("+-") != "nan") or "_" in size:  # Python would read 1_0 as 10
-        raise ValueError(f"Newick: branch length {shown(size)} at {lexer.place(text, at)} is not a number")
     who = f"node {node} ({shown(label, 40)})"
     if node == 0 or negatives.let(value, who):  # the root's is ignored
         return 0.0
