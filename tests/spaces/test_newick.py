@@ -57,6 +57,7 @@ REFUSED = {
     "(a:1,b:1_000);": "branch length '1_000' at character 7 is not a number",
     "(a:1,b:2):nan-;": "branch length 'nan-' at character 10 is not a number",
     "(a:1,b:0x1p3);": "branch length '0x1p3' at character 7 is not a number",
+    "(a:1,b:'2');": "unexpected name '2' at character 7: check the commas, colons",
     "(a:1,b:NaN);": "branch length 'NaN' at character 7 is not finite and >= 0: node 2 ('b')",
     "(a:1,b:-inf);": "branch length '-inf' at character 7 is not finite and >= 0: node 2 ('b')",
     "(a:1,\nb:0.1{0});": "branch length '0.1{0}' at character 8 (line 2) is not a number",

@@ -162,7 +162,7 @@ def _refuse(text: str, at: int, end: int, before: str, depth: int) -> NoReturn:
     """Say which token cannot stand where it does; what was read before `at` ended with `before`."""
     for kind, value, here in _tokens(text, at, end):
         what, taken = (f"name {shown(value)}" if kind == "name" else kind), kind
-        if kind == "name" and before == ":":
+        if kind == "name" and before == ":" and text[here] != "'":
             _length(text, value, here, 0, "", Negatives("zero"))
             allowed, taken = True, "length"
         elif kind == "name":
