@@ -139,6 +139,12 @@ def test_nothing_over_nothing_is_0():
     assert not emdref.unifrac(counts, emdref.Tree([-1, 0, 0, 0], [0, 0, 0, 0]), normalized=True).any()
 
 
+def test_normalised_is_at_most_1():
+    """Both samples' ways meet at the root alone: here the floats' quotient would be 1 + eps."""
+    tree = emdref.Tree([-1, 0, 0, 1, 1, 2, 2], [0, 0.44, 0.95, 0.5, 0.43, 0.62, 1.0])
+    assert emdref.unifrac([[5, 8, 0, 0], [0, 0, 1, 4]], tree, normalized=True)[0, 1] == 1
+
+
 def test_a_bin_at_the_root_and_a_chain():
     """A sample at the root is at no distance from it; a chain is rooted at its last bin."""
     counts = np.array([[1, 0, 3], [0, 4, 0], [0, 0, 2]])
@@ -210,6 +216,7 @@ BAD = [
     (lambda: EMPTY, ValueError, r"table\['s1', :\], a sample, has no counts: leave it out"),
     (lambda: EMPTY.to_numpy(), ValueError, r"table\[1, :\], a sample, has no counts"),
     (lambda: Biom(EMPTY), ValueError, r"table\[:, 's1'\], a sample, has no counts"),
+    (lambda: scipy.sparse.coo_array(([2, 0], ([0, 1], [0, 0])), (2, 6)), ValueError, r"table\[1, :\], a sample"),
     (lambda: table(taxa="abxyef"), ValueError, r"table.columns: 2 unknown \('x', 'y'\): drop what is unknown"),
     (lambda: table(taxa="abcdea"), ValueError, r"table.columns: 1 given twice \('a'\)"),
     (lambda: Biom(table(taxa="abxyef")), ValueError, r"table.ids\(axis=\"observation\"\): 2 unknown"),
@@ -251,3 +258,27 @@ def test_bad_arguments():
         emdref.unifrac(table(taxa="ab"), emdref.Tree.from_newick("(a:1,a:1,b:1);"))
     with pytest.raises(ValueError, match=r"table.columns holds int, such as 1, and the bins are named by str"):
         emdref.unifrac(pandas.DataFrame([[1, 2]], columns=[1, 2]), emdref.Tree.from_newick("(1:1,2:1);"))
+
+
+# --- the page of other implementations --------------------------------------------------------------------------------
+
+
+def test_the_page_has_what_emdref_computes_now():
+    """Every implementation and every small tree has its row, and emdref's numbers are today's."""
+    from analysis.sources import unifrac_peers
+
+    rows = [line.strip("| ").split(" | ") for line in unifrac_peers.PAGE.read_text("utf-8").splitlines()]
+    measured = {cells[0]: cells for cells in rows}
+    for label, (newick, frame) in unifrac_peers.CASES.items():
+        assert measured[label][1] == f"`{newick}`"
+        assert measured[label][2] == unifrac_peers.cell("emdref", unifrac_peers.Study(frame, newick))
+    for name in unifrac_peers.PEERS:
+        assert len(measured[name]) >= 6
+    assert not any("not installed" in cells for cells in rows)
+
+
+def test_a_missing_peer_says_so():
+    from analysis.sources import unifrac_peers
+
+    with pytest.raises(unifrac_peers.Missing, match="no-such-program is not installed"):
+        unifrac_peers.run(["no-such-program"])
