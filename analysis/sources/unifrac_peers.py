@@ -206,7 +206,7 @@ def drawn(path, samples=500, tips=10_000, observed=300):
         row[rng.choice(tips, observed, replace=False)] = np.ceil(rng.lognormal(2, 2, observed))
     part = tree.shear(names)
     for node in part.postorder(include_self=False):
-        node.length = node.length or 0.0  # none where it was 0
+        node.length = node.length or 0.0  # one branch of the file has none
     return Study(pandas.DataFrame(counts, [f"s{i}" for i in range(samples)], names), str(part).strip())
 
 
