@@ -36,7 +36,7 @@ from emdref.functions.emd import emd_value_and_grad
 from emdref.functions.hessian import emd_hvp
 from emdref.functions.sinkhorn import Domain, Kernel, sinkhorn, variant_of
 from emdref.spaces.matrix import Matrix
-from emdref.spaces.space import Space
+from emdref.spaces.space import Kept, Space
 
 __all__ = ["EMDLoss", "SinkhornLoss", "emd_loss", "sinkhorn_loss"]
 
@@ -44,7 +44,7 @@ _HALVES = (torch.float16, torch.bfloat16)
 _FLOATS = (*_HALVES, torch.float32, torch.float64)
 _compiled: dict[int, Space] = {}  # what operators call by number: digests in compiled graphs, which keep them,
 _living: weakref.WeakValueDictionary[int, Space] = weakref.WeakValueDictionary()  # else counted as they come
-_numbers: weakref.WeakKeyDictionary[Space, int] = weakref.WeakKeyDictionary()
+_numbers: Kept[int] = Kept()
 _count = itertools.count(-1, -1)
 
 
@@ -449,9 +449,8 @@ def _temporary(space: Space | None) -> int:
     """What stands for a space as long as somebody else keeps it."""
     if space is None:
         return 0
-    number = _numbers.get(space)
-    if number is None:
-        number = _numbers[space] = next(_count)
+    number = _numbers.of(space, lambda: next(_count))
+    if number not in _living:
         _living[number] = space
     return number
 

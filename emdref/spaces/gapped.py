@@ -101,6 +101,9 @@ class Gapped(Immutable, Space):
     def check(self) -> None:
         """Nothing is left to be looked at: whoever makes one has done so."""
 
+    def _content(self) -> tuple[NDArray[Any] | None, ...]:
+        return self.gaps, self._positions
+
     def _arguments(self) -> dict[str, Any]:
         """What makes the space again."""
         if self._positions is not None:

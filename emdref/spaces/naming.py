@@ -9,7 +9,7 @@ from emdref.arguments.messages import cut, shown, type_name
 Names = list[Any]
 _LISTED = 10  # names of a kind that a message lists
 _ROOM = 285  # characters of a message with a list
-_LEAST, _MOST = 8, 24  # characters of a name in one
+_LEAST, _MOST = 12, 24  # characters of a name in one
 _READINGS: dict[str, Callable[[Any], Hashable]] = {
     "map(str, {})": str,
     "map(int, {})": int,
@@ -95,10 +95,13 @@ def _way_out(unknown: Names, nodes: Sequence[Any]) -> str:
 def _told(faults: dict[str, tuple[Names, str]], argument: str) -> str:
     """Kinds of faults, each with its first names and how many there are, and the ways out."""
     ways = "; ".join(way for _, way in faults.values())
-    parts = [f"{len(x)} {kind}" for kind, (x, _) in faults.items()]
-    text = f"{argument}: {{}}: {ways}"
-    room = (_ROOM - len(text) - sum(map(len, parts))) // len(parts)
-    return text.format(", ".join(f"{a} ({few(x, room)})" for a, (x, _) in zip(parts, faults.values(), strict=True)))
+    counts = {kind: f"{len(x)} {kind}" for kind, (x, _) in faults.items()}
+    room = _ROOM - len(argument) - len(ways) - sum(map(len, counts.values()))
+    lists: dict[str, str] = {}
+    for k, kind in enumerate(sorted(faults, key=lambda kind: len(faults[kind][0]))):
+        lists[kind] = few(faults[kind][0], room // (len(faults) - k))  # what one list leaves the next may use
+        room -= len(lists[kind])
+    return f"{argument}: {', '.join(f'{counts[kind]} ({lists[kind]})' for kind in faults)}: {ways}"
 
 
 def few(names: Sequence[Any], room: int) -> str:

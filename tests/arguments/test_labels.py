@@ -109,6 +109,17 @@ def test_columns(columns, message):
         emdref.pairwise(np.ones((2, 3)), TREE, Y=table)
 
 
+def test_a_tree_of_more_bins_than_a_table_has_may_be_cut():
+    table = pd.DataFrame(np.ones((2, 2)), columns=["c", "a"])
+    with pytest.raises(ValueError, match=r"missing; give .*, or space\.restrict\(X\.columns\)$") as caught:
+        emdref.pairwise(table, TREE)
+    assert len(str(caught.value)) <= 300
+    assert emdref.pairwise(table, TREE.restrict(table.columns)).tolist() == [[0, 0], [0, 0]]
+    for labels, space in ((["c", "x"], TREE), ([1, 2], CHAIN)):
+        with pytest.raises(ValueError, match=r"if it has their order$"):
+            emdref.pairwise(table.set_axis(labels, axis=1), space)
+
+
 def test_the_way_out_works():
     table = pd.DataFrame([[1.0, 2.0, 3.0], [3.0, 1.0, 2.0]], ["site 1", "site 2"], ["c", "a", "b"])
     ordered = table.reindex(columns=TREE.bin_labels, fill_value=0)

@@ -72,7 +72,8 @@ def cases():
     yield emdref.Chain, {"positions": [1, 2]}
     yield emdref.Tree, {"parent": [-1, 0, 0], "cost": [1, 1, 1], "bins": [1, 2], "labels": [LONG, "b", "c"]}
     yield emdref.Tree.from_edges, {"edges": [("a", "r", 1.0)]}
-    yield emdref.Tree.from_newick, {"source": "(a,b);"}
+    yield emdref.Tree.from_newick, {"source": "(a,b);", "bins": ["a"], "index": 0, "negative": "zero"}
+    yield emdref.Tree.from_file, {"path": "none", "bins": ["a"], "index": 0, "negative": "zero"}
     yield emdref.Tree.from_networkx, {"graph": networkx.path_graph(3), "root": 0, "weight": "cost"}
     yield emdref.wordnet_tree, {"cost": "hops"}
     yield CHAIN.distance_matrix, {"dtype": float}
@@ -148,6 +149,14 @@ def test_second_derivatives_at_kinks_of_long_labels():
         f"(a,b);{LONG}",
         f"(({LONG},b:1)c:2);",
         f"#NEXUS {LONG}",
+        f"#NEXUS begin trees; tree {LONG}",
+        f"#NEXUS begin trees; tree {LONG}=(a,b); tree b=(c,d);",
+        f"#NEXUS begin trees; translate {LONG} {LONG} {LONG}; tree a=(b,c);",
+        f"#NEXUS begin trees; translate {LONG} a, {LONG} b; tree a=(b,c);",
+        f"#NEXUS begin {LONG};",
+        f"(({LONG})x#H1,x#H1);",
+        f"({LONG}:-1,b:-2);",
+        f"{'9' * 5000} (a,b);",
         "/" + "é" * 5000,
         "(a\0,b",
         "\0",

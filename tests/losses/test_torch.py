@@ -595,6 +595,15 @@ def test_a_space_that_nobody_compiled_is_let_go():
     assert alive() is None
 
 
+def test_a_space_is_known_however_long_its_equal_lives():
+    first, second = emdref.Chain(gaps=[2.0, 7.0]), emdref.Chain(gaps=[2.0, 7.0])
+    numbers = [module._temporary(space) for space in (first, second, second)]
+    assert first == second and numbers[0] != numbers[1] == numbers[2]
+    del first
+    gc.collect()
+    assert module._called(numbers[1]) is second
+
+
 @compiled
 def test_operators_are_what_torch_expects():
     number = module._temporary(TREE)

@@ -44,7 +44,10 @@ class Pair(emdref.Space):
 def spaces() -> list[emdref.Space]:
     ring, tree = emdref.Circle(positions=[0.0, 1.0, 2.0, 3.0], period=4.0), emdref.Tree([-1, 0, 0, 1, 1, 2, 2])
     _is(float, tree.diameter)
-    emdref.Tree.from_edges([("cat", "animal", 1.0), ("dog", "animal", 2.0)])
+    pets = emdref.Tree.from_edges([("cat", "animal", 1.0), ("dog", "animal", 2.0)], bins=["dog", "cat"])
+    _is(emdref.Tree, pets.restrict(["cat"]))
+    _is(emdref.Circle, ring.restrict([0.0, 2.0]))
+    pets.align(["cat", "dog"])
     emdref.Chain("4")  # type: ignore[arg-type]
     return [emdref.Chain(4), emdref.Chain(gaps=[1.0, 2.0, 3.0]), ring, tree, Star(), emdref.wordnet_tree(cost="unit")]
 

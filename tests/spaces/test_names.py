@@ -68,16 +68,16 @@ def test_align_of_a_space_of_ones_own():
         edges = emdref.Edges(np.array([0]), np.array([1]), np.array([3.0]))
 
     class Named(Pair):
-        bin_labels = ("left", "right")
+        bin_labels = ("left", (1, 2))
 
-    assert Named().align(["right", "left"]).tolist() == [1, 0]
+    assert Named().align([(1, 2), "left"]).tolist() == [1, 0]
     refused(lambda: Pair().align([0, 1]), ValueError, "Pair(2 bins) names no bins: define bin_labels")
-    refused(lambda: Named().align(["left"]), ValueError, "1 missing ('right'): add columns of zeros")
+    refused(lambda: Named().align(["left"]), ValueError, "1 missing ((1, 2)): add columns of zeros")
 
 
 FAULTS = [
     (["a", "b", "c", "d", "e"], ["1 unknown ('e'): drop what is unknown"]),
-    (["a", "b", "c"], ["1 missing ('d'): restrict the space to these names, or add columns of zeros"]),
+    (["a", "b", "c"], ["1 missing ('d'): cut the space with restrict(names), or add columns of zeros"]),
     (["a", "b", "c", "d", "a", "a", "b"], ["2 given twice ('a', 'b'): sum or drop"]),
     (["a", "x", "x", "b"], ["1 unknown ('x'), 2 missing ('c', 'd'), 1 given twice ('x'): drop"]),
     (["a", "b", "c", "d", "inner"], ["1 unknown ('inner')", "give the tree a bin at node 'inner' too"]),
@@ -102,6 +102,14 @@ def test_the_first_ten_are_listed_and_all_are_counted():
     long = [f"{k:04} {100 * 'long'}" for k in range(12)]
     refused(
         lambda: MANY.align([*long, *long, *few]), ValueError, "12 unknown ('0000", "28 missing (", "12 given twice ("
+    )
+
+
+def test_a_message_of_everything_at_once_is_short():
+    long = [f"{{{k}}} {100 * 'long'}" for k in range(30_000)]
+    tree = emdref.Tree([-1] + 29_999 * [0], bins=np.arange(1, 20_000), labels=long)
+    refused(
+        lambda: tree.align(2 * long[15_000:]), ValueError, "10000 unknown (", "14999 missing (", "15000 given twice ("
     )
 
 
@@ -301,3 +309,5 @@ def test_a_second_parent_is_refused_with_the_way_out():
     message = re.escape("node 'cat' has a second parent 'hunter', and the first is 'pet'") + ".*keep one edge"
     with pytest.raises(ValueError, match=message):
         emdref.Tree.from_edges(edges)
+    long = [(99 * "a", 99 * letter) for letter in "bc"]
+    refused(lambda: emdref.Tree.from_edges(long), ValueError, "has a second parent", "as docs/trees.md shows")
