@@ -147,6 +147,8 @@ def _read(table: Any) -> _Table:
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(table, pandas.DataFrame):
         return _Table(_numbers(table), containers.names_of(table.index), containers.names_of(table.columns))
+    if hasattr(table, "columns") or hasattr(table, "column_names"):  # polars, pyarrow
+        raise TypeError(f"table is a {type_name(table)}, whose names of columns are not read: give table.to_pandas()")
     return _Table(table if containers.is_sparse(table) else validation.histogram(table, "table"))
 
 

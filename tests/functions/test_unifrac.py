@@ -52,6 +52,15 @@ class Biom:
         return self._ids[axis]
 
 
+class Polars:
+    """A table with names, of a library that is not known."""
+
+    columns = tuple("abcdef")
+
+    def __array__(self, dtype=None, copy=None):
+        return np.ones((2, 6))
+
+
 # --- values -----------------------------------------------------------------------------------------------------------
 
 
@@ -221,6 +230,7 @@ BAD = [
     (lambda: table(taxa="abcdea"), ValueError, r"table.columns: 1 given twice \('a'\)"),
     (lambda: Biom(table(taxa="abxyef")), ValueError, r"table.ids\(axis=\"observation\"\): 2 unknown"),
     (lambda: table().T, ValueError, "give table.T"),
+    (Polars, TypeError, r"table is a Polars, whose names of columns are not read: give table.to_pandas\(\)"),
     (lambda: table().to_numpy().T, ValueError, "table has 4 columns and the tree 6 bins: table.T has them"),
     (lambda: table(taxa="abc").to_numpy(), ValueError, r"3 columns and the tree 6 bins: tree.restrict\(names\)"),
     (lambda: table()[[]], ValueError, "table.columns is empty"),
