@@ -15,6 +15,7 @@ from emdref.functions.hessian import emd_hess, emd_hvp
 from emdref.functions.pairwise import pairwise
 from emdref.functions.plan import plan
 from emdref.functions.sinkhorn import sinkhorn
+from emdref.functions.unifrac import unifrac
 from emdref.proof.barycenter_certificate import BarycenterCertificate, certify_barycenter
 from emdref.proof.certificate import Certificate, certify
 from emdref.proof.check import check
@@ -56,5 +57,6 @@ __all__ = [
     "pairwise",
     "plan",
     "sinkhorn",
+    "unifrac",
     "wordnet_tree",
 ]
