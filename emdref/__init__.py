@@ -18,6 +18,8 @@ from emdref.proof.certificate import Certificate, certify
 from emdref.proof.check import check
 from emdref.proof.report import Report
 from emdref.proof.sinkhorn_certificate import SinkhornCertificate, certify_sinkhorn
+from emdref.proof.sinkhorn_check import check_sinkhorn
+from emdref.proof.sinkhorn_report import SinkhornReport
 from emdref.spaces import Chain, Circle, Edges, Kernel, Space, Tree, wordnet_tree
 
 __version__ = "0.1.0"
@@ -30,6 +32,7 @@ __all__ = [
     "Kernel",
     "Report",
     "SinkhornCertificate",
+    "SinkhornReport",
     "SinkhornResult",
     "Space",
     "Tree",
@@ -37,6 +40,7 @@ __all__ = [
     "certify",
     "certify_sinkhorn",
     "check",
+    "check_sinkhorn",
     "emd",
     "emd_grad",
     "emd_hess",

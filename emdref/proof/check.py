@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any, get_args
@@ -17,8 +16,8 @@ from emdref.casebook import FAMILIES, ROUND, Grade
 from emdref.closed_form import exact_rows
 from emdref.exact.rounding import error, ulp
 from emdref.proof import calling
-from emdref.proof.calling import Answer, Convention
-from emdref.proof.diagnosis import Ask, Examiner, Probes, emd_name, is_finite
+from emdref.proof.calling import Answer, Ask, Convention
+from emdref.proof.diagnosis import Examiner, Probes, emd_name, is_finite
 from emdref.proof.report import Case, Finding, Report, Result
 from emdref.spaces.space import Space, check_space
 
@@ -93,7 +92,7 @@ def check(
     allowed = 4 + 4 * np.sqrt(space.n_nodes) if tol is None else validation.weight(tol, "tol")
     probes = Probes(space.n_bins, kind)
     convention = calling.find(function, [probes.sparse[0], probes.dense[0]], framework)
-    examiner = Examiner(_asker(function, convention), space, power, probes)
+    examiner = Examiner(calling.asker(function, convention), space, power, probes)
     report = _began(examiner, convention, gauge, float(allowed))
     report.results += [_measured(examiner.ask, case, report) for case in _chosen(cases, space, kind, power)]
     _look_for_mistakes(examiner, report)
@@ -114,20 +113,6 @@ def _began(examiner: Examiner, convention: Convention, gauge: str | None, tol: f
         value_fit=examiner.value,
         gradient_fit=examiner.gradient,
     )
-
-
-def _asker(function: Callable[..., Any], convention: Convention) -> Ask:
-    """Calls that return how they failed instead of raising."""
-
-    def ask(p: NDArray[Any], q: NDArray[Any]) -> Answer | str:
-        try:
-            with np.errstate(all="ignore"), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return convention.call(function, p, q)
-        except Exception as error:  # a foreign function may raise anything
-            return calling.short(error)
-
-    return ask
 
 
 # --- cases ------------------------------------------------------------------------------------------------------------
