@@ -3,21 +3,22 @@
 Every loop that alternates v = q / (K^T u) and u = p / (K v) passes through one sequence of plans, half a step each.
 How it starts (with v or with u), how many half steps it does and which lam it has settle the plan; a constant factor of
 u_0 or of K does not.  What is left is how value and gradient are read off.  Candidates are computed in float64
-logarithms, where nothing under- or overflows, on pairs without empty bins.
+logarithms, where nothing under- or overflows, on pairs without empty bins.  Callers switch NumPy's warnings off: -inf
+stands for 0.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref.entropic.gibbs import Log, over_bins
+from emdref.entropic.gibbs import DenseLog, Log, Plan
 from emdref.entropic.iteration import plan_for
 from emdref.spaces.space import Metric
 
@@ -71,8 +72,7 @@ class Pairs:
 
     @cached_property
     def logs(self) -> tuple[Floats, Floats]:
-        with np.errstate(divide="ignore"):
-            log_p, log_q = (np.array(np.log(x.T), order="C") for x in (self.p, self.q))
+        log_p, log_q = (np.array(np.log(x.T), order="C") for x in (self.p, self.q))
         return log_p, log_q
 
     def joined(self) -> Pairs:
@@ -87,64 +87,88 @@ def states(
 
     With `drops`, bins where it should have no mass are left out from the beginning.
     """
-    plan = plan_for(where, "dense" if where.n_bins <= _DENSE else "auto", "log", np.float64, lam, 0)
+    plan = _plan(where, lam)
     log_p, log_q = pairs.logs
     u, v = (np.where(drops & np.isneginf(x), -np.inf, 0.0) for x in (log_p, log_q))
-    with np.errstate(all="ignore"):
-        ktu, kv = plan.transposed(u), plan.times(v)
-        stops, still = set(wanted), 0
-        for h in range(1, max(wanted) + 1):
-            if still < 2 and (h % 2 == 1) == (first == "v"):
-                old, v = v, Log.divide(log_q, ktu)
-                kv, still = plan.times(v), still + 1 if _same(old, v) else 0
-            elif still < 2:
-                old, u = u, Log.divide(log_p, kv)
-                ktu, still = plan.transposed(u), still + 1 if _same(old, u) else 0
-            if h in stops:
-                yield State(h, u, v, np.exp(u + kv), np.exp(v + ktu), plan.cost(u, v))
+    ktu, kv = plan.transposed(u), plan.times(v)
+    stops, still, state = set(wanted), 0, None
+    little = _STILL * (1 + lam * where.diameter)
+    for h in range(1, max(wanted) + 1):
+        if still < 2 and (h % 2 == 1) == (first == "v"):
+            old, v = v, Log.divide(log_q, ktu)
+            kv, still = plan.times(v), still + 1 if _moved(old, v) <= little else 0
+        elif still < 2:
+            old, u = u, Log.divide(log_p, kv)
+            ktu, still = plan.transposed(u), still + 1 if _moved(old, u) <= little else 0
+        if h in stops and (still < 2 or state is None):
+            state = State(h, u, v, np.exp(u + kv), np.exp(v + ktu), plan.cost(u, v))
+        if h in stops and state is not None:
+            yield state if state.half_steps == h else replace(state, half_steps=h)
 
 
-def _same(old: Floats, new: Floats) -> bool:
-    """Whether rounding alone moves these logarithms."""
-    there = np.isfinite(new) & np.isfinite(old)
-    largest = np.abs(new, where=there, out=np.ones_like(new)).max(initial=1.0)
-    return bool(np.abs(np.where(there, new - old, np.where(old == new, 0, np.inf))).max(initial=0) <= _STILL * largest)
+def _plan(where: Metric, lam: float) -> Plan:
+    """Products in float64 logarithms."""
+    if where.n_bins <= _DENSE:
+        return _Small(where.distance_matrix(), lam, 0)
+    return plan_for(where, "auto", "log", np.float64, lam, 0)
 
 
-def values(state: State, pairs: Pairs, lam: float) -> dict[str, tuple[Floats, Floats]]:
-    """Of each kind the values, and the size of the terms whose sum they are, a number a row."""
+class _Small(DenseLog):
+    """A matrix so small that all rows are multiplied at once."""
+
+    @staticmethod
+    def _product(log_k: Floats, x: Floats) -> Floats:
+        y = log_k[:, :, None] + x
+        largest = y.max(axis=1)
+        y -= np.where(np.isneginf(largest), 0, largest)[:, None]
+        return np.log(np.exp(y, out=y).sum(axis=1)) + largest
+
+    def times(self, v: Floats) -> Floats:
+        return self._product(self.log_k, v)
+
+    def transposed(self, u: Floats) -> Floats:
+        return self._product(self.log_k.T, u)
+
+    def moments(self, v: Floats) -> Floats:
+        return self._product(self.log_km, v)
+
+
+def _moved(old: Floats, new: Floats) -> float:
+    """By how much these logarithms changed."""
+    return float(np.fmax.reduce(np.abs(new - old), axis=None))
+
+
+def values(state: State, pairs: Pairs, lam: float) -> tuple[Floats, Floats]:
+    """The values of all KINDS, (8, rows), and the size of the terms whose sums they are, likewise."""
     (log_p, log_q), (p, q) = pairs.logs, (pairs.p.T, pairs.q.T)
     u, v, rows, columns = state.log_u, state.log_v, state.row_mass, state.column_mass
-    terms, mass = _sum(rows, u) + _sum(columns, v), over_bins(rows)
-    of_p, of_q = _sum(p, log_p), _sum(q, log_q)
-    potentials = _sum(p, u) + _sum(q, v)
+    of_u, of_v, cost, mass = _sum(rows, u), _sum(columns, v), state.cost * lam, rows.sum(axis=0)
+    terms, potentials = of_u + of_v, _sum(p, u) + _sum(q, v)
+    entropies = _sum(rows, log_p) + _sum(columns, log_q)
+    of_pairs = _sum(p, log_p) + _sum(q, log_q)
+    size = cost + np.abs(of_u) + np.abs(of_v) + mass
     found = (
-        state.cost * lam,
+        cost,
         terms,
         terms - mass,
         terms + mass,
-        terms - _sum(rows, log_p) - _sum(columns, log_q),
+        terms - entropies,
         potentials,
         potentials - mass,
-        potentials - of_p - of_q,
+        potentials - of_pairs,
     )
-    size = state.cost * lam + _sum(rows, np.abs(u)) + _sum(columns, np.abs(v)) + mass
-    sizes = {COST: state.cost * lam}
-    return {kind: (x / lam, sizes.get(kind, size) / lam) for kind, x in zip(KINDS, found, strict=True)}
+    return np.array(found) / lam, np.array([cost, *[size] * (len(found) - 1)]) / lam
 
 
-def bases(state: State, pairs: Pairs) -> dict[str, Floats]:
-    """What a gradient may be made of, (N, rows)."""
+def bases(state: State, pairs: Pairs) -> Floats:
+    """What a gradient may be made of, all BASES, (4, N, rows)."""
     log_p, log_q = pairs.logs
-    with np.errstate(invalid="ignore"):
-        found = state.log_u, state.log_u - log_p, state.log_v, state.log_v - log_q
-    return dict(zip(BASES, found, strict=True))
+    return np.array([state.log_u, state.log_u - log_p, state.log_v, state.log_v - log_q])
 
 
 def _sum(mass: Floats, log: Floats) -> Floats:
     """sum of mass * log over bins, 0 where there is no mass."""
-    with np.errstate(invalid="ignore"):
-        return over_bins(np.where(mass == 0, 0.0, mass * log))
+    return np.einsum("nb,nb->b", mass, np.where(mass == 0, 0.0, log))
 
 
 # --- fits -------------------------------------------------------------------------------------------------------------
@@ -169,15 +193,25 @@ class Fit:
 
 @dataclass
 class Table:
-    """Candidates of one setting, by half step and pair, (H, B) each, and how far the answers are from them."""
+    """Candidates of one setting, by half step, and how far the answers are from them."""
 
     setting: Setting
+    prefix: str = ""
     steps: list[int] = field(default_factory=list)
-    values: dict[str, list[Floats]] = field(default_factory=dict)
-    sizes: dict[str, list[Floats]] = field(default_factory=dict)
-    slopes: dict[str, list[Floats]] = field(default_factory=dict)
-    apart: dict[str, list[Floats]] = field(default_factory=dict)  # from a gradient with factor 1
-    bent: dict[str, list[Floats]] = field(default_factory=dict)  # with the factor that fits best
+    values: list[Floats] = field(default_factory=list)  # (kinds, B) each
+    sizes: list[Floats] = field(default_factory=list)
+    slopes: list[Floats] = field(default_factory=list)  # (bases, B) each: the factor that fits a gradient best
+    apart: list[Floats] = field(default_factory=list)  # what is left with factor 1
+    bent: list[Floats] = field(default_factory=list)  # what is left with that factor
+
+    def repeat(self) -> None:
+        """The same once more: nothing moved."""
+        for rows in (self.values, self.sizes, self.slopes, self.apart, self.bent):
+            if rows:
+                rows.append(rows[-1])
+
+
+Entry = tuple[Table, str, Floats, Floats]  # a kind of one table, a factor (H,), misfits (H, B)
 
 
 @dataclass
@@ -217,65 +251,64 @@ class Search:
 
     def table(self, setting: Setting, debiased: bool = False) -> Table:
         """All candidates of a setting."""
-        table, lam = Table(setting), self.lam * setting.lam_factor
+        table, lam = Table(setting, DEBIASED if debiased else ""), self.lam * setting.lam_factor
         pairs, count = (self.pairs.joined() if debiased else self.pairs), len(self.pairs.p)
+        before = None
         for state in states(self.where, lam, pairs, setting.first, self._steps):
             table.steps.append(state.half_steps)
-            for kind, (x, size) in values(state, pairs, lam).items():
-                if debiased:
-                    kind, x, size = DEBIASED + kind, _debiased(x, count), size[:count]
-                table.values.setdefault(kind, []).append(x)
-                table.sizes.setdefault(kind, []).append(size)
+            if before is not None and state.log_u is before.log_u and state.log_v is before.log_v:
+                table.repeat()
+                continue
+            before = state
+            x, size = values(state, pairs, lam)
+            table.values.append(_debiased(x, count) if debiased else x)
+            table.sizes.append(size[:, :count])
             if self.grad is not None:
-                for name, base in bases(state, pairs).items():
-                    if debiased:
-                        name, base = DEBIASED + name, base[:, :count] - base[:, count : 2 * count]
-                    self._compare(table, name, base, self.grad.T * lam)
+                base = bases(state, pairs)
+                base = base[..., :count] - base[..., count : 2 * count] if debiased else base
+                self._compare(table, base, self.grad.T * lam)
         return table
 
-    def _compare(self, table: Table, name: str, base: Floats, grad: Floats) -> None:
-        """A gradient beside a base, each up to a constant."""
-        a, b = grad - grad.mean(axis=0), base - base.mean(axis=0)
-        size = np.maximum(np.abs(base).max(axis=0), 1.0)
-        with np.errstate(all="ignore"):
-            slope = np.where((square := over_bins(b * b)) > 0, over_bins(a * b) / square, 1.0)
-            bent = np.abs(a - slope * b).max(axis=0) / (np.abs(slope) * size)
-        table.slopes.setdefault(name, []).append(slope)
-        table.apart.setdefault(name, []).append(np.abs(a - b).max(axis=0) / size)
-        table.bent.setdefault(name, []).append(np.where(np.isfinite(bent), bent, np.inf))
+    def _compare(self, table: Table, base: Floats, grad: Floats) -> None:
+        """A gradient (N, B) beside bases (4, N, B), each up to a constant."""
+        a, b = grad - grad.mean(axis=0), base - base.mean(axis=1, keepdims=True)
+        size = np.maximum(np.abs(base).max(axis=1), 1.0)
+        square = (b * b).sum(axis=1)
+        slope = np.where(square > 0, (a * b).sum(axis=1) / square, 1.0)
+        bent = np.abs(a - slope[:, None] * b).max(axis=1) / (np.abs(slope) * size)
+        table.slopes.append(slope)
+        table.apart.append(np.abs(a - b).max(axis=1) / size)
+        table.bent.append(np.where(np.isfinite(bent), bent, np.inf))
 
     def best_value(self, tables: Sequence[Table], free: bool, dtype: Any = None) -> Fit | None:
         """The values nearest to what was answered, times a common factor if `free`."""
         assert self.value is not None
-        entries = []
+        entries, fixed = [], []
         for table in tables:
-            for kind, rows in table.values.items():
-                x, size = np.array(rows), np.array(table.sizes[kind])
-                factor = np.ones(len(x))
-                if free:
-                    with np.errstate(all="ignore"):
-                        factor = np.median(self.value / x, axis=1)
-                    factor = np.where(np.isfinite(factor) & (factor != 0), factor, 1.0)
-                off = np.abs(self.value / factor[:, None] - x) / np.maximum(size, np.finfo(float).tiny)
-                entries.append((table, kind, factor, off))
-        return self._best(entries, dtype)
+            for kind, x, size in zip(KINDS, *map(_by_kind, (table.values, table.sizes)), strict=True):
+                size = np.maximum(size, np.finfo(float).tiny)
+                factor = _common(np.median(self.value / x, axis=1)) if free else np.ones(len(x))
+                entries.append((table, kind, factor, np.abs(self.value / factor[:, None] - x) / size))
+                scale = table.setting.lam_factor if free else 1.0  # a lam that scaled costs bring scales them
+                fixed.append((table, kind, np.full(len(x), scale), np.abs(self.value / scale - x) / size))
+        return self._best(entries, fixed, dtype)
 
     def best_gradient(self, tables: Sequence[Table], free: bool, dtype: Any = None) -> Fit | None:
         """The same for gradients, each up to a constant."""
         entries = []
         for table in tables:
-            for name in table.slopes:
+            columns = zip(BASES, *map(_by_kind, (table.slopes, table.apart, table.bent)), strict=True)
+            for name, slope, apart, bent in columns:
                 if not free:
-                    entries.append((table, name, np.ones(len(table.steps)), np.array(table.apart[name])))
+                    entries.append((table, name, np.ones(len(apart)), apart))
                     continue
-                slope, off = np.array(table.slopes[name]), np.array(table.bent[name])
-                middle = np.median(slope, axis=1)
-                with np.errstate(all="ignore"):
-                    spread = np.abs(slope / middle[:, None] - 1)
-                entries.append((table, name, middle, np.where(np.isfinite(spread), np.maximum(off, spread), np.inf)))
-        return self._best(entries, dtype)
+                factor = _common(np.median(slope, axis=1))
+                spread = np.abs(slope / factor[:, None] - 1)
+                off = np.where(np.isfinite(spread), np.maximum(bent, spread), np.inf)
+                entries.append((table, name, factor, off))
+        return self._best(entries, [] if free else entries, dtype)
 
-    def _best(self, entries: list[tuple[Table, str, Floats, Floats]], dtype: Any) -> Fit | None:
+    def _best(self, entries: list[Entry], fixed: list[Entry], dtype: Any) -> Fit | None:
         """The candidate off by least; of those that are off by about as much, the one that was asked for."""
         if not entries:
             return None
@@ -286,8 +319,8 @@ class Search:
             for table, kind, factor, off in entries
             for i in np.flatnonzero(off.max(axis=1) <= limit)
         ]
-        alike = frozenset((table.setting.first, kind, h) for table, kind, _, h, _ in near)
-        order = {kind: k for k, kind in enumerate(dict.fromkeys(kind for _, kind, *_ in entries))}
+        alike = frozenset((table.setting.first, table.prefix + kind, h) for table, kind, _, h, _ in near)
+        order = {kind: k for k, kind in enumerate((*KINDS, *BASES))}
 
         def rank(one: tuple[Table, str, float, int, float]) -> tuple[Any, ...]:
             table, kind, _, h, _ = one
@@ -295,26 +328,34 @@ class Search:
             return (table.setting.first != "v", h // 2 != asked, order[kind], abs(h - 2 * asked - 1), h)
 
         table, kind, factor, h, off = min(near, key=rank)
-        fit = Fit(table.setting, kind, float(factor), np.full(len(self.pairs.p), h), off, alike)
-        if off <= self.bound(dtype):
+        fit = Fit(table.setting, table.prefix + kind, float(factor), np.full(len(self.pairs.p), h), off, alike)
+        if off <= self.bound(dtype) or dtype not in (None, self.dtype):
             return fit
         floor = self.floor(dtype)
-        stopped = [f for f in self._stopped(entries) if f.misfit <= _ALIKE * floor]
+        stopped = [f for f in self._stopped(fixed) if f.misfit <= _ALIKE * floor]
         return min(stopped, key=lambda f: max(f.misfit, floor), default=fit)
 
-    def _stopped(self, entries: list[tuple[Table, str, Floats, Floats]]) -> Iterator[Fit]:
-        """The candidates for a loop that ends when it likes, factor 1."""
+    def _stopped(self, entries: list[Entry]) -> Iterator[Fit]:
+        """The candidates for a loop that ends when it likes."""
         for table, kind, factor, off in entries:
-            if not (factor == 1).all():
-                continue
             steps, least = np.array(table.steps), off.min(axis=0)
             first = np.argmax(off <= np.maximum(_ALIKE * least, self.floor()), axis=0)
-            yield Fit(table.setting, kind, 1.0, steps[first], float(least.max()), frozenset())
+            yield Fit(table.setting, table.prefix + kind, float(factor[0]), steps[first], float(least.max()), frozenset())
 
 
 def _debiased(x: Floats, count: int) -> Floats:
     """Of values for (p, q), (p, p) and (q, q)."""
-    return x[:count] - (x[count : 2 * count] + x[2 * count :]) / 2
+    return x[:, :count] - (x[:, count : 2 * count] + x[:, 2 * count :]) / 2
+
+
+def _by_kind(rows: list[Floats]) -> Floats:
+    """(kinds, H, B)."""
+    return np.array(rows).swapaxes(0, 1)
+
+
+def _common(factor: Floats) -> Floats:
+    """Factors, 1 where there is none; what differs from 1 by rounding is 1."""
+    return np.where(np.isfinite(factor) & (factor != 0) & (np.abs(factor - 1) > 1e-6), factor, 1.0)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class Convention:
         if self.recorded:
             given[0].requires_grad_(True)
         answer = self._answer(function(*given), given[0], len(p))
-        after = [_leave(x).reshape(-1) for x in given]
+        after = [leave(x).reshape(-1) for x in given]
         return answer._replace(changed_input=not all(map(_same, after, (p, q))))
 
     def _enter(self, x: NDArray[Any]) -> Any:
@@ -73,7 +73,7 @@ class Convention:
             raise TypeError(f"it returned a tuple of {len(parts)}: give a value, a gradient, or (value, gradient)")
         if len(parts) == 1 and self.recorded:
             parts = self._differentiated(parts[0], p, n)
-        arrays = [_leave(x) for x in parts]
+        arrays = [leave(x) for x in parts]
         if len(arrays) == 2:
             return Answer(_value(arrays[0]), _gradient(arrays[1], n))
         x = arrays[0]
@@ -149,7 +149,7 @@ def short(error: BaseException) -> str:
     return f"{type(error).__name__}: {first[0][:200] if first else ''}"
 
 
-def _leave(x: Any) -> NDArray[Any]:
+def leave(x: Any) -> NDArray[Any]:
     """Any framework's array, or a number, as a NumPy array."""
     containers.refuse_masked(x, "what it returned")
     if hasattr(x, "detach"):

@@ -84,9 +84,7 @@ def check(
     if not callable(function):
         raise TypeError(f"function must be callable, not {messages.type_name(function)}")
     check_space(space)
-    power, kind = validation.exponent(rho), validation.float_dtype(dtype).type
-    if power > _LARGEST_RHO:
-        raise ValueError(f"rho = {power} must be from 1 to {_LARGEST_RHO}")
+    power, kind = exponent(rho), validation.float_dtype(dtype).type
     if gauge is not None:
         gauges.code(gauge)
     allowed = 4 + 4 * np.sqrt(space.n_nodes) if tol is None else validation.weight(tol, "tol")
@@ -94,9 +92,17 @@ def check(
     convention = calling.find(function, [probes.sparse[0], probes.dense[0]], framework)
     examiner = Examiner(calling.asker(function, convention), space, power, probes)
     report = _began(examiner, convention, gauge, float(allowed))
-    report.results += [_measured(examiner.ask, case, report) for case in _chosen(cases, space, kind, power)]
+    report.results += [_measured(examiner.ask, case, report) for case in chosen(cases, space, kind, power)]
     _look_for_mistakes(examiner, report)
     return report
+
+
+def exponent(rho: object) -> float:
+    """rho as a float whose exact powers can be taken."""
+    power = validation.exponent(rho)
+    if power > _LARGEST_RHO:
+        raise ValueError(f"rho = {power} must be from 1 to {_LARGEST_RHO}")
+    return power
 
 
 def _began(examiner: Examiner, convention: Convention, gauge: str | None, tol: float) -> Report:
@@ -118,7 +124,7 @@ def _began(examiner: Examiner, convention: Convention, gauge: str | None, tol: f
 # --- cases ------------------------------------------------------------------------------------------------------------
 
 
-def _chosen(cases: Any, space: Space, dtype: Any, rho: float) -> Iterator[Case]:
+def chosen(cases: Any, space: Space, dtype: Any, rho: float) -> Iterator[Case]:
     """The cases that `cases` names."""
     n = space.n_bins
     wanted = (

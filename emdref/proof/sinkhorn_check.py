@@ -124,8 +124,9 @@ def check_sinkhorn(
     chosen = list(_chosen(cases, where, space_or_cost, kind))
     convention = calling.find(function, probes.pairs(probes.dense)[:2], framework, plans=True)
     ask = calling.asker(function, convention)
-    report = _Examination(ask, search, probes, variant).report(convention, float(allowed))
-    _measure(ask, report, chosen)
+    with np.errstate(all="ignore"):
+        report = _Examination(ask, search, probes, variant).report(convention, float(allowed))
+        _measure(ask, report, chosen)
     return report
 
 
@@ -197,10 +198,10 @@ def opposite_ends(rng: Rng, n: int, dtype: Any) -> Pair:
 
 def tiny_masses(rng: Rng, n: int, dtype: Any) -> Pair:
     """A third of the bins holds some 2**40 times the smallest normal number, which a few divisions do not lose."""
-    pair = mild(rng, n, dtype)
-    for x in pair:
+    p, q = mild(rng, n, dtype)
+    for x in (p, q):
         x[1 + int(rng.integers(2)) :: 3] = np.ldexp(np.finfo(dtype).tiny, 40) * dtype(rng.integers(1, 8))
-    return pair
+    return _of_total_1(p, q)
 
 
 def _spike(k: int, n: int, dtype: Any) -> NDArray[Any]:
@@ -344,6 +345,8 @@ class _Examination:
         if self.search.grad is not None:
             report.findings["gradient"] = self._gradient(report)
         if fit is None:
+            near = f"; nearest: {report.closest}" if report.closest else ""
+            report.findings["variant"] = Finding(False, f"none of {', '.join(PUBLISHED)}{near}")
             return
         self._constant(report)
         self._order(report, fit)
@@ -365,7 +368,7 @@ class _Examination:
     def _value(self, report: SinkhornReport) -> Finding:
         fit = report.value_fit
         if fit is None:
-            return Finding(False, f"none that is known here; nearest: {report.closest}")
+            return Finding(False, "none that is known here")
         note = " of the plan returned" if self.returns_plan else ""
         also = sorted({kind for first, kind, _ in fit.alike if kind != fit.what}, key=fits.KINDS.index) if (
             not fit.what.startswith(fits.DEBIASED)
@@ -616,7 +619,9 @@ def _after(fit: Fit) -> str:
 
 
 def _described(x: NDArray[Any]) -> str:
-    """Entries of a gradient where there is no mass."""
+    """Entries of a gradient where there is no mass, "" for none."""
+    if not x.size:
+        return ""
     tests = {"NaN": np.isnan, "-inf": np.isneginf, "inf": np.isposinf, "0": lambda y: y == 0, "finite": np.isfinite}
     return next((name for name, test in tests.items() if bool(test(x).all())), "NaN in part" if np.isnan(x).any() else "mixed")
 
@@ -628,7 +633,14 @@ def _evaluated(search: Search, fit: Fit, pairs: Pairs, drops: bool) -> tuple[NDA
     """Values of a fit's kind and the size of their terms, after its half steps."""
     lam, h = search.lam * fit.setting.lam_factor, int(fit.half_steps[0])
     (state,) = fits.states(search.where, lam, pairs, fit.setting.first, [h], drops)
-    return fits.values(state, pairs, lam)[fit.what]
+    return _of_kind(fit, state, pairs, lam)
+
+
+def _of_kind(fit: Fit, state: fits.State, pairs: Pairs, lam: float) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Values of a fit's kind and the size of their terms."""
+    x, size = fits.values(state, pairs, lam)
+    kind = fits.KINDS.index(fit.what)
+    return x[kind], size[kind]
 
 
 def _measure(ask: Ask, report: SinkhornReport, cases: list[SinkhornCase]) -> None:
@@ -681,8 +693,7 @@ class _Reference:
             n, sign = self.report.where.n_bins, 1 if gradient.setting.first == "v" else -1
             start = {"ones": 0.0, "inverse": -math.log(n), "count": math.log(n)}[self.report.start or "ones"]
             b = b + sign * start + (self.report.shift or 0)
-        with np.errstate(invalid="ignore"):
-            return float(np.abs(a - b).max() / max(1.0, np.abs(log_u[there]).max()))
+        return float(np.abs(a - b).max() / max(1.0, np.abs(log_u[there]).max()))
 
 
 def _right(report: SinkhornReport, pairs: Pairs) -> _Reference:
@@ -693,11 +704,12 @@ def _right(report: SinkhornReport, pairs: Pairs) -> _Reference:
             continue
         lam = report.lam * fit.setting.lam_factor
         steps = range(1, 2 * report.max_iter + 3) if fit.stops else [int(fit.half_steps[0])]
-        for state in fits.states(report.where, lam, pairs, fit.setting.first, steps, bool(report.drops_empty)):
+        both = (False, True) if fit.stops and report.drops_empty is None else (bool(report.drops_empty),)
+        for state in (s for drops in both for s in fits.states(report.where, lam, pairs, fit.setting.first, steps, drops)):
             if fit is report.value_fit:
-                reference.values.append(fits.values(state, pairs, lam)[fit.what])
+                reference.values.append(_of_kind(fit, state, pairs, lam))
             else:
-                reference.logs.append(fits.bases(state, pairs)[fit.what])
+                reference.logs.append(fits.bases(state, pairs)[fits.BASES.index(fit.what)])
     return reference
 
 
