@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from emdref.arguments import gauges, messages, validation
 from emdref.casebook import Grade
 from emdref.closed_form import exact_rows
-from emdref.exact.rounding import error
+from emdref.exact.rounding import error, nearest
 from emdref.proof import calling, check
 from emdref.proof.report import Case
 from emdref.spaces import Chain, Space, Tree, wordnet_tree
@@ -51,7 +51,7 @@ class EMDCase:
     >>> from emdref.proof import exact_case
     >>> case = next(exact_case.cases(grade="easy"))
     >>> str(case), case.exact_value
-    ('chain-easy-integers-0', Fraction(35, 1))
+    ('chain-easy-integers-0', Fraction(63, 1))
     >>> import numpy as np
     >>> case.check_value(np.abs(np.cumsum(case.p - case.q)).sum())
     """
@@ -77,7 +77,7 @@ class EMDCase:
 
     @property
     def value(self) -> np.floating[Any]:
-        return self.dtype.type(float(self.exact_value))
+        return self.dtype.type(nearest(self.exact_value))
 
     def exact_grad(self, gauge: gauges.Gauge = "zero_sum") -> list[Fraction]:
         """The gradient with respect to p in a gauge of `emdref.emd_grad`."""
@@ -86,7 +86,7 @@ class EMDCase:
 
     def grad(self, gauge: gauges.Gauge = "zero_sum") -> NDArray[Any]:
         """The same, rounded to `dtype`."""
-        return np.array([float(x) for x in self.exact_grad(gauge)]).astype(self.dtype)
+        return np.array([nearest(x) for x in self.exact_grad(gauge)]).astype(self.dtype)
 
     def check_value(self, value: Any, ulp: float | None = None) -> None:
         """AssertionError if a value is off by more than `ulp` units in the last place of the exact one.
@@ -101,7 +101,7 @@ class EMDCase:
         off = self._error(got.reshape(()).item(), self.exact_value)
         if not off <= most:
             raise AssertionError(
-                f"{self}: the value is {got.item()!r}, exactly {float(self.exact_value)!r}: "
+                f"{self}: the value is {got.item()!r}, exactly {nearest(self.exact_value)!r}: "
                 f"{off:.3g} ulp off, up to {most:.3g} pass\n{self._shown()}"
             )
 
@@ -116,7 +116,7 @@ class EMDCase:
         k = max(range(len(off)), key=lambda i: off[i] if off[i] == off[i] else np.inf)
         if not off[k] <= most:
             raise AssertionError(
-                f"{self}: the gradient ({gauge}) is {got[k].item()!r} at bin {k}, exactly {float(right[k])!r}: "
+                f"{self}: the gradient ({gauge}) is {got[k].item()!r} at bin {k}, exactly {nearest(right[k])!r}: "
                 f"{off[k]:.3g} ulp of the largest entry off, up to {most:.3g} pass\n{self._shown()}"
             )
 

@@ -42,9 +42,14 @@ def test_a_case_a_test_over_all_grades(run):
     counts = outcome.parseoutcomes()
     assert counts["passed"] + counts["failed"] == 4 * len(emdref.casebook.FAMILIES)
     outcome.stdout.fnmatch_lines(["*test_mine?chain-easy-integers-3? PASSED*"])
-    outcome.stdout.fnmatch_lines(["*test_mine?chain-hostile-cancelling-0? FAILED*"])
-    outcome.stdout.re_match_lines([r"E +AssertionError: chain-hard-\w+-\d: the value is .*, exactly .* ulp off, up to 21.9 pass"])
-    outcome.stdout.re_match_lines([r"E +p, q = emdref.casebook.pair\(|E +\S*.*rho = 1 on Chain\(20 bins\)"])
+    outcome.stdout.fnmatch_lines(["*test_mine?chain-hard-one_ulp-0? FAILED*"])
+    outcome.stdout.re_match_lines(
+        [
+            r"E +AssertionError: chain-hard-one_ulp-0: the value is 1\..*, exactly .* ulp off, up to 21.9 pass",
+            r"E +rho = 1 on Chain\(20 bins\)",
+            r"E +p, q = emdref.casebook.pair\(.one_ulp., 20, .float64., seed=0\)",
+        ]
+    )
     assert "exact_case.py" not in outcome.stdout.str()  # the traceback ends in the user's test
 
 
@@ -98,6 +103,8 @@ def test_answers_are_exact_and_checks_are_sharp(dtype):
         up = np.nextafter(case.value, dtype(np.inf))
         with pytest.raises(AssertionError, match=r"ulp off, up to 0.1 pass"):
             case.check_value(np.nextafter(up, dtype(np.inf)), ulp=0.1)
+        if case.grade == "hostile":  # whose gradients may be below the dtype's range
+            continue
         wrong = case.grad()
         wrong[-1] += np.abs(wrong).max()
         with pytest.raises(AssertionError, match=r"at bin 9, exactly"):
