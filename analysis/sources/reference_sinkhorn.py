@@ -85,10 +85,17 @@ def cases():
     yield "one iteration, far from converged", six, 2.0, 1, p, q
     yield "ten iterations, as papers have it", six, 2.0, 10, p, q
     yield "a hundred iterations, converged", six, 1.0, 100, p, q
-    yield "a lam that needs more iterations than there are", six, 32.0, 50, p, q
+    yield "a lam that needs more iterations than there are", six, 16.0, 50, p, q
     yield "empty bins in p", six, 3.0, 10, masses("sinkhorn gaps", 6, (0, 3)), q
     yield "empty bins in q", six, 3.0, 10, p, masses("sinkhorn gaps", 6, (1, 5))
-    yield "p and q that share no bin", six, 3.0, 5, masses("sinkhorn left", 6, (3, 4, 5)), masses("sinkhorn right", 6, (0, 1, 2))
+    yield (
+        "p and q that share no bin",
+        six,
+        3.0,
+        5,
+        masses("sinkhorn left", 6, (3, 4, 5)),
+        masses("sinkhorn right", 6, (0, 1, 2)),
+    )
     yield "one bin against all, exact after one iteration", three, 3.0, 4, spike(0, 3), [0.25, 0.25, 0.5]
     yield "p = q", three, 3.0, 10, [0.25, 0.25, 0.5], [0.25, 0.25, 0.5]
     yield "two bins, where the optimum has a closed form", two, 4.0, 200, [0.75, 0.25], [0.25, 0.75]
@@ -150,7 +157,7 @@ def case(why, where, lam, iterations, p, q):
         exact = [list(map(Decimal, x)) for x in (p, q, *cost)]
         given = exact[0], exact[1], exact[2:], Decimal(lam), iterations
         found = {name: answers(switches, *given) for name, switches in VARIANTS.items()}
-        kinds = [x for x in LOST if holds([lam, *p, *q, *sum(cost, [])], x)]
+        kinds = [x for x in LOST if holds([lam, *p, *q, *(m for row in cost for m in row)], x)]
         return {
             "name": f"{why.split(',')[0]} on {where}, lam {lam:g}, {iterations} iterations",
             "why": f"{why[0].upper()}{why[1:]}, on {where}.",

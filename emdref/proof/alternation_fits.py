@@ -1,4 +1,4 @@
-"""What a Sinkhorn implementation computes, told from its answers: which plan of the alternation, and what is read of it.
+"""What a Sinkhorn implementation computes, told from its answers: which plan of the alternation, what is read of it.
 
 Every loop that alternates v = q / (K^T u) and u = p / (K v) passes through one sequence of plans, half a step each.
 How it starts (with v or with u), how many half steps it does and which lam it has settle the plan; a constant factor of
@@ -340,7 +340,9 @@ class Search:
         for table, kind, factor, off in entries:
             steps, least = np.array(table.steps), off.min(axis=0)
             first = np.argmax(off <= np.maximum(_ALIKE * least, self.floor()), axis=0)
-            yield Fit(table.setting, table.prefix + kind, float(factor[0]), steps[first], float(least.max()), frozenset())
+            yield Fit(
+                table.setting, table.prefix + kind, float(factor[0]), steps[first], float(least.max()), frozenset()
+            )
 
 
 def _debiased(x: Floats, count: int) -> Floats:
@@ -385,7 +387,9 @@ def identify(search: Search) -> Found:
                 closest = fit
     gradient = None
     if search.value is not None and search.grad is not None:
-        alone = identify(Search(search.where, search.lam, search.max_iter, search.pairs, None, search.grad, search.dtype))
+        alone = identify(
+            Search(search.where, search.lam, search.max_iter, search.pairs, None, search.grad, search.dtype)
+        )
         gradient = alone.gradient
     return Found(None, gradient, closest)
 

@@ -44,9 +44,9 @@ def check_sinkhorn(
 ) -> SinkhornReport:
     """Run an implementation of the Sinkhorn distance on graded cases, and tell which variant it is and where it fails.
 
-    It alternates v = q / (K^T u) and u = p / (K v), K = exp(-lam M) times a constant.  What it starts with, how often it
-    really does so, with which lam, and what value and gradient are read off is told from its answers on softmax pairs;
-    they are compared with every half step of that sequence.
+    It alternates v = q / (K^T u) and u = p / (K v), K = exp(-lam M) times a constant.  What it starts with, how often
+    it really does so, with which lam, and what value and gradient are read off is told from its answers on softmax
+    pairs, which are compared with every half step of that sequence.
 
     Parameters
     ----------
@@ -66,8 +66,8 @@ def check_sinkhorn(
     dtype : float32 or float64
         Of the arrays it is called with.
     cases : str or sequence, optional
-        Grades (``easy``, ``ordinary``, ``hard``, ``hostile``) or families (those of `emdref.proof.sinkhorn_check.pair`),
-        or pairs (p, q) of your own; by default all grades.
+        Grades (``easy``, ``ordinary``, ``hard``, ``hostile``) or families (of `emdref.proof.sinkhorn_check.pair`), or
+        pairs (p, q) of your own; by default all grades.
     tol : float, optional
         Relative error, of the value or of u, up to which a case passes: by default 4 eps (4 + 4 sqrt(N) + lam max(M))
         sqrt(2 max_iter + 2), what plain arithmetic keeps to.
@@ -257,7 +257,8 @@ def _own(item: Any, number: int, where: Metric, space_or_cost: Any, dtype: Any) 
         raise TypeError(f"cases[{number}] must be the name of a grade or family, or a pair (p, q)")
     given = {f"cases[{number}][{k}]": containers.row(x, f"cases[{number}][{k}]") for k, x in enumerate(item)}
     containers.check_labels(given, space_or_cost)
-    rows = inputs.rows(*given.values(), where, dtype)
+    p, q = given.values()
+    rows = inputs.rows(p, q, where, dtype)
     if rows.shape:
         raise ValueError(f"cases[{number}] is a batch of shape {messages.written(rows.shape)}: give one pair at a time")
     return SinkhornCase("your own", "own", number, rows.p[0], rows.q[0])
@@ -370,9 +371,11 @@ class _Examination:
         if fit is None:
             return Finding(False, "none that is known here")
         note = " of the plan returned" if self.returns_plan else ""
-        also = sorted({kind for first, kind, _ in fit.alike if kind != fit.what}, key=fits.KINDS.index) if (
-            not fit.what.startswith(fits.DEBIASED)
-        ) else []
+        also = (
+            sorted({kind for first, kind, _ in fit.alike if kind != fit.what}, key=fits.KINDS.index)
+            if (not fit.what.startswith(fits.DEBIASED))
+            else []
+        )
         note += f" (or {also[0]}: not told apart here)" if also else ""
         right = fit.factor == 1 and (fit.what in (COST, OBJECTIVE) or None)
         return Finding(right, self._times(fit.factor) + fit.what + note)
@@ -403,7 +406,9 @@ class _Examination:
         lam, n, p = self.search.lam * fit.setting.lam_factor, self.search.where.n_bins, self.probes.dense.p
         scaled = grad * (1.0 if fit.what in UNROLLED else lam) / fit.factor
         largest = max(1.0, float(np.abs(scaled).max()))
-        slack = 8 * max(fit.misfit, self.search.floor(np.float32 if fit.misfit > self.search.bound() else None)) * largest
+        slack = (
+            8 * max(fit.misfit, self.search.floor(np.float32 if fit.misfit > self.search.bound() else None)) * largest
+        )
 
         def holds(x: Any) -> bool:
             return bool((np.abs(x) <= slack).all())
@@ -434,7 +439,10 @@ class _Examination:
     def _base(self, fit: Fit) -> NDArray[np.float64]:
         """log u after the fit's half steps, (B, N)."""
         lam, wanted = self.search.lam * fit.setting.lam_factor, sorted(set(fit.half_steps.tolist()))
-        found = {s.half_steps: s.log_u for s in fits.states(self.search.where, lam, self.probes.dense, fit.setting.first, wanted)}
+        found = {
+            s.half_steps: s.log_u
+            for s in fits.states(self.search.where, lam, self.probes.dense, fit.setting.first, wanted)
+        }
         return np.array([found[h][:, k] for k, h in enumerate(fit.half_steps.tolist())])
 
     def _order(self, report: SinkhornReport, fit: Fit) -> None:
@@ -445,7 +453,8 @@ class _Examination:
             report.findings["updates"] = Finding(None, "v or u first: not told apart at this lam and cap")
         else:
             report.findings["updates"] = Finding(
-                None if report.first == "u" else True, f"{report.first} first, then {'u' if report.first == 'v' else 'v'}"
+                None if report.first == "u" else True,
+                f"{report.first} first, then {'u' if report.first == 'v' else 'v'}",
             )
         if report.value_fit is not None and not report.value_fit.stops:
             kept = {h % 2 for h in self._half_steps(report, fit)}
@@ -464,7 +473,9 @@ class _Examination:
     def _half_steps(self, report: SinkhornReport, fit: Fit) -> set[int]:
         """Half steps that value and gradient allow."""
         first, both = fit.setting.first, [f for f in (report.value_fit, report.gradient_fit) if f and not f.stops]
-        allowed = [{h for a, kind, h in f.alike if (a, kind) == (first, f.what)} or set(f.half_steps.tolist()) for f in both]
+        allowed = [
+            {h for a, kind, h in f.alike if (a, kind) == (first, f.what)} or set(f.half_steps.tolist()) for f in both
+        ]
         return set.intersection(*allowed) or allowed[0]
 
     def _iterations(self, report: SinkhornReport, fit: Fit) -> None:
@@ -486,8 +497,10 @@ class _Examination:
             some = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
             report.findings["iterations"] = Finding(False, f"{some}, not {asked}")
         elif len(counts) > 1:
-            text = f"{asked} fit, as do {counts[0]} or more: it has converged" if counts[-1] > asked + 1 else (
-                f"{counts[0]} to {counts[-1]} fit, not told apart"
+            text = (
+                f"{asked} fit, as do {counts[0]} or more: it has converged"
+                if counts[-1] > asked + 1
+                else (f"{counts[0]} to {counts[-1]} fit, not told apart")
             )
             report.findings["iterations"] = Finding(True, text)
         else:
@@ -552,7 +565,11 @@ class _Examination:
         names = report.variants
         if names:
             right = self.asked is None or self.asked in names
-            told = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}: they differ in what was not told"
+            told = (
+                names[0]
+                if len(names) == 1
+                else f"{', '.join(names[:-1])} or {names[-1]}: they differ in what was not told"
+            )
             return Finding(right, told if right else f"{told}; {self.asked} was asked for")
         near = min(PUBLISHED, key=lambda name: len(self._differences(report, VARIANTS[name])))
         apart = ", ".join(self._differences(report, VARIANTS[near]))
@@ -585,7 +602,7 @@ class _Examination:
         steps = int(value.half_steps[0]) if value else 2 * search.max_iter + 1
         rows = validation.batch(pairs.p, pairs.q, search.where.n_bins)
         lam = np.float64(search.lam * (value.setting.lam_factor if value else 1.0))
-        for odd in ([steps % 2] if value else [1, 0]):
+        for odd in [steps % 2] if value else [1, 0]:
             switches = replace(VARIANTS["paper"], refreshes_v=bool(odd))
             run = iterate(rows, search.where, lam, switches, "dense", "linear", 0.0, None, steps // 2, unrolled=True)
             derivatives = run[steps // 2].grad_unrolled
@@ -615,15 +632,18 @@ def _after(fit: Fit) -> str:
     """Where a candidate stands, in words."""
     steps, first = sorted(set(fit.half_steps.tolist())), fit.setting.first
     some = f"{steps[0] / 2:g}" if len(steps) == 1 else f"{steps[0] / 2:g} to {steps[-1] / 2:g}"
-    return f"after {some} iterations, {first} first" + (f", lam = {fit.setting.lam_name}" if fit.setting.lam_name else "")
+    return f"after {some} iterations, {first} first" + (
+        f", lam = {fit.setting.lam_name}" if fit.setting.lam_name else ""
+    )
 
 
 def _described(x: NDArray[Any]) -> str:
     """Entries of a gradient where there is no mass, "" for none."""
     if not x.size:
         return ""
-    tests = {"NaN": np.isnan, "-inf": np.isneginf, "inf": np.isposinf, "0": lambda y: y == 0, "finite": np.isfinite}
-    return next((name for name, test in tests.items() if bool(test(x).all())), "NaN in part" if np.isnan(x).any() else "mixed")
+    tests = {"NaN": np.isnan(x), "-inf": x == -np.inf, "inf": x == np.inf, "0": x == 0, "finite": np.isfinite(x)}
+    in_part = "NaN in part" if tests["NaN"].any() else "mixed"
+    return next((name for name, holds in tests.items() if holds.all()), in_part)
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
@@ -662,7 +682,7 @@ def _measure(ask: Ask, report: SinkhornReport, cases: list[SinkhornCase]) -> Non
 
 
 class _Reference:
-    """What the answers should be: values with the size of their terms, and log u over all bins, by case and half step."""
+    """What the answers should be, by half step: values with the size of their terms, and log u (N, cases)."""
 
     def __init__(self, suffix: str, report: SinkhornReport, status: Any = ()) -> None:
         self.suffix, self.report, self.status = suffix, report, status
@@ -705,7 +725,9 @@ def _right(report: SinkhornReport, pairs: Pairs) -> _Reference:
         lam = report.lam * fit.setting.lam_factor
         steps = range(1, 2 * report.max_iter + 3) if fit.stops else [int(fit.half_steps[0])]
         both = (False, True) if fit.stops and report.drops_empty is None else (bool(report.drops_empty),)
-        for state in (s for drops in both for s in fits.states(report.where, lam, pairs, fit.setting.first, steps, drops)):
+        for state in (
+            s for drops in both for s in fits.states(report.where, lam, pairs, fit.setting.first, steps, drops)
+        ):
             if fit is report.value_fit:
                 reference.values.append(_of_kind(fit, state, pairs, lam))
             else:
@@ -720,9 +742,7 @@ def _alike(report: SinkhornReport, cases: list[SinkhornCase]) -> _Reference:
     if report.value_fit is None:
         steps |= 1
     first = fit.setting.first if fit else "v"
-    switches = Variant(
-        0 if report.shift == 0 else 1, "ones", bool(report.drops_empty), bool(steps % 2), "cost", False
-    )
+    switches = Variant(0 if report.shift == 0 else 1, "ones", bool(report.drops_empty), bool(steps % 2), "cost", False)
     p, q = (np.array([getattr(c, name) for c in cases]) for name in ("p", "q"))
     given = (p, q) if first == "v" else (q, p)
     rows = validation.batch(*given, report.where.n_bins)

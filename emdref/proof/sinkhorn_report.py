@@ -131,24 +131,24 @@ class SinkhornReport:
 
     @property
     def value(self) -> str | None:
-        return self.value_fit and self.value_fit.what
+        return self.value_fit.what if self.value_fit else None
 
     @property
     def value_factor(self) -> float | None:
-        return self.value_fit and self.value_fit.factor
+        return self.value_fit.factor if self.value_fit else None
 
     @property
     def gradient(self) -> str | None:
-        return self.gradient_fit and self.gradient_fit.what
+        return self.gradient_fit.what if self.gradient_fit else None
 
     @property
     def factor(self) -> float | None:
-        return self.gradient_fit and self.gradient_fit.factor
+        return self.gradient_fit.factor if self.gradient_fit else None
 
     @property
     def lam_found(self) -> float | None:
         fit = self.value_fit or self.gradient_fit
-        return fit and self.lam * fit.setting.lam_factor
+        return self.lam * fit.setting.lam_factor if fit else None
 
     @property
     def stops_early(self) -> bool:
@@ -219,7 +219,9 @@ class SinkhornReport:
             alike = "".join(f"{_shown(row[name]):>12s}" for name in ("value_alike", "grad_alike"))
             lines.append(f"{grade:10s} {row['cases']:5d}  {cells}  {alike}  {row['failures']:8d}")
         worst = self.worst
-        off = f"{worst.problem}{worst.status and f' (emdref: {worst.status})'}" if worst.problem else _shown(worst.worst)
+        off = (
+            f"{worst.problem}{worst.status and f' (emdref: {worst.status})'}" if worst.problem else _shown(worst.worst)
+        )
         lines += ["", f"worst: {off} in {worst.case} (up to {self.tol:.2g} passes)"]
         return "\n".join([*lines, *("    " + line for line in self.snippet.splitlines())])
 

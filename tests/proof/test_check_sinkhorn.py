@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
-import sinkhorn_oracle
 
 import emdref
+import sinkhorn_oracle
 
 N, LAM, CAP = 10, 2.0, 8
 CHAIN = emdref.Chain(gaps=[1.0, 0.5, 2.0, 1.0, 0.25, 1.5, 1.0, 0.75, 1.25])
@@ -337,9 +337,12 @@ def test_an_exception_is_the_failure_of_its_case():
 
     report = check(picky)
     assert report.variant == "paper" and report.worst.problem == "ArithmeticError: no mass"
-    assert {r.case.family for r in report.results if r.problem} == {"zeros_in_p", "apart", "opposite_ends", "spread"} - {
-        family for family in ("spread",) if not any(r.problem for r in report.results if r.case.family == family)
-    }
+    assert {r.case.family for r in report.results if r.problem} == {
+        "zeros_in_p",
+        "apart",
+        "opposite_ends",
+        "spread",
+    } - {family for family in ("spread",) if not any(r.problem for r in report.results if r.case.family == family)}
     assert 0 < report.failures < len(report.results) and not report.grades["hard"]["passed"]
 
 
