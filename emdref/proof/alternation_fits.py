@@ -108,7 +108,7 @@ def states(
 
 def _plan(where: Metric, lam: float) -> Plan:
     """Products in float64 logarithms."""
-    if where.n_bins <= _DENSE:
+    if where.n_bins <= (_DENSE if where.rooted is not None else 4 * _DENSE):
         return _Small(where.distance_matrix(), lam, 0)
     return plan_for(where, "auto", "log", np.float64, lam, 0)
 
@@ -295,18 +295,21 @@ class Search:
 
     def best_gradient(self, tables: Sequence[Table], free: bool, dtype: Any = None) -> Fit | None:
         """The same for gradients, each up to a constant."""
-        entries = []
+        entries, fixed = [], []
         for table in tables:
             columns = zip(BASES, *map(_by_kind, (table.slopes, table.apart, table.bent)), strict=True)
             for name, slope, apart, bent in columns:
                 if not free:
                     entries.append((table, name, np.ones(len(apart)), apart))
+                    fixed.append(entries[-1])
                     continue
+                scale = table.setting.lam_factor  # as for values
+                fixed.append((table, name, np.full(len(apart), scale), np.maximum(bent, np.abs(slope / scale - 1))))
                 factor = _common(np.median(slope, axis=1))
                 spread = np.abs(slope / factor[:, None] - 1)
                 off = np.where(np.isfinite(spread), np.maximum(bent, spread), np.inf)
                 entries.append((table, name, factor, off))
-        return self._best(entries, [] if free else entries, dtype)
+        return self._best(entries, fixed, dtype)
 
     def _best(self, entries: list[Entry], fixed: list[Entry], dtype: Any) -> Fit | None:
         """The candidate off by least; of those that are off by about as much, the one that was asked for."""
