@@ -116,7 +116,7 @@ def test_values_and_gradients_of_emdref(case):
             if domain == "linear" and dtype in case["linear_fails"]:
                 continue
             off = bound(case, dtype)
-            for name in VARIANTS:
+            for name in VARIANTS if case["max_iter"] <= 20 else ("paper", "caffe"):
                 r = emdref.sinkhorn(p, q, cost, lam, max_iter=case["max_iter"], variant=name, domain=domain)
                 value, objective, grad = answers(case, name)
                 got = r.objective if name == "caffe" else r.value

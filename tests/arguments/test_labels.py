@@ -43,6 +43,9 @@ CALLS = {
     "emd_mse": losses.emd_mse,
     "pairwise": lambda p, q, space: emdref.pairwise([p], space, Y=[q]),
     "check": lambda p, q, space: emdref.check(lambda *pair: 0.0, space, cases=[(p, q)]).results[0].value_ulp,
+    "check_sinkhorn": lambda p, q, space: (
+        emdref.check_sinkhorn(lambda *pair: np.nan, space, 1.0, 5, cases=[(p, q)]).results[0].case.p
+    ),
 }
 each_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 

@@ -9,6 +9,7 @@ import pytest
 
 import emdref
 import sinkhorn_oracle
+from emdref.proof import alternation_fits as fits
 
 N, LAM, CAP = 10, 2.0, 8
 CHAIN = emdref.Chain(gaps=[1.0, 0.5, 2.0, 1.0, 0.25, 1.5, 1.0, 0.75, 1.25])
@@ -252,6 +253,48 @@ def test_another_function_altogether():
     assert (report.value, report.variant, report.n_iter, report.passed) == (None, None, None, False)
     assert "none of paper, frogner, cuturi, caffe, mocha; nearest: " in report.findings["variant"].text
     assert "off by" in report.closest
+
+
+# --- readings of the value --------------------------------------------------------------------------------------------
+
+
+def reading(kind):
+    """One reading of the plan of Algorithm 1 after its last u, with K = exp(-lam M)."""
+
+    def function(p, q):
+        K, u = np.exp(-LAM * M), np.ones(N)
+        for _ in range(CAP):
+            v = q / (K.T @ u)
+            u = p / (K @ v)
+        T, log_u, log_v = u[:, None] * K * v, np.log(u), np.log(v)
+        entropy, cost, mass = (T * np.log(T)).sum(), (T * M).sum(), T.sum()
+        return {
+            "<T, M>": cost,
+            "<T, M> + <T, log T> / lam": cost + entropy / LAM,
+            "<T, M> + <T, log T - 1> / lam": cost + (entropy - mass) / LAM,
+            "<T, M> + <T, log T + 1> / lam": cost + (entropy + mass) / LAM,
+            "<T, M> + KL(T | p q^T) / lam": cost + (T * np.log(T / np.outer(p, q))).sum() / LAM,
+            "(<p, log u> + <q, log v>) / lam": (p @ log_u + q @ log_v) / LAM,
+            "(<p, log u> + <q, log v> - |T|) / lam": (p @ log_u + q @ log_v - mass) / LAM,
+            "(<p, log u/p> + <q, log v/q>) / lam": (p @ np.log(u / p) + q @ np.log(v / q)) / LAM,
+        }[kind]
+
+    return function
+
+
+@pytest.mark.parametrize("kind", fits.KINDS)
+def test_readings_of_the_value(kind):
+    report = check(reading(kind), cases="mild")
+    assert (report.value, report.value_factor, report.n_iter, report.refreshes_v) == (kind, 1, CAP, False)
+    assert report.passed, str(report)
+    assert report.worst_error < 1e-13
+
+
+@pytest.mark.parametrize("kind", [fits.COST, "<T, M> + KL(T | p q^T) / lam"])
+def test_a_divergence_without_bias(kind):
+    value = reading(kind)
+    report = check(lambda p, q: value(p, q) - (value(p, p) + value(q, q)) / 2, cases="mild")
+    assert (report.value, report.n_iter, report.variants) == ("debiased " + kind, CAP, ())
 
 
 # --- what cannot be told, and what stops early ------------------------------------------------------------------------

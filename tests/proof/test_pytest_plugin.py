@@ -112,6 +112,8 @@ def test_answers_are_exact_and_checks_are_sharp(dtype):
 
 
 def test_answers_that_are_none():
+    assert not list(exact_case.cases("easy", family="softmax"))
+    assert {c.family for c in exact_case.cases(family=["softmax", "spread"])} == {"softmax", "spread"}
     (case,) = (c for c in exact_case.cases("easy", family="integers") if c.seed == 1)
     for wrong in (np.nan, np.inf, np.float64(-1)):
         with pytest.raises(AssertionError, match="the value is"):
