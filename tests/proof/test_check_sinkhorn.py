@@ -432,6 +432,7 @@ def test_small_spaces_and_own_pairs():
         ({"space": M[:3]}, ValueError, "cost has shape"),
         ({"space": M + np.eye(N)}, ValueError, "lies on the diagonal"),
         ({"variant": "papers"}, ValueError, "variant='papers' is not one of paper"),
+        ({"variant": "overrelaxed"}, ValueError, "is emdref's own: what is published is paper"),
         ({"cases": "hardest"}, ValueError, "cases names 'hardest', which is neither of easy"),
         ({"cases": []}, ValueError, "cases is empty"),
         ({"cases": [(np.ones(N), 2 * np.ones(N))]}, ValueError, "apart"),
