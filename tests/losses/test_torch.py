@@ -818,7 +818,7 @@ def test_a_circle(rho):
         assert gradcheck(partial(emd_loss, q=Q, space=circle, rho=rho, gauge="raw", normalize=layer), recorded(X))
 
 
-# --- the check of other people's loops ---------------------------------------------------------------------------------
+# --- the check of other people's loops --------------------------------------------------------------------------------
 
 
 def test_a_sinkhorn_loop_under_autograd_is_recognised():
