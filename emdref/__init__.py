@@ -21,6 +21,8 @@ from emdref.proof.certificate import Certificate, certify
 from emdref.proof.check import check
 from emdref.proof.report import Report
 from emdref.proof.sinkhorn_certificate import SinkhornCertificate, certify_sinkhorn
+from emdref.proof.sinkhorn_check import check_sinkhorn
+from emdref.proof.sinkhorn_report import SinkhornReport
 from emdref.spaces import Chain, Circle, Edges, Kernel, Space, Tree, wordnet_tree
 
 __version__ = "0.2.0"
@@ -34,6 +36,7 @@ __all__ = [
     "Kernel",
     "Report",
     "SinkhornCertificate",
+    "SinkhornReport",
     "SinkhornResult",
     "Space",
     "Tree",
@@ -43,6 +46,7 @@ __all__ = [
     "certify_barycenter",
     "certify_sinkhorn",
     "check",
+    "check_sinkhorn",
     "emd",
     "emd_cost_grad",
     "emd_grad",
