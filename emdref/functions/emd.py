@@ -214,6 +214,7 @@ def emd_value_and_grad(
         return tuple(on_gpu("value_and_grad", place, p, q, space, rho, mass, accuracy, code, outs).values())
     job = _Job(p, q, space, rho, mass, accuracy, code)
     value, grad = job.target(to_value, "out[0]"), job.target(to_grad, "out[1]", space.n_bins)
+    results.check_apart(value, grad)
     job.run(value.rows, grad.rows, code)
     return value.given(), grad.given()
 
