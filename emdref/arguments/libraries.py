@@ -33,7 +33,7 @@ class Home(NamedTuple):
             import array_api_compat
 
             taken = array_api_compat.to_device(taken, self.device)
-        dtype = written(taken.dtype)
+        dtype = written(getattr(taken, "dtype", array.dtype))
         if not dtype.endswith(array.dtype.name):
             raise TypeError(
                 f"the result is {array.dtype}, of which {self.library.__name__} makes {dtype}: give float32, or let it "
@@ -44,7 +44,10 @@ class Home(NamedTuple):
 
 def home(given: dict[str, Any]) -> Home | None:
     """Where the results of a call go, None for NumPy; an error for arguments by name that are of two libraries."""
-    return None if _NUMPYS.issuperset(map(type, given.values())) else _common(given)
+    for x in given.values():
+        if type(x) not in _NUMPYS:
+            return _common(given)
+    return None
 
 
 def taken(result: Any, to: Home | None) -> Any:
@@ -76,7 +79,9 @@ def memory(out: Any, name: str, to: Home | None) -> Any:
     try:
         return out.numpy() if _is_torchs(out) else np.from_dlpack(out)
     except Exception as error:
-        raise TypeError(f"{name} ({_described(out)}) cannot be written to: {_first_line(error)}") from error
+        raise TypeError(
+            f"{name} ({_described(out)}) cannot be written to ({_first_line(error)}): give a dense array on the host"
+        ) from error
 
 
 def _common(given: dict[str, Any]) -> Home | None:
