@@ -100,9 +100,8 @@ def _common(given: dict[str, Any]) -> Home | None:
                 f"e.g. {of}.{_converted(given[name], name)}"
             )
         if other.device != there.device:
-            raise TypeError(
-                f"{first} lies on {written(there.device)} and {name} on {written(other.device)}: give both on one device"
-            )
+            places = f"{first} lies on {written(there.device)} and {name} on {written(other.device)}"
+            raise TypeError(f"{places}: give both on one device")
     return there
 
 

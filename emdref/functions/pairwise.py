@@ -45,7 +45,7 @@ class _Rows(NamedTuple):
     x: NDArray[Any]
     y: NDArray[Any]
     mirror: bool
-    home: libraries.Home | None
+    home: libraries.Home | None = None
 
 
 def _count(out: NDArray[Any], mirror: bool) -> int:

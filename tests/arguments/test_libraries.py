@@ -80,7 +80,7 @@ PARTNERS = [
 def test_no_array_is_taken_from_one_library_to_another(q, words):
     with pytest.raises(TypeError, match=f"^p is an array of library and {words}"):
         emdref.emd(Array(P), q, CHAIN)
-    with pytest.raises(TypeError, match="^q is an array of library and p of"):
+    with pytest.raises(TypeError, match=r"^q is an array of library and p of"):
         emdref.emd(q, Array(P), CHAIN)
 
 
@@ -173,7 +173,7 @@ def test_arrays_that_results_cannot_go_to():
     ):
         with pytest.raises(error, match=words):
             emdref.emd(Array(P), Array(Q), CHAIN, out=out)
-    with pytest.raises(TypeError, match="^out must be a NumPy array, not Array"):
+    with pytest.raises(TypeError, match=r"^out must be a NumPy array, not Array"):
         emdref.emd(P, Q, CHAIN, out=Array(np.empty(3)))
     memory = np.empty(20)
     pair = Array(memory[:3]), Array(memory[2:17].reshape(3, 5))

@@ -21,10 +21,10 @@ import scipy.sparse
 
 torch = pytest.importorskip("torch", reason="the losses for PyTorch need the extra torch: pip install 'emdref[torch]'")
 
+import array_kinds  # noqa: E402
 from torch.autograd import gradcheck, gradgradcheck  # noqa: E402
 from torch.autograd.gradcheck import GradcheckError  # noqa: E402
 
-import array_kinds  # noqa: E402
 import cases  # noqa: E402
 import emdref  # noqa: E402
 import emdref.torch as module  # noqa: E402
@@ -835,12 +835,8 @@ def test_tensors_as_they_lie():
     expected = emdref.emd(p.numpy(), q.numpy(), CHAIN)
     signs = torch._neg_view(-p)
     assert signs.is_neg()  # its memory holds -p
-    for x in (
-        p.T.contiguous().T,
-        torch.repeat_interleave(p, 2, 1)[:, ::2],
-        signs,
-        torch.nn.Parameter(p, requires_grad=False),
-    ):
+    parameter = torch.nn.Parameter(p, requires_grad=False)
+    for x in (p.T.contiguous().T, torch.repeat_interleave(p, 2, 1)[:, ::2], signs, parameter):
         assert np.array_equal(emdref.emd(x, q, CHAIN).numpy(), expected)
     with torch.device("meta"):  # a default, which arrays that exist have nothing to do with
         assert emdref.emd(p, q, CHAIN).device.type == "cpu"
