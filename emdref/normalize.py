@@ -30,8 +30,9 @@ class Layer:
 
     Returns
     -------
-    (..., N) array of x's dtype, total 1 but for the rounding of its entries.  ``l1`` and ``square`` are within 1 ulp of
-    the exact quotient; ``softmax`` adds the error of the C library's exp (2 ulp in all for float64, 1 for float32).
+    (..., N) array of x's kind and dtype, total 1 but for the rounding of its entries.  ``l1`` and ``square`` are within
+    1 ulp of the exact quotient; ``softmax`` adds the error of the C library's exp (2 ulp in all for float64, 1 for
+    float32).
 
     Raises
     ------

@@ -93,7 +93,7 @@ def pairwise(
 
     Returns
     -------
-    (n, m) array of X's dtype; (n, n) and symmetric without Y.
+    (n, m) array of X's dtype and kind, on the host; (n, n) and symmetric without Y.
 
     Raises
     ------

@@ -97,8 +97,10 @@ def sinkhorn(
         objects of that name, are emulated: see Notes.
     device : None, "cpu" or "cuda"
         None follows the arrays: those of CuPy, torch or Numba that lie on a GPU are used there, and results come back
-        as the same kind (`status`, `converged`, `failed_at` and `failed_bin` on the host).  ``"cuda"`` moves NumPy
-        arrays there and back.  `unrolled`, variant ``overrelaxed`` and the emulated formats are the CPU's alone.
+        as the same kind (`status`, `converged`, `failed_at` and `failed_bin` on the host); those of another library on
+        the host as in `emdref.emd`, and what is no float (`n_iter` too) as NumPy's; a cost matrix may be of any.
+        ``"cuda"`` moves arrays on the host there and back.  `unrolled`, variant ``overrelaxed`` and the emulated
+        formats are the CPU's alone.
 
     Returns
     -------
