@@ -140,7 +140,7 @@ def _converted(x: Any, name: str) -> str:
 
 
 def _described(x: Any) -> str:
-    return f"{type_name(x)}, {cut(written(getattr(x, 'dtype', 'of no dtype')), 40)}"
+    return f"{type_name(x)}, {written(x.dtype, 40)}" if hasattr(x, "dtype") else type_name(x)
 
 
 def _first_line(error: Exception) -> str:

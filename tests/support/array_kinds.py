@@ -13,6 +13,7 @@ NUMBERS = "value", "objective", "grad", "log_u", "log_v", "marginal_error"
 def sinkhorn(p, q, space, **options):
     """What comes back in the inputs' kind."""
     r = emdref.sinkhorn(p, q, space, 3.0, max_iter=7, checkpoints=(2,), unrolled=True, **options)
+    assert all(isinstance(x, (np.ndarray, np.generic)) for x in (r.n_iter, r.converged, r.failed_at, r.failed_bin))
     both = r.grad_unrolled.value, r.grad_unrolled.objective
     return *(getattr(at, name) for at in (r, r.checkpoints[2]) for name in NUMBERS), *both
 
@@ -27,6 +28,7 @@ BATCH = {
     "pairwise": lambda p, q, space: (emdref.pairwise(p, space), emdref.pairwise(p, space, Y=q)),
     "sinkhorn": sinkhorn,
     "sinkhorn from init": lambda p, q, space: sinkhorn(p, q, space, init=(p, q)),
+    "sinkhorn in float32": lambda p, q, space: emdref.sinkhorn(p, q, space, 3.0, max_iter=3, dtype=np.float32).grad,
     "mse": lambda p, q, space: losses.mse(p, q),
     "kl": lambda p, q, space: losses.kl(p, q),
     "cross_entropy": lambda p, q, space: losses.cross_entropy(p, q),
