@@ -38,8 +38,6 @@ def test_the_way_back_is_the_library_of_the_type_if_the_array_does_not_say(monke
 
 def test_memory_is_looked_at_and_not_copied():
     assert np.shares_memory(libraries.as_numpy(Array(P), "p"), P)
-    given = emdref.emd_grad(Array(P), Array(Q), CHAIN)
-    assert given.array.base is not None  # a view of what was computed
 
 
 @pytest.mark.parametrize(
@@ -118,7 +116,7 @@ def test_lists_and_costs_go_with_any_library():
 
 
 def test_a_float64_that_a_library_does_not_hold_is_not_rounded(monkeypatch):
-    monkeypatch.setattr(array_kinds.library, "from_dlpack", lambda x: Array(np.from_dlpack(x).astype(np.float32)))
+    monkeypatch.setattr(array_kinds.library, "from_dlpack", lambda x: Array(x.astype(np.float32)))
     with pytest.raises(TypeError, match=r"^the result is float64, of which library makes float32: give float32, or"):
         emdref.emd(Array(P), Array(Q), CHAIN)
     assert emdref.emd(*map(Array, array_kinds.batch(np.float32)), CHAIN).dtype == np.float32
@@ -147,7 +145,11 @@ def test_an_array_that_cannot_be_read():
 
 # --- the caller's own array -------------------------------------------------------------------------------------------
 
+told = np.from_dlpack(Words(np.empty(1))).flags.writeable
+can_be_written_to = pytest.mark.skipif(not told, reason="NumPy 2.0 is not told by DLPack what may be written to")
 
+
+@can_be_written_to
 def test_results_go_into_an_array_of_the_inputs_kind_or_of_numpys():
     expected = emdref.emd_grad(P, Q, CHAIN)
     for memory in (np.empty_like(P), np.full((3, 10), 7.0)[:, ::2]):
@@ -162,6 +164,7 @@ def test_results_go_into_an_array_of_the_inputs_kind_or_of_numpys():
     assert np.array_equal(both.array, expected)
 
 
+@can_be_written_to
 def test_arrays_that_results_cannot_go_to():
     read_only = np.empty(3)
     read_only.flags.writeable = False

@@ -93,4 +93,4 @@ class Array(Words):
 
 
 library = types.ModuleType("library")
-library.from_dlpack = lambda x: Array(np.from_dlpack(x))
+library.from_dlpack = lambda x: Array(x if isinstance(x, np.ndarray) else np.from_dlpack(x))
