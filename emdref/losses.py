@@ -1,6 +1,7 @@
 """The losses that the papers compare EMD with, and its mix with the mean squared error (ICML 2016 workshop, Sec. 2.3).
 
-Each takes predictions p and targets q, batched like `emdref.emd`, and returns (value, gradient with respect to p).
+Each takes predictions p and targets q, batched like `emdref.emd`, and returns (value, gradient with respect to p) as
+arrays of the same kind.
 """
 
 from typing import Any, Literal

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref.arguments import casts, containers, validation
+from emdref.arguments import casts, containers, libraries, validation
 from emdref.closed_form import batches, exact_rows
 from emdref.kernels.compile.threads import over_rows
 from emdref.kernels.rows import layers
@@ -30,8 +30,9 @@ class Layer:
 
     Returns
     -------
-    (..., N) array of x's dtype, total 1 but for the rounding of its entries.  ``l1`` and ``square`` are within 1 ulp of
-    the exact quotient; ``softmax`` adds the error of the C library's exp (2 ulp in all for float64, 1 for float32).
+    (..., N) array of x's kind and dtype, total 1 but for the rounding of its entries.  ``l1`` and ``square`` are within
+    1 ulp of the exact quotient; ``softmax`` adds the error of the C library's exp (2 ulp in all for float64, 1 for
+    float32).
 
     Raises
     ------
@@ -46,13 +47,13 @@ class Layer:
     def __repr__(self) -> str:
         return f"emdref.normalize.{self.__name__}"
 
-    def __call__(self, x: ArrayLike) -> NDArray[Any]:
+    def __call__(self, x: ArrayLike) -> Any:
         array, rows = self._rows(x)
         out = np.empty(rows.shape)
         over_rows(layers.forward, (casts.widened(rows), out), (self._kind,), work=60 * rows.shape[1])
-        return casts.narrowed(out, array.dtype).reshape(array.shape)
+        return libraries.taken(casts.narrowed(out, array.dtype).reshape(array.shape), libraries.home({"x": x}))
 
-    def vjp(self, x: ArrayLike, g: ArrayLike) -> NDArray[Any]:
+    def vjp(self, x: ArrayLike, g: ArrayLike) -> Any:
         """g^T dp/dx: the gradient with respect to x of a loss whose gradient with respect to p = layer(x) is g.
 
         Parameters
@@ -76,7 +77,7 @@ class Layer:
         containers.check_labels({"x": x, "g": g})
         array, _ = self._rows(x)
         direction = validation.histogram(g, "g")
-        n_bins, arrays = array.shape[-1], {"x": array, "g": direction}
+        n_bins, arrays, home = array.shape[-1], {"x": array, "g": direction}, libraries.home({"x": x, "g": g})
         validation.same_dtype(arrays, {"x": x, "g": g})
         shape = (*validation.leading_axes(arrays, n_bins, "x's"), n_bins)
         validation.check_finite(direction, "g")
@@ -89,7 +90,7 @@ class Layer:
         result = casts.narrowed(out, array.dtype).reshape(shape)
         rows = validation.Batch(both[0], both[1], shape[:-1])
         batches.warn_beyond(rows, advice="scale g down", gradient=result.reshape(both[0].shape))
-        return result
+        return libraries.taken(result, home)
 
     def _rows(self, x: ArrayLike) -> "tuple[NDArray[Any], NDArray[Any]]":
         array = validation.histogram(x, "x")

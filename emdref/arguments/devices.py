@@ -99,7 +99,13 @@ def _found(x: Any, name: str) -> _Found | None:
     roots = {t.__module__.partition(".")[0] for t in type(x).__mro__}
     if "torch" in roots and hasattr(x, "requires_grad"):
         _check_no_graph(x, name)
+        if not x.is_cuda and x.device.type != "cpu":
+            numbers = "a tensor that holds numbers" if x.device.type == "meta" else f"{name}.cpu()"
+            _refuse(f"a torch tensor on the device {x.device.type!r}", name, numbers)
         return _Found(name, "torch", x.device.index) if x.is_cuda else None
+    if roots & {"jax", "jaxlib"}:
+        _check_jax(x, name)
+        return None
     if "cupy" in roots and hasattr(type(x), "__cuda_array_interface__"):
         return _Found(name, "cupy", x.device.id)
     if getattr(type(x), "__cuda_ndarray__", False):  # Numba's own, the simulator's too
@@ -116,9 +122,29 @@ def _found(x: Any, name: str) -> _Found | None:
 def _check_no_graph(x: Any, name: str) -> None:
     if x.requires_grad:
         raise RuntimeError(
-            f"{name} requires grad and nothing here is recorded for autograd: give {name}.detach(), and what "
-            f"emd_grad returns to {name}.backward"
+            f"{name} requires grad and nothing here is recorded for autograd: use the losses of emdref.torch, or give "
+            f"{name}.detach(), and what emd_grad returns to {name}.backward"
         )
+
+
+def _check_jax(x: Any, name: str) -> None:
+    """Refuse what JAX traces, and what does not lie on one CPU."""
+    if any(t.__name__ == "Tracer" for t in type(x).__mro__):
+        raise TypeError(
+            f"{name} is traced by JAX, within jit, grad or vmap, and has no numbers yet: use emdref.jax.emd_loss, or "
+            "give arrays outside of these"
+        )
+    try:
+        there = list(x.devices())
+    except Exception as error:  # of JAX, for an array that is deleted
+        raise RuntimeError(f"{name} lies nowhere: {cut(str(error), 120)}") from error
+    if len(there) > 1 or there[0].platform != "cpu":
+        places = cut(", ".join(sorted(map(str, there))))
+        _refuse(f"a JAX array on {places}", name, f"jax.device_put({name}, jax.devices('cpu')[0])")
+
+
+def _refuse(what: str, name: str, way_out: str) -> None:
+    raise RuntimeError(f"{name} is {what}, where nothing here computes: give {way_out}")
 
 
 def _check_together(there: list[_Found], given: dict[str, object]) -> None:

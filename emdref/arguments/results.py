@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref.arguments import containers
+from emdref.arguments import containers, libraries
 from emdref.arguments.messages import type_name, written
 from emdref.arguments.validation import Batch
 
@@ -21,9 +21,11 @@ class Target:
         self, rows: Batch, given: tuple[Array, ...], out: Any, name: str, *line: int, apart: bool = False
     ) -> None:
         shape, dtype = (*rows.shape, *line), rows.p.dtype
+        self._own, self._batch = out, rows
         if out is not None:
+            out = libraries.memory(out, name, rows.home)
             check(out, name, shape, dtype)
-        self._out, self._batch = out, rows
+        self.out: Array | None = out
         direct = not apart and out is not None and out.flags.c_contiguous and out.flags.aligned
         direct = direct and not _overlaps(out, rows, given)
         full = (len(rows.p), *line)
@@ -31,19 +33,20 @@ class Target:
 
     def given(self) -> Any:
         """The result in the caller's shape, or the caller's own array, filled."""
-        if self._out is None:
+        if self.out is None:
             return self._batch.as_rows(self.rows)
-        if not np.may_share_memory(self.rows, self._out):
-            self._out[...] = self.rows.reshape(self._out.shape)
-        return self._out
+        if not np.may_share_memory(self.rows, self.out):
+            self.out[...] = self.rows.reshape(self.out.shape)
+        return self._own
 
 
-def filled(out: Any, result: Any) -> Any:
-    """A result that exists, or the caller's own array with it."""
+def filled(out: Any, result: Any, home: libraries.Home | None = None) -> Any:
+    """A result that exists in the caller's kind, or the caller's own array with it."""
     if out is None:
-        return result
-    check(out, "out", np.shape(result), result.dtype)
-    out[...] = result
+        return libraries.taken(result, home)
+    place = libraries.memory(out, "out", home)
+    check(place, "out", np.shape(result), result.dtype)
+    place[...] = result
     return out
 
 
@@ -53,10 +56,13 @@ def both(out: Any) -> tuple[Any, Any]:
         return None, None
     if not isinstance(out, tuple) or len(out) != 2:
         raise TypeError("out must be a pair (value, gradient) of arrays, either of which may be None")
-    arrays = [x for x in out if isinstance(x, np.ndarray)]
-    if len(arrays) == 2 and np.shares_memory(arrays[0], arrays[1]):
-        refuse_shared()
     return out
+
+
+def check_apart(first: Target, second: Target) -> None:
+    """Refuse the caller's own arrays for two results where they share memory."""
+    if first.out is not None and second.out is not None and np.shares_memory(first.out, second.out):
+        refuse_shared()
 
 
 def refuse_shared() -> None:
@@ -67,7 +73,7 @@ def refuse_shared() -> None:
 def check(out: Any, name: str, shape: tuple[int, ...], dtype: Any) -> None:
     """Refuse what no result of that shape and dtype can go to."""
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"{name} must be a NumPy array, not {type_name(out)}")
+        raise TypeError(f"{name} must be a NumPy array, not {type_name(out)}, or one of the inputs' kind")
     containers.refuse_masked(out, name)
     check_fit(name, out.dtype, out.shape, out.flags.writeable, shape, dtype)
 

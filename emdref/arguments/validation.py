@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref.arguments import containers, devices
+from emdref.arguments import containers, devices, libraries
 from emdref.arguments.casts import contiguous, frozen
 from emdref.arguments.messages import cut, shown, type_name, written
 from emdref.kernels.compile.threads import alone
@@ -30,9 +30,15 @@ class Batch(NamedTuple):
     q: NDArray[Any]
     shape: "tuple[int, ...]"  # the leading axes, broadcast together
     v: "NDArray[Any] | None" = None  # a direction for each pair
+    home: "libraries.Home | None" = None  # whose arrays results are
 
-    def as_rows(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Give an array of one entry a row the leading axes; a single pair becomes a NumPy scalar."""
+    def as_rows(self, array: NDArray[Any]) -> Any:
+        """Give an array of one entry a row the leading axes and the caller's kind; one pair becomes a NumPy scalar."""
+        result = array.reshape(self.shape + array.shape[1:])[()]
+        return result if self.home is None else self.home.take(result)
+
+    def on_host(self, array: NDArray[Any]) -> Any:
+        """The same as a NumPy array, whatever the caller's kind."""
         return array.reshape(self.shape + array.shape[1:])[()]
 
 
@@ -162,7 +168,7 @@ def read(x: Any, name: str) -> NDArray[Any]:
     devices.on_host(x, name)
     plain = containers.plain(x, name)
     try:
-        return np.asarray(plain)
+        return libraries.as_numpy(plain, name)
     except ValueError as error:
         raise ValueError(f"{name} is not a rectangular array of numbers ({cut(str(error), 160)})") from None
 
@@ -188,23 +194,24 @@ def batch(p: Any, q: Any, n_bins: "int | None", v: Any = None) -> Batch:
     given = {"p": p, "q": q} if v is None else {"p": p, "q": q, "v": v}
     arrays = {name: histogram(x, name) for name, x in given.items()}
     of = "the space's" if n_bins else "p's"
-    n_bins = n_bins or some_bins(arrays["p"], "p")
+    home, n_bins = libraries.home(given), n_bins or some_bins(arrays["p"], "p")
     same_dtype(arrays, given)
     lead, rows = leading_axes(arrays, n_bins, of), {}
     for name, x in arrays.items():
         (check_finite if name == "v" else check_histograms)(x, name)
         rows[name] = rows_of(x, (*lead, n_bins))
-    return Batch(rows["p"], rows["q"], lead, rows.get("v"))
+    return Batch(rows["p"], rows["q"], lead, rows.get("v"), home)
 
 
 def unseen_batch(p: Any, q: Any, n_bins: int) -> "tuple[Batch, dict[str, NDArray[Any]]]":
     """Rows of p and q whose entries nobody looks at, in place if they lie as usual; and the arrays as given."""
     given = {"p": p, "q": q}
     arrays = {name: histogram(x, name) for name, x in given.items()}
+    home = libraries.home(given)
     same_dtype(arrays, given)
     lead = leading_axes(arrays, n_bins, "the space's")
     rows = (_views(x, (*lead, n_bins)) for x in arrays.values())
-    return Batch(next(rows), next(rows), lead), arrays
+    return Batch(next(rows), next(rows), lead, None, home), arrays
 
 
 def _views(x: NDArray[Any], shape: "tuple[int, ...]") -> NDArray[Any]:

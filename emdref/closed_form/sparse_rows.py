@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref.arguments import casts, containers, validation
+from emdref.arguments import casts, containers, libraries, validation
 from emdref.arguments.messages import written
 from emdref.arguments.validation import Accuracy, Mass
 from emdref.kernels.compile.threads import alone
@@ -81,6 +81,7 @@ def checked(given: dict[str, Any], space: Any, mass: str, accuracy: str) -> dict
     validation.option(accuracy, "accuracy", Accuracy)
     check_space(space)
     containers.check_labels(given, space)
+    libraries.home(given)  # NumPy's, for one of them is sparse
     return {name: _rows(x, name, space) for name, x in given.items()}
 
 

@@ -352,19 +352,19 @@ class _Run(Run):
         if self.switches.centred:
             grad = store(grad - store(np.mean(grad, axis=1, where=p > 0, keepdims=True)))
         failed_at, failed_bin = self.watch.outcome(np.isin(status, FAILED), v)
-        give = self.rows.as_rows
+        give, on_host = self.rows.as_rows, self.rows.on_host
         return SinkhornResult(
             value=give(value.copy()),
             objective=give(objective),
             grad=give(grad),
             log_u=give(log_u),
             log_v=give(log_v),
-            n_iter=give(self.n_iter.copy()),
+            n_iter=on_host(self.n_iter.copy()),
             marginal_error=give(error),
-            status=str(status[0]) if self.rows.shape == () else give(status),
-            converged=give(status == "converged"),
-            failed_at=give(failed_at),
-            failed_bin=give(failed_bin),
+            status=str(status[0]) if self.rows.shape == () else on_host(status),
+            converged=on_host(status == "converged"),
+            failed_at=on_host(failed_at),
+            failed_bin=on_host(failed_bin),
             lost_entries=plan.lost,
             checkpoints={},
             grad_unrolled=self._unrolled(),

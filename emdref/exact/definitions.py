@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from emdref.arguments import containers, devices, validation
+from emdref.arguments import containers, devices, libraries, validation
 from emdref.arguments.messages import shown, written
 from emdref.spaces.space import Space, check_space
 
@@ -38,6 +38,7 @@ class Row:
         containers.check_labels({"p": p, "q": q}, space)
         n = space.n_bins
         both, self.mass_unit = integers([*histogram(p, "p", n), *histogram(q, "q", n)])
+        libraries.home({"p": p, "q": q})
         self.p, self.q = both[:n], both[n:]
         q = self.q
         self.phi_unit = self.mass_unit
@@ -211,7 +212,7 @@ def numbers(x: Any, name: str, size: int) -> Sequence[Any]:
     devices.on_host(x, name)
     x = containers.row(x, name)
     try:
-        values: Any = x if isinstance(x, (list, tuple)) else np.asarray(x)
+        values: Any = x if isinstance(x, (list, tuple)) else libraries.as_numpy(x, name)
         shape = np.shape(values)
     except ValueError:
         raise ValueError(f"{name} is not a sequence of numbers") from None

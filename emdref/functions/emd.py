@@ -39,7 +39,8 @@ def emd(
     ----------
     p, q : (..., N) arrays, both float32 or both float64 (integers below 2**53 count as float64)
         Histograms, >= 0; the last axis holds the bins, leading axes are broadcast together.  Either may be a
-        scipy.sparse matrix or array, in which no place has two entries, or of pandas: see Notes.
+        scipy.sparse matrix or array, in which no place has two entries, of pandas, or both of another library: see
+        Notes.
     space : Space
     rho : float
         Finite and >= 1.
@@ -53,29 +54,29 @@ def emd(
         arithmetic in the inputs' dtype, with the costs rounded to it, as a framework computes it.  For rho in
         {1, 2, 3, 4} both give the same bits on every processor.
     device : None, "cpu" or "cuda"
-        ``None`` follows the inputs: arrays on a GPU (of CuPy, torch, Numba, or anybody who has the CUDA array
+        ``None`` follows the inputs: arrays on a GPU (of CuPy, torch, Numba, or anybody but JAX who has the CUDA array
         interface) are taken there without a copy to the host, on their own stream, and the same kind comes back; a
-        tensor that requires grad is refused, since nothing is recorded for autograd.  ``"cuda"`` moves NumPy input to
-        the current GPU and the results back.
+        tensor that requires grad is refused, since nothing is recorded for autograd.  ``"cuda"`` moves input on the
+        host to the current GPU and the results back.
     out : (...) array of the inputs' dtype, optional
-        Where the result goes, and what is returned: a NumPy array, or of the inputs' kind on their GPU.  p and q may be
-        its memory.  Its contents are undefined if an error is raised.
+        Where the result goes, and what is returned: a NumPy array, or one of the inputs' kind where they lie.  p and q
+        may be its memory.  Its contents are undefined if an error is raised.
 
     Returns
     -------
-    (...) array, or a scalar for one pair (on a GPU an array without axes), of the inputs' dtype, in units of cost times
-    mass^rho.
+    (...) array, or a scalar for one pair (of other libraries and on a GPU an array without axes), of the inputs' kind
+    and dtype, in units of cost times mass^rho.
 
     Raises
     ------
     TypeError
-        Other dtypes, or p and q of different ones.
+        Other dtypes, p and q of different ones or of two libraries, what JAX traces, and what has no numbers to read.
     ValueError
         Shapes that do not fit, NaN, inf, negative mass, an all-zero histogram, totals that differ, rho < 1, an
         unknown option: the message names the argument, the row, the bin and the amount.
     RuntimeError
-        No GPU to be used, or not enough memory on it; arrays on the host and on a GPU, of two frameworks or on two
-        GPUs.
+        No GPU to be used, or not enough memory on it; arrays on the host and on a GPU, on GPUs of two frameworks or on
+        two GPUs; tensors and arrays on devices where nothing here computes.
 
     Warns
     -----
@@ -89,6 +90,11 @@ def emd(
     two limbs leave open is made dense.  With ``native`` they have the same two limbs, without that check.  All other
     functions of histograms on the CPU take sparse rows too; but for `pairwise` they make them dense, as their results
     are, and those of one pair take a matrix of one row for that row.
+
+    Arrays of torch, of JAX and of anybody else who speaks DLPack, all of one library on the host, are looked at where
+    they lie, and results are arrays of that library over the memory that was computed into; lists go with any.  What
+    the library of an array cannot be asked for (it has no ``from_dlpack``) comes back as NumPy's.  So it is in all
+    functions of batches; docs/arrays.md has a table.
 
     The labels of a pandas Series (its index) or DataFrame (its columns) must be ``space.bin_labels`` in their order;
     nothing is reordered.  A default RangeIndex is positional.  So it is in all functions of histograms; without a space
@@ -214,6 +220,7 @@ def emd_value_and_grad(
         return tuple(on_gpu("value_and_grad", place, p, q, space, rho, mass, accuracy, code, outs).values())
     job = _Job(p, q, space, rho, mass, accuracy, code)
     value, grad = job.target(to_value, "out[0]"), job.target(to_grad, "out[1]", space.n_bins)
+    results.check_apart(value, grad)
     job.run(value.rows, grad.rows, code)
     return value.given(), grad.given()
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref.arguments import casts, containers, devices, validation
+from emdref.arguments import casts, containers, devices, libraries, validation
 from emdref.arguments.messages import written
 from emdref.arguments.validation import Accuracy, Batch, Mass
 from emdref.closed_form import sparse_emd, sparse_rows
@@ -45,6 +45,7 @@ class _Rows(NamedTuple):
     x: NDArray[Any]
     y: NDArray[Any]
     mirror: bool
+    home: libraries.Home | None = None
 
 
 def _count(out: NDArray[Any], mirror: bool) -> int:
@@ -61,7 +62,7 @@ def pairwise(
     mass: Mass = "raise",
     accuracy: Accuracy = "compensated",
     progress: bool = False,
-) -> NDArray[Any]:
+) -> Any:
     """Earth Mover's Distance between all rows of X and all rows of Y, or among the rows of X.
 
     The subtree sums P_i[v] of a row are shared by all pairs of a block, so that a pair costs one pass over
@@ -92,7 +93,7 @@ def pairwise(
 
     Returns
     -------
-    (n, m) array of X's dtype; (n, n) and symmetric without Y.
+    (n, m) array of X's dtype and kind, on the host; (n, n) and symmetric without Y.
 
     Raises
     ------
@@ -138,7 +139,7 @@ def pairwise(
         if accuracy == "compensated" or space.rooted is None:
             _one_by_one(rows, out, space, rho, mass, accuracy, done)
     _warn(out)
-    return out
+    return libraries.taken(out, rows.home)
 
 
 def _unknown(x: Any, y: Any, dtype: Any) -> NDArray[Any]:
@@ -172,6 +173,7 @@ def _checked(X: Any, Y: Any, space: Any, mass: str, accuracy: str) -> _Rows:
     given = {"X": X} if Y is None else {"X": X, "Y": Y}
     containers.check_labels(given, space)
     arrays = {name: validation.histogram(x, name) for name, x in given.items()}
+    home = libraries.home(given)
     validation.same_dtype(arrays, given)
     for name, x in arrays.items():
         if x.ndim != 2 or x.shape[1] != space.n_bins:
@@ -186,7 +188,7 @@ def _checked(X: Any, Y: Any, space: Any, mass: str, accuracy: str) -> _Rows:
         for name, x in arrays.items():
             _check_totals(x, name)
     x, *y = (validation.rows_of(x, x.shape) for x in arrays.values())
-    return _Rows(x, y[0] if y else x, not y)
+    return _Rows(x, y[0] if y else x, not y, home)
 
 
 def _totals(x: NDArray[Any], exponent: int = 0) -> NDArray[np.float64]:

@@ -39,7 +39,7 @@ def plan(p: ArrayLike, q: ArrayLike, space: Space, *, mass: Mass = "raise") -> s
 
     Returns
     -------
-    (N, N) scipy.sparse.csr_array of the inputs' dtype, in units of mass
+    (N, N) scipy.sparse.csr_array of the inputs' dtype, whatever their kind, in units of mass
         Column indices sorted, no duplicates, no zeros stored; ``T.tocoo()`` gives triples.
 
         Bins are matched in exact integers, so that each entry is that of an exact plan rounded to the nearest float;

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from emdref.arguments import containers, devices, validation
+from emdref.arguments import containers, devices, libraries, validation
 from emdref.arguments.devices import Device
 from emdref.arguments.messages import shown
 from emdref.entropic import failures, formats, inputs
@@ -97,8 +97,10 @@ def sinkhorn(
         objects of that name, are emulated: see Notes.
     device : None, "cpu" or "cuda"
         None follows the arrays: those of CuPy, torch or Numba that lie on a GPU are used there, and results come back
-        as the same kind (`status`, `converged`, `failed_at` and `failed_bin` on the host).  ``"cuda"`` moves NumPy
-        arrays there and back.  `unrolled`, variant ``overrelaxed`` and the emulated formats are the CPU's alone.
+        as the same kind (`status`, `converged`, `failed_at` and `failed_bin` on the host); those of another library on
+        the host as in `emdref.emd`, and what is no float (`n_iter` too) as NumPy's; a cost matrix may be of any.
+        ``"cuda"`` moves arrays on the host there and back.  `unrolled`, variant ``overrelaxed`` and the emulated
+        formats are the CPU's alone.
 
     Returns
     -------
@@ -180,7 +182,9 @@ def sinkhorn(
     0.8984375
     """
     containers.check_labels({"p": p, "q": q, "init": init}, space_or_cost)
-    place = _place(device, p, q, space_or_cost, init)
+    log_u, log_v = init if isinstance(init, (tuple, list)) and len(init) == 2 else (None, None)
+    given = {"p": p, "q": q, "init's log_u": log_u, "init's log_v": log_v}
+    place = devices.find(device, **given, space_or_cost=_on_gpu(space_or_cost))
     switches = variant_of(variant)
     validation.option(kernel, "kernel", Kernel)
     validation.option(domain, "domain", Domain)
@@ -201,17 +205,16 @@ def sinkhorn(
             place, (p, q), where, dtype, lam, switches, kernel, domain, tol, init, max_iter, stops
         )
         return _reported(results, max_iter, stops, shape, error, tol)
-    rows = inputs.rows(p, q, where, form or dtype)
+    rows = inputs.rows(p, q, where, form or dtype)._replace(home=libraries.home(given))
     lam = inputs.strength(lam, rows.p.dtype)
     results = iterate(rows, where, lam, switches, kernel, domain, tol, init, max_iter, stops, unrolled, form)
-    return _reported(results, max_iter, stops, rows.shape, results[max_iter].marginal_error, tol)
+    error = libraries.as_numpy(results[max_iter].marginal_error, "marginal_error")
+    return _reported(results, max_iter, stops, rows.shape, error, tol)
 
 
-def _place(device: object, p: Any, q: Any, space_or_cost: Any, init: Any) -> devices.Place | None:
-    """The GPU to compute on; a cost matrix on the host serves all."""
-    log_u, log_v = init if isinstance(init, (tuple, list)) and len(init) == 2 else (None, None)
-    cost = space_or_cost if devices.framework(space_or_cost, "space_or_cost") else None
-    return devices.find(device, p=p, q=q, space_or_cost=cost, log_u=log_u, log_v=log_v)
+def _on_gpu(space_or_cost: Any) -> Any:
+    """A cost matrix that lies on a GPU; one on the host serves all."""
+    return space_or_cost if devices.framework(space_or_cost, "space_or_cost") else None
 
 
 def _on_host(cost: Any) -> Any:
@@ -260,7 +263,8 @@ def _report(result: SinkhornResult, shape: tuple[int, ...], error: Any, tol: Any
     slow, blurred = np.flatnonzero((status == "iteration_limit") & bool(tol)), np.flatnonzero(status == "unresolved")
     some = blurred if len(blurred) else slow
     first = f", the first {validation.row_name(some[0], shape)}" if len(some) and shape else ""
-    dtype, finer = result.log_u.dtype, "float64 or " if result.log_u.dtype == np.float32 else ""
+    dtype = str(result.log_u.dtype).rpartition(".")[2]  # torch.float32 is one
+    finer = "float64 or " if dtype == "float32" else ""
     if failed:
         text = f'{failed}: do not trust their values, use domain="log", float64 or a smaller lam'
     elif len(blurred):

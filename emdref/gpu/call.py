@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref.arguments import devices
+from emdref.arguments import devices, libraries
 from emdref.arguments.devices import Place
 from emdref.gpu import frameworks, histograms
 from emdref.gpu.histograms import DeviceBatch
@@ -47,6 +47,7 @@ class Call:
 
     def __init__(self, place: Place, **given: Any) -> None:
         self.place, self._given = place, given
+        self.home = libraries.home(given) if place.framework == "numpy" else None  # of arrays moved there and back
         self.outs: dict[str, tuple[Any, str]] = {}  # the caller's own arrays for results, and what errors call them
 
     def __enter__(self) -> Call:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from emdref.arguments import devices, results
+from emdref.arguments import devices, libraries, results
 from emdref.arguments.messages import cut, type_name
 from emdref.kernels.cuda import copies, memory
 from emdref.kernels.cuda.memory import Memory
@@ -38,7 +38,7 @@ class Result:
         """What the caller gets: an array of its framework in its shape, or its own array, filled."""
         if self._call.place.framework == "numpy":
             host = self._call.to_host(self.flat).reshape(self.shape)
-            return results.filled(self._out, host[()])
+            return results.filled(self._out, host[()], self._call.home if self.dtype.kind == "f" else None)
         if self._later is not None:
             start, axes = self._later.axes
             where = self._call.to_device(axes)
@@ -56,7 +56,7 @@ def check_apart(outs: dict[str, tuple[Any, str]]) -> None:
 def _target(call: Any, out: Any, name: str, shape: tuple[int, ...], dtype: Any) -> Memory | None:
     """Where the caller's array is; None for one on the host."""
     if call.place.framework == "numpy":
-        results.check(out, name, shape, dtype)
+        results.check(libraries.memory(out, name, call.home), name, shape, dtype)
         return None
     place, kind = devices.place_of(out, name), devices.kind(call.place.framework)
     if place is None or place.framework != call.place.framework:

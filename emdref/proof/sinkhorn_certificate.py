@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref.arguments import containers, devices, validation
+from emdref.arguments import containers, devices, libraries, validation
 from emdref.arguments.messages import written
 from emdref.arguments.validation import Batch
 from emdref.entropic import inputs
@@ -191,9 +191,9 @@ def certify_sinkhorn(
         **entropic_bounds.prove(rows, where, lam, log_v),
         n_iter=n_iter,
         solver_status=solver_status,
-        p=_copy(p),
-        q=_copy(q),
-        space=space if where is space else _copy(space),
+        p=_copy(p, "p"),
+        q=_copy(q, "q"),
+        space=space if where is space else _copy(space, "space"),
         lam=float(lam),
     )
     _contradicted(certificate)
@@ -202,6 +202,7 @@ def certify_sinkhorn(
 
 def _checked(p: Any, q: Any, space: Any, lam: Any, init: Any) -> tuple[Batch, Any, Any]:
     devices.stay(None, p=p, q=q, space=space)
+    libraries.home({"p": p, "q": q})
     containers.check_labels({"p": p, "q": q, "init": init}, space)
     where = inputs.metric(space)
     rows = inputs.rows(p, q, where, np.float64)
@@ -228,8 +229,8 @@ def _potentials(init: Any, rows: Batch) -> Any:
     return logs
 
 
-def _copy(x: Any) -> NDArray[Any]:
-    array = np.array(x)
+def _copy(x: Any, name: str) -> NDArray[Any]:
+    array = np.array(validation.read(x, name))
     array.setflags(write=False)
     return array
 

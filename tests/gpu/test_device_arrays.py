@@ -10,6 +10,7 @@ import weakref
 
 import numpy as np
 import pytest
+from array_kinds import Array
 from device_fakes import CupyArray, Elsewhere, Tensor
 
 import emdref
@@ -230,6 +231,16 @@ def test_one_warning_for_what_is_beyond_the_dtype(monkeypatch, device, name, spe
     assert warning.filename == __file__
     assert f"8 entries of the {NAMES[name]} are beyond the range of float64 and are {words}," in str(warning.message)
     assert str(warning.message).endswith("the first in row (1, 1); scale the costs or the masses down")
+
+
+def test_other_libraries_arrays_are_moved_there_and_back(on_the_cpu):
+    expected, out = emdref.emd_grad(P, Q, CHAIN), Array(np.empty_like(P))
+    value, gradient = emdref.emd_value_and_grad(Array(P), Array(Q), CHAIN, device="cuda", out=(None, out))
+    assert type(value) is Array
+    assert gradient is out
+    assert np.array_equal(out.array, expected)
+    with pytest.raises(TypeError, match=r"^p is an array of library and q of numpy"):
+        emdref.emd(Array(P), Q, CHAIN, device="cuda")
 
 
 def test_results_known_to_be_finite_are_not_looked_at(on_the_cpu, monkeypatch):

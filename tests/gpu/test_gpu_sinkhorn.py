@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import races
+from array_kinds import Array
 from numpy.testing import assert_allclose, assert_array_equal
 
 import emdref
@@ -93,6 +94,15 @@ def test_every_variant_kernel_domain_and_dtype(variant, kernel, domain, dtype):
         for name in NUMBERS:
             expected = np.asarray(want[name]).astype(float)
             assert_allclose(getattr(got, name)[i], expected, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+def test_numbers_come_back_in_the_kind_that_was_moved_there():
+    p, q = pair(HARD)
+    got, want = on_device(Array(p), Array(q), HARD, 1.7, max_iter=1), on_device(p, q, HARD, 1.7, max_iter=1)
+    for name in NUMBERS:
+        assert type(getattr(got, name)) is Array
+        assert_array_equal(getattr(got, name).array, getattr(want, name))
+    assert_array_equal(got.n_iter, want.n_iter)
 
 
 @each_way

@@ -1,7 +1,10 @@
 """The loss for JAX beside exact rationals, JAX's own checks, and NumPy's bits."""
 
+import os
+import re
 import subprocess
 import sys
+import types
 from functools import partial
 
 import numpy as np
@@ -11,12 +14,14 @@ import scipy.sparse
 
 jax = pytest.importorskip("jax", reason="the loss for JAX needs the extra jax: pip install 'emdref[jax]'")
 
+import array_kinds  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 from jax.test_util import check_grads  # noqa: E402
 
 import cases  # noqa: E402
 import emdref  # noqa: E402
 from emdref import exact  # noqa: E402
+from emdref.arguments import libraries  # noqa: E402
 from emdref.jax import emd_loss  # noqa: E402
 
 CHAIN = emdref.Chain(gaps=[0.5, 1.0, 2.0, 0.3])
@@ -393,3 +398,81 @@ def test_a_circle(rho):
     loss = partial(emd_loss, q=Q, space=circle, rho=rho, normalize=None)
     np.testing.assert_array_equal(jax.jit(partial(loss, reduction="none"))(P), value)
     np.testing.assert_array_equal(jax.grad(partial(loss, reduction="sum"))(P), grad)
+
+
+# --- arrays in and out of all other functions -------------------------------------------------------------------------
+
+BOTH = jnp.asarray(P, jnp.float32), jnp.asarray(Q, jnp.float32)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("wide", [True, False])
+def test_arrays_come_back_from_every_function(dtype, wide):
+    jax.config.update("jax_enable_x64", wide)
+    if wide or dtype == np.float32:
+        array_kinds.assert_same_everywhere(jnp.asarray, type(BOTH[0]), dtype, CHAIN)
+
+
+def test_without_float64_nothing_is_rounded_to_float32():
+    p = jnp.asarray(P)
+    jax.config.update("jax_enable_x64", False)
+    for x in (p, jnp.asarray([1, 0, 0, 2, 3])):
+        with pytest.raises(TypeError, match=r"^the result is float64, of which jax\.numpy makes float32: .*enable_x64"):
+            emdref.emd(x, x, CHAIN)
+
+
+def test_memory_is_shared():
+    p = jnp.asarray(np.random.default_rng(0).dirichlet(np.ones(64), 100))
+    assert libraries.as_numpy(p, "p").ctypes.data == p.unsafe_buffer_pointer()
+    chain, numpys = emdref.Chain(64), np.asarray(p)
+    assert np.array_equal(emdref.emd_grad(p, p[::-1], chain), emdref.emd_grad(numpys, numpys[::-1], chain))
+
+
+def refused(call, words):
+    with pytest.raises((TypeError, ValueError, RuntimeError), match=words):
+        call()
+
+
+def test_arrays_that_are_no_histograms():
+    p, q = BOTH
+    for transform in (jax.jit, jax.grad, jax.vmap):
+        for call in (emdref.emd, emdref.exact.emd, lambda p, q, space: emdref.losses.mse(p, q)[0]):
+            refused(lambda: transform(lambda p: call(p, p, CHAIN))(p), r"^p is traced by JAX, .* use emdref\.jax")  # noqa: B023
+    refused(lambda: emdref.emd(p.astype(jnp.bfloat16), q, CHAIN), "^p has dtype bfloat16: give float32 or float64")
+    refused(lambda: emdref.emd(p, jax.random.key(0), CHAIN), r"^q \(PRNGKeyArray.* cannot be read")
+    refused(
+        lambda: emdref.emd(p, np.asarray(q), CHAIN),
+        r"^p is an array of jax\.numpy and q of numpy .*jax\.numpy\.asarray",
+    )
+    refused(lambda: emdref.emd_grad(p, q, CHAIN, out=jnp.zeros_like(p)), "^out (is read-only|.*cannot be written to)")
+    gone = p + 0
+    gone.delete()
+    refused(lambda: emdref.emd(gone, q, CHAIN), "^p lies nowhere: .*deleted")
+
+
+DEVICES = """\
+import jax, numpy as np, emdref
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+chain, one = emdref.Chain(3), jax.numpy.full((2, 3), 0.25)
+two = jax.device_put(one, jax.devices()[1])
+assert emdref.emd(two, two, chain).devices() == {jax.devices()[1]}
+both = NamedSharding(Mesh(np.array(jax.devices()), "x"), PartitionSpec("x"))
+for p, q in ((two, one), (jax.device_put(one, both), one)):
+    try:
+        emdref.emd(p, q, chain)
+    except (TypeError, RuntimeError) as error:
+        print(error)
+"""
+
+
+def test_arrays_on_several_devices():
+    flags = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    ran = subprocess.run([sys.executable, "-c", DEVICES], env=flags, capture_output=True, text=True, check=True)
+    apart, spread = ran.stdout.splitlines()
+    assert re.fullmatch("p lies on .*1.* and q on .*0.*: give both on one device", apart)
+    assert re.fullmatch(r"p is a JAX array on .*, where nothing here computes: give jax\.device_put\(p, .*\)", spread)
+
+
+def test_an_array_on_a_gpu_is_told_how_to_come_back(monkeypatch):
+    monkeypatch.setattr(type(BOTH[0]), "devices", lambda x: [types.SimpleNamespace(platform="gpu")])
+    refused(lambda: emdref.emd(*BOTH, CHAIN), r"^p is a JAX array on .*: give jax\.device_put\(p, jax\.devices\(")

@@ -7,6 +7,8 @@ import io
 import multiprocessing
 import pickle
 import re
+import subprocess
+import sys
 import threading
 import warnings
 import weakref
@@ -20,6 +22,7 @@ import scipy.sparse
 
 torch = pytest.importorskip("torch", reason="the losses for PyTorch need the extra torch: pip install 'emdref[torch]'")
 
+import array_kinds  # noqa: E402
 from torch.autograd import gradcheck, gradgradcheck  # noqa: E402
 from torch.autograd.gradcheck import GradcheckError  # noqa: E402
 
@@ -28,6 +31,7 @@ import emdref  # noqa: E402
 import emdref.torch as module  # noqa: E402
 import sinkhorn_oracle  # noqa: E402
 from emdref import exact  # noqa: E402
+from emdref.arguments import libraries  # noqa: E402
 from emdref.kernels.compile import threads  # noqa: E402
 from emdref.torch import EMDLoss, EMDMetric, SinkhornLoss, emd_loss, sinkhorn_loss  # noqa: E402
 
@@ -1151,3 +1155,88 @@ def test_a_sinkhorn_loop_under_autograd_is_recognised():
     with torch.no_grad():
         report = emdref.check_sinkhorn(plan, space, lam, cap, framework="torch")
     assert report.passed and (report.value, report.gradient, report.n_iter) == ("<T, M>", None, cap)
+
+
+# --- tensors in and out of all other functions ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tensors_come_back_from_every_function(dtype):
+    array_kinds.assert_same_everywhere(torch.from_numpy, torch.Tensor, dtype, CHAIN)
+
+
+def test_tensors_as_they_lie():
+    p, q = histograms(3), histograms(3, seed=2)
+    expected = emdref.emd(p.numpy(), q.numpy(), CHAIN)
+    signs = torch._neg_view(-p)
+    assert signs.is_neg()  # its memory holds -p
+    parameter = torch.nn.Parameter(p, requires_grad=False)
+    for x in (p.T.contiguous().T, torch.repeat_interleave(p, 2, 1)[:, ::2], signs, parameter):
+        assert np.array_equal(emdref.emd(x, q, CHAIN).numpy(), expected)
+    with torch.device("meta"):  # a default, which arrays that exist have nothing to do with
+        assert emdref.emd(p, q, CHAIN).device.type == "cpu"
+    assert emdref.emd(torch.tensor([1, 0, 0, 0, 0], dtype=torch.uint8), [0, 0, 0, 0, 1], CHAIN).dtype == torch.float64
+    assert np.shares_memory(libraries.as_numpy(p, "p"), p.numpy())
+
+
+def test_results_go_into_tensors():
+    p, q = histograms(3), histograms(3, seed=2)
+    value, gradient = emdref.emd_value_and_grad(p, q, CHAIN)
+    outs = torch.empty(3, dtype=torch.float64), torch.empty(3, 10, dtype=torch.float64)[:, ::2]
+    assert all(a is b for a, b in zip(emdref.emd_value_and_grad(p, q, CHAIN, out=outs), outs, strict=True))
+    assert torch.equal(outs[0], value)
+    assert torch.equal(outs[1], gradient)
+    with pytest.raises(TypeError, match=r"^out \(Tensor, torch\.float64\) cannot be written to \(.*requires grad"):
+        emdref.emd(p, q, CHAIN, out=recorded(value))
+
+
+TENSORS = [
+    (
+        lambda x: recorded(x),
+        RuntimeError,
+        r"p requires grad .*: use the losses of emdref\.torch, or give p\.detach\(\)",
+    ),
+    (lambda x: x.to("meta"), RuntimeError, "p is a torch tensor on the device 'meta', .*: give a tensor that holds"),
+    (lambda x: x.bfloat16(), TypeError, r"p \(Tensor, torch\.bfloat16\) cannot be read .* float32 or float64"),
+    (lambda x: x.half(), TypeError, "p has dtype float16: give float32 or float64"),
+    (lambda x: x > 0, TypeError, "p has dtype bool"),
+    (lambda x: x.to(torch.complex64), TypeError, "p has dtype complex64"),
+    (lambda x: x.to_sparse(), TypeError, r"p \(Tensor, torch\.float64\) cannot be read .*to_dense.*dense array"),
+    (lambda x: torch.nested.as_nested_tensor([x, x], layout=torch.jagged), TypeError, "p .* cannot be read"),
+    (lambda x: torch.full((5,), 2**53), TypeError, "p holds an integer of 2.*53 or more"),
+    (lambda x: -x, ValueError, r"p\[0, 0\] = -"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize(("change", "error", "words"), TENSORS, ids=[words for _, _, words in TENSORS])
+def test_tensors_that_are_no_histograms(change, error, words):
+    p = change(histograms(3))
+    for call in (emdref.emd, emdref.emd_hess, lambda p, q, space: emdref.losses.mse(p, q)):
+        with pytest.raises(error, match=f"^{words}"):
+            call(p, histograms(3), CHAIN)
+
+
+def test_tensors_of_other_functions_under_transforms():
+    p = histograms(3)
+    with pytest.raises(TypeError, match=r"^p .* cannot be read .*within torch\.func the losses of emdref\.torch"):
+        torch.func.vmap(lambda x: emdref.emd(x, x, CHAIN))(p)
+    with pytest.raises(RuntimeError, match=r"^p requires grad .*emdref\.torch"):
+        torch.func.grad(lambda x: emdref.emd(x, x, CHAIN))(p[0])
+
+
+def test_tensors_go_with_lists_and_no_other_arrays():
+    p, q = histograms(3), histograms(3, seed=2)
+    assert torch.equal(emdref.emd(p, q.tolist(), CHAIN), emdref.emd(p, q, CHAIN))
+    with pytest.raises(TypeError, match=r"^p is an array of torch and q of numpy .*e\.g\. torch\.asarray\(q\)$"):
+        emdref.emd(p, q.numpy(), CHAIN)
+
+
+def test_tensors_import_no_other_library():
+    text = (
+        "import sys, torch, emdref; p = torch.full((2, 3), 0.25); emdref.emd_grad(p, p, emdref.Chain(3));"
+        "emdref.pairwise(p, emdref.Chain(3)); print(*sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout.split()
+    assert {"torch", "array_api_compat"} <= set(told)
+    assert not {"jax", "cupy", "dask", "numba.cuda", "array_api_compat.torch"} & set(told)

@@ -10,7 +10,7 @@ import emdref
 
 FOR_FIGURES = {"pandas", "matplotlib", "jinja2", "tqdm"}
 FOR_GPUS = {"numba.cuda", "numba_cuda", "emdref.gpu.call", "cupy"}
-OTHERS = {"torch", "jax", "wfdb", "pyedflib", "networkx", "hypothesis", "pytest"}
+OTHERS = {"torch", "jax", "array_api_compat", "wfdb", "pyedflib", "networkx", "hypothesis", "pytest"}
 CALLS = """\
 import sys, scipy.linalg
 before = set(sys.modules)

@@ -34,7 +34,7 @@ class Tensor:
     def __init__(self, array, gpu=None, grad=False):
         self.array, self.requires_grad = np.asarray(array), grad
         self.is_cuda = gpu is not None
-        self.device = types.SimpleNamespace(index=gpu)
+        self.device = types.SimpleNamespace(index=gpu, type="cuda" if self.is_cuda else "cpu")
 
     @property
     def __cuda_array_interface__(self):
