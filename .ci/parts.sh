@@ -1,8 +1,10 @@
-# What .ci/run and .ci/full share: parts, one after the other or beside one another, each timed; sourced, not run.
+# What the scripts here share: parts, one after the other or beside one another, each timed; sourced, not run.
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 work=$(mktemp -d) beside=
 trap '[ -z "$beside" ] || kill -- "-$beside" 2>/dev/null || true; rm -rf "$work"' EXIT
 export EMDREF_CACHE_DIR="$work/cache"  # cold, and private to this run
+bin=bin
+if [ "${OS:-}" = Windows_NT ]; then bin=Scripts; fi  # of a virtual environment
 unset PYTHONDONTWRITEBYTECODE  # what Python compiles it keeps, as for users
 
 readme_command() {  # the one line of the README's block marked <!-- newcomer: $1 -->
@@ -36,16 +38,12 @@ meet() {  # wait for what runs beside, and show it
 
 environment() {  # NAME REQUIREMENT...: a fresh virtual environment
   python3 -m venv "$work/$1"
-  "$work/$1/bin/python" -m pip install --quiet "${@:2}"
+  "$work/$1/$bin/python" -m pip install --quiet "${@:2}"
 }
 
-lint() {
-  python -m pip install --quiet ruff codespell import-linter
-  ruff check --config .ci/ruff.toml .
-  ruff format --config .ci/ruff.toml --check .
-  codespell
-  lint-imports
-  bash -n .ci/run && bash -n .ci/full && bash -n .ci/parts.sh
+lint() {  # what pre-commit looks at before a commit, over all files
+  python -m pip install --quiet '.[lint]'
+  pre-commit run --all-files --show-diff-on-failure
 }
 
 types() {  # the library by setup.cfg's [mypy], and a user's code
@@ -77,19 +75,22 @@ trained() {  # -m EXPRESSION: torch, JAX, recordings, and the experiments at toy
   python -m pytest -q -n 0 "$@" tests/*/test_{torch,jax,extras,records,training,hierarchy,breathing}.py emdref/{torch,jax}.py
 }
 
-wheel() {  # alone, and without what only figures need
-  environment build build mypy
-  "$work/build/bin/python" -m build --quiet --wheel --outdir "$work/dist"
-  python .ci/wheel.py "$work"/dist/*.whl
+release_files() {  # sdist and wheel as they are published, checked; the wheel alone, without what only figures need
+  environment build build twine check-wheel-contents mypy
+  local tools="$work/build/$bin"
+  "$tools/python" -m build --quiet --outdir "$work/dist"
+  "$tools/twine" check --strict "$work"/dist/*
+  "$tools/check-wheel-contents" "$work"/dist/*.whl
+  python .ci/contents.py "$work"/dist/*
   environment clean "$work"/dist/*.whl
   cp tests/project/typed_usage.py "$work"  # whose types are those of the wheel, by its py.typed
-  (cd "$work" && build/bin/python -m mypy --strict --python-executable clean/bin/python typed_usage.py)
-  (cd "$work" && clean/bin/python -W error -c "
+  (cd "$work" && "build/$bin/python" -m mypy --strict --python-executable "clean/$bin/python" typed_usage.py)
+  (cd "$work" && "clean/$bin/python" -W error -c "
 import emdref
 tree = emdref.wordnet_tree()
 assert tree.diameter == 26, tree.diameter
 print(emdref.__file__, emdref.emd([1, 0], [0, 1], emdref.Chain(2)))")
-  if "$work/clean/bin/python" -m analysis slides --out "$work/none" 2>"$work/refused"; then exit 1; fi
+  if "$work/clean/$bin/python" -m analysis slides --out "$work/none" 2>"$work/refused"; then exit 1; fi
   grep "python3 -m pip install --editable '.\[analysis\]'" "$work/refused"
 }
 

@@ -9,20 +9,23 @@ themselves.
 
 from emdref import casebook, exact, fallback, losses, normalize
 from emdref.entropic.iteration import SinkhornResult
-from emdref.functions.emd import emd, emd_grad, emd_value_and_grad, flow
+from emdref.functions.barycenter import barycenter
+from emdref.functions.emd import emd, emd_cost_grad, emd_grad, emd_value_and_grad, flow
 from emdref.functions.hessian import emd_hess, emd_hvp
 from emdref.functions.pairwise import pairwise
 from emdref.functions.plan import plan
 from emdref.functions.sinkhorn import sinkhorn
+from emdref.proof.barycenter_certificate import BarycenterCertificate, certify_barycenter
 from emdref.proof.certificate import Certificate, certify
 from emdref.proof.check import check
 from emdref.proof.report import Report
 from emdref.proof.sinkhorn_certificate import SinkhornCertificate, certify_sinkhorn
 from emdref.spaces import Chain, Circle, Edges, Kernel, Space, Tree, wordnet_tree
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
+    "BarycenterCertificate",
     "Certificate",
     "Chain",
     "Circle",
@@ -33,11 +36,14 @@ __all__ = [
     "SinkhornResult",
     "Space",
     "Tree",
+    "barycenter",
     "casebook",
     "certify",
+    "certify_barycenter",
     "certify_sinkhorn",
     "check",
     "emd",
+    "emd_cost_grad",
     "emd_grad",
     "emd_hess",
     "emd_hvp",

@@ -24,7 +24,7 @@ from emdref.arguments.gauges import Gauge
 from emdref.arguments.messages import written
 from emdref.arguments.validation import Accuracy, Mass, Normalize, Reduction
 from emdref.closed_form import batches
-from emdref.functions.emd import emd_value_and_grad
+from emdref.functions.emd import emd_cost_grad, emd_value_and_grad
 from emdref.functions.hessian import emd_hvp
 from emdref.spaces.space import Space
 
@@ -48,14 +48,21 @@ def emd_loss(
     reduction: Reduction = "mean",
     mass: Mass | None = None,
     accuracy: Accuracy = "compensated",
+    axis: int = -1,
+    ignore_index: int | None = None,
+    weight: jax.Array | None = None,
+    cost: jax.Array | None = None,
 ) -> jax.Array:
     """EMD^rho between a network's output and the targets: `emdref.torch.emd_loss` for JAX, with the same arguments.
 
-    Bad input that can only be seen once numbers are there is refused from within JAX's callback, as an error of JAX's
-    that quotes emdref's.
+    Only `axis` has another name: that of the bins, ``dim`` there.  Bad input that can only be seen once numbers are
+    there is refused from within JAX's callback, as an error of JAX's that quotes emdref's; a weight that is wrong makes
+    the loss NaN then.
 
-    Nothing flows back to q.  Where it is differentiated, by itself or because it is made of the same weights as p, that
-    is a ValueError: give ``jax.lax.stop_gradient(q)``.
+    Minus p's gradient flows to a q that is differentiated, |phi_e|^rho to a `cost` that is, once; in gauge
+    ``normalized``, which belongs to p, a differentiated q is a ValueError: give ``jax.lax.stop_gradient(q)``.  ``vmap``
+    takes an axis of any of p, q and `cost`.  What is computed is computed on the host: ``jit`` gathers sharded arrays
+    for it, under ``pmap`` each device has its own rows, and derivatives under ``shard_map`` are refused by JAX.
 
     Examples
     --------
@@ -69,12 +76,45 @@ def emd_loss(
     options = (("gauge", gauge), ("mass", settled), ("accuracy", accuracy))
     given = {"logits_or_p": logits_or_p, "q": q}
     x, y = (_array(z, name) for name, z in given.items())
+    x, y = _bins_last(x, y, validation.integer(axis, "axis"))
     containers.check_labels({"logits_or_p": logits_or_p} if _are_classes(y, x) else given, space)
-    p, target = _histograms(x, y, normalize)
+    p, target, counts = _histograms(x, y, normalize, ignore_index, weight)
     if p.shape[-1] != space.n_bins:
         raise ValueError(f"p has shape {written(p.shape)}, its last axis must be the space's {space.n_bins} bins")
-    value, _ = _emd(_Problem(space, validation.exponent(rho), options), p, target)
+    costs = None if cost is None else _costs(cost, space)
+    value, _ = _emd(_Problem(space, validation.exponent(rho), options), p, target, costs)
+    if counts is not None:
+        value = value * counts
+        return value.sum() / counts.sum() if reduction == "mean" else value.sum() if reduction == "sum" else value
     return value if reduction == "none" else value.mean() if reduction == "mean" else value.sum()
+
+
+def _bins_last(x: jax.Array, q: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
+    """The bins' axis of the output, and of histograms, behind all others."""
+    if axis == -1 or x.ndim == 0:
+        return x, q
+    if not -x.ndim <= axis < x.ndim:
+        shape = written(x.shape)
+        raise ValueError(f"axis = {written(axis)} is none of logits_or_p {shape}: from {-x.ndim} to {x.ndim - 1}")
+    from_last = axis - x.ndim if axis >= 0 else axis
+    x = jnp.moveaxis(x, from_last, -1)
+    if jnp.issubdtype(q.dtype, jnp.inexact) or q.ndim >= x.ndim:
+        if q.ndim < -from_last:
+            shape = written(q.shape)
+            raise ValueError(f"q {shape} has no axis of bins where axis = {axis} is: give histograms as logits_or_p is")
+        q = jnp.moveaxis(q, from_last, -1)
+    return x, q
+
+
+def _costs(cost: Any, space: Space) -> jax.Array:
+    cost, own = _array(cost, "cost"), space.edges.cost.shape
+    if not jnp.issubdtype(cost.dtype, jnp.floating) or cost.dtype in _HALVES:
+        raise TypeError(f"cost is {cost.dtype}: give float64 or float32")
+    if cost.shape != own:
+        raise ValueError(
+            f"cost has shape {written(cost.shape)}: give one for each of the {own[0]} edges of emdref.flow"
+        )
+    return cost
 
 
 def _array(x: Any, name: str) -> jax.Array:
@@ -98,16 +138,49 @@ def _are_classes(q: jax.Array, x: jax.Array) -> bool:
     return not jnp.issubdtype(q.dtype, jnp.inexact) and q.shape == x.shape[:-1]
 
 
-def _histograms(x: jax.Array, q: jax.Array, normalize: Normalize | None) -> tuple[jax.Array, jax.Array]:
-    """p and q in one dtype and shape; classes stay classes."""
+def _histograms(
+    x: jax.Array, q: jax.Array, normalize: Normalize | None, ignore_index: Any, weight: Any
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """p and q in one dtype and shape, where classes stay classes, and how much each row counts, None for all alike."""
     if x.dtype not in _FLOATS or x.ndim == 0:
         raise TypeError(
             f"logits_or_p is {x.dtype} of shape {written(x.shape)}: give float32 or float64 of shape (..., N)"
         )
     x = x.astype(jnp.float32) if x.dtype in _HALVES else x
-    target = _converted(q, x)
+    target, counts = _converted(q, x), None
+    if ignore_index is not None or weight is not None:
+        x, target, counts = _counted(x, target, ignore_index, weight)
     p = x if normalize is None else _LAYERS[normalize](x)
-    return tuple(jnp.broadcast_arrays(p, target)) if jnp.issubdtype(target.dtype, jnp.floating) else (p, target)
+    p, target = jnp.broadcast_arrays(p, target) if jnp.issubdtype(target.dtype, jnp.floating) else (p, target)
+    return p, target, counts
+
+
+def _counted(x: jax.Array, target: jax.Array, ignore_index: Any, weight: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Output and classes, in rows that are passed over of no consequence, and how much each row counts."""
+    n_bins = x.shape[-1]
+    name, way_out = ("weight", "of each") if ignore_index is None else ("ignore_index", "of those that count")
+    if jnp.issubdtype(target.dtype, jnp.floating):
+        raise ValueError(
+            f'{name} is for classes, and q holds histograms: give reduction="none" and take a mean {way_out}'
+        )
+    counts = jnp.ones(target.shape, x.dtype)
+    if weight is not None:
+        weight = _array(weight, "weight")
+        if weight.dtype != x.dtype or weight.shape != (n_bins,):
+            shape = f"{weight.dtype} of shape {written(weight.shape)}"
+            raise ValueError(f"weight is {shape}: give one of {x.dtype} for each of the {n_bins} classes")
+        wrong = ~((weight >= 0) & jnp.isfinite(weight))
+        if not isinstance(wrong, jax.core.Tracer) and wrong.any():
+            at = int(wrong.argmax())
+            raise ValueError(f"weight[{at}] = {weight[at]} must be finite and >= 0")
+        weight = jax.lax.stop_gradient(jnp.where(wrong, jnp.nan, weight))
+        counts = weight[jnp.clip(target, 0, n_bins - 1)]
+    if ignore_index is not None:
+        number, held = validation.integer(ignore_index, "ignore_index"), jnp.iinfo(target.dtype)
+        ignored = target == number if held.min <= number <= held.max else jnp.zeros(target.shape, bool)
+        target, counts = jnp.where(ignored, 0, target), jnp.where(ignored, 0, counts)
+        x = jnp.where(ignored[..., None], 1 / n_bins, x)  # what any layer takes
+    return x, target, counts
 
 
 def _converted(q: jax.Array, x: jax.Array) -> jax.Array:
@@ -146,15 +219,48 @@ _LAYERS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _emd(problem: _Problem, p: jax.Array, q: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _emd(problem: _Problem, p: jax.Array, q: jax.Array, cost: jax.Array | None) -> tuple[jax.Array, jax.Array]:
     """EMD^rho of each row and its gradient."""
     shapes = jax.ShapeDtypeStruct(p.shape[:-1], p.dtype), jax.ShapeDtypeStruct(p.shape, p.dtype)
-    return jax.pure_callback(partial(_computed, problem), shapes, p, q, vmap_method="broadcast_all")
+    return _on_host(_value_and_grad, shapes, problem, cost, p, q)
 
 
-def _computed(problem: _Problem, p: Any, q: Any) -> Any:
+def _on_host(compute: Any, shapes: Any, problem: _Problem, cost: jax.Array | None, *rows: jax.Array) -> Any:
+    """compute(problem, *rows) by emdref; with costs given, for each of those that vmap makes of them."""
+    if cost is None:
+        return jax.pure_callback(partial(compute, problem), shapes, *rows, vmap_method="broadcast_all")
+    return jax.pure_callback(partial(_at_costs, compute, problem), shapes, cost, *rows, vmap_method="expand_dims")
+
+
+def _at_costs(compute: Any, problem: _Problem, cost: Any, *rows: Any) -> Any:
+    """Axes that vmap put before the costs are as many before the rows, of length 1 where it does not go over them."""
+    cost, rows = np.asarray(cost), tuple(map(np.asarray, rows))
+    axes = cost.ndim - 1
+    lead = np.broadcast_shapes(*(x.shape[:axes] for x in (cost, *rows)))
+    rows = tuple(np.broadcast_to(x, lead + x.shape[axes:]) for x in rows)
+    if cost.size == cost.shape[-1]:
+        return compute(problem._replace(space=problem.space.with_costs(cost.reshape(-1))), *rows)
+    cost = np.broadcast_to(cost, lead + cost.shape[-1:])
+    each = [
+        compute(problem._replace(space=problem.space.with_costs(cost[at])), *(x[at] for x in rows))
+        for at in np.ndindex(lead)
+    ]
+    return jax.tree.map(lambda *parts: np.stack(parts).reshape(lead + np.shape(parts[0])), *each)
+
+
+def _value_and_grad(problem: _Problem, p: Any, q: Any) -> Any:
     options: Any = dict(problem.options)
     return emd_value_and_grad(np.asarray(p), _target(p, q), problem.space, problem.rho, **options)
+
+
+def _product(problem: _Problem, p: Any, q: Any, v: Any) -> Any:
+    options: Any = dict(problem.options)
+    return emd_hvp(np.asarray(p), _target(p, q), problem.space, np.asarray(v), problem.rho, **options)
+
+
+def _powers(problem: _Problem, p: Any, q: Any) -> Any:
+    options: Any = {name: value for name, value in problem.options if name != "gauge"}
+    return emd_cost_grad(np.asarray(p), _target(p, q), problem.space, problem.rho, **options)
 
 
 def _target(p: Any, q: Any) -> Any:
@@ -170,29 +276,45 @@ def _target(p: Any, q: Any) -> Any:
     return (q[..., None] == np.arange(n_bins)).astype(p.dtype)
 
 
-def _keep(problem: _Problem, p: Any, q: Any) -> Any:
-    if q.perturbed:
-        raise ValueError("q is differentiated, and nothing flows back to it: give jax.lax.stop_gradient(q)")
-    p, q = p.value, q.value
-    both = _emd(problem, p, q)
-    return both, (p, q, both[1])  # the gradient as this function's output, so that JAX can differentiate it
+def _keep(problem: _Problem, p: Any, q: Any, cost: Any) -> Any:
+    """What is differentiated beside p is marked by a tuple, which has no leaves."""
+    if q.perturbed and dict(problem.options)["gauge"] == "normalized":
+        raise ValueError("q is differentiated in gauge='normalized', which is p's: give jax.lax.stop_gradient(q)")
+    marks = () if q.perturbed else None, () if cost is not None and cost.perturbed else None
+    p, q, cost = p.value, q.value, None if cost is None else cost.value
+    both = _emd(problem, p, q, cost)
+    return both, (p, q, cost, both[1], marks)  # the gradient as an output, so that JAX can differentiate it
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _by_costs(problem: _Problem, p: jax.Array, q: jax.Array, cost: jax.Array) -> jax.Array:
+    """Each row's derivative by the costs, which has none itself."""
+    return _on_host(_powers, jax.ShapeDtypeStruct((*p.shape[:-1], *cost.shape), p.dtype), problem, cost, p, q)
+
+
+def _no_second(*_: Any) -> Any:
+    raise NotImplementedError(
+        "emd_loss has no second derivative by costs: give jax.lax.stop_gradient(cost) if gradients are differentiated"
+    )
+
+
+_by_costs.defvjp(_no_second, _no_second)
 
 
 def _back(problem: _Problem, kept: Any, of: Any) -> Any:
-    p, q, gradient = kept
+    p, q, cost, gradient, (of_q, of_cost) = kept
     of_value, of_gradient = of
-    back = jnp.zeros_like(p)
+    back, by_cost = jnp.zeros_like(p), None
     if not isinstance(of_value, SymbolicZero):
         back += of_value[..., None] * gradient
+        if of_cost is not None:
+            each = of_value[..., None] * _by_costs(problem, p, q, cost)
+            by_cost = each.reshape(-1, *cost.shape).sum(0).astype(cost.dtype)
     if not isinstance(of_gradient, SymbolicZero):
-        product = partial(_product, problem)
-        back += jax.pure_callback(product, p, p, q, of_gradient, vmap_method="broadcast_all")
-    return back, None
-
-
-def _product(problem: _Problem, p: Any, q: Any, v: Any) -> Any:
-    options: Any = dict(problem.options)
-    return emd_hvp(np.asarray(p), _target(p, q), problem.space, np.asarray(v), problem.rho, **options)
+        if of_cost is not None:
+            _no_second()
+        back += _on_host(_product, jax.ShapeDtypeStruct(p.shape, p.dtype), problem, cost, p, q, of_gradient)
+    return back, None if of_q is None else -back, by_cost
 
 
 _emd.defvjp(_keep, _back, symbolic_zeros=True)

@@ -1,9 +1,11 @@
 """EMD and Sinkhorn losses for PyTorch (extra ``torch``): the numbers of `emdref`, differentiable by autograd.
 
-`emd_loss` with `EMDLoss`, and `sinkhorn_loss` with `SinkhornLoss`.  Tensors lie on the CPU, or on an NVIDIA GPU with
-the extra ``cuda``.  ``torch.compile`` takes the losses as they are, without a break in the graph, and keeps their
-spaces alive.  torch.func's ``grad``, ``vmap`` and ``jacrev`` work, but not within what is compiled; forward mode
-(``jvp``, ``jacfwd``) is not there.  Compilers of torch before 2.13 may refuse; uncompiled, 2.9 works as well.
+`emd_loss` with `EMDLoss`, `sinkhorn_loss` with `SinkhornLoss`, and `EMDMetric`, a mean over many batches.
+
+Tensors lie on the CPU, or on an NVIDIA GPU with the extra ``cuda``.  ``torch.compile`` takes the losses as they are,
+without a break in the graph, and keeps their spaces alive.  torch.func's ``grad``, ``vmap`` and ``jacrev`` work, but
+not within what is compiled; forward mode (``jvp``, ``jacfwd``) is not there.  Compilers of torch before 2.13 may
+refuse; uncompiled, 2.9 works as well.
 """
 
 from __future__ import annotations
@@ -32,19 +34,19 @@ from emdref.arguments.validation import Accuracy, Mass, Normalize, Reduction
 from emdref.closed_form import batches
 from emdref.entropic import inputs
 from emdref.entropic.iteration import takes_space
-from emdref.functions.emd import emd_value_and_grad
+from emdref.functions.emd import emd_cost_grad, emd_value_and_grad
 from emdref.functions.hessian import emd_hvp
 from emdref.functions.sinkhorn import Domain, Kernel, sinkhorn, variant_of
 from emdref.spaces.matrix import Matrix
-from emdref.spaces.space import Space
+from emdref.spaces.space import Kept, Space
 
-__all__ = ["EMDLoss", "SinkhornLoss", "emd_loss", "sinkhorn_loss"]
+__all__ = ["EMDLoss", "EMDMetric", "SinkhornLoss", "emd_loss", "sinkhorn_loss"]
 
 _HALVES = (torch.float16, torch.bfloat16)
 _FLOATS = (*_HALVES, torch.float32, torch.float64)
 _compiled: dict[int, Space] = {}  # what operators call by number: digests in compiled graphs, which keep them,
 _living: weakref.WeakValueDictionary[int, Space] = weakref.WeakValueDictionary()  # else counted as they come
-_numbers: weakref.WeakKeyDictionary[Space, int] = weakref.WeakKeyDictionary()
+_numbers: Kept[int] = Kept()
 _count = itertools.count(-1, -1)
 
 
@@ -59,6 +61,10 @@ def emd_loss(
     reduction: Reduction = "mean",
     mass: Mass | None = None,
     accuracy: Accuracy = "compensated",
+    dim: int = -1,
+    ignore_index: int | None = None,
+    weight: Tensor | None = None,
+    cost: Tensor | None = None,
 ) -> Tensor:
     """EMD^rho between a network's output and the targets, sum_e M_e |phi_e|^rho (arXiv 1611.07573, Eqs. 10, 13).
 
@@ -71,9 +77,9 @@ def emd_loss(
         What the network puts out.  float32 and float64 are computed in; float16 and bfloat16, also those of autocast,
         become float32 first.
     q : (..., N) tensor of histograms, or (...) tensor of integers
-        Targets of the same dtype, broadcast together with `logits_or_p`; integers are classes, as bins.  Constants:
-        nothing flows back to them.  Histograms stored in float16 or bfloat16 rarely have the total that p has: give
-        float32 ones, or ``mass="normalize"``.
+        Targets of the same dtype, broadcast together with `logits_or_p`; integers are classes, as bins.  To histograms
+        that require grad flows minus the gradient of p, see Notes.  Histograms stored in float16 or bfloat16 rarely
+        have the total that p has: give float32 ones, or ``mass="normalize"``.
     space : Space
         Of N bins.
     rho : float >= 1
@@ -89,6 +95,20 @@ def emd_loss(
         by itself and so leaves the histograms of equal mass.
     accuracy : {"compensated", "native"}
         As in `emdref.emd`; ``native`` is the faster.
+    dim : int
+        The axis of `logits_or_p` that holds the bins, and of histograms q likewise; 1 for logits (B, N, H, W) with
+        classes (B, H, W).
+    ignore_index : int, optional
+        A class, -100 say, that stands for none, as in `torch.nn.CrossEntropyLoss`: its rows are 0 and count neither in
+        the sum nor in the mean, which is NaN where none is left, and exactly 0 flows back, whatever they hold.  By
+        default no row is passed over.
+    weight : (N,) tensor of the dtype computed in, >= 0, optional
+        Weights of the classes, as in `torch.nn.CrossEntropyLoss`: each row counts by that of its class, and ``mean``
+        divides by the sum of these.
+    cost : tensor, optional
+        Costs instead of the space's own for this call, in the order of `emdref.flow`: (N-1,) gaps of a chain, (V,) of
+        a tree's nodes, (N,) gaps of a circle; finite and >= 0.  To costs that require grad flows |phi_e|^rho, see
+        `emdref.emd_cost_grad`; that has no derivative here itself.
 
     Returns
     -------
@@ -97,7 +117,8 @@ def emd_loss(
     Raises
     ------
     TypeError, ValueError
-        As `emdref.emd_value_and_grad`, and for an unknown option, classes that do not fit, or a q that requires grad.
+        As `emdref.emd_value_and_grad`, and for an unknown option, classes that do not fit, `ignore_index` or `weight`
+        beside histograms, or a q that requires grad in gauge ``normalized``.
         NaN in p behind ``l1`` or ``square`` comes of a row whose sum is 0 or beyond the dtype.
 
     Notes
@@ -108,6 +129,10 @@ def emd_loss(
     the derivative with respect to each p_k by itself; ``zero_sum`` is its projection onto the steps that conserve mass,
     ``scaled`` N times that, and ``normalized`` the derivative of EMD(p / |p|, q), which is that of the loss with
     ``mass="normalize"``.
+
+    *The gradient of q.*  phi is that of p - q, so that q's gradient is minus that of p in the same gauge, and so are
+    second derivatives.  It is the derivative wherever p's is: behind a layer that makes q of what is trained and takes
+    constants to 0, as all three here do, or in gauge ``raw``.  ``normalized`` belongs to p alone and is refused.
 
     *As the papers train:* they normalise p and hand the gradient at p / |p| to the output as it is, without the
     derivative of the layer: ``normalize=None, mass="normalize"``.  There gauges matter.
@@ -122,13 +147,26 @@ def emd_loss(
     >>> print(f"{loss.item():.4f}", logits.grad.numpy().round(4))
     0.5556 [[ 0.2963  0.0741 -0.3704]]
     """
-    space, *options = _emd_options(space, rho, gauge, normalize, reduction, mass, accuracy)
-    p, target = _histograms(logits_or_p, q, normalize)
+    value, counts = _emd_rows(
+        logits_or_p, q, space, rho, gauge, normalize, reduction, mass, accuracy, dim, ignore_index, weight, cost
+    )
+    return _reduced(value, counts, reduction)
+
+
+def _emd_rows(
+    x: Any, q: Any, space: Any, rho: Any, gauge: Any, normalize: Any, reduction: Any, mass: Any, accuracy: Any,
+    dim: Any, ignore_index: Any, weight: Any, cost: Any,
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    """EMD^rho of each row, and how much each counts, None for all alike."""
+    space, *options = _emd_options(space, rho, gauge, normalize, reduction, mass, accuracy, dim, ignore_index, weight)
+    p, target, counts = _histograms(x, q, normalize, dim, ignore_index, weight)
+    if cost is not None:
+        _check_beside(cost, "cost", p)
     if torch.compiler.is_compiling():
-        value, _ = _emd(p, target, _number(space), *options)
+        value, _ = _emd(p, target, cost, _number(space), *options)
     else:
-        value, _ = _EMD.apply(p, target, space, *options)
-    return _REDUCED[reduction](value)
+        value, _ = _EMD.apply(p, target, cost, space, *options)
+    return value, counts
 
 
 def sinkhorn_loss(
@@ -144,6 +182,9 @@ def sinkhorn_loss(
     domain: Literal["linear", "log"] = "linear",
     normalize: Normalize | None = "softmax",
     reduction: Reduction = "mean",
+    dim: int = -1,
+    ignore_index: int | None = None,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """Sinkhorn distance as frameworks train with it: the value and the gradient of `emdref.sinkhorn`.
 
@@ -152,8 +193,8 @@ def sinkhorn_loss(
 
     Parameters
     ----------
-    logits_or_p, q, normalize, reduction
-        As in `emd_loss`.
+    logits_or_p, q, normalize, reduction, dim, ignore_index, weight
+        As in `emd_loss`, but that q is constant: SD is not symmetric, and nothing flows back to it.
     space_or_cost : Space, or (N, N) tensor
         Distances between bins.
     lam, max_iter, tol, variant, kernel, domain
@@ -166,7 +207,7 @@ def sinkhorn_loss(
     Raises
     ------
     TypeError, ValueError
-        As `emdref.sinkhorn` and `emd_loss`.
+        As `emdref.sinkhorn` and `emd_loss`, and for a q that requires grad.
 
     Warns
     -----
@@ -188,14 +229,16 @@ def sinkhorn_loss(
     [[ 0.3333  0.     -0.3333]]
     """
     cost, space, *options = _sinkhorn_options(
-        space_or_cost, lam, max_iter, tol, variant, kernel, domain, normalize, reduction
+        space_or_cost, lam, max_iter, tol, variant, kernel, domain, normalize, reduction, dim, ignore_index, weight
     )
-    p, target = _histograms(logits_or_p, q, normalize)
+    if isinstance(q, Tensor):
+        _check_no_grad(q.requires_grad, "q")
+    p, target, counts = _histograms(logits_or_p, q, normalize, dim, ignore_index, weight)
     if torch.compiler.is_compiling():
         value, _ = _sinkhorn(p, target, cost, 0 if space is None else _number(space), *options)
     else:
         value, _ = _Sinkhorn.apply(p, target, cost, space, *options)
-    return _REDUCED[reduction](value)
+    return _reduced(value, counts, reduction)
 
 
 class _Loss(nn.Module):
@@ -209,7 +252,9 @@ class _Loss(nn.Module):
         given = inspect.signature(self._of).bind(None, None, space, *strengths, **options)
         given.apply_defaults()
         check(*given.args[2:], **given.kwargs)
+        weight = options.pop("weight", None)
         self.strengths, self.options = strengths, options
+        self.register_buffer("weight", None if weight is None else weight.clone())
         if isinstance(space, Tensor):
             costs = inputs.matrix(space.numpy(force=True))  # a copy in float64
             self.register_buffer("space", torch.as_tensor(costs, device=space.device))
@@ -218,11 +263,16 @@ class _Loss(nn.Module):
 
     def forward(self, logits_or_p: Tensor, q: Tensor) -> Tensor:
         """The loss of a batch."""
-        return self._of(logits_or_p, q, self.space, *self.strengths, **self.options)
+        return self._value(logits_or_p, q)
+
+    def _value(self, logits_or_p: Tensor, q: Tensor, **more: Any) -> Tensor:
+        weight = self._buffers["weight"]
+        return self._of(logits_or_p, q, self.space, *self.strengths, **self.options, weight=weight, **more)
 
     def extra_repr(self) -> str:
         """What a network's print shows."""
         options = [f"{name}={value!r}" for name, value in self.options.items()]
+        options += [] if self.weight is None else [f"weight of shape {tuple(self.weight.shape)}"]
         where = f"costs of shape {tuple(self.space.shape)}" if isinstance(self.space, Tensor) else repr(self.space)
         return ", ".join([where, *map(str, self.strengths), *options])
 
@@ -236,9 +286,10 @@ class _Loss(nn.Module):
 
 
 class EMDLoss(_Loss):
-    """`emd_loss` as a module: ``EMDLoss(space, rho, **options)(logits_or_p, q)``.
+    """`emd_loss` as a module: ``EMDLoss(space, rho, **options)(logits_or_p, q)``; `cost` goes with the call.
 
-    What is no space or no option is refused as soon as the module is made, with the error of a call.
+    What is no space or no option is refused as soon as the module is made, with the error of a call.  `weight` becomes
+    a buffer, which moves and is cast with the module and is in its ``state_dict``.
 
     Examples
     --------
@@ -251,7 +302,15 @@ class EMDLoss(_Loss):
     _of = staticmethod(emd_loss)
 
     def __init__(self, space: Space, *strengths: float, **options: Any) -> None:
+        if "cost" in options:
+            raise TypeError(
+                "cost goes with each call, so that what is learned stays in the graph: loss(x, q, cost=cost)"
+            )
         super().__init__(_emd_options, space, strengths, options)
+
+    def forward(self, logits_or_p: Tensor, q: Tensor, cost: Tensor | None = None) -> Tensor:
+        """The loss of a batch, at other costs than the space's if some are given."""
+        return self._value(logits_or_p, q, cost=cost)
 
 
 class SinkhornLoss(_Loss):
@@ -274,6 +333,54 @@ class SinkhornLoss(_Loss):
 
     def __init__(self, space_or_cost: Space | Tensor, *strengths: float, **options: Any) -> None:
         super().__init__(_sinkhorn_options, space_or_cost, strengths, options)
+
+
+class EMDMetric:
+    """The mean of `emd_loss` over all rows of many batches, weighted if they are: update, compute, reset.
+
+    It is called as the metrics of ``torchmetrics`` are, and needs no more than torch.  Takes the arguments of
+    `EMDLoss`, with rho = 1 by default and without `reduction`.  ``sums`` holds the sum of the values and the number of
+    rows, or the sum of their weights, in float64: ``torch.distributed.all_reduce(metric.sums)`` merges processes.
+    ``loss`` is its `EMDLoss`, which takes a weight to another device.
+
+    Examples
+    --------
+    >>> import emdref, torch
+    >>> from emdref.torch import EMDMetric
+    >>> metric = EMDMetric(emdref.Chain(3), normalize=None)
+    >>> for q in ([1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.5, 0.5, 0.0]):
+    ...     metric.update(torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([q]))
+    >>> metric.compute()
+    tensor(0.8333, dtype=torch.float64)
+    """
+
+    sums: Tensor
+
+    def __init__(self, space: Space, rho: float = 1, **options: Any) -> None:
+        if "reduction" in options:
+            raise TypeError("a metric is a mean over all batches: leave out reduction, or use emd_loss")
+        self.loss = EMDLoss(space, rho, **options)
+        self.reset()
+
+    def update(self, logits_or_p: Tensor, q: Tensor) -> None:
+        """Count the rows of a batch."""
+        with torch.no_grad():
+            given = inspect.signature(emd_loss).bind(
+                logits_or_p, q, self.loss.space, *self.loss.strengths, **self.loss.options, weight=self.loss.weight
+            )
+            given.apply_defaults()
+            value, counts = _emd_rows(*given.arguments.values())
+            value, counts = value.double(), torch.ones_like(value) if counts is None else counts
+            sums = torch.stack([(value * counts).sum(), counts.double().sum()])
+            self.sums = self.sums.to(sums.device) + sums
+
+    def compute(self) -> Tensor:
+        """The mean so far, NaN before the first row."""
+        return self.sums[0] / self.sums[1]
+
+    def reset(self) -> None:
+        """Begin again."""
+        self.sums = torch.zeros(2, dtype=torch.float64)
 
 
 # --- arrays in and out ------------------------------------------------------------------------------------------------
@@ -312,19 +419,34 @@ def _target(p: Tensor, q: Tensor) -> Tensor:
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.set_materialize_grads(False)  # few ask for the derivative of the gradient
-    _check_no_grad(ctx.needs_input_grad[1], "q")
-    p, q, *ctx.problem = inputs
-    ctx.save_for_backward(p, q, output[1])
+    p, q, cost, *ctx.problem = inputs
+    if ctx.needs_input_grad[1] and ctx.problem[2] == "normalized":
+        raise ValueError("q requires grad, and gauge='normalized' belongs to p: give gauge='zero_sum', or q.detach()")
+    ctx.save_for_backward(p, q, cost, output[1])
 
 
-def _back(product: Any, ctx: Any, of_value: Tensor | None, of_gradient: Tensor | None) -> tuple[Any, ...]:
+def _back(product: Any, powers: Any, ctx: Any, of_value: Tensor | None, of_gradient: Tensor | None) -> tuple[Any, ...]:
     """The gradient kept is an output, so that what is made of it here can be differentiated through it once more."""
-    p, q, gradient = ctx.saved_tensors
-    back = None if of_value is None else of_value.unsqueeze(-1) * gradient
+    p, q, cost, gradient = ctx.saved_tensors
+    back = by_cost = None
+    if of_value is not None:
+        back = of_value.unsqueeze(-1) * gradient
+        if ctx.needs_input_grad[2]:
+            each = of_value.unsqueeze(-1) * powers(p, q, cost, *ctx.problem)
+            by_cost = each.reshape(-1, each.shape[-1]).sum(0).to(cost.dtype)
     if of_gradient is not None:
-        bent = product(p, q, of_gradient, *ctx.problem)
+        if ctx.needs_input_grad[2]:
+            _back_no_cost()
+        bent = product(p, q, of_gradient, cost, *ctx.problem)
         back = bent if back is None else back + bent
-    return back, None, *(None for _ in ctx.problem)
+    by_q = -back if ctx.needs_input_grad[1] and back is not None else None
+    return back, by_q, by_cost, *(None for _ in ctx.problem)
+
+
+def _back_no_cost(*_: Any) -> Any:
+    raise NotImplementedError(
+        "emd_loss has no second derivative by costs: give cost.detach() where a gradient is differentiated"
+    )
 
 
 def _keep_gradient(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -350,29 +472,39 @@ def _back_no_more(ctx: Any, of_product: Tensor) -> Any:
 def _over_another_axis(operator: Any, n_rows: int, info: Any, in_dims: Any, *args: Any) -> tuple[Any, Any]:
     """Let torch.func.vmap put its axis before all others: rows are rows."""
     if any(at is not None for at in in_dims[n_rows:]):
-        raise NotImplementedError("torch.func.vmap goes over logits_or_p and q alone: give one matrix of costs")
+        raise NotImplementedError(
+            "torch.func.vmap goes over logits_or_p and q alone: give one matrix of costs, or one vector"
+        )
     rows = [
         x.expand(info.batch_size, *x.shape) if at is None else x.movedim(at, 0)
         for x, at in zip(args[:n_rows], in_dims[:n_rows], strict=True)
     ]
-    return operator(*rows, *args[n_rows:]), 0 if n_rows == 3 else (0, 0)
+    result = operator(*rows, *args[n_rows:])
+    return result, (0, 0) if isinstance(result, tuple) else 0
 
 
 # has-type: operators are defined below
 class _EMD(torch.autograd.Function):
     """The operator for spaces as they are, which it keeps; torch.func sees through this, and not through operators."""
 
-    forward = staticmethod(lambda p, q, space, *options: _emd(p, q, _temporary(space), *options))  # type: ignore[has-type]
+    forward = staticmethod(lambda p, q, cost, space, *options: _emd(p, q, cost, _temporary(space), *options))  # type: ignore[has-type]
     setup_context = staticmethod(_keep)
-    backward = staticmethod(lambda *args: _back(_Product.apply, *args))
+    backward = staticmethod(lambda *args: _back(_Product.apply, _Powers.apply, *args))
     vmap = staticmethod(lambda *args: _over_another_axis(_EMD.apply, 2, *args))
 
 
 class _Product(torch.autograd.Function):
-    forward = staticmethod(lambda p, q, v, space, *options: _hvp(p, q, v, _temporary(space), *options))  # type: ignore[has-type]
+    forward = staticmethod(lambda p, q, v, cost, space, *options: _hvp(p, q, v, cost, _temporary(space), *options))  # type: ignore[has-type]
     setup_context = staticmethod(lambda ctx, inputs, output: None)
     backward = staticmethod(_back_no_more)
     vmap = staticmethod(lambda *args: _over_another_axis(_Product.apply, 3, *args))
+
+
+class _Powers(torch.autograd.Function):
+    forward = staticmethod(lambda p, q, cost, space, *options: _powers(p, q, cost, _temporary(space), *options))  # type: ignore[has-type]
+    setup_context = staticmethod(lambda ctx, inputs, output: None)
+    backward = staticmethod(_back_no_cost)
+    vmap = staticmethod(lambda *args: _over_another_axis(_Powers.apply, 2, *args))
 
 
 class _Sinkhorn(torch.autograd.Function):
@@ -386,22 +518,33 @@ class _Sinkhorn(torch.autograd.Function):
 
 @torch.library.custom_op("emdref::emd", mutates_args=())
 def _emd(
-    p: Tensor, q: Tensor, space: int, rho: float, gauge: str, mass: str, accuracy: str, layer: str | None
-) -> tuple[Tensor, Tensor]:
+    p: Tensor, q: Tensor, cost: Tensor | None, space: int, rho: float, gauge: str, mass: str, accuracy: str,
+    layer: str | None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """EMD^rho of each row, and its gradient."""
     options: Any = {"gauge": gauge, "mass": mass, "accuracy": accuracy}
     with _naming(layer):
-        value, gradient = emd_value_and_grad(_array(p), _array(_target(p, q)), _called(space), rho, **options)
+        value, gradient = emd_value_and_grad(_array(p), _array(_target(p, q)), _called(space, cost), rho, **options)
     return torch.as_tensor(value), torch.as_tensor(gradient)
 
 
 @torch.library.custom_op("emdref::emd_hvp", mutates_args=())
 def _hvp(
-    p: Tensor, q: Tensor, v: Tensor, space: int, rho: float, gauge: str, mass: str, accuracy: str, layer: str | None
-) -> Tensor:
+    p: Tensor, q: Tensor, v: Tensor, cost: Tensor | None, space: int, rho: float, gauge: str, mass: str, accuracy: str,
+    layer: str | None,
+) -> Tensor:  # fmt: skip
     """Each row's Hessian times v."""
     options: Any = {"gauge": gauge, "mass": mass, "accuracy": accuracy}
-    return torch.as_tensor(emd_hvp(_array(p), _array(_target(p, q)), _called(space), _array(v), rho, **options))
+    return torch.as_tensor(emd_hvp(_array(p), _array(_target(p, q)), _called(space, cost), _array(v), rho, **options))
+
+
+@torch.library.custom_op("emdref::emd_cost_grad", mutates_args=())
+def _powers(
+    p: Tensor, q: Tensor, cost: Tensor, space: int, rho: float, gauge: str, mass: str, accuracy: str, layer: str | None
+) -> Tensor:
+    """Each row's derivative by the costs."""
+    options: Any = {"mass": mass, "accuracy": accuracy}
+    return torch.as_tensor(emd_cost_grad(_array(p), _array(_target(p, q)), _called(space, cost), rho, **options))
 
 
 @torch.library.custom_op("emdref::sinkhorn", mutates_args=())
@@ -430,10 +573,16 @@ def _(p: Tensor, *others: Any) -> Tensor:
     return torch.empty_like(p, memory_format=torch.contiguous_format)
 
 
-_emd.register_autograd(partial(_back, _hvp), setup_context=_keep)
+@_powers.register_fake
+def _(p: Tensor, q: Tensor, cost: Tensor, *others: Any) -> Tensor:
+    return p.new_empty((*p.shape[:-1], cost.shape[0]))
+
+
+_emd.register_autograd(partial(_back, _hvp, _powers), setup_context=_keep)
 _hvp.register_autograd(_back_no_more)
+_powers.register_autograd(_back_no_cost)
 _sinkhorn.register_autograd(_back_once, setup_context=_keep_gradient)
-for _operator, _n_rows in ((_emd, 2), (_hvp, 3), (_sinkhorn, 2)):
+for _operator, _n_rows in ((_emd, 2), (_hvp, 3), (_powers, 2), (_sinkhorn, 2)):
     _operator.register_vmap(partial(_over_another_axis, _operator, _n_rows))
 
 
@@ -449,39 +598,42 @@ def _temporary(space: Space | None) -> int:
     """What stands for a space as long as somebody else keeps it."""
     if space is None:
         return 0
-    number = _numbers.get(space)
-    if number is None:
-        number = _numbers[space] = next(_count)
+    number = _numbers.of(space, lambda: next(_count))
+    if number not in _living:
         _living[number] = space
     return number
 
 
-def _called(number: int) -> Space:
+def _called(number: int, cost: Tensor | None = None) -> Space:
+    """The space of that number, at other costs if some are given."""
     space = _compiled.get(number) or _living.get(number)
     if space is None:
         raise RuntimeError("this graph's space is not known here: compile the loss in the process that runs it")
-    return space
+    return space if cost is None else space.with_costs(cost.numpy(force=True))
 
 
 # --- checked and made ready -------------------------------------------------------------------------------------------
 
 
 def _emd_options(
-    space: Any, rho: Any, gauge: Any, normalize: Any, reduction: Any, mass: Any, accuracy: Any
-) -> tuple[Any, ...]:
+    space: Any, rho: Any, gauge: Any, normalize: Any, reduction: Any, mass: Any, accuracy: Any, dim: Any,
+    ignore_index: Any, weight: Any, cost: Any = None,
+) -> tuple[Any, ...]:  # fmt: skip
     """What `_EMD` takes beside p and q, checked; a graph's numbers are checked as it runs."""
     _check_constant(rho, "rho")
     mass = batches.loss_mass(space, gauge, normalize, reduction, mass, accuracy)
+    _check_rows(dim, ignore_index, weight)
     rho = float(rho) if torch.compiler.is_compiling() else validation.exponent(rho)
     return space, rho, gauge, mass, accuracy, normalize
 
 
 def _sinkhorn_options(
     space_or_cost: Any, lam: Any, max_iter: Any, tol: Any, variant: Any, kernel: Any, domain: Any, normalize: Any,
-    reduction: Any,
+    reduction: Any, dim: Any, ignore_index: Any, weight: Any,
 ) -> tuple[Any, ...]:  # fmt: skip
     """What `_Sinkhorn` takes beside p and q, the costs first, likewise."""
     validation.layers(normalize, reduction)
+    _check_rows(dim, ignore_index, weight)
     _check_constant(lam, "lam")
     _check_constant(tol, "tol")
     space, cost = _where(space_or_cost)
@@ -496,8 +648,30 @@ def _sinkhorn_options(
     return cost, space, lam, max_iter, until, variant, kernel, domain, normalize
 
 
-def _histograms(x: Tensor, q: Tensor, normalize: Normalize | None) -> tuple[Tensor, Tensor]:
-    """p and q in one dtype and shape; classes stay classes."""
+def _check_rows(dim: Any, ignore_index: Any, weight: Any) -> None:
+    """Refuse what says nothing of rows, whichever they are."""
+    validation.integer(dim, "dim")
+    if ignore_index is not None:
+        validation.integer(ignore_index, "ignore_index")
+    if weight is None:
+        return
+    _check_tensor(weight, "weight")
+    _check_no_grad(weight.requires_grad, "weight")
+    if not weight.is_floating_point():
+        raise TypeError(f"weight is {_kind(weight)}: give a float for each class")
+    if torch.compiler.is_compiling():
+        torch._assert_async(((weight >= 0) & weight.isfinite()).all(), "weight must be finite and >= 0")
+    else:
+        wrong = ~((weight >= 0) & weight.isfinite())
+        if wrong.any():
+            at = tuple(wrong.nonzero()[0].tolist())
+            raise ValueError(f"weight{written(list(at))} = {weight[at].item()} must be finite and >= 0")
+
+
+def _histograms(
+    x: Tensor, q: Tensor, normalize: Normalize | None, dim: int, ignore_index: int | None, weight: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """p and q in one dtype and shape, where classes stay classes, and how much each row counts, None for all alike."""
     for given, name in ((x, "logits_or_p"), (q, "q")):
         _check_tensor(given, name)
     if x.device != q.device:
@@ -505,11 +679,70 @@ def _histograms(x: Tensor, q: Tensor, normalize: Normalize | None) -> tuple[Tens
     if x.dtype not in _FLOATS or x.ndim == 0:
         raise TypeError(f"logits_or_p is {_kind(x)}: give float32 or float64 (halves become float32) of shape (..., N)")
     x = x.float() if x.dtype in _HALVES else x
-    target = _converted(q, x)
+    x, q = (x, q) if dim == -1 else _bins_last(x, q, dim)
+    target, counts = _converted(q, x), None
+    if ignore_index is not None or weight is not None:
+        x, target, counts = _counted(x, target, ignore_index, weight)
     p = _LAYERS[normalize](x)
     if target.is_floating_point():
         p, target = torch.broadcast_tensors(p, target)
-    return p, target
+    return p, target, counts
+
+
+def _bins_last(x: Tensor, q: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """The bins' axis of the output, and of histograms, behind all others."""
+    if not -x.ndim <= dim < x.ndim:
+        raise ValueError(f"dim = {written(dim)} is no axis of logits_or_p {_shape(x)}: from {-x.ndim} to {x.ndim - 1}")
+    from_last = int(dim) - x.ndim if dim >= 0 else int(dim)
+    x = x.movedim(from_last, -1)
+    if q.is_floating_point() or q.ndim >= x.ndim:
+        if q.ndim < -from_last:
+            raise ValueError(
+                f"q {_shape(q)} has no axis of bins where dim = {dim} is: give histograms as logits_or_p is"
+            )
+        q = q.movedim(from_last, -1)
+    return x, q
+
+
+def _counted(
+    x: Tensor, target: Tensor, ignore_index: int | None, weight: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Output and classes, in rows that are passed over of no consequence, and how much each row counts."""
+    n_bins = x.shape[-1]
+    name, way_out = ("weight", "of each") if ignore_index is None else ("ignore_index", "of those that count")
+    if target.is_floating_point():
+        raise ValueError(
+            f'{name} is for classes, and q holds histograms: give reduction="none" and take a mean {way_out}'
+        )
+    if weight is None:
+        counts = torch.ones_like(target, dtype=x.dtype)
+    else:
+        weight = weight.float() if weight.dtype in _HALVES else weight
+        _check_beside(weight, "weight", x)
+        if weight.dtype != x.dtype or weight.shape != (n_bins,):
+            raise ValueError(f"weight is {_kind(weight)}: give one of {x.dtype} for each of the {n_bins} classes")
+        counts = weight[target.clamp(0, n_bins - 1)]
+    if ignore_index is not None:
+        ignored = target == ignore_index
+        target, counts = target.masked_fill(ignored, 0), counts.masked_fill(ignored, 0)
+        x = torch.where(ignored.unsqueeze(-1), torch.full_like(x, 1 / n_bins), x)  # what any layer takes
+    return x, target, counts
+
+
+def _reduced(value: Tensor, counts: Tensor | None, reduction: Reduction) -> Tensor:
+    if counts is None:
+        return _REDUCED[reduction](value)
+    value = value * counts
+    return value.sum() / counts.sum() if reduction == "mean" else _REDUCED[reduction](value)
+
+
+def _check_beside(x: Any, name: str, p: Tensor) -> None:
+    """Refuse what is no dense tensor of one axis where p is."""
+    _check_tensor(x, name)
+    if x.device != p.device:
+        raise RuntimeError(f"{name} is on {x.device} and p on {p.device}: give {name}.to({str(p.device)!r})")
+    if x.dtype in _HALVES or x.is_complex() or x.ndim != 1:
+        raise TypeError(f"{name} is {_kind(x)}: give one row of float64 or float32")
 
 
 def _check_tensor(x: Any, name: str, holds: str = "") -> None:
@@ -523,7 +756,6 @@ def _check_tensor(x: Any, name: str, holds: str = "") -> None:
         raise TypeError(f"{name} is a sparse tensor ({x.layout}): give {name}.to_dense()")
     if x.device.type not in ("cpu", "cuda"):
         raise RuntimeError(f"{name} is on {x.device}, and this computes on the CPU and on CUDA: give {name}.cpu()")
-    _check_no_grad(name != "logits_or_p" and x.requires_grad, name)
     if torch.compiler.is_compiling() and forward_ad.unpack_dual(x).tangent is not None:  # an operator would drop it
         raise NotImplementedError(f"{name} has a tangent, and there is no forward mode: use grad or jacrev, not jvp")
 
@@ -572,6 +804,7 @@ def _where(space_or_cost: Any) -> tuple[Space | None, Tensor | None]:
     if isinstance(space_or_cost, Space):
         return space_or_cost, None
     _check_tensor(space_or_cost, "space_or_cost", " of costs, or a Space")
+    _check_no_grad(space_or_cost.requires_grad, "space_or_cost")
     if space_or_cost.dtype in _HALVES:
         raise TypeError(f"space_or_cost is {_kind(space_or_cost)}: give costs as float64, float32 or integers")
     return None, space_or_cost

@@ -53,7 +53,7 @@ def _closely() -> None:
     emdref.emd_value_and_grad(*_EXACTLY, _CHAIN)
     for p, q in _pairs():
         for accuracy in _ACCURACIES:
-            emdref.flow(p, q, _CHAIN, accuracy=accuracy)
+            emdref.emd_cost_grad(p, q, _CHAIN, accuracy=accuracy)
 
 
 def _second() -> None:
@@ -137,7 +137,7 @@ def place() -> Path:
     folder, chosen = jit.cache_folder(), os.environ.get("EMDREF_CACHE_DIR", "")
     if chosen.lower() == "off":
         raise ValueError("EMDREF_CACHE_DIR=off keeps no compiled code: unset it, or let it name a folder")
-    if folder is None:
+    if folder is None or not os.access(folder, os.W_OK):
         what = f"the folder EMDREF_CACHE_DIR={chosen}" if chosen else "the user's cache folder"
         raise ValueError(f"{what} cannot be written to, or is another user's: let EMDREF_CACHE_DIR name one of yours")
     return folder

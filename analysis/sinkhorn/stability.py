@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ def named(options: Options) -> str:
     if options.tree is not None:
         path = options.tree.resolve()
         try:
-            tree = trees.read(path)
+            tree = emdref.Tree.from_file(path)
         except (OSError, ValueError) as error:
             raise RuntimeError(f"--tree {error}") from None
         if tree.diameter == 0:
@@ -56,7 +55,7 @@ def space(name: str) -> emdref.Space:
     if kind == "circle":
         return emdref.Circle(int(rest))
     digest, _, path = rest.partition(":")
-    tree = trees.read(Path(path))
+    tree = emdref.Tree.from_file(path)
     if trees.digest(tree) != digest:
         raise RuntimeError(f"{path} holds another tree than when the sweep was named")
     return tree

@@ -109,7 +109,17 @@ def check_labels(given: dict[str, Any], where: Any = None) -> None:
         of = f"{place}.{what}"
     for place, labels, what in found:
         if not _equal(labels, names):
-            raise ValueError(_difference(place, what, labels, names, of))
+            raise ValueError(_difference(place, what, labels, names, of, cuts=hasattr(where, "labels")))
+
+
+def check_row_labels(x: Any, weights: Any) -> None:
+    """Refuse weights of pandas whose labels are not those of the rows that they weigh, in their order."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not (isinstance(x, pandas.DataFrame) and isinstance(weights, pandas.Series)):
+        return
+    names, labels = (_listed(pandas, y.index) for y in (x, weights))
+    if names is not None and labels is not None and not _equal(labels, names):
+        raise ValueError(_difference("weights", "index", labels, names, "P.index", cuts=False))
 
 
 def check_matrix_labels(x: Any, name: str) -> None:
@@ -154,8 +164,8 @@ def _equal(labels: Any, names: Any) -> bool:
         return False
 
 
-def _difference(name: str, what: str, labels: Sequence[Any], names: Sequence[Any], of: str) -> str:
-    """What is wrong with labels, and what to do."""
+def _difference(name: str, what: str, labels: Sequence[Any], names: Sequence[Any], of: str, cuts: bool) -> str:
+    """What is wrong with labels, and what to do; `cuts` says that nodes have names, so that a part can be cut out."""
     known, own = set(names), set(labels)
     missing, strange = [x for x in names if x not in own], [x for x in labels if x not in known]
     at = next((k for k, both in enumerate(zip(labels, names, strict=False)) if not _equal(*both)), None)
@@ -170,7 +180,10 @@ def _difference(name: str, what: str, labels: Sequence[Any], names: Sequence[Any
     if len(known) == len(names):  # else each of the bins of one name would get its mass
         columns = "columns=" if what == "columns" else ""
         way_out = f"{name}.reindex({columns}names, fill_value=0) with names = {of}, or {way_out}"
-        way_out = f"sums of what has one label, then {way_out}" if len(own) < len(labels) else way_out
+        if len(own) < len(labels):
+            way_out = f"sums of what has one label, then {way_out}"
+        elif cuts and missing and not strange:
+            way_out += f", or space.restrict({name}.{what})"
     return f"the labels of {name}.{what} are not {of}: {fault}; give {way_out}"
 
 

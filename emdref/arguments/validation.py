@@ -96,10 +96,16 @@ def iterable(values: Any, name: str) -> Any:
 
 def count(value: object, name: str, least: int = 1) -> int:
     """An integer >= `least`."""
+    number = integer(value, name)
+    if number < least:
+        raise ValueError(f"{name} = {written(value)} must be >= {least}")
+    return number
+
+
+def integer(value: object, name: str) -> int:
+    """An integer of any sign."""
     if isinstance(value, (bool, np.bool_, np.timedelta64)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an integer, not {type_name(value)}")
-    if value < least:
-        raise ValueError(f"{name} = {written(value)} must be >= {least}")
     return int(value)
 
 

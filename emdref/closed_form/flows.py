@@ -1,4 +1,4 @@
-"""Flows of rows on every edge, in the rows' dtype: what `emdref.flow` gives."""
+"""Flows of rows on every edge, in the rows' dtype, and their powers: what `emdref.flow` and `emd_cost_grad` give."""
 
 from __future__ import annotations
 
@@ -27,6 +27,16 @@ def flows(rows: Batch, space: Space, rho: float, mass: str, accuracy: str) -> ND
     result = np.empty((len(phi), len(tree.flow_places)), phi.dtype)
     over_rows(_take, (phi, result), (tree.flow_places,), work=10 * tree.n_nodes)
     return result
+
+
+def powers(rows: Batch, space: Space, rho: float, mass: str, accuracy: str) -> NDArray[Any]:
+    """|phi|**rho of each row likewise; compensated, the power is that of phi in float64."""
+    dtype = rows.p.dtype
+    wide = rows if accuracy == "native" else Batch(*batches.as_float64(rows), rows.shape)
+    exponent = batches.native_exponent(rho, dtype) if accuracy == "native" else rho
+    phi = flows(wide, space, rho, mass, accuracy)
+    over_rows(loops.raise_flows, (phi,), (exponent,), work=5 * phi.shape[1])
+    return casts.narrowed(phi, dtype)
 
 
 def _native(rows: Batch, tree: RootedTree, shares: bool) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Exact rationals from the floats' own values: EMD^rho for integer rho, one pair at a time.
+"""Exact rationals from the floats' own values: EMD^rho for integer rho, one pair at a time, and barycentres.
 
 This is the reference that the kernels are tested against, and what redoes a row that two limbs cannot hold.  It shares
 no code with the kernels: floats become Python integers over a common power of two, and a space says what flows.
@@ -18,12 +18,13 @@ import numpy as np
 from emdref.arguments import containers, gauges, validation
 from emdref.arguments.messages import type_name, written
 from emdref.arguments.validation import Mass
-from emdref.exact import definitions
+from emdref.exact import barycentres, definitions
+from emdref.exact.barycentres import Totals
 from emdref.spaces.space import Space, check_space, rooted
 
 _LARGEST = 1000
 
-__all__ = ["emd", "flow", "grad", "hess", "hvp"]
+__all__ = ["barycenter", "cost_grad", "emd", "flow", "grad", "hess", "hvp"]
 
 
 def emd(
@@ -77,6 +78,21 @@ def flow(
     """
     row = _row(p, q, space, _exponent(rho, space), _policy(mass, normalize))
     return [f * row.phi_unit for f in row.phi]
+
+
+def cost_grad(p: Any, q: Any, space: Space, rho: int = 1, *, mass: Mass = "ignore") -> list[Fraction]:
+    """Exact derivative with respect to the cost of each edge, |phi_e|^rho, an entry an edge: see
+    `emdref.emd_cost_grad`.
+
+    Examples
+    --------
+    >>> import emdref
+    >>> emdref.exact.cost_grad([1, 0, 0], [0, 1, 2], emdref.Chain(3), rho=2, mass="normalize")
+    [Fraction(1, 1), Fraction(4, 9)]
+    """
+    rho = _exponent(rho, space)
+    row = _row(p, q, space, rho, _policy(mass, None))
+    return [abs(f) ** rho * row.phi_unit**rho for f in row.phi]
 
 
 def grad(
@@ -155,6 +171,24 @@ def hvp(
     vector, unit = definitions.integers(definitions.numbers(v, "v", space.n_bins))
     unit *= matrix.unit
     return [x * unit for x in matrix.times(vector)]
+
+
+def barycenter(P: Any, space: Space, rho: int = 1, *, weights: Any = None, mass: Totals = "raise") -> list[Fraction]:
+    """The exact minimiser of sum_k w_k EMD^rho(b, P_k) that `emdref.barycenter` rounds, for rho = 1 and 2.
+
+    Examples
+    --------
+    >>> import emdref
+    >>> emdref.exact.barycenter([[1, 0, 0], [0, 1, 0], [0, 0, 1]], emdref.Chain(3), rho=2)
+    [Fraction(1, 3), Fraction(1, 3), Fraction(1, 3)]
+    """
+    check_space(space)
+    tree = barycentres.tree_for(validation.exponent(rho), space, "exact.barycenter")
+    rows, share, dtype = barycentres.read(P, weights, space, mass)
+    histograms = barycentres.Histograms(rows, share, mass == "normalize")
+    if mass == "raise":
+        histograms.check_totals(dtype)
+    return histograms.minimiser(tree)
 
 
 def _hessian(function: str, p: Any, q: Any, space: Space, rho: int, gauge: str, mass: str) -> definitions.Hessian:

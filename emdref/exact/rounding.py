@@ -20,6 +20,14 @@ def nearest(x: Fraction | Decimal | int) -> float:
         return math.inf if x > 0 else -math.inf
 
 
+def rounded(x: Fraction, dtype: Any) -> float:
+    """The nearest number of that dtype, once converted to it: for float32 no tie that rounding to float64 made."""
+    y = nearest(x)
+    if np.dtype(dtype) == np.float32 and math.isfinite(y) and y != x and math.frexp(y)[0] * 2**53 % 2 == 0:
+        return math.nextafter(y, math.inf if y < x else -math.inf)  # to odd: no float32, and none between two
+    return y
+
+
 def down(x: Fraction | Decimal | int) -> float:
     """The largest float64 <= x."""
     y = nearest(x)

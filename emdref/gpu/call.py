@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -22,12 +21,13 @@ from emdref.gpu.histograms import DeviceBatch
 from emdref.gpu.results import Result
 from emdref.kernels.cuda import copies, memory
 from emdref.kernels.cuda.target import SIMULATED, cuda, launch, limits
+from emdref.spaces.space import Kept
 
 Array = NDArray[Any]
 _THREADS = 4 if SIMULATED else 256  # a block's; the simulator has a thread of Python for each
 _BLOCKS = 1 if SIMULATED else 16  # at most, a multiprocessor
 
-_constants: weakref.WeakKeyDictionary[Any, dict[tuple[str, int], Any]] = weakref.WeakKeyDictionary()
+_constants: Kept[dict[tuple[str, int], Any]] = Kept()
 _lock = threading.RLock()
 
 
@@ -147,7 +147,7 @@ class Call:
         """
         key = name, self.number
         with _lock:
-            kept = _constants.setdefault(space, {})
+            kept = _constants.of(space, dict)
             if key not in kept:
                 made = make()
                 several = isinstance(made, (tuple, list))

@@ -37,6 +37,14 @@ def flow(place: Place, p: Any, q: Any, space: Any, mass: str, accuracy: str) -> 
         return _given(call, batch, {"flow": closed_form.flow(call, batch, space, mass, accuracy)})["flow"]
 
 
+def cost_grad(place: Place, p: Any, q: Any, space: Any, rho: float, mass: str, accuracy: str) -> Any:
+    """`emdref.emd_cost_grad`."""
+    with _call("emd_cost_grad", place, space, mass, accuracy, p=p, q=q) as call:
+        batch = _batch(call, p, q, None, space, mass, accuracy, None)
+        result = closed_form.cost_grad(call, batch, space, rho, mass, accuracy)
+        return _given(call, batch, {"derivative by costs": result})["derivative by costs"]
+
+
 def second(place: Place, p: Any, q: Any, v: Any, space: Any, rho: float, mass: str, accuracy: str, gauge: int) -> Any:
     """`emdref.emd_hess`, or with a direction `emdref.emd_hvp`."""
     with _call("emd_hess", place, space, mass, accuracy, p=p, q=q, v=v) as call:

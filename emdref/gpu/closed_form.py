@@ -375,6 +375,15 @@ def flow(call: Any, batch: Any, space: Space, mass: str, accuracy: str) -> Any:
     return result
 
 
+def cost_grad(call: Any, batch: Any, space: Space, rho: float, mass: str, accuracy: str) -> Any:
+    """The result of `emdref.emd_cost_grad`: powers of flows in their own place, compensated in float64."""
+    exponent = batches.native_exponent(rho, batch.dtype) if accuracy == "native" else np.float64(rho)
+    result = flow(call, batch, space, mass, accuracy)
+    if result.size:
+        call.each(copies.raise_to, result.size, result.flat, exponent)
+    return result
+
+
 def _flow_by_rows(job: Job, result: Any) -> Any:
     call, space, sides = job.call, job.space, job.sides
     parent, bin_node = layout.nodes(call, space)

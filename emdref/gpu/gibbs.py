@@ -6,7 +6,6 @@ from __future__ import annotations
 import functools
 import importlib
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -19,7 +18,7 @@ from emdref.gpu.call import Call
 from emdref.kernels.cuda import balance, branches, copies, dense, entropic, memory
 from emdref.kernels.cuda.target import SIMULATED, limits
 from emdref.kernels.entropic.alternation import State
-from emdref.spaces.space import Metric, Space, as_rooted
+from emdref.spaces.space import Kept, Space, as_rooted
 
 _LANES = 4  # rows a block has at most: 512 rows are then enough to occupy 128 multiprocessors
 _THREADS = 4 if SIMULATED else 512  # that a block has at most: their registers are what a multiprocessor has
@@ -56,7 +55,7 @@ def deal(rows: int, size: int, itemsize: int, bins: int, call: Call) -> Deal:
     return Deal(lanes, threads, blocks, 0, blocks * size)
 
 
-_recent: weakref.WeakKeyDictionary[Metric, OrderedDict[Any, Any]] = weakref.WeakKeyDictionary()
+_recent: Kept[OrderedDict[Any, Any]] = Kept()
 _lock = threading.RLock()
 
 
@@ -64,7 +63,7 @@ def recent(call: Call, space: Space, key: Any, make: Callable[[], Any]) -> Any:
     """What was made for a space and a key, arrays on this GPU among it: the last few of each space are kept."""
     key = key, call.number
     with _lock:
-        kept = _recent.setdefault(space, OrderedDict())
+        kept = _recent.of(space, OrderedDict)
         if key not in kept:
             kept[key] = make()
             call.synchronize()  # another stream may read it next

@@ -94,7 +94,7 @@ class Certificate:
         """
         try:
             proof = _Proof(self.p, self.q, self.space)
-            return proof.holds() and all(_same(getattr(self, name), x) for name, x in proof.consequences().items())
+            return proof.holds() and all(same(getattr(self, name), x) for name, x in proof.consequences().items())
         except (TypeError, ValueError, AttributeError):  # a field that is not even of its kind
             return False
 
@@ -221,6 +221,6 @@ def _digest(p: Sequence[Fraction], q: Sequence[Fraction], space: Space) -> str:
     return hashlib.sha256(repr((space.digest, masses)).encode()).hexdigest()
 
 
-def _same(stored: Any, expected: Any) -> bool:
+def same(stored: Any, expected: Any) -> bool:
     """Whether a field holds just these numbers."""
     return np.shape(stored) == np.shape(expected) and bool(np.all(np.asarray(stored) == np.asarray(expected)))

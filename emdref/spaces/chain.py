@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate
 from typing import Any
 
@@ -15,7 +15,7 @@ from emdref.arguments.casts import frozen, narrowed
 from emdref.kernels.compile.threads import alone
 from emdref.kernels.tiles import plain, two_limbs
 from emdref.spaces import reading
-from emdref.spaces.gapped import Gapped, made
+from emdref.spaces.gapped import Gapped
 from emdref.spaces.rooted import (
     RootedTree,
     fits_two_limbs,
@@ -124,7 +124,7 @@ class Chain(Gapped):
         return Tree(parent, np.append(self.gaps, 0.0), bins=np.arange(self.n_bins), labels=self.bin_labels.tolist())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return made, (Chain, self._arguments())
+        return partial(Chain, **self._arguments()), ()
 
 
 def _path(gaps: NDArray[np.float64]) -> RootedTree:

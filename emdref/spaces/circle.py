@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, getcontext, localcontext
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate
 from typing import Any
 
@@ -18,7 +18,7 @@ from emdref.arguments.casts import frozen, narrowed
 from emdref.kernels.tiles import circle
 from emdref.spaces import reading
 from emdref.spaces.chain import Chain
-from emdref.spaces.gapped import Gapped, made
+from emdref.spaces.gapped import Gapped
 from emdref.spaces.rooted import read_only
 from emdref.spaces.space import Edges, Kernel, Number, Space
 
@@ -220,7 +220,7 @@ class Circle(Gapped):
         return rho <= 100 and least >= _SMALLEST and most <= _LARGEST
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return made, (Circle, self._arguments())
+        return partial(Circle, **self._arguments()), ()
 
     def _arguments(self) -> dict[str, Any]:
         return super()._arguments() | ({} if self._period is None else {"period": self._period})

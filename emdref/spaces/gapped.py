@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emdref.spaces import reading
 from emdref.spaces.rooted import positive_range, read_only, repeated
 from emdref.spaces.space import SHORT, Immutable, Number, Space
+
+_Kind = TypeVar("_Kind", bound="Gapped")
 
 
 class Gapped(Immutable, Space):
@@ -40,6 +43,47 @@ class Gapped(Immutable, Space):
         """The smallest and the largest gap > 0; 1 if there is none."""
         return positive_range(self.repeated_gaps[0])
 
+    def restrict(self: _Kind, names: Iterable[Hashable]) -> _Kind:
+        """The space of these bins alone, with the distances that they have; the last of them is its root.
+
+        Parameters
+        ----------
+        names : hashables
+            Positions of bins, in the order of the bins.
+
+        Returns
+        -------
+        A space made of these positions (and the same period).
+
+        Raises
+        ------
+        TypeError
+            No sequence of hashables.
+        ValueError
+            Names that are unknown, twice or not in the order of the bins; a space that was not made of positions.
+
+        Examples
+        --------
+        >>> import emdref
+        >>> emdref.Chain(positions=[0, 1, 4, 9]).restrict([0, 4, 9]).gaps
+        array([4., 5.])
+        """
+        places = np.array(self._find(names))
+        back = np.flatnonzero(np.diff(places) < 0)
+        if len(back):
+            k = int(back[0])
+            first, second = self.bin_labels[places[k : k + 2]]
+            raise ValueError(
+                f"names[{k + 1}] = {second} comes after {first}, and its bin before: give names in the order of the "
+                "bins, for nothing is reordered silently"
+            )
+        return type(self)(**self._arguments() | {"positions": self.bin_labels[places]})
+
+    def _names(self) -> tuple[Sequence[Any], Sequence[Any]]:
+        if self._positions is None:
+            raise ValueError(f"{self!r} has no names: give the bins positions, {type(self).__name__}(positions=names)")
+        return self._positions.tolist(), ()
+
     def edge_name(self, edge: int) -> str:
         """By the gap and the bin before it."""
         return f"gap {edge} (after bin {edge})"
@@ -55,8 +99,18 @@ class Gapped(Immutable, Space):
         """Sums from each bin to the last; an edge that closes a ring repeats what they say."""
         return list(accumulate(reversed(steps[: self.n_bins - 1]), initial=0))[::-1]
 
+    def with_costs(self, cost: Any) -> Space:
+        """The same bins with other gaps."""
+        costs = reading.checked_costs(cost, "cost")
+        if len(costs) != len(self.gaps):
+            raise ValueError(f"cost has {len(costs)} entries for {len(self.gaps)} gaps: give one for each")
+        return made(type(self), {"gaps": costs})
+
     def check(self) -> None:
         """Nothing is left to be looked at: whoever makes one has done so."""
+
+    def _content(self) -> tuple[NDArray[Any] | None, ...]:
+        return self.gaps, self._positions
 
     def _arguments(self) -> dict[str, Any]:
         """What makes the space again."""
@@ -65,8 +119,3 @@ class Gapped(Immutable, Space):
         if self.gaps.strides == (0,):
             return {"n": self.n_bins}
         return {"gaps": np.array(self.gaps)}
-
-
-def made(kind: type[Gapped], arguments: dict[str, Any]) -> Gapped:
-    """A space out of a pickle."""
-    return kind(**arguments)

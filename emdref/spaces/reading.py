@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from emdref.arguments import validation
 from emdref.arguments.messages import shown, written
+from emdref.spaces import naming
 
 
 class Words(NamedTuple):
@@ -171,6 +172,21 @@ def bin_nodes(bins: Any, parent: NDArray[np.int64], words: Words) -> NDArray[np.
         node = words.node(int(twice))
         raise ValueError(f"bins[{where[0]}] and bins[{where[1]}] are both node {node}: a node holds at most one bin")
     return nodes
+
+
+def named_bins(bins: Any, labels: "Sequence[Hashable]", words: Words) -> "list[int] | None":
+    """The node of each bin from its label, all nodes for "all"; None for None, which leaves it to whoever makes a tree.
+
+    `words` are the tree's, whose nodes `labels` name.
+    """
+    if bins is None:
+        return None
+    if isinstance(bins, str) and bins == "all":
+        return list(range(len(labels)))
+    if isinstance(bins, str):
+        raise TypeError(f'bins = {shown(bins)} is one str: give a list of labels, or "all" for all nodes')
+    among = naming.Sought("node", words.node, "a node holds at most one bin, so give it once")
+    return naming.find(naming.listed(bins, "bins"), labels, "bins", among)
 
 
 def labels_of(labels: Any, size: int) -> NDArray[np.object_]:

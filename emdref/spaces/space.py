@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import itertools
+import weakref
 from abc import ABC, ABCMeta, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from math import lcm
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -24,11 +26,13 @@ from numpy.typing import DTypeLike, NDArray
 from emdref.arguments import validation
 from emdref.arguments.casts import frozen
 from emdref.arguments.messages import shown, type_name
+from emdref.spaces import naming
 
 if TYPE_CHECKING:
     from emdref.spaces.rooted import RootedTree
 
 SHORT = 16  # nodes up to which a space is written out as code
+_Kept = TypeVar("_Kept")
 Number = Any  # an integer, a Fraction, a Decimal: exact arithmetic never asks which
 
 
@@ -235,6 +239,10 @@ class Space(Metric, metaclass=_Complete):
         """A compiled loop for flows, whose results are (flow, unsafe); None if there is none."""
         return None
 
+    def with_costs(self, cost: Any) -> Space:
+        """The same bins and edges at other costs, an entry an edge in the order of `emdref.flow`, finite and >= 0."""
+        raise TypeError(f"{shown(self)} cannot take other costs: define with_costs, as chains, trees and circles do")
+
     def misreadings(self) -> Iterator[tuple[str, Space]]:
         """Spaces that usual mistakes make of this one, with the words for it: what `emdref.check` looks for."""
         return iter(())
@@ -283,6 +291,50 @@ class Space(Metric, metaclass=_Complete):
         if validation.float_dtype(dtype) == np.float32 and self.diameter > np.finfo(np.float32).max:
             raise ValueError(f"the largest distance, {self.diameter}, is beyond float32")
         return self._all_distances().astype(dtype, copy=False)
+
+    def align(self, names: Iterable[Hashable]) -> NDArray[np.int64]:
+        """Where in `names` each bin's name is, so that columns of a table can be put in the order of the bins.
+
+        Parameters
+        ----------
+        names : N hashables
+            The name of every bin once, in any order: a list, an array, or labels of pandas such as ``table.columns``.
+
+        Returns
+        -------
+        (N,) int64 array; ``table.to_numpy()[:, space.align(table.columns)]`` has the columns in the order of the bins.
+
+        Raises
+        ------
+        TypeError
+            No sequence of hashables.
+        ValueError
+            Names that are unknown, missing, twice or of another type than the bins' (1 and "1"): the first ten of each,
+            and how many; bins without names, or two of one name.
+
+        Examples
+        --------
+        >>> import emdref
+        >>> emdref.Tree.from_newick("((a:1,b:2):0.5,c:3);").align(["c", "a", "b"])
+        array([1, 2, 0])
+        """
+        cut = "cut the space with restrict(names), or " if hasattr(self, "restrict") else ""
+        places = self._find(names, "sum or drop what is given twice", f"{cut}add columns of zeros")
+        order = np.empty(self.n_bins, np.int64)
+        order[places] = np.arange(self.n_bins)
+        return order
+
+    def _find(self, names: Any, twice: str = "give each name once", missing: str = "") -> list[int]:
+        """The bin of each name; `missing` says what to do about bins without one, else there may be some."""
+        bins, nodes = self._names()
+        among = naming.Sought("bin", str, twice, missing, nodes)
+        return naming.find(naming.listed(names, "names"), bins, "names", among)
+
+    def _names(self) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Names of the bins, and of all nodes."""
+        if type(self).bin_labels is Space.bin_labels:
+            raise ValueError(f"{shown(self)} names no bins: define bin_labels, as docs/spaces.md says")
+        return naming.listed(self.bin_labels, "bin_labels"), ()
 
     def _all_distances(self) -> NDArray[np.float64]:
         """The matrix in float64; kept, as ways over edges are slow to find."""
@@ -379,7 +431,29 @@ def _dijkstra(beside: list[list[tuple[int, int]]], start: int) -> dict[int, int]
 
 
 class Immutable:
-    """No attribute can be set but by `_set`, while an object is made."""
+    """No attribute can be set but by `_set`, while an object is made; two of equal content are equal."""
+
+    def _content(self) -> tuple[NDArray[Any] | None, ...]:
+        """What makes two objects of one type equal."""
+        raise NotImplementedError
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if type(self) is not type(other):
+            return NotImplemented
+        assert isinstance(other, Immutable)
+        return all(itertools.starmap(_equal, zip(self._content(), other._content(), strict=True)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        numbers = [
+            x + 0 for x in self._content() if x is not None and x.dtype != object
+        ]  # -0.0, equal to 0.0, becomes it
+        return hash((type(self), *(x.tobytes() for x in numbers)))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: {shown(name)} cannot be set; make a new one")
@@ -389,6 +463,39 @@ class Immutable:
 
     def _set(self, **attributes: object) -> None:
         self.__dict__.update(attributes)
+
+
+def _equal(a: NDArray[Any] | None, b: NDArray[Any] | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    if a.dtype != object:
+        return np.array_equal(a, b)
+    try:
+        return bool(a.tolist() == b.tolist())
+    except (TypeError, ValueError):  # a label that compares with nothing, such as pandas.NA
+        return False
+
+
+class Kept(Generic[_Kept]):
+    """Something for each of some objects, as long as that lives.
+
+    It is for that very one: spaces that are equal may hold their costs in arrays of other lengths.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[weakref.ref[Any], _Kept]] = {}
+
+    def of(self, owner: Any, make: Callable[[], _Kept]) -> _Kept:
+        """What is kept for an object, made if there is nothing yet."""
+        number = id(owner)
+        found = self._kept.get(number)
+        if found is None or found[0]() is not owner:
+            found = self._kept[number] = weakref.ref(owner, partial(self._forget, number)), make()
+        return found[1]
+
+    def _forget(self, number: int, dead: weakref.ref[Any]) -> None:
+        if number in self._kept and self._kept[number][0] is dead:
+            del self._kept[number]
 
 
 # --- what functions ask of a space ------------------------------------------------------------------------------------

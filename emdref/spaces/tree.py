@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +25,11 @@ from emdref.spaces.rooted import (
     tree_distances_from,
 )
 from emdref.spaces.space import SHORT, Edges, Immutable, Kernel, Space
+from emdref.spaces.subtree import spanned
+
+if TYPE_CHECKING:
+    from emdref.spaces.dendrogram import Method
+    from emdref.spaces.files.parts import Negative, Parts
 
 
 class Tree(Immutable, Space):
@@ -137,15 +143,29 @@ class Tree(Immutable, Space):
 
     def edge_name(self, edge: int) -> str:
         """By the node below, and its label if it has one."""
-        label = self.labels[edge]
-        unnamed = isinstance(label, int) and label == edge
-        return f"the edge above node {edge}" + ("" if unnamed else f" ({shown(label)})")
+        return f"the edge above node {self._node_name(edge)}"
+
+    def _node_name(self, node: int) -> str:
+        return str(node) if self._unnamed(node) else f"{node} ({shown(self.labels[node])})"
+
+    def _unnamed(self, node: int) -> bool:
+        """Whether the label is the number that nodes without labels have."""
+        return isinstance(self.labels[node], int) and self.labels[node] == node
 
     def as_code(self) -> str | None:
         """Parents, costs and bins, if they are few."""
         if self.n_nodes > SHORT:
             return None
         return f"emdref.Tree({self.parent.tolist()}, {self.cost.tolist()}, bins={self.bins.tolist()})"
+
+    def with_costs(self, cost: Any) -> Space:
+        """The same tree at other costs by node, of which the root's is ignored; what is known of its shape stays."""
+        seen = self.rooted
+        costs = reading.edge_costs_of(cost, self.parent, self.root, reading.Words("", self._node_name, ""))
+        other = Tree.__new__(Tree)
+        rooted = RootedTree(seen.parent, costs[seen.order], seen.bin_node, seen.order)
+        other._set(parent=self.parent, cost=read_only(costs), bins=self.bins, labels=self.labels, rooted=rooted)
+        return other
 
     def misreadings(self) -> Iterator[tuple[str, Space]]:
         """Costs that nobody looks at."""
@@ -159,11 +179,56 @@ class Tree(Immutable, Space):
         """Labels of the bins' nodes, in the order of the bins."""
         return read_only(self.labels[self.bins])
 
+    def restrict(self, names: Iterable[Hashable]) -> Tree:
+        """The subtree that these bins span: the root, the bins, and the nodes where ways between them meet.
+
+        Other nodes go, and an edge that stands for several costs their sum, rounded once.  So no distance between the
+        bins, or from them to the root, changes by more than that.
+
+        Parameters
+        ----------
+        names : hashables
+            Labels of bins, whose order the new tree's bins have.
+
+        Returns
+        -------
+        Tree; nodes that stay keep their order and labels.
+
+        Raises
+        ------
+        TypeError
+            No sequence of hashables.
+        ValueError
+            Names that are unknown, twice, of another type than the labels (1 and "1") or that two bins share; a sum of
+            costs beyond float64.
+
+        Examples
+        --------
+        >>> import emdref
+        >>> tree = emdref.Tree.from_newick("(((a:1,b:2):0.5,c:3):1,d:1)root;")
+        >>> small = tree.restrict(["c", "a"])
+        >>> small.cost.tolist(), small.distance_matrix()[0, 1]
+        ([0.0, 1.0, 1.5, 3.0], np.float64(4.5))
+        """
+        bins = self.bins[self._find(names)].tolist()
+        try:
+            kept = spanned(self.parent, self.cost, bins)
+        except OverflowError:
+            raise ValueError(
+                "costs of edges that would become one have a sum beyond float64: scale the costs"
+            ) from None
+        place = {v: k for k, v in enumerate(kept.nodes)}
+        return Tree(kept.parent, kept.cost, [place[v] for v in bins], self.labels[kept.nodes].tolist())
+
+    def _names(self) -> tuple[Sequence[Any], Sequence[Any]]:
+        return self.bin_labels.tolist(), self.labels.tolist()
+
     @classmethod
-    def from_edges(cls, edges: Iterable[tuple[Any, ...]]) -> Tree:
+    def from_edges(cls, edges: Iterable[tuple[Any, ...]], bins: Iterable[Hashable] | None = None) -> Tree:
         """Tree of (child, parent, cost) triples, or (child, parent) pairs of cost 1; ids are any hashables.
 
-        Nodes are numbered as they first appear, the ids become the labels, the leaves the bins.
+        Nodes are numbered as they first appear, the ids become the labels.  Bins are the leaves, or nodes named by
+        `bins`, a sequence of ids, or all nodes for ``"all"``.
 
         Examples
         --------
@@ -182,30 +247,36 @@ class Tree(Immutable, Space):
             child = number.setdefault(edge[0], len(number))
             parent = number.setdefault(edge[1], len(number))
             if child in above:
+                name, first, second = (shown(x, 50) for x in (edge[0], list(number)[above[child][0]], edge[1]))
                 raise ValueError(
-                    f"edges[{at}]: node {shown(edge[0])} has a second parent {shown(edge[1])}; a tree's node has one"
+                    f"edges[{at}]: node {name} has a second parent {second}, and the first is {first}: a tree's node "
+                    "has one, so keep one edge of each child, as docs/trees.md shows"
                 )
             above[child] = (parent, edge[2] if len(edge) == 3 else 1.0)
         if not number:
             raise ValueError("edges is empty: give at least one (child, parent, cost) triple")
         entries = [above.get(v, (-1, 0.0)) for v in range(len(number))]
-        return cls._named("edges have", [p for p, _ in entries], [c for _, c in entries], list(number))
+        return cls._named("edges have", [p for p, _ in entries], [c for _, c in entries], list(number), bins)
 
     @classmethod
-    def _named(cls, subject: str, parent: list[int], cost: list[Any], ids: list[Hashable]) -> Tree:
+    def _named(cls, subject: str, parent: list[int], cost: list[Any], ids: list[Hashable], bins: Any) -> Tree:
         """Tree of numbered nodes whose ids are the labels; messages know nodes by their ids alone."""
         for x, c in zip(ids, cost, strict=True):
             reading.check_number(c, f"cost[{shown(x)}]")
         tree = cls.__new__(cls)
-        tree._build(parent, cost, None, ids, reading.Words(subject, lambda v: shown(ids[v]), "have no parent"))
+        words = reading.Words(subject, lambda v: shown(ids[v]), "have no parent")
+        tree._build(parent, cost, reading.named_bins(bins, ids, words), ids, words)
         return tree
 
     @classmethod
-    def from_networkx(cls, graph: Any, root: Hashable, weight: str = "cost") -> Tree:
+    def from_networkx(
+        cls, graph: Any, root: Hashable, weight: str = "cost", bins: Iterable[Hashable] | None = None
+    ) -> Tree:
         """Tree of a networkx graph, directed or not, hung from `root`.
 
         `weight` names the edge attribute that holds the cost; if no edge has it every cost is 1, if only some have it
-        that is an error.  Nodes are numbered as in ``graph.nodes``, their names become the labels.
+        that is an error.  Nodes are numbered as in ``graph.nodes``, their names become the labels.  Bins are the
+        leaves, or nodes named by `bins`, or all nodes for ``"all"``.
         """
         for x, name in ((root, "root"), (weight, "weight")):
             reading.check_hashable(x, name)
@@ -239,22 +310,46 @@ class Tree(Immutable, Space):
         if len(queue) < len(number):
             lost = next(node for node, v in number.items() if parent[v] == -2)
             raise ValueError(f"node {shown(lost)} cannot be reached from root={shown(root)}: the graph is no tree")
-        return cls._named("graph has", parent, cost, list(number))
+        return cls._named("graph has", parent, cost, list(number), bins)
 
     @classmethod
-    def from_newick(cls, source: str | os.PathLike[str]) -> Tree:
-        """Tree of Newick text (a str) or of a Newick file (a path; UTF-8, may be compressed by gzip).
+    def from_newick(
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        bins: Sequence[Hashable] | None = None,
+        index: int | str | None = None,
+        negative: Negative = "raise",
+    ) -> Tree:
+        """Tree of Newick text (a str) or of a Newick file (a path; UTF-8, may be compressed by gzip); of NEXUS as well.
 
-        Bins are the tips in the order they stand in the text, labels the names as written (quotes removed, underscores
-        kept).  Branch lengths are the costs; if no branch has one every cost is 1, if only some lack one those cost 0,
-        as UniFrac's implementations count them, and a UserWarning says how many.  A length at the root is ignored.
-        So is a byte-order mark at the start.
+        Labels are the names as written, quotes removed and underscores kept; "" where there is none.  Support values
+        that stand in the place of inner names are labels too.  Comments, in brackets that may be nested, are skipped:
+        rooting marks, annotations of BEAST and NHX.  So is a byte-order mark at the start.
+
+        Branch lengths are the costs; if no branch has one every cost is 1, if only some lack one those cost 0, as
+        UniFrac's implementations count them, and a UserWarning says how many.  A length at the root is ignored.
+
+        Of NEXUS the blocks TREES are read.  TRANSLATE names the tips, or else TAXLABELS those that are numbers; inner
+        labels, which may be support values that look like tokens, stay as written.
+
+        Parameters
+        ----------
+        source : str or path-like
+            Text, or the path of a file.
+        bins : sequence of labels, or "all", optional
+            The nodes that hold bins, by name; by default the tips in the order they stand in the text.
+        index : int or str, optional
+            Which of several trees, from 0, or from -1 at the end; in NEXUS also a tree's name.
+        negative : {"raise", "zero"}
+            Neighbour joining gives negative lengths, which no cost can be: an error, or 0 and a UserWarning that says
+            how many there were and the most negative.
 
         Raises
         ------
         ValueError
-            Text that is not Newick, naming the character and what to do; a str that names an existing file; a file that
-            is not UTF-8.
+            Text that is not Newick, naming the character and what to do; several trees and no `index`, or one out of
+            range; a negative length; a str that names an existing file; a file that is not UTF-8.
         OSError
             A file that cannot be read.
 
@@ -264,14 +359,292 @@ class Tree(Immutable, Space):
         >>> tree = emdref.Tree.from_newick("((a:1,b:2):0.5,c:3);")
         >>> list(tree.bin_labels), tree.distance_matrix()[0, 2]
         (['a', 'b', 'c'], np.float64(4.5))
+        >>> emdref.Tree.from_newick("(a:1,b:2)r; (a:3,b:4)r;", index=1, bins=["r", "b"]).diameter
+        4.0
         """
-        from emdref.spaces import newick  # here, because few need it
+        from emdref.spaces.files import newick  # here, because few need it
+        from emdref.spaces.files.parts import Negatives
 
-        parent, cost, labels, tips = newick.parse(newick.read(source), not isinstance(source, str))
-        return cls(parent, cost, bins=tips, labels=labels)
+        negatives = Negatives(negative)
+        parts = newick.parse(newick.read(source), not isinstance(source, str), index, negatives)
+        return cls._of_parts(parts, bins)
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        bins: Sequence[Hashable] | None = None,
+        index: int | str | None = None,
+        negative: Negative = "raise",
+    ) -> Tree:
+        """Tree of a file, gzipped or not; what it holds decides, not its name.  Text is UTF-8.
+
+        - *Newick* and *NEXUS*: see `from_newick`.
+        - *Edges*, ``parent child [cost]`` a line, apart by tabs, commas or blanks, or in the order that a first line
+          ``child,parent,cost`` gives.  Lines that begin with ``#`` are skipped.
+        - *Names with indices*, ``name parent_index [cost]`` a line; the index counts lines from 0, -1 is no parent.
+          Several lines with -1 are joined under a new root, the last node, called "root".
+        - *JSON*: node-link data of a directed graph, as ``networkx.node_link_data`` gives it, with costs in ``cost`` or
+          ``weight``; or nested nodes with ``name`` (or ``id``) and ``children``, and costs in ``cost``, ``weight``,
+          ``length`` or ``branch_length``.
+        - *NumPy archives* (.npz): ``parent``, and ``cost``, ``bins`` and ``labels`` (or ``node``) if there are such, as
+          `Tree` takes them.  Nothing is unpickled.
+
+        Labels are the file's names, costs 1 where it has none, bins the leaves in the file's order.
+
+        Parameters
+        ----------
+        path : str or path-like
+        bins, index, negative
+            As in `from_newick`; `index` for Newick and NEXUS alone.
+
+        Raises
+        ------
+        OSError
+            A file that is missing or cannot be read.
+        ValueError
+            Naming the file, the line or entry, what was found and the way out; other formats by their names.
+
+        Examples
+        --------
+        >>> import emdref, tempfile, pathlib
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "pets.txt")
+        ...     _ = path.write_text("child,parent,cost\\ncat,pet,1\\ndog,pet,2\\n")
+        ...     tree = emdref.Tree.from_file(path)
+        >>> list(tree.bin_labels), tree.diameter
+        (['cat', 'dog'], 3.0)
+        """
+        from emdref.spaces.files import reader  # here, because few need it
+        from emdref.spaces.files.parts import Negatives
+
+        parts = reader.read(path, index, Negatives(negative))
+        return cls._of_parts(parts, bins, lambda error: reader.told(path, error))
+
+    @classmethod
+    def from_skbio(cls, node: Any, *, bins: Sequence[Hashable] | None = None, negative: Negative = "raise") -> Tree:
+        """Tree of a scikit-bio ``TreeNode``, the root: bins are its tips, costs the lengths, labels the names.
+
+        Nodes are numbered in preorder, so that tips stand in the order of ``node.tips()``; a name that is None becomes
+        "".  If no node has a length every cost is 1, if only some lack one those cost 0 and a UserWarning says how
+        many.  A length of `node` itself is ignored.
+
+        Parameters
+        ----------
+        node : skbio.TreeNode
+            Or whatever has its attributes ``children``, ``name`` and ``length``; scikit-bio is not imported.
+        bins, negative
+            As in `from_newick`.
+
+        Raises
+        ------
+        TypeError
+            No such node.
+        ValueError
+            A length that is negative or not finite, naming the node; a node that is there twice.
+
+        Examples
+        --------
+        >>> import emdref
+        >>> from types import SimpleNamespace as Node  # in place of skbio.TreeNode
+        >>> tips = [Node(name="a", length=1.0, children=[]), Node(name="b", length=2.5, children=[])]
+        >>> emdref.Tree.from_skbio(Node(name=None, length=None, children=tips))
+        Tree(2 bins, 3 nodes, costs 1 to 2.5, labels 'a', 'b')
+        """
+        from emdref.spaces import skbio  # here, because few need it
+        from emdref.spaces.files.parts import Negatives
+
+        return cls._of_parts(skbio.parts(node, Negatives(negative)), bins)
+
+    @classmethod
+    def _of_parts(cls, parts: Parts, bins: Any, told: Callable[[Exception], Exception] | None = None) -> Tree:
+        """Tree of what a file says; `told` makes another error of what is wrong with it."""
+        labels = range(len(parts.parent)) if parts.labels is None else parts.labels
+        nodes = reading.named_bins(bins, labels, reading.by_number(parts.labels))
+        try:
+            tree = cls(parts.parent, parts.cost, parts.bins if nodes is None else nodes, parts.labels)
+        except (TypeError, ValueError) as error:
+            raise (told(error) if told else error) from None
+        for note in parts.notes:
+            warnings.warn(note, UserWarning, stacklevel=3)
+        return tree
+
+    def to_newick(self) -> str:
+        """The tree as Newick text: nodes, costs and labels; the same tree if `from_newick` reads it.
+
+        Children stand in ascending order of their numbers, costs as ``repr`` writes them, so that they are read back
+        bit for bit.  Labels are written as text, in single quotes unless they hold letters, digits and ``-.+|/`` alone,
+        for many readers take a bare underscore for a blank; None and "" are no name.  A label that is the node's own
+        number, which nodes have that were given none, is written if the node is a tip or a bin.
+
+        Which nodes hold bins is not written: `from_newick` puts bins at the tips in the order of the text, or where
+        its ``bins=`` says, ``bins=[str(x) for x in tree.bin_labels]`` for example.
+
+        Examples
+        --------
+        >>> import emdref
+        >>> tree = emdref.Tree([-1, 0, 0], [0, 0.1, 2], labels=["root", "Homo_sapiens", "it's"])
+        >>> tree.to_newick()
+        "('Homo_sapiens':0.1,'it''s':2.0)root;"
+        >>> emdref.Tree([-1, 0, 0, 1, 1]).to_newick()
+        '((3:1.0,4:1.0):1.0,2:1.0);'
+        """
+        from emdref.spaces.files import newick_text
+
+        shown_number = np.bincount(self.parent[self.parent >= 0], minlength=self.n_nodes) == 0
+        shown_number[self.bins] = True
+        names = [None if self._unnamed(v) and not shown_number[v] else x for v, x in enumerate(self.labels)]
+        return newick_text.write(self.parent, self.cost, names)
+
+    def to_networkx(self) -> Any:
+        """The tree as a ``networkx.DiGraph``, whose edges lead from parent to child and have the attribute ``cost``.
+
+        Nodes are the labels, in the tree's own order, if these differ from one another and None is not among them;
+        else numbers, with the attribute ``label``.  A node with a bin has its index as the attribute ``bin``.
+
+        ``Tree.from_networkx(graph, tree.labels[tree.root])`` (``tree.root`` if nodes are numbers) gives the same nodes,
+        costs and labels; bins at the leaves in their order, or where its ``bins=`` says.
+
+        Raises
+        ------
+        ImportError
+            If networkx is not installed.
+
+        Examples
+        --------
+        >>> import emdref
+        >>> graph = emdref.Tree([-1, 0, 0], [0, 1.5, 2], labels=["pet", "cat", "dog"]).to_networkx()
+        >>> list(graph.edges(data="cost")), list(graph.nodes(data="bin"))
+        ([('pet', 'cat', 1.5), ('pet', 'dog', 2.0)], [('pet', None), ('cat', 0), ('dog', 1)])
+        """
+        try:
+            import networkx
+        except ImportError:
+            raise ImportError(
+                "to_networkx needs networkx, which is not installed: pip install networkx, or use parent, cost, labels"
+            ) from None
+
+        labels, numbers = list(self.labels), list(range(self.n_nodes))
+        named = len(set(labels)) == len(labels) and None not in labels
+        graph, nodes = networkx.DiGraph(), labels if named else numbers
+        graph.add_nodes_from(nodes if named else ((v, {"label": x}) for v, x in enumerate(labels)))
+        for k, v in enumerate(self.bins.tolist()):
+            graph.nodes[nodes[v]]["bin"] = k
+        edges = zip(nodes, self.parent.tolist(), self.cost.tolist(), strict=True)
+        graph.add_edges_from((nodes[p], x, {"cost": c}) for x, p, c in edges if p >= 0)
+        return graph
+
+    @classmethod
+    def from_linkage(cls, Z: ArrayLike, labels: Iterable[Hashable] | None = None) -> Tree:
+        """Tree of a hierarchical clustering, whose distances are the cophenetic ones: the heights at which bins merge.
+
+        An edge costs (h_parent - h_child)/2 where h is the height of a merge and 0 for an observation.
+
+        Parameters
+        ----------
+        Z : (n-1, 4) array-like
+            The linkage matrix, as `scipy.cluster.hierarchy.linkage` gives it: row i merges clusters Z[i, 0] and Z[i, 1]
+            into cluster n + i, at height Z[i, 2].
+        labels : n hashables, optional
+            Names of the observations; by default their numbers.
+
+        Returns
+        -------
+        Tree of 2n-1 nodes: bins are the observations 0 to n-1, node n + i is merge i, the last one the root.  With
+        `labels` the merges have the label "".
+
+        Raises
+        ------
+        TypeError, ValueError
+            What is no linkage, naming the row; heights that decrease, as those of centroid and median linkage do,
+            naming the merge and by how much.
+
+        Examples
+        --------
+        >>> import emdref
+        >>> from scipy.cluster.hierarchy import linkage
+        >>> tree = emdref.Tree.from_linkage(linkage([[0.0], [1.0], [5.0]], "average"), ["a", "b", "c"])
+        >>> tree.distance_matrix()
+        array([[0. , 1. , 4.5],
+               [1. , 0. , 4.5],
+               [4.5, 4.5, 0. ]])
+        """
+        from emdref.spaces import dendrogram  # here, because few need it
+
+        return cls._clustered(*dendrogram.of_linkage(Z), labels)
+
+    @classmethod
+    def from_points(cls, X: ArrayLike, method: Method = "average", labels: Iterable[Hashable] | None = None) -> Tree:
+        """Tree over points of an embedding, whose distances approximate the Euclidean ones: a hierarchical clustering.
+
+        It is `from_linkage` of SciPy's linkage of the points.  No tree has the distances of points in general, and
+        none of these promises how far they are off; docs/trees.md has measured numbers.
+
+        Parameters
+        ----------
+        X : (n, d) array-like
+            Coordinates, one point a row.
+        method : {"average", "single", "complete", "weighted"}
+            Which distance between two clusters is the height at which they merge.  ``average``: the mean over pairs, so
+            that distances on the tree are right in the mean.  ``single``: the least, so that no distance on the tree,
+            and no EMD (rho = 1), is larger than between the points.  ``complete``: the largest, so that none is
+            smaller.  ``weighted``: the mean of the means.
+        labels : n hashables, optional
+            Names of the points; by default their numbers.
+
+        Returns
+        -------
+        Tree of 2n-1 nodes, whose bins are the points in their order.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Coordinates that are not finite, naming the point; an unknown method.
+
+        Notes
+        -----
+        Takes O(n^2) time and 8 n^2/2 bytes.
+
+        Examples
+        --------
+        How far the distances are off, as ratios to the Euclidean ones:
+
+        >>> import emdref, numpy as np
+        >>> from scipy.spatial.distance import pdist, squareform
+        >>> X = np.random.default_rng(0).normal(size=(300, 2))
+        >>> ratio = squareform(emdref.Tree.from_points(X).distance_matrix()) / pdist(X)
+        >>> [round(float(x), 2) for x in np.quantile(ratio, [0, 0.5, 1])]
+        [0.38, 1.02, 13.64]
+        """
+        from emdref.spaces import dendrogram
+
+        return cls._clustered(*dendrogram.of_points(X, method), labels)
+
+    @classmethod
+    def _clustered(cls, parent: NDArray[np.int64], cost: NDArray[np.float64], labels: Any) -> Tree:
+        """Tree whose first half are the bins."""
+        n = len(parent) // 2 + 1
+        if labels is not None:
+            labels = list(validation.iterable(labels, "labels"))
+            if len(labels) != n:
+                raise ValueError(f"labels has {len(labels)} entries for {n} observations: give one for each")
+            labels += [""] * (n - 1)
+        return cls(parent, cost, np.arange(n), labels)
+
+    def _content(self) -> tuple[NDArray[Any], ...]:
+        return self.parent, self.cost, self.bins, self.labels
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Tree, (np.array(self.parent), np.array(self.cost), np.array(self.bins), list(self.labels))
 
     def __repr__(self) -> str:
-        return f"Tree({self.n_bins} bins, {self.n_nodes} nodes)"
+        said = [f"{self.n_bins} bins", f"{self.n_nodes} nodes"]
+        costs = self.rooted.cost[1:]
+        if len(costs):
+            least, most = f"{costs.min():.3g}", f"{costs.max():.3g}"
+            said.append(f"costs {least}" if least == most else f"costs {least} to {most}")
+        first = [shown(self.labels[v], 12) for v in self.bins[:2] if not self._unnamed(v)]
+        if first:
+            said.append(f"labels {', '.join(first)}" + ", ..." * (self.n_bins > 2))
+        return f"Tree({', '.join(said)})"

@@ -24,6 +24,7 @@ def hvp(p, q, space, *rho, **options):
 
 
 CALLS = [emdref.emd, emdref.emd_grad, emdref.emd_value_and_grad, emdref.emd_hess, hvp, emdref.flow]
+CALLS += [emdref.emd_cost_grad]
 each_call = pytest.mark.parametrize("call", CALLS)
 
 
@@ -449,9 +450,8 @@ def test_options_of_check_and_casebook():
             "nowhere.tre",
             "Newick: the text ends at character 11 without a ';' (a str is text: for a file, give its pathlib",
         ),
-        ("#NEXUS\nBegin trees;\ntree a = (a,b);\nEnd;", "the text is NEXUS, not Newick: give what follows '='"),
-        ("\n #nexus\n", "the text is NEXUS"),
-        ("\ufeff#NEXUS\nBegin trees;", "the text is NEXUS"),
+        ("\n #nexus\n", "NEXUS: there is no tree in a TREES block (blocks: none)"),
+        ("\ufeff#NEXUS\nBegin trees;", "NEXUS: there is no tree in a TREES block (blocks: trees)"),
         ("<?xml version='1.0'?><phyloxml/>", "the text is XML"),
         ('{"nodes": []}', "the text is JSON"),
         ("\xef\xbb\xbf(a,b);", "the text is UTF-8 read in another encoding"),

@@ -114,6 +114,7 @@ def hvp(p, q, space, **options):
 
 
 CALLS = [emdref.emd, emdref.emd_grad, emdref.emd_value_and_grad, emdref.emd_hess, hvp, emdref.flow]
+CALLS += [emdref.emd_cost_grad]
 each_call = pytest.mark.parametrize("call", CALLS, ids=lambda f: f.__name__)
 
 

@@ -28,11 +28,13 @@ CALLS = {
     "emd_hess": emdref.emd_hess,
     "emd_hvp": hvp,
     "flow": emdref.flow,
+    "emd_cost_grad": emdref.emd_cost_grad,
     "normalize": lambda p, q, space: emdref.emd(p, q, space, mass="normalize"),
     "certify": lambda p, q, space: emdref.certify(p, q, space).value,
     "plan": lambda p, q, space: emdref.plan(p, q, space).toarray(),
     "exact.emd": exact.emd,
     "exact.flow": exact.flow,
+    "exact.cost_grad": exact.cost_grad,
     "exact.grad": exact.grad,
     "exact.hess": exact.hess,
     "exact.hvp": lambda p, q, space: exact.hvp(p, q, space, PLAIN),
@@ -42,6 +44,9 @@ CALLS = {
     "certify_sinkhorn": lambda p, q, space: tuple(emdref.certify_sinkhorn(p, q, space, 1.0)),
     "emd_mse": losses.emd_mse,
     "pairwise": lambda p, q, space: emdref.pairwise([p], space, Y=[q]),
+    "barycenter": lambda p, q, space: emdref.barycenter([p, q], space),
+    "exact.barycenter": lambda p, q, space: exact.barycenter([p, q], space),
+    "certify_barycenter": lambda p, q, space: emdref.certify_barycenter(p, [p, q], space).value,
     "check": lambda p, q, space: emdref.check(lambda *pair: 0.0, space, cases=[(p, q)]).results[0].value_ulp,
 }
 each_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
@@ -54,7 +59,9 @@ def same(a, b):
 
 @each_call
 def test_labels_are_compared_with_names(call):
-    with pytest.raises(ValueError, match=r"the labels of (p|p\[0\]|X\[0\]|cases\[0\]\[0\])\.index are not space\.bin_"):
+    with pytest.raises(
+        ValueError, match=r"the labels of (p|p\[0\]|[XP]\[0\]|cases\[0\]\[0\])\.index are not space\.bin_"
+    ):
         call(P, Q, CHAIN)
     p, q = (x.reindex(CHAIN.bin_labels, fill_value=0) for x in (P, Q))
     expected = call(p.to_numpy(), q.to_numpy(), CHAIN)
@@ -107,6 +114,17 @@ def test_columns(columns, message):
         emdref.emd(table, np.ones((2, 3)), TREE)
     with pytest.raises(ValueError, match=r"the labels of Y\.columns"):
         emdref.pairwise(np.ones((2, 3)), TREE, Y=table)
+
+
+def test_a_tree_of_more_bins_than_a_table_has_may_be_cut():
+    table = pd.DataFrame(np.ones((2, 2)), columns=["c", "a"])
+    with pytest.raises(ValueError, match=r"missing; give .*, or space\.restrict\(X\.columns\)$") as caught:
+        emdref.pairwise(table, TREE)
+    assert len(str(caught.value)) <= 300
+    assert emdref.pairwise(table, TREE.restrict(table.columns)).tolist() == [[0, 0], [0, 0]]
+    for labels, space in ((["c", "x"], TREE), ([1, 2], CHAIN)):
+        with pytest.raises(ValueError, match=r"if it has their order$"):
+            emdref.pairwise(table.set_axis(labels, axis=1), space)
 
 
 def test_the_way_out_works():

@@ -1,14 +1,14 @@
 """Arrays of other libraries in and out: a small one that speaks DLPack; torch and JAX are in tests/losses."""
 
 import array_api_compat
-import array_kinds
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
-from array_kinds import Array, Words
 
+import array_kinds
 import emdref
+from array_kinds import Array, Words
 from emdref.arguments import libraries
 
 CHAIN = emdref.Chain(gaps=[0.5, 1.0, 2.0, 0.3])

@@ -40,13 +40,18 @@ def cases():
     options = {"rho": 2, "mass": "raise", "accuracy": "native", "device": None}
     for f in (emdref.emd, emdref.emd_grad, emdref.emd_value_and_grad):
         yield f, {**PAIR, **options, "out": None}
+    yield emdref.emd_cost_grad, {**PAIR, **options}
     yield emdref.emd_hess, {**PAIR, **options, "gauge": "raw"}
     yield emdref.emd_hvp, {**PAIR, **options, "v": P, "gauge": "raw"}
     yield emdref.flow, {**PAIR, "mass": "raise", "accuracy": "native", "device": None}
     yield emdref.pairwise, {"X": [P], "space": CHAIN, "Y": [Q], "rho": 1, "mass": "raise", "progress": False}
     for f in (emdref.certify, emdref.plan):
         yield f, {**PAIR, "mass": "raise"}
-    for f in (exact.emd, exact.grad, exact.hess):
+    several = {"P": [P, Q], "space": CHAIN, "weights": [1.0, 2.0], "mass": "raise"}
+    for f in (emdref.barycenter, exact.barycenter):
+        yield f, {**several, "rho": 1}
+    yield emdref.certify_barycenter, {**several, "b": P}
+    for f in (exact.emd, exact.cost_grad, exact.grad, exact.hess):
         yield f, {**PAIR, "rho": 1}
     yield exact.hvp, {**PAIR, "v": P, "gauge": "raw"}
     for f in (emdref.emd, exact.emd, emdref.pairwise):
@@ -72,7 +77,8 @@ def cases():
     yield emdref.Chain, {"positions": [1, 2]}
     yield emdref.Tree, {"parent": [-1, 0, 0], "cost": [1, 1, 1], "bins": [1, 2], "labels": [LONG, "b", "c"]}
     yield emdref.Tree.from_edges, {"edges": [("a", "r", 1.0)]}
-    yield emdref.Tree.from_newick, {"source": "(a,b);"}
+    yield emdref.Tree.from_newick, {"source": "(a,b);", "bins": ["a"], "index": 0, "negative": "zero"}
+    yield emdref.Tree.from_file, {"path": "none", "bins": ["a"], "index": 0, "negative": "zero"}
     yield emdref.Tree.from_networkx, {"graph": networkx.path_graph(3), "root": 0, "weight": "cost"}
     yield emdref.wordnet_tree, {"cost": "hops"}
     yield CHAIN.distance_matrix, {"dtype": float}
@@ -148,6 +154,14 @@ def test_second_derivatives_at_kinks_of_long_labels():
         f"(a,b);{LONG}",
         f"(({LONG},b:1)c:2);",
         f"#NEXUS {LONG}",
+        f"#NEXUS begin trees; tree {LONG}",
+        f"#NEXUS begin trees; tree {LONG}=(a,b); tree b=(c,d);",
+        f"#NEXUS begin trees; translate {LONG} {LONG} {LONG}; tree a=(b,c);",
+        f"#NEXUS begin trees; translate {LONG} a, {LONG} b; tree a=(b,c);",
+        f"#NEXUS begin {LONG};",
+        f"(({LONG})x#H1,x#H1);",
+        f"({LONG}:-1,b:-2);",
+        f"{'9' * 5000} (a,b);",
         "/" + "é" * 5000,
         "(a\0,b",
         "\0",

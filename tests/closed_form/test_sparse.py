@@ -246,6 +246,7 @@ FUNCTIONS = {
     "a matrix": lambda p, q: emdref.sinkhorn(p, q, emdref.Chain(3).distance_matrix(), 1.0).grad,
     "emd": lambda p, q: emdref.emd(p, q, emdref.Chain(3)),
     "flow": lambda p, q: emdref.flow(p, q, emdref.Chain(3)),
+    "emd_cost_grad": lambda p, q: emdref.emd_cost_grad(p, q, emdref.Chain(3), 2),
 }
 
 

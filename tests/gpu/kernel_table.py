@@ -254,6 +254,8 @@ KERNELS |= {
 
 KERNELS |= {
     "copies.fill": Entry(lambda r: (flat(r), r), dtypes=(float32, float64, int64, boolean)),
+    "copies.raise_to": Entry(lambda r: (flat(r), r), exact=False),
+    "copies.raise_to, compensated": Entry(lambda r: (flat(r), float64), double=True),
     "copies.gather": Entry(lambda r: (flat(r), INT, INTS, flat(r))),
     "copies.scatter": Entry(lambda r: (flat(r), INT, INTS, flat(r))),
     "copies.take": Entry(lambda r: (flat(r), INT, INT, INTS, flat(r))),

@@ -80,6 +80,7 @@ def test_value_gradient_and_flow_alone_are_the_cpus(dtype, name):
     same(emdref.emd, p, q, space, 2, mass="ignore")
     same(emdref.emd_grad, p, q, space, mass="ignore")
     same(emdref.flow, p, q, space, mass="ignore")
+    same(emdref.emd_cost_grad, p, q, space, 1 if dtype == np.float32 else 3, mass="ignore")
 
 
 @each_space

@@ -14,12 +14,13 @@ import scipy.sparse
 
 jax = pytest.importorskip("jax", reason="the loss for JAX needs the extra jax: pip install 'emdref[jax]'")
 
-import array_kinds  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 from jax.test_util import check_grads  # noqa: E402
 
+import array_kinds  # noqa: E402
 import cases  # noqa: E402
 import emdref  # noqa: E402
+from emdref import exact  # noqa: E402
 from emdref.arguments import libraries  # noqa: E402
 from emdref.jax import emd_loss  # noqa: E402
 
@@ -114,40 +115,145 @@ def test_classes_and_integer_histograms():
         assert np.array_equal(jax.vmap(lambda x, y: emd_loss(x, y, TREE))(X, q), emd_loss(X, q, TREE, reduction="none"))
 
 
-def shared(p, q, *, w, target=lambda q: q):
+def shared(p, q, *, w, target=lambda q: q, loss=tree_loss):
     """The loss where p and q are made of the same weights."""
-    return tree_loss(p @ w, target(jax.nn.softmax(q @ w)))
+    return loss(p @ w, target(jax.nn.softmax(q @ w)))
+
+
+normalized = partial(tree_loss, gauge="normalized")  # which is p's, so that nothing flows to q
 
 
 @pytest.mark.parametrize(
     "derivative",
     [
-        lambda: jax.grad(tree_loss, 1)(X, Q),
-        lambda: jax.grad(tree_loss, (0, 1))(X, Q),
-        lambda: jax.jit(jax.value_and_grad(tree_loss, 1))(X, Q),
-        lambda: jax.grad(jax.jit(tree_loss), 1)(X, Q),
-        lambda: jax.vmap(jax.grad(tree_loss, 1))(X, Q),
-        lambda: jax.grad(lambda q: jax.vmap(tree_loss)(X, q).sum())(Q),
-        lambda: jax.jacrev(tree_loss, 1)(X, Q),
-        lambda: jax.jacfwd(tree_loss, 1)(X, Q),
-        lambda: jax.jvp(partial(tree_loss, X), (Q,), (Q,)),
-        lambda: jax.jvp(jax.jit(partial(tree_loss, X)), (Q,), (Q,)),
-        lambda: jax.linearize(partial(tree_loss, X), Q),
-        lambda: jax.vjp(tree_loss, X, Q),
-        lambda: jax.grad(jax.checkpoint(tree_loss), 1)(X, Q),
-        lambda: jax.grad(lambda q: jax.lax.map(lambda pq: tree_loss(*pq), (X, q)).sum())(Q),
-        lambda: jax.grad(lambda q: jax.lax.cond(q.sum() > 0, lambda: tree_loss(X, q), lambda: 0.0))(Q),
-        lambda: jax.grad(lambda q: jax.grad(tree_loss)(X, q).sum())(Q),
-        lambda: jax.jvp(lambda q: jax.grad(tree_loss)(X, q), (Q,), (Q,)),
-        lambda: jax.grad(lambda w: shared(X, Q, w=w))(MIX),
-        lambda: jax.jit(jax.grad(lambda w: jax.vmap(partial(shared, w=w))(X, Q).sum()))(MIX),
-        lambda: jax.grad(lambda q: emd_loss(X, q, TREE, normalize="l1", reduction="sum"))(Q[:1]),
-        lambda: jax.grad(lambda q: tree_loss(X.astype(np.float32), q))(jnp.eye(5, dtype=jnp.bfloat16)[:3]),
+        lambda: jax.grad(normalized, 1)(X, Q),
+        lambda: jax.grad(normalized, (0, 1))(X, Q),
+        lambda: jax.jit(jax.value_and_grad(normalized, 1))(X, Q),
+        lambda: jax.grad(jax.jit(normalized), 1)(X, Q),
+        lambda: jax.vmap(jax.grad(normalized, 1))(X, Q),
+        lambda: jax.grad(lambda q: jax.vmap(normalized)(X, q).sum())(Q),
+        lambda: jax.jacrev(normalized, 1)(X, Q),
+        lambda: jax.jacfwd(normalized, 1)(X, Q),
+        lambda: jax.jvp(partial(normalized, X), (Q,), (Q,)),
+        lambda: jax.jvp(jax.jit(partial(normalized, X)), (Q,), (Q,)),
+        lambda: jax.linearize(partial(normalized, X), Q),
+        lambda: jax.vjp(normalized, X, Q),
+        lambda: jax.grad(jax.checkpoint(normalized), 1)(X, Q),
+        lambda: jax.grad(lambda q: jax.lax.map(lambda pq: normalized(*pq), (X, q)).sum())(Q),
+        lambda: jax.grad(lambda q: jax.lax.cond(q.sum() > 0, lambda: normalized(X, q), lambda: 0.0))(Q),
+        lambda: jax.grad(lambda q: jax.grad(normalized)(X, q).sum())(Q),
+        lambda: jax.jvp(lambda q: jax.grad(normalized)(X, q), (Q,), (Q,)),
+        lambda: jax.grad(lambda w: shared(X, Q, w=w, loss=normalized))(MIX),
+        lambda: jax.jit(jax.grad(lambda w: jax.vmap(partial(shared, w=w, loss=normalized))(X, Q).sum()))(MIX),
+        lambda: jax.grad(lambda q: normalized(X, q, normalize="l1", reduction="sum"))(Q[:1]),
+        lambda: jax.grad(lambda q: normalized(X.astype(np.float32), q))(jnp.eye(5, dtype=jnp.bfloat16)[:3]),
     ],
 )
-def test_nothing_flows_to_targets(derivative):
-    with pytest.raises(ValueError, match=r"q is differentiated, .*: give jax.lax.stop_gradient\(q\)"):
+def test_nothing_flows_to_targets_in_the_gauge_of_p(derivative):
+    with pytest.raises(
+        ValueError, match=r"q is differentiated in gauge='normalized', .*: give jax.lax.stop_gradient\(q\)"
+    ):
         derivative()
+
+
+@each_space
+@pytest.mark.parametrize("rho", [1, 2, 3])
+def test_targets_and_costs_have_derivatives(space, rho):
+    cost = near(space)
+    both = lambda x, y: emd_loss(x, jax.nn.softmax(y), space, rho)  # noqa: E731
+    check_grads(both, (X[:1], P[:1]), order=2, modes=["rev"])
+    free = partial(emd_loss, space=space, rho=rho, gauge="raw", mass="ignore", reduction="none")
+    check_grads(lambda x, q, cost: free(x, q, cost=cost), (X[:1], Q[:1], cost), order=1, modes=["rev"])
+    other = space.with_costs(cost)
+    values, back = jax.vjp(lambda p, q, cost: free(p, q, cost=cost, normalize=None), P, Q, cost)
+    of_p, of_q, of_cost = back(jnp.array([1.0, 2.0, 4.0]))
+    want = np.zeros(len(cost))
+    for i, (a, b) in enumerate(zip(P, Q, strict=True)):
+        cases.assert_within_ulps(np.asarray(values[i]), [exact.emd(a, b, other, rho)])
+        slopes = [-(2**i) * g for g in exact.grad(a, b, other, rho, gauge="raw")]
+        cases.assert_within(np.asarray(of_q[i]), slopes, 8 * cases.eps(np.float64) * max(map(abs, slopes)))
+        want += 2**i * np.array(exact.cost_grad(a, b, other, rho), float)
+    np.testing.assert_array_equal(of_q, -of_p)
+    np.testing.assert_allclose(of_cost, want, rtol=16 * np.finfo(float).eps)
+
+
+def near(space):
+    """Other costs than the space's."""
+    return space.edges.cost + np.linspace(0.1, 0.5, len(space.edges.cost))
+
+
+def test_costs_and_targets_under_every_transformation():
+    cost = near(TREE)
+    loss = lambda x, q, cost: emd_loss(x, q, TREE, 3, normalize=None, cost=cost, reduction="sum")  # noqa: E731
+    grads = jax.grad(loss, (0, 1, 2))
+    want = grads(P, Q, cost)
+    by_row = jax.vmap(grads, (0, 0, None))
+    for each in (by_row, jax.jit(by_row), jax.vmap(jax.jit(grads), (0, 0, None))):
+        got = each(P, Q, cost)
+        for a, b in zip((*got[:2], got[2].sum(0)), want, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-14)
+    several = np.stack([cost, 2 * cost, cost[::-1]])
+    value = np.array([emdref.emd(P, Q, TREE.with_costs(c), 3) for c in several])
+    rows = jax.vmap(loss, (0, 0, None))
+    np.testing.assert_array_equal(jax.vmap(rows, (None, None, 0))(P, Q, several), value)
+    np.testing.assert_array_equal(
+        jax.jit(jax.vmap(jax.vmap(loss, (None, None, 0)), (0, 0, None)))(P, Q, several), value.T
+    )
+    np.testing.assert_array_equal(jax.vmap(loss)(P, Q, several), value.diagonal())
+    np.testing.assert_array_equal(jax.vmap(jax.grad(loss, 2))(P, Q, several)[1], grads(P[1], Q[1], several[1])[2])
+    np.testing.assert_array_equal(
+        jax.vmap(jax.vmap(loss, (None, 0, None)), (0, None, None))(P, Q, cost)[1, 2], loss(P[1], Q[2], cost)
+    )
+    _, scanned = jax.lax.scan(lambda c, pq: (c, jax.grad(loss, 1)(*pq, c)), cost, (P, Q))
+    np.testing.assert_allclose(scanned, want[1], rtol=1e-14)
+    for of in (0, 2):
+        with pytest.raises(NotImplementedError, match="no second derivative by costs"):
+            jax.grad(lambda c, of=of: (jax.grad(loss, of)(P, Q, c) ** 2).sum())(cost)
+    again = jax.grad(lambda p: (jax.grad(loss)(p, Q, cost) ** 2).sum())(P)
+    other = partial(emd_loss, q=Q, space=TREE.with_costs(cost), rho=3, normalize=None, reduction="sum")
+    np.testing.assert_array_equal(again, jax.grad(lambda p: (jax.grad(other)(p) ** 2).sum())(P))
+
+
+def test_classes_and_histograms_under_every_axis_of_vmap():
+    classes, weight = np.array([4, 0, 2]), np.array([2.0, 0.25, 3.0, 1.0, 0.5])
+    loss = jax.grad(lambda x, q: emd_loss(x, q, TREE, reduction="sum"))
+    p = emdref.normalize.softmax(X)
+    for q, histograms in ((classes, np.eye(5)[classes]), (Q, Q)):
+        want = emdref.normalize.softmax.vjp(X[:, None], emdref.emd_grad(p[:, None], histograms, TREE, 2))
+        nested = jax.vmap(jax.vmap(loss, (None, 0)), (0, None))
+        for got in (jax.jit(nested)(X, q), jax.vmap(jax.jit(jax.vmap(loss, (None, 0))), (0, None))(X, q)):
+            np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(jax.vmap(loss, (1, 0))(X.T, q), want[range(3), range(3)], rtol=1e-12, atol=1e-15)
+        _, scanned = jax.lax.scan(lambda n, xq: (n, jax.jit(loss)(*xq)), 0, (X, q))
+        np.testing.assert_allclose(scanned, want[range(3), range(3)], rtol=1e-12, atol=1e-15)
+    masked = jax.vmap(lambda x, k: emd_loss(x, k, TREE, ignore_index=4, weight=weight, reduction="none"))(X, classes)
+    want = emdref.emd(p, np.eye(5)[classes], TREE, 2) * weight[classes] * (classes != 4)
+    np.testing.assert_allclose(masked, want, rtol=1e-12)
+
+
+@each_layer
+@pytest.mark.parametrize("compiled", [lambda f: f, jax.jit])
+def test_rows_that_are_passed_over(layer, compiled):
+    """As if they were not there, whatever they hold; the gradient is exactly 0."""
+    x, classes, weight = X.copy(), jnp.array([1, -100, 4]), np.array([2.0, 0.25, 3.0, 1.0, 0.5])
+    x[1], keep = np.nan, np.array([0, 2])
+    options = {"normalize": layer, "weight": weight, "space": TREE}
+    value, grad = compiled(jax.value_and_grad(partial(emd_loss, q=classes, ignore_index=-100, **options)))(x)
+    other, want = jax.value_and_grad(partial(emd_loss, q=classes[keep], **options))(X[keep])
+    np.testing.assert_allclose(value, other, rtol=1e-15)
+    np.testing.assert_allclose(grad[keep], want, rtol=1e-14, atol=1e-17)
+    assert not grad[1].any()
+    rows = emd_loss(X, jnp.array([1, 0, 4]), TREE, normalize=layer, reduction="none")
+    np.testing.assert_allclose(value, (0.25 * rows[0] + 0.5 * rows[2]) / 0.75, rtol=1e-14)
+    assert jnp.isnan(emd_loss(X, jnp.full(3, 2, np.uint8), TREE, ignore_index=2, normalize=layer))
+
+
+def test_an_axis_of_bins():
+    x, q, classes = rng.uniform(size=(2, 3, 5)), rng.dirichlet(np.ones(5), (2, 3)), np.arange(6).reshape(2, 3) % 5
+    for axis in (0, 1, -2, 2):
+        for target, there in ((q, np.moveaxis(q, -1, axis)), (classes, classes)):
+            got = emd_loss(np.moveaxis(x, -1, axis), there, TREE, axis=axis, reduction="none")
+            np.testing.assert_array_equal(got, emd_loss(x, target, TREE, reduction="none"))
 
 
 @pytest.mark.parametrize(
@@ -225,6 +331,17 @@ print(value.dtype, grad.dtype)"""
         (ValueError, r"p \(1, 1, .*\.\.\. and q \(3, 5\)", {"logits_or_p": np.zeros((1,) * 60 + (4,))}),
         (ValueError, r"q holds classes in shape \(2,\)", {"q": np.array([0, 1])}),
         (TypeError, "logits_or_p is float8_e4m3fn", {"logits_or_p": jnp.asarray(X, jnp.float8_e4m3fn)}),
+        (ValueError, r"axis = 2 is none of logits_or_p \(3, 5\): from -2 to 1", {"axis": 2}),
+        (ValueError, r"q \(3,\) has no axis of bins where axis = 0 is", {"q": Q[:, 0], "axis": 0}),
+        (TypeError, "axis must be an integer, not float", {"axis": 1.0}),
+        (TypeError, "ignore_index must be an integer, not str", {"q": np.array([0, 1, 2]), "ignore_index": "none"}),
+        (ValueError, "ignore_index is for classes, and q holds histograms", {"ignore_index": 0}),
+        (ValueError, "weight is for classes, and q holds histograms", {"weight": np.ones(5)}),
+        (ValueError, r"weight is float64 of shape \(4,\)", {"q": np.array([0, 1, 2]), "weight": np.ones(4)}),
+        (ValueError, r"weight\[0\] = -1.0 must be", {"q": np.array([0, 1, 2]), "weight": -np.ones(5)}),
+        (ValueError, r"cost has shape \(5,\): give one for each of the 4 edges", {"cost": np.ones(5)}),
+        (TypeError, "cost is int64", {"cost": np.ones(4, int)}),
+        (Exception, r"cost\[0\] = -1.0: a cost must be finite", {"cost": -np.ones(4)}),
         (TypeError, "logits_or_p has dtype object", {"logits_or_p": None}),
         (TypeError, "q has dtype <U5000", {"q": "x" * 5000}),
         (ValueError, "q is not a rectangular array of numbers", {"q": [[1.0], [1.0, 2.0]]}),

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import gc
 import io
+import multiprocessing
 import pickle
 import re
 import subprocess
@@ -21,16 +22,24 @@ import scipy.sparse
 
 torch = pytest.importorskip("torch", reason="the losses for PyTorch need the extra torch: pip install 'emdref[torch]'")
 
-import array_kinds  # noqa: E402
 from torch.autograd import gradcheck, gradgradcheck  # noqa: E402
 from torch.autograd.gradcheck import GradcheckError  # noqa: E402
 
+import array_kinds  # noqa: E402
 import cases  # noqa: E402
 import emdref  # noqa: E402
 import emdref.torch as module  # noqa: E402
 import sinkhorn_oracle  # noqa: E402
+from emdref import exact  # noqa: E402
 from emdref.arguments import libraries  # noqa: E402
-from emdref.torch import EMDLoss, SinkhornLoss, emd_loss, sinkhorn_loss  # noqa: E402
+from emdref.kernels.compile import threads  # noqa: E402
+from emdref.torch import (  # noqa: E402
+    EMDLoss,
+    EMDMetric,
+    SinkhornLoss,
+    emd_loss,
+    sinkhorn_loss,
+)
 
 CHAIN = emdref.Chain(gaps=[0.5, 1.0, 2.0, 0.3])
 TREE = emdref.Tree([-1, 0, 0, 1, 1, 2, 2, 2], [0, 0.5, 2.0, 1.0, 0.7, 0.2, 1.5, 0.4])
@@ -353,6 +362,175 @@ def test_nothing_recorded(loss):
     assert not plain.requires_grad
 
 
+# --- targets and costs that are trained, rows that do not count -------------------------------------------------------
+
+
+RING = emdref.Circle(gaps=[0.5, 1.0, 2.0, 0.3, 0.9])
+THREE = {**SPACES, "circle": RING}
+CLASSES, W = torch.tensor([1, -100, 4]), torch.tensor([2.0, 0.25, 3.0, 1.0, 0.5]).double()
+each_of_three = pytest.mark.parametrize("space", THREE.values(), ids=THREE)
+
+
+def near(space):
+    """Other costs for which no circle has two medians."""
+    return torch.tensor(space.edges.cost) + torch.linspace(0.1, 0.5, len(space.edges.cost)).double()
+
+
+@each_of_three
+@pytest.mark.parametrize("rho", [1, 2, 3])
+def test_targets_and_costs_have_derivatives(space, rho):
+    def both(x, y):
+        return emd_loss(x, torch.softmax(y, -1), space, rho)
+
+    assert gradcheck(both, (recorded(X[:1]), recorded(outputs(1, seed=7))))
+    assert gradcheck(
+        lambda x, q, cost: emd_loss(x, q, space, rho, gauge="raw", mass="ignore", cost=cost),
+        (recorded(X[:1]), recorded(Q[:1]), recorded(near(space))),
+    )
+    if space is not RING:
+        assert gradgradcheck(both, (recorded(X[:1]), recorded(outputs(1, seed=7))))
+        plain = partial(emd_loss, space=space, rho=rho, gauge="raw", normalize=None)
+        assert gradgradcheck(plain, (recorded(histograms(1, seed=5)), recorded(Q[:1])))
+
+
+@each_of_three
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_targets_and_costs_beside_exact_rationals(space, dtype):
+    p, q = recorded(histograms(3, dtype=dtype, seed=5)), recorded(histograms(3, dtype=dtype))
+    cost = recorded(near(space).float())
+    other = space.with_costs(cost.detach().numpy())
+    values = emd_loss(p, q, space, 2, gauge="raw", normalize=None, reduction="none", cost=cost)
+    values.backward(torch.tensor([1.0, 2.0, 4.0], dtype=dtype))
+    want = np.zeros(len(cost))
+    for i, (a, b) in enumerate(zip(p.tolist(), q.tolist(), strict=True)):
+        cases.assert_within_ulps(values[i].detach().numpy(), [exact.emd(a, b, other, 2)])
+        want += 2**i * np.array(exact.cost_grad(a, b, other, 2), float)
+        slopes = [-(2**i) * g for g in exact.grad(a, b, other, 2, gauge="raw")]
+        bound = 8 * cases.eps(q.grad.numpy().dtype) * max(map(abs, slopes))
+        cases.assert_within(q.grad[i].numpy(), slopes, bound)
+    assert (q.grad.dtype, cost.grad.dtype) == (dtype, torch.float32)
+    assert torch.equal(q.grad, -p.grad)
+    eps = float(torch.finfo(torch.float32 if dtype == torch.float32 else torch.float64).eps)
+    np.testing.assert_allclose(cost.grad, want, rtol=16 * eps + float(torch.finfo(torch.float32).eps))
+
+
+def test_a_target_for_many_rows_gathers_their_gradients():
+    q = recorded(Q[0])
+    emd_loss(X, q, TREE, reduction="sum").backward()
+    each = [recorded(Q[0]) for _ in X]
+    for x, y in zip(X, each, strict=True):
+        emd_loss(x, y, TREE).backward()
+    torch.testing.assert_close(q.grad, sum(y.grad for y in each), rtol=1e-14, atol=1e-16)
+
+
+def test_costs_have_one_derivative():
+    x, cost = recorded(X), recorded(near(TREE))
+    for at in (x, cost):
+        (g,) = torch.autograd.grad(emd_loss(x, Q, TREE, cost=cost), at, create_graph=True)
+        with pytest.raises(NotImplementedError, match=r"no second derivative by costs: give cost.detach\(\)"):
+            (g**2).sum().backward()
+    (g,) = torch.autograd.grad(emd_loss(x, Q, TREE, cost=cost.detach()), x, create_graph=True)
+    (g**2).sum().backward()
+    y, other = recorded(X), TREE.with_costs(near(TREE).numpy())
+    (g,) = torch.autograd.grad(emd_loss(y, Q, other), y, create_graph=True)
+    (g**2).sum().backward()
+    assert torch.equal(x.grad, y.grad)
+
+
+def test_a_tree_is_learnt():
+    """Costs of which three distances are asked: what a step along the gradient brings is what its length says."""
+    weight, ends = torch.zeros(8, dtype=torch.float64), torch.eye(5, dtype=torch.float64)
+    loss = EMDLoss(TREE, 1, normalize=None, reduction="none")
+    weight.requires_grad_()
+    adam = torch.optim.Adam([weight], lr=0.2)
+    for _ in range(150):
+        cost = torch.nn.functional.softplus(weight)
+        error = (loss(ends[[0, 0, 2]], ends[[1, 2, 4]], cost=cost) - torch.tensor([3.0, 4.0, 0.5])).square().sum()
+        adam.zero_grad(), error.backward(), adam.step()
+    learnt = TREE.with_costs(torch.nn.functional.softplus(weight.detach()).numpy()).distance_matrix()
+    np.testing.assert_allclose([learnt[0, 1], learnt[0, 2], learnt[2, 4]], [3, 4, 0.5], atol=1e-3)
+
+
+@each_loss
+@each_layer
+def test_rows_that_are_passed_over(loss, layer):
+    """As if they were not there, whatever they hold; the gradient is exactly 0."""
+    x = X.clone()
+    x[1] = torch.nan
+    keep = CLASSES >= 0
+    for reduction in ("mean", "sum"):
+        got, want = recorded(x), recorded(X[keep])
+        options = {"normalize": layer, "reduction": reduction, "weight": W}
+        one = loss(got, CLASSES, TREE, ignore_index=-100, **options)
+        other = loss(want, CLASSES[keep], TREE, **options)
+        one.backward()
+        other.backward()
+        torch.testing.assert_close(one, other, rtol=1e-15, atol=0)
+        torch.testing.assert_close(got.grad[keep], want.grad, rtol=1e-14, atol=1e-17)
+        assert not got.grad[1].any()
+    each = loss(x, CLASSES, TREE, ignore_index=-100, normalize=layer, reduction="none")
+    assert torch.equal(each[keep], loss(X[keep], CLASSES[keep], TREE, normalize=layer, reduction="none"))
+    assert each[1] == 0
+    none = torch.full((3,), 2)
+    assert loss(X, none, TREE, ignore_index=2, normalize=layer).isnan()
+    assert loss(X, none, TREE, ignore_index=2, normalize=layer, reduction="sum") == 0
+
+
+def test_rows_that_are_passed_over_without_a_layer_and_twice_differentiated():
+    p = recorded(torch.softmax(X, -1))
+    (g,) = torch.autograd.grad(emd_loss(p, CLASSES, TREE, 1.5, normalize=None, ignore_index=-100), p, create_graph=True)
+    (g**2).sum().backward()
+    assert not p.grad[1].any() and p.grad[0].any()
+
+
+@each_loss
+def test_weights_are_those_of_cross_entropy(loss):
+    """By torch's own reductions of a loss that is one number a row: the same weights, sums and means."""
+    classes = torch.tensor([0, 2, 2, 4, 1, -100])
+    x = outputs(6)
+    rows = loss(x, classes.clamp(0), TREE, reduction="none")
+    log_p = torch.zeros(6, 5, dtype=torch.float64)
+    log_p[torch.arange(6), classes.clamp(0)] = -rows
+    for reduction in ("mean", "sum", "none"):
+        want = torch.nn.functional.nll_loss(log_p, classes, W, ignore_index=-100, reduction=reduction)
+        got = loss(x, classes, TREE, weight=W, ignore_index=-100, reduction=reduction)
+        torch.testing.assert_close(got, want, rtol=1e-15, atol=0)
+
+
+@each_loss
+def test_an_axis_of_bins(loss):
+    x, q, classes = outputs(2, 3, 4), histograms(2, 3, 4), torch.arange(24).reshape(2, 3, 4) % 5
+    for dim in (0, 1, -2, 3, -1):
+        for target, there in ((q, q.movedim(-1, dim)), (classes, classes), (q[0, 0, 0], q[0, 0, 0])):
+            if target.ndim == 1 and dim not in (3, -1):
+                continue
+            options = {"reduction": "none", "normalize": "l1"}
+            assert torch.equal(
+                loss(x.movedim(-1, dim), there, TREE, dim=dim, **options), loss(x, target, TREE, **options)
+            )
+    grad = gradient(lambda y: loss(y, classes, TREE, dim=1), x.movedim(-1, 1))
+    assert torch.equal(grad.movedim(1, -1), gradient(lambda y: loss(y, classes, TREE), x))
+
+
+def test_a_metric_over_batches():
+    metric = EMDMetric(TREE, weight=W, ignore_index=-100, dim=1)
+    assert metric.compute().isnan()
+    x, classes = outputs(6, 2).float(), torch.tensor([[0, 2], [2, 4], [1, -100], [3, 3], [4, -100], [-100, 0]])
+    metric.loss.float()
+    for rows in ([0, 1], [2], [3, 4, 5]):
+        metric.update(x[rows].movedim(-1, 1).requires_grad_(), classes[rows])
+    want = emd_loss(x.double(), classes, TREE, 1, weight=W, ignore_index=-100)
+    torch.testing.assert_close(metric.compute(), want, rtol=1e-6, atol=0)
+    assert metric.sums.dtype == torch.float64 and not metric.sums.requires_grad
+    other = pickle.loads(pickle.dumps(metric))
+    other.sums += metric.sums  # what all_reduce does
+    assert other.compute() == metric.compute()
+    metric.reset()
+    assert metric.compute().isnan()
+    with pytest.raises(TypeError, match="leave out reduction"):
+        EMDMetric(TREE, reduction="sum")
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
@@ -374,7 +552,25 @@ REFUSED = [
     (TypeError, r"q is a sparse tensor .*: give q.to_dense\(\)", {"q": Q.to_sparse()}),
     (RuntimeError, r"q is on meta, .* q.cpu\(\)", {"q": Q.to("meta")}),
     (RuntimeError, r"logits_or_p is on meta, .* the CPU and on CUDA", {"logits_or_p": X.to("meta")}),
-    (ValueError, r"q requires grad.* q.detach\(\)", {"q": Q.clone().requires_grad_()}),
+    (ValueError, r"dim = 2 is no axis of logits_or_p \(3, 5\): from -2 to 1", {"dim": 2}),
+    (ValueError, r"q \(3,\) has no axis of bins where dim = 0 is", {"q": Q[:, 0], "dim": 0}),
+    (TypeError, "dim must be an integer, not float", {"dim": -1.0}),
+    (TypeError, "dim must be an integer, not NoneType", {"dim": None}),
+    (TypeError, "ignore_index must be an integer, not bool", {"ignore_index": True}),
+    (ValueError, "ignore_index is for classes, and q holds histograms", {"ignore_index": 0}),
+    (ValueError, "weight is for classes, and q holds histograms", {"weight": torch.ones(5).double()}),
+    (TypeError, "weight must be a torch tensor, not list", {"weight": [1.0] * 5}),
+    (TypeError, "weight is torch.int64 of shape", {"weight": torch.ones(5, dtype=torch.int64)}),
+    (ValueError, r"weight requires grad.* weight.detach\(\)", {"weight": torch.ones(5).requires_grad_()}),
+    (ValueError, r"weight\[1\] = -1.0 must be finite and >= 0", {"weight": torch.tensor([1.0, -1.0])}),
+    (ValueError, r"weight\[0\] = nan must be finite", {"weight": torch.tensor([torch.nan, 1.0])}),
+    (ValueError, r"weight is .*float64 of shape \(4,\): give one of torch.float64 for each of the 5 classes",
+     {"q": torch.tensor([0, 1, 2]), "weight": torch.ones(4).double()}),
+    (ValueError, "weight is torch.float32 .*: give one of torch.float64",
+     {"q": torch.tensor([0, 1, 2]), "weight": torch.ones(5)}),
+    (TypeError, r"weight is torch.float64 of shape \(1, 5\)",
+     {"q": torch.tensor([0, 1, 2]), "weight": torch.ones(1, 5).double()}),
+    (RuntimeError, "weight is on meta", {"q": torch.tensor([0, 1, 2]), "weight": torch.ones(5).to("meta")}),
     (ValueError, r"p \(3, 5\) and q \(3, 4\) cannot be broadcast", {"q": Q[:, :4]}),
     (ValueError, r"p \(3, 5\) and q \(3, 1\) cannot be broadcast", {"q": Q[:, :1]}),
     (ValueError, r"p \(3, 5\) and q \(2, 5\) cannot be broadcast", {"q": Q[:2]}),
@@ -399,6 +595,38 @@ def test_bad_input(loss, error, words, given):
     with pytest.raises(error, match=words) as refused:
         loss(**{"logits_or_p": X, "q": Q, **given}, **{"space" if loss is emd_loss else "space_or_cost": CHAIN})
     assert len(str(refused.value)) <= 300
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "cost"),
+    [
+        (ValueError, "cost has 5 entries for 4 gaps: give one for each", torch.ones(5)),
+        (ValueError, r"cost\[2\] = -1.0: a cost must be finite and >= 0", torch.tensor([1.0, 0.0, -1.0, 1.0])),
+        (ValueError, r"cost\[0\] = nan", torch.full((4,), torch.nan)),
+        (TypeError, "cost must be a torch tensor, not ndarray", np.ones(4)),
+        (TypeError, "cost is torch.float16", torch.ones(4).half()),
+        (TypeError, r"cost is torch.float32 of shape \(1, 4\)", torch.ones(1, 4)),
+        (RuntimeError, "cost is on meta", torch.ones(4).to("meta")),
+    ],
+)
+def test_bad_costs(error, words, cost):
+    with pytest.raises(error, match=words) as refused:
+        emd_loss(X, Q, CHAIN, cost=cost)
+    assert len(str(refused.value)) <= 300
+
+
+def test_costs_of_what_takes_no_others():
+    class Pair(emdref.Space):
+        n_bins = 2
+        edges = emdref.Edges(np.array([0]), np.array([1]), np.array([3.0]))
+
+    with pytest.raises(TypeError, match="cannot take other costs: define with_costs"):
+        emd_loss(X[:, :2], Q[:, :2], Pair(), cost=torch.ones(1))
+    with pytest.raises(TypeError, match="cost goes with each call"):
+        EMDLoss(CHAIN, cost=torch.ones(4))
+    named = emdref.Tree([-1, 0, 0, 1], labels=["r", "a", "b", "c"])
+    with pytest.raises(ValueError, match=r"cost\[3 \('c'\)\] = -2.0"):
+        emd_loss(X[:, :2], torch.tensor([0, 1, 0]), named, cost=torch.tensor([-1.0, 0.0, 0.0, -2.0]))
 
 
 @each_loss
@@ -549,6 +777,27 @@ def test_modules_in_a_graph(make, classes):
 
 
 @compiled
+def test_options_in_a_graph():
+    torch._dynamo.reset()
+    modules = EMDLoss(TREE, weight=W, ignore_index=-100), SinkhornLoss(TREE, weight=W, ignore_index=-100, max_iter=5)
+    calls = [
+        (lambda x, y, cost: emd_loss(x, torch.softmax(y, -1), TREE, 3, cost=cost, dim=1), (X, Q, near(TREE))),
+        *((lambda x, loss=loss: loss(x, CLASSES), (X,)) for loss in modules),
+    ]
+    for call, given in calls:
+        plain, graph = ([recorded(x) for x in given] for _ in range(2))
+        one, other = call(*plain), torch.compile(call, fullgraph=True, backend="aot_eager")(*graph)
+        one.backward()
+        other.backward()
+        torch.testing.assert_close(one, other, rtol=1e-15, atol=0)
+        for a, b in zip(plain, graph, strict=True):
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-14, atol=1e-17)
+    wrong = torch.compile(lambda w: emd_loss(X, CLASSES.abs() % 5, TREE, weight=w), fullgraph=True, backend="aot_eager")
+    with pytest.raises(RuntimeError, match="weight must be finite and >= 0"):
+        wrong(-W)
+
+
+@compiled
 def test_one_graph_for_batches_of_every_size():
     torch._dynamo.reset()
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
@@ -581,7 +830,7 @@ def test_errors_in_a_graph_are_as_plain():
     with pytest.raises(ValueError, match=r"p\[0, 0\] = nan"):
         graph(X * torch.nan, torch.tensor([0, 4, 1]))
     with pytest.raises(RuntimeError, match="compile the loss in the process that runs it"):
-        torch.ops.emdref.emd(Q, Q, 1, 2.0, "raw", "raise", "native", None)
+        torch.ops.emdref.emd(Q, Q, None, 1, 2.0, "raw", "raise", "native", None)
 
 
 @compiled
@@ -599,6 +848,15 @@ def test_a_space_that_nobody_compiled_is_let_go():
     assert alive() is None
 
 
+def test_a_space_is_known_however_long_its_equal_lives():
+    first, second = emdref.Chain(gaps=[2.0, 7.0]), emdref.Chain(gaps=[2.0, 7.0])
+    numbers = [module._temporary(space) for space in (first, second, second)]
+    assert first == second and numbers[0] != numbers[1] == numbers[2]
+    del first
+    gc.collect()
+    assert module._called(numbers[1]) is second
+
+
 @compiled
 def test_operators_are_what_torch_expects():
     number = module._temporary(TREE)
@@ -607,14 +865,17 @@ def test_operators_are_what_torch_expects():
     sinkhorn = (2.0, 5, 0.0, "paper", "auto", "linear", "softmax")
     cost = torch.tensor(TREE.distance_matrix())
     for target in (q, torch.tensor([0, 1, 2])):
-        torch.library.opcheck(torch.ops.emdref.emd.default, (recorded(p), target, *emd))
-        torch.library.opcheck(torch.ops.emdref.emd_hvp.default, (p, target, X, *emd))
+        for costs in (None, near(TREE)):
+            torch.library.opcheck(torch.ops.emdref.emd.default, (recorded(p), target, costs, *emd))
+            torch.library.opcheck(torch.ops.emdref.emd_hvp.default, (p, target, X, costs, *emd))
+        torch.library.opcheck(torch.ops.emdref.emd_cost_grad.default, (p, target, near(TREE), *emd))
         for where in ((None, number), (cost, 0)):
             torch.library.opcheck(
                 torch.ops.emdref.sinkhorn.default,
                 (recorded(p), target, *where, *sinkhorn),
                 test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),  # it has one derivative
             )
+    torch.library.opcheck(torch.ops.emdref.emd.default, (recorded(p), recorded(q), None, *emd))
 
 
 # --- torch.func, threads, copies --------------------------------------------------------------------------------------
@@ -641,10 +902,31 @@ def test_hessians_by_torch_func():
     torch.testing.assert_close(many[0], hessian)
 
 
-@each_loss
+def test_targets_and_costs_by_torch_func():
+    def loss(x, y, cost):
+        return emd_loss(x, torch.softmax(y, -1), TREE, 3, cost=cost, reduction="sum")
+
+    given = [recorded(x) for x in (X, Q, near(TREE))]
+    loss(*given).backward()
+    whole = torch.func.grad(loss, (0, 1, 2))(X, Q, near(TREE))
+    rows = torch.func.vmap(torch.func.grad(loss, (0, 1, 2)), (0, 0, None))(X, Q, near(TREE))
+    for got in (whole, (*rows[:2], rows[2].sum(0)), torch.func.jacrev(loss, (0, 1, 2))(X, Q, near(TREE))):
+        for a, b in zip(got, given, strict=True):
+            torch.testing.assert_close(a, b.grad, rtol=1e-13, atol=1e-16)
+    twice = torch.func.jacrev(torch.func.jacrev(lambda y: emd_loss(X[0], torch.softmax(y, -1), TREE, 3)))(Q[0])
+    torch.testing.assert_close(
+        twice, torch.autograd.functional.hessian(lambda y: emd_loss(X[0], torch.softmax(y, -1), TREE, 3), Q[0])
+    )
+    each = torch.func.vmap(lambda x, k: emd_loss(x, k, TREE, ignore_index=-100, weight=W, reduction="none"))
+    assert torch.equal(each(X, CLASSES), emd_loss(X, CLASSES, TREE, ignore_index=-100, weight=W, reduction="none"))
+    with pytest.raises(NotImplementedError, match="one vector"):
+        torch.func.vmap(lambda cost: emd_loss(X, Q, TREE, cost=cost))(near(TREE)[None])
+
+
 @pytest.mark.parametrize(
     "derivative",
     [
+        lambda loss: loss(X, recorded(Q)),
         lambda loss: torch.func.grad(loss, argnums=1)(X, Q),
         lambda loss: torch.func.grad(loss, argnums=(0, 1))(X, Q),
         lambda loss: torch.func.jacrev(loss, argnums=1)(X, Q),
@@ -657,9 +939,17 @@ def test_hessians_by_torch_func():
         lambda loss: torch.func.vmap(torch.func.vmap(loss))(X[None], recorded(Q)[None]),
     ],
 )
-def test_nothing_flows_to_targets(loss, derivative):
-    """Nor to those that vmap hides."""
-    with pytest.raises(ValueError, match=r"q requires grad, and nothing flows back to it: give q.detach\(\)"):
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (sinkhorn_loss, r"q requires grad, and nothing flows back to it: give q.detach\(\)"),
+        (partial(emd_loss, gauge="normalized"), "q requires grad, and gauge='normalized' belongs to p"),
+    ],
+    ids=["sinkhorn", "normalized"],
+)
+def test_nothing_flows_to_targets(loss, words, derivative):
+    """Nor to those that vmap hides: SD is not symmetric, nor is the gauge that belongs to p."""
+    with pytest.raises(ValueError, match=words):
         derivative(lambda p, q: loss(p, q, TREE))
 
 
@@ -707,16 +997,39 @@ MODULES = [
     EMDLoss(TREE, 3, gauge="raw", normalize="l1", accuracy="native"),
     SinkhornLoss(CHAIN, 2.0, max_iter=7, variant="caffe"),
     SinkhornLoss(COST, max_iter=7),
+    EMDLoss(TREE, dim=-1, weight=W),
 ]
 
 
 @pytest.mark.parametrize("loss", MODULES, ids=lambda loss: type(loss).__name__)
 def test_copies_of_modules(loss):
     for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss)), copy.copy(loss).to("cpu")):
-        assert other(X, Q) == loss(X, Q)
+        q = Q if loss.weight is None else torch.tensor([0, 1, 4])
+        assert other(X, q) == loss(X, q)
         assert repr(other) == repr(loss)
         assert other.state_dict().keys() == loss.state_dict().keys()
     assert not list(loss.parameters())
+
+
+class Rows(torch.utils.data.Dataset):
+    """Rows whose losses are computed where they are asked for."""
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, k):
+        with threads.at_most(2):
+            return emd_loss(outputs(8, seed=k), histograms(8, seed=k + 1), TREE, 2).repeat(2)
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python from 3.12 on where there are threads
+def test_workers_of_a_data_loader_compute(monkeypatch):
+    """Forked from a process that has computed with threads itself."""
+    monkeypatch.setattr(threads, "_SERIAL_WORK", 1)
+    expected = [Rows()[k].tolist() for k in range(6)]
+    loader = torch.utils.data.DataLoader(Rows(), batch_size=2, num_workers=2, multiprocessing_context="fork")
+    assert [row for batch in loader for row in batch.tolist()] == expected
 
 
 @pytest.mark.parametrize("given", [COST, COST.float(), COST.mul(10).long()], ids=lambda cost: str(cost.dtype))
@@ -785,6 +1098,10 @@ def test_cuda_tensors(dtype, classes):
     assert torch.equal(values[0].cpu(), values[1])
     with pytest.raises(RuntimeError, match="logits_or_p is on cuda:0 and q on cpu"):
         emd_loss(p.cuda(), q, TREE)
+    there, here = recorded(near(TREE).cuda()), recorded(near(TREE))
+    for cost, x, y in ((there, p.cuda(), q.cuda()), (here, p, q)):
+        emd_loss(x, y, TREE, 3, cost=cost).backward()
+    torch.testing.assert_close(there.grad.cpu(), here.grad, rtol=64 * float(torch.finfo(dtype).eps), atol=0)
     x = recorded(p.cuda())
     (g,) = torch.autograd.grad(emd_loss(x, q.cuda(), TREE), x, create_graph=True)
     y = recorded(p)

@@ -168,6 +168,10 @@ def flow(p, q, space, **options):
     return [emdref.flow(p, q, space, rho, **options) for rho in ((1, 2) if space.has_cycles else (1,))]
 
 
+def emd_cost_grad(p, q, space, **options):
+    return [emdref.emd_cost_grad(p, q, space, rho, **options) for rho in ((1, 2) if space.has_cycles else (1, 2, 3, 4))]
+
+
 def layers(p, q, space, accuracy):
     if accuracy == "native" or p.max() < 1e-30:
         return []
@@ -175,7 +179,7 @@ def layers(p, q, space, accuracy):
     return [normalize.l1(p), normalize.square(p), *products, *losses.mse(p, q)]
 
 
-FUNCTIONS = [flow, emd, emd_grad, normalized, emd_hess, emd_hvp, layers]
+FUNCTIONS = [flow, emd_cost_grad, emd, emd_grad, normalized, emd_hess, emd_hvp, layers]
 KEY = ["function", "accuracy", "dtype", "space"]
 
 

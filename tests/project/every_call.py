@@ -45,6 +45,7 @@ def forms(dtype):
 def exact_emd(p, q, space):
     for k, ((a, b), options) in enumerate(product(forms(p.dtype), OPTIONS)):
         emdref.emd(a, b, space, **options)
+        emdref.emd_cost_grad(a, b, space, **options)
         if "rho" not in options:
             emdref.flow(a, b, space, **options)
         for gauge in GAUGES if k < len(OPTIONS) else (GAUGES[k % len(GAUGES)],):
@@ -88,7 +89,10 @@ def one_pair(p, q, space):
     for mass in ("raise", "normalize", "ignore"):
         emdref.plan(p[0], q[0], space, mass=mass)
         emdref.certify(p[0], q[0], space, mass=mass).verify()
-    for function in (exact.emd, exact.flow, exact.grad, exact.hess):
+    for rho in (1, 2):
+        emdref.barycenter(p, space, rho), exact.barycenter(p, space, rho)
+    emdref.certify_barycenter(p[0], p, space).verify()
+    for function in (exact.emd, exact.cost_grad, exact.flow, exact.grad, exact.hess):
         function(p[0], q[0], space)
     exact.hvp(p[0], q[0], space, p[0])
     emdref.check(lambda a, b: emdref.emd_value_and_grad(a, b, space), space, dtype=p.dtype, cases="easy")

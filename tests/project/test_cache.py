@@ -1,6 +1,7 @@
 """The disk cache of machine code: where it lies, what it does without a place, and when it goes stale."""
 
 import ast
+import errno
 import os
 import shutil
 import subprocess
@@ -86,9 +87,50 @@ def test_a_folder_that_cannot_be_made_means_none(monkeypatch, tmp_path):
     assert folder(monkeypatch, tmp_path / "file") is None
 
 
-def test_a_folder_that_cannot_be_written_means_none(monkeypatch, tmp_path):
-    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+def test_a_folder_that_cannot_be_read_means_none(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may read anywhere
     assert folder(monkeypatch, tmp_path) is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_a_folder_of_another_user_means_none(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
+    assert folder(monkeypatch, tmp_path) is None
+
+
+def test_a_folder_that_cannot_be_written_is_read(monkeypatch, tmp_path):
+    assert hits_of_a_kernel(monkeypatch, tmp_path) == 0
+    kept = sorted(tmp_path.iterdir())
+    monkeypatch.setattr(jit._SourcesLocator, "ensure_cache_path", read_only)
+    assert hits_of_a_kernel(monkeypatch, tmp_path) == 1
+    assert hits_of_a_kernel(monkeypatch, tmp_path, 2.5) == 0  # compiled, and not kept
+    assert sorted(tmp_path.iterdir()) == kept != []
+
+
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+@pytest.mark.parametrize("content", [b"", b"no pickle"], ids=["empty", "other"])
+def test_a_damaged_file_is_made_again(suffix, content, monkeypatch, tmp_path):
+    hits_of_a_kernel(monkeypatch, tmp_path)
+    (damaged,) = tmp_path.glob(f"*{suffix}")
+    damaged.write_bytes(content)
+    assert hits_of_a_kernel(monkeypatch, tmp_path) == 0
+    assert hits_of_a_kernel(monkeypatch, tmp_path) == 1
+
+
+def read_only(_):
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+def add_one(x):
+    return x + 1
+
+
+def hits_of_a_kernel(monkeypatch, cache, x=1):
+    """How often a small kernel came out of a folder when it was called once, by a process that does not know it."""
+    monkeypatch.setattr(jit, "cache_folder", lambda: cache)
+    kernel = jit.loop(add_one)
+    assert kernel(x) == x + 1
+    return sum(kernel.stats.cache_hits.values())
 
 
 def test_without_a_folder_kernels_compile_all_the_same(monkeypatch):

@@ -44,7 +44,10 @@ class Pair(emdref.Space):
 def spaces() -> list[emdref.Space]:
     ring, tree = emdref.Circle(positions=[0.0, 1.0, 2.0, 3.0], period=4.0), emdref.Tree([-1, 0, 0, 1, 1, 2, 2])
     _is(float, tree.diameter)
-    emdref.Tree.from_edges([("cat", "animal", 1.0), ("dog", "animal", 2.0)])
+    pets = emdref.Tree.from_edges([("cat", "animal", 1.0), ("dog", "animal", 2.0)], bins=["dog", "cat"])
+    _is(emdref.Tree, pets.restrict(["cat"]))
+    _is(emdref.Circle, ring.restrict([0.0, 2.0]))
+    pets.align(["cat", "dog"])
     emdref.Chain("4")  # type: ignore[arg-type]
     return [emdref.Chain(4), emdref.Chain(gaps=[1.0, 2.0, 3.0]), ring, tree, Star(), emdref.wordnet_tree(cost="unit")]
 
@@ -54,10 +57,11 @@ def distances(p: NDArray[np.float64], q: NDArray[np.float64], space: emdref.Spac
     gradient: NDArray[np.float64] = emdref.emd_grad(p, q, space, gauge="scaled")
     both = emdref.emd_value_and_grad([1, 0, 0, 0], [0, 0, 0, 1], space, out=(None, gradient))
     emdref.emd_hvp(p, q, space, gradient), emdref.emd_hess(p, q, space), emdref.flow(p, q, space)
+    costs: NDArray[np.float64] = emdref.emd_cost_grad(p, q, space, 2, mass="ignore")
     emdref.emd(p, q, space, mass="renormalize")  # type: ignore[arg-type]
     emdref.emd_grad(p, q, space, gauge="none")  # type: ignore[arg-type]
     emdref.emd(p, q, "chain")  # type: ignore[arg-type]
-    print(value, both[0], emdref.losses.mse(p, q)[1], emdref.normalize.softmax.vjp(p, q))
+    print(value, costs, both[0], emdref.losses.mse(p, q)[1], emdref.normalize.softmax.vjp(p, q))
     matrix = emdref.pairwise(np.stack([p, q]), space, mass="ignore")
     return _is(np.ndarray, matrix)
 

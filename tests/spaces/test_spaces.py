@@ -267,7 +267,7 @@ def test_copies_and_pickles(name, again):
 
 def test_repr_names_the_size():
     assert repr(emdref.Chain(3)) == "Chain(3 bins)"
-    assert repr(emdref.wordnet_tree()) == "Tree(1000 bins, 1374 nodes)"
+    assert repr(emdref.wordnet_tree()).startswith("Tree(1000 bins, 1374 nodes, ")
 
 
 # --- size -------------------------------------------------------------------------------------------------------------
@@ -321,3 +321,37 @@ def test_wordnet_has_no_unary_node():
 
 def test_wordnet_is_packaged():
     assert (Path(emdref.__file__).parent / "spaces" / "data" / "wordnet.tsv").is_file()
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        emdref.Chain(positions=[0.0, 1.0, 5.0, 7.0]),
+        emdref.Circle(4),
+        emdref.Tree([4, 4, 5, 5, 5, -1, 4], [1, 2, 3, 4, 5, 0, 6], bins=[3, 0, 6, 1]),
+    ],
+    ids=lambda space: type(space).__name__,
+)
+def test_other_costs(space):
+    """As if the space had been made with them; what is known of the first is not the second's."""
+    cost = np.arange(len(space.edges.cost)) ** 2 / 8
+    before = space.distance_matrix()
+    other = space.with_costs(cost.tolist())
+    if isinstance(space, emdref.Tree):
+        cost[5] = 0
+        made = emdref.Tree(space.parent, cost, bins=space.bins)
+        assert other.labels.tolist() == space.labels.tolist()
+    else:
+        made = type(space)(gaps=cost)
+    assert type(other) is type(space)
+    np.testing.assert_array_equal(other.edges.cost, cost)
+    np.testing.assert_array_equal(other.distance_matrix(), made.distance_matrix())
+    np.testing.assert_array_equal(space.distance_matrix(), before)
+    p, q = [0.5, 0.25, 0, 0.25], [0, 0.5, 0.375, 0.125]
+    for rho in (1, 2, 3):
+        for a, b in zip(*(emdref.emd_value_and_grad(p, q, s, rho) for s in (other, made)), strict=True):
+            np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match=r"cost has 2 entries for"):
+        space.with_costs([1, 2])
+    with pytest.raises(ValueError, match=r"cost\[1\] = -1.0: a cost must be finite"):
+        space.with_costs(np.where(np.arange(len(cost)) == 1, -1.0, cost))

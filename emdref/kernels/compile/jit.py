@@ -14,6 +14,7 @@ Two more things keep one function from running another's machine code:
   named after what it was compiled for, says so inside, and is not believed otherwise.
 """
 
+import contextlib
 import functools
 import gc
 import hashlib
@@ -97,9 +98,10 @@ def _uncollected(compile_: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 @functools.lru_cache(maxsize=1)
 def cache_folder() -> "Path | None":
-    """The folder for compiled code, private to the user, or None where there is none to write to.
+    """The folder for compiled code, private to the user, or None where there is none.
 
-    ``EMDREF_CACHE_DIR`` names another folder, or switches the cache off with the value ``off``.
+    ``EMDREF_CACHE_DIR`` names another folder, or switches the cache off with the value ``off``.  A folder that cannot
+    be written to is read.
     """
     chosen = os.environ.get("EMDREF_CACHE_DIR", "")
     if chosen.lower() == "off":
@@ -110,7 +112,7 @@ def cache_folder() -> "Path | None":
         foreign = hasattr(os, "getuid") and folder.stat().st_uid != os.getuid()
     except OSError:
         return None
-    return None if foreign or not os.access(folder, os.W_OK) else folder
+    return None if foreign or not os.access(folder, os.R_OK | os.X_OK) else folder
 
 
 _ROOT = Path(__file__).parents[2]  # the folder of the package
@@ -174,7 +176,10 @@ class _SourcesCacheImpl(CompileResultCacheImpl):
 
 
 class _NamedFiles(IndexDataCacheFile):
-    """Machine code in files named after the key (types, processor, byte code), with stamp and key inside."""
+    """Machine code in files named after the key (types, processor, byte code), with stamp and key inside.
+
+    What cannot be read is compiled again, whatever is wrong with it.
+    """
 
     def save(self, key: Any, data: Any) -> None:
         number = int(hashlib.sha256(repr(key).encode()).hexdigest()[:12], 16)
@@ -185,6 +190,18 @@ class _NamedFiles(IndexDataCacheFile):
         stamp, kept, data = super().load(key) or (None, None, None)
         return data if (stamp, kept) == (self._source_stamp, key) else None
 
+    def _load_index(self) -> Any:
+        try:
+            return super()._load_index()
+        except Exception:
+            return {}
+
+    def _load_data(self, name: str) -> Any:
+        try:
+            return super()._load_data(name)
+        except Exception:
+            return None
+
 
 class _SourcesCache(FunctionCache):
     _impl_class = _SourcesCacheImpl
@@ -193,3 +210,7 @@ class _SourcesCache(FunctionCache):
         super().__init__(py_func)
         folder, stamp = self._impl.locator.get_cache_path(), self._impl.locator.get_source_stamp()
         self._cache_file = _NamedFiles(folder, self._impl.filename_base, stamp)
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with contextlib.suppress(OSError):  # a folder that is read-only or full: it is compiled again next time
+            super().save_overload(sig, data)

@@ -1,7 +1,8 @@
-"""Entries moved from one array to another on a device, and looked at on the way; any launch will do."""
+"""Entries of arrays on a device one by one, moved, looked at or raised to a power; any launch will do."""
 
 import math
 
+from emdref.kernels.arithmetic.edges import power
 from emdref.kernels.compile.jit import row
 from emdref.kernels.cuda.target import cuda, kernel
 
@@ -13,6 +14,13 @@ def fill(out, value):
     """The same number everywhere."""
     for i in range(cuda.grid(1), out.shape[0], cuda.gridsize(1)):
         out[i] = value
+
+
+@kernel
+def raise_to(x, rho):
+    """|x|**rho in the place of each x, in the arithmetic of rho's dtype."""
+    for i in range(cuda.grid(1), x.shape[0], cuda.gridsize(1)):
+        x[i] = power(type(rho)(x[i]), rho)
 
 
 @row

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from emdref.kernels.arithmetic.edges import power
 from emdref.kernels.arithmetic.floats import copy, div2, limbs, mul2
 from emdref.kernels.compile.jit import loop, row
 from emdref.kernels.rows import gauges, hessian, hessian_two_limbs, native, two_limbs
@@ -65,6 +66,14 @@ def flow_native(p, q, phi, parent, bin_node, normalize):
     a, b = np.empty(p.shape[1], p.dtype), np.empty(p.shape[1], p.dtype)
     for i in range(len(p)):
         native_flow(p[i], q[i], parent, bin_node, normalize, a, b, phi[i])
+
+
+@loop
+def raise_flows(phi, rho):
+    """|phi|**rho in the place of each phi, in the arithmetic of its dtype."""
+    for i in range(len(phi)):
+        for e in range(phi.shape[1]):
+            phi[i, e] = power(phi[i, e], rho)
 
 
 @row

@@ -1,19 +1,17 @@
 """Trees from lines of text: a list of edges, or names with the index of the parent's line."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-import emdref
-from analysis.inputs.tree_formats import named_edges
-from analysis.inputs.tree_formats.named_edges import quote
+from emdref.spaces.files import named_edges
+from emdref.spaces.files.named_edges import quote
+from emdref.spaces.files.parts import Negatives, Parts
 
 COLUMNS = ("parent", "child", "cost")
-ORDER = "; lines go `parent child [cost]` unless a first line names the columns, such as `child,parent,cost`"
+ORDER = "; lines go `parent child [cost]` unless a first line says `child,parent,cost`"
 ROOT = "root"
 
 
@@ -24,7 +22,7 @@ class Row(NamedTuple):
     fields: list[str]
 
 
-def read(text: str) -> emdref.Tree:
+def read(text: str, negatives: Negatives) -> Parts:
     """Tree of a table of two or three columns, apart by tabs, commas or blanks (the first line decides, in this order).
 
     Blank lines and lines that begin with ``#`` are skipped; with tabs or commas a name may be quoted as in CSV.
@@ -36,27 +34,17 @@ def read(text: str) -> emdref.Tree:
       several lines hold -1 they are joined under one new root, the last node, by edges of their own cost.
 
     The leaves are the bins, in the order of the lines; costs are 1 where no line has one.
-
-    Raises
-    ------
-    ValueError
-        Naming the line, what it holds and what it should hold.
-
-    Examples
-    --------
-    >>> list(read("pet cat 1\\npet dog 2\\n").bin_labels), read("pet -1\\ncat 0\\ndog 0\\nfish -1\\n").diameter
-    (['cat', 'dog'], 3.0)
     """
     rows = _rows(text)
     header = [field.lower() for field in rows[0].fields]
     if {"parent", "child"} <= set(header):
-        return _edges(rows[1:], _checked(header, rows[0].place))
+        return _edges(rows[1:], _checked(header, rows[0].place), negatives)
     if any(row.fields[1] == "-1" for row in rows):
-        return _indices(rows)
-    return _edges(rows, list(COLUMNS[: len(header)]))
+        return _indices(rows, negatives)
+    return _edges(rows, list(COLUMNS[: len(header)]), negatives)
 
 
-def _rows(text: str) -> list[Row]:
+def _rows(text: str) -> "list[Row]":
     """Rows of as many columns as the first, which has two or three."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     kept = [(at, line) for at, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#")]
@@ -84,7 +72,7 @@ def _rows(text: str) -> list[Row]:
     return rows
 
 
-def _split(line: str, separator: str | None, at: int) -> list[str]:
+def _split(line: str, separator: "str | None", at: int) -> "list[str]":
     if separator is None:
         return line.split()
     if '"' not in line:  # for speed alone
@@ -96,7 +84,7 @@ def _split(line: str, separator: str | None, at: int) -> list[str]:
     return [field.strip() for field in fields]
 
 
-def _checked(header: list[str], place: str) -> list[str]:
+def _checked(header: "list[str]", place: str) -> "list[str]":
     if len(set(header)) < len(header) or not set(header) <= set(COLUMNS):
         raise ValueError(
             f"{place}: the columns are {', '.join(map(quote, header))}: name two or three of them, parent, child and "
@@ -105,37 +93,37 @@ def _checked(header: list[str], place: str) -> list[str]:
     return header
 
 
-def _edges(rows: list[Row], columns: list[str]) -> emdref.Tree:
+def _edges(rows: "list[Row]", columns: "list[str]", negatives: Negatives) -> Parts:
     if not rows:
         raise ValueError("the first line names the columns and no edge follows: a tree has at least one")
     parent, child = columns.index("parent"), columns.index("child")
-    costs = _costs(rows, columns.index("cost") if "cost" in columns else None)
+    costs = _costs(rows, columns.index("cost") if "cost" in columns else None, negatives)
     edges = (
         named_edges.Edge(row.fields[child], row.fields[parent], cost, row.place)
         for row, cost in zip(rows, costs, strict=True)
     )
-    return named_edges.tree(edges, hint=ORDER)
+    return named_edges.parts(edges, negatives, hint=ORDER)
 
 
-def _costs(rows: list[Row], column: int | None) -> Iterator[float]:
+def _costs(rows: "list[Row]", column: "int | None", negatives: Negatives) -> "Iterator[float]":
     for row in rows:
-        yield 1.0 if column is None else named_edges.number(row.fields[column], row.place)
+        yield 1.0 if column is None else named_edges.number(row.fields[column], row.place, negatives)
 
 
-def _indices(rows: list[Row]) -> emdref.Tree:
+def _indices(rows: "list[Row]", negatives: Negatives) -> Parts:
     names, places = [row.fields[0] for row in rows], [row.place for row in rows]
     _refuse_numbers(names, next(row.place for row in rows if row.fields[1] == "-1"))
     parent = np.array([_index(row, len(rows)) for row in rows])
-    costs = list(_costs(rows, 2 if len(rows[0].fields) == 3 else None))
+    costs = list(_costs(rows, 2 if len(rows[0].fields) == 3 else None, negatives))
     named_edges.refuse_cycle(parent, names, places)
     roots = np.flatnonzero(parent < 0)
     if len(roots) > 1:
         parent[roots] = len(rows)
         parent, costs, names = np.append(parent, -1), [*costs, 0.0], [*names, ROOT]
-    return emdref.Tree(parent, costs, labels=names)
+    return Parts(parent, costs, None, names, negatives.notes)
 
 
-def _refuse_numbers(names: list[str], place: str) -> None:
+def _refuse_numbers(names: "list[str]", place: str) -> None:
     """A table of numbers with a -1 can be either kind, unless each name is its own index."""
     if all(name.isdecimal() for name in names) and names != [str(v) for v in range(len(names))]:
         raise ValueError(

@@ -1,0 +1,44 @@
+"""What pages point at is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import emdref
+
+ROOT = Path(emdref.__file__).parents[1]
+FOLDERS = ("docs", "tests", "analysis", "emdref")
+PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))])
+
+
+def links(page):
+    """The targets of links and pictures outside code."""
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text("utf-8"), flags=re.DOTALL)
+    return [x for x in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in x and not x.startswith("mailto:")]
+
+
+def anchors(page):
+    """What headings are called in links to them, and what has a name of its own."""
+    text = page.read_text("utf-8")
+    heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", x.lower()).replace(" ", "-") for x in heads} | set(re.findall(r'id="([^"]+)"', text))
+
+
+@pytest.mark.skipif(not (ROOT / "figures").exists(), reason="an sdist holds no figures")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_link_leads_somewhere(page):
+    for link in links(page):
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_links_are_found():
+    assert len(links(ROOT / "README.md")) > 20
+
+
+def test_the_page_on_pypi_has_no_link_to_a_file():
+    """Nothing lies beside it there."""
+    assert links(ROOT / "packaging" / "description.md") == []
