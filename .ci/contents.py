@@ -29,7 +29,8 @@ def looked_at(path: str) -> str:
         licences = {x.partition(".dist-info/licenses/")[2] for x in names}
         missing |= LICENCES - licences
     else:
-        members = [x for x in tarfile.open(path).getmembers() if not x.isdir()]
+        with tarfile.open(path) as archive:
+            members = [x for x in archive.getmembers() if not x.isdir()]
         names = {x.name.partition("/")[2] for x in members}
         listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout
         foreign = {x for x in names - set(listed.split("\n")) - MADE if ".egg-info/" not in x}

@@ -15,11 +15,14 @@ from emdref.functions.hessian import emd_hess, emd_hvp
 from emdref.functions.pairwise import pairwise
 from emdref.functions.plan import plan
 from emdref.functions.sinkhorn import sinkhorn
+from emdref.functions.unifrac import unifrac
 from emdref.proof.barycenter_certificate import BarycenterCertificate, certify_barycenter
 from emdref.proof.certificate import Certificate, certify
 from emdref.proof.check import check
 from emdref.proof.report import Report
 from emdref.proof.sinkhorn_certificate import SinkhornCertificate, certify_sinkhorn
+from emdref.proof.sinkhorn_check import check_sinkhorn
+from emdref.proof.sinkhorn_report import SinkhornReport
 from emdref.spaces import Chain, Circle, Edges, Kernel, Space, Tree, wordnet_tree
 
 __version__ = "0.2.0"
@@ -33,6 +36,7 @@ __all__ = [
     "Kernel",
     "Report",
     "SinkhornCertificate",
+    "SinkhornReport",
     "SinkhornResult",
     "Space",
     "Tree",
@@ -42,6 +46,7 @@ __all__ = [
     "certify_barycenter",
     "certify_sinkhorn",
     "check",
+    "check_sinkhorn",
     "emd",
     "emd_cost_grad",
     "emd_grad",
@@ -56,5 +61,6 @@ __all__ = [
     "pairwise",
     "plan",
     "sinkhorn",
+    "unifrac",
     "wordnet_tree",
 ]

@@ -88,6 +88,41 @@ def nima() -> Pair:
     return loss
 
 
+def pot_sinkhorn(cost: Any, lam: float, method: str = "sinkhorn", **options: Any) -> Pair:
+    """POT's transport plan by ot.sinkhorn."""
+    import ot
+
+    return lambda p, q: ot.sinkhorn(p, q, cost, 1 / lam, method=method, warn=False, **options)
+
+
+def ott_sinkhorn(cost: Any, lam: float, max_iter: int, **options: Any) -> Pair:
+    """OTT's value and potential f, in float64; scale_cost goes to its geometry, all else to its solver."""
+    import jax
+    from ott.geometry.geometry import Geometry
+    from ott.problems.linear.linear_problem import LinearProblem
+    from ott.solvers.linear.sinkhorn import Sinkhorn
+
+    jax.config.update("jax_enable_x64", True)
+    scale = {key: options.pop(key) for key in ("scale_cost",) if key in options}
+    solver = Sinkhorn(max_iterations=max_iter, **options)
+
+    def both(p: Any, q: Any) -> Any:
+        out = solver(LinearProblem(Geometry(cost_matrix=jax.numpy.asarray(cost), epsilon=1 / lam, **scale), a=p, b=q))
+        return out.reg_ot_cost, out.f
+
+    return jax.jit(both)
+
+
+def geomloss_sinkhorn(positions: Any, lam: float, **options: Any) -> Pair:
+    """GeomLoss' SamplesLoss("sinkhorn") of points on a line, blur = 1 / lam; a value that autograd differentiates."""
+    import torch
+    from geomloss import SamplesLoss
+
+    loss = SamplesLoss("sinkhorn", p=1, blur=1 / lam, backend="tensorized", **options)
+    x = torch.as_tensor(positions, dtype=torch.float64)[:, None]
+    return lambda p, q: loss(p, x, q, x)
+
+
 def unifrac(newick: str, taxa: Sequence[str], **options: Any) -> Pair:
     """scikit-bio's weighted UniFrac of counts; it cuts fractions off."""
     import skbio

@@ -2,7 +2,8 @@
 
     python -m analysis.sources.reference [--out docs/reference]
 
-Inputs come from `analysis.sources.reference_cases`, answers from `emdref.exact`: the same bytes on every machine.
+Inputs come from `analysis.sources.reference_cases`, answers from `emdref.exact`; Sinkhorn's cases and answers, in
+Decimals, from `analysis.sources.reference_sinkhorn`: the same bytes on every machine.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import json
 from hashlib import sha256
 from pathlib import Path
 
-from analysis.sources import reference_cases
+from analysis.sources import reference_cases, reference_sinkhorn
 from emdref import Tree, exact
 
 OUT = Path(__file__).parents[2] / "docs" / "reference"
@@ -90,12 +91,13 @@ def text(cases):
 
 
 def write(grades, folder):
-    """A JSON file for each grade, and their checksums as sha256sum prints them."""
+    """A JSON file for each grade and for Sinkhorn, and their checksums as sha256sum prints them."""
     folder, sums = Path(folder), []
-    for grade, cases in grades.items():
-        data = text(cases).encode("ascii")
-        (folder / f"{grade}.json").write_bytes(data)
-        sums.append(f"{sha256(data).hexdigest()}  {grade}.json\n")
+    files = {grade: text(cases) for grade, cases in grades.items()} | {"sinkhorn": reference_sinkhorn.text()}
+    for name, written_out in files.items():
+        data = written_out.encode("ascii")
+        (folder / f"{name}.json").write_bytes(data)
+        sums.append(f"{sha256(data).hexdigest()}  {name}.json\n")
     (folder / SUMS).write_text("".join(sums), "ascii", newline="\n")
 
 
@@ -109,7 +111,8 @@ def main(argv=None):
         write(grades, args.out)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    print(f"{args.out}:", ", ".join(f"{len(cases)} {grade}" for grade, cases in grades.items()), "cases")
+    counts = [f"{len(cases)} {grade}" for grade, cases in grades.items()]
+    print(f"{args.out}:", ", ".join([*counts, f"{len(list(reference_sinkhorn.cases()))} Sinkhorn"]), "cases")
 
 
 if __name__ == "__main__":

@@ -157,6 +157,11 @@ def _listed(pandas: Any, index: Any) -> list[Any] | None:
     return None if counts else index.tolist()
 
 
+def names_of(index: Any) -> list[Any] | None:
+    """Labels of an axis in pandas as a list, None for those that only count."""
+    return _listed(sys.modules["pandas"], index)
+
+
 def _equal(labels: Any, names: Any) -> bool:
     try:
         return bool(labels is names or labels == names)

@@ -7,6 +7,7 @@ imported, torch (with gradients recorded, then without), JAX, CuPy; each as (N,)
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,11 +22,15 @@ FRAMEWORKS = ("numpy", "torch", "jax", "cupy")
 
 
 class Answer(NamedTuple):
-    """What one call gave: a value, a gradient with respect to p, or both."""
+    """What one call gave: a value, a gradient with respect to p, or both; or a transport plan."""
 
     value: np.floating[Any] | None
     grad: NDArray[Any] | None
     changed_input: bool = False
+    plan: NDArray[Any] | None = None
+
+
+Ask = Callable[[NDArray[Any], NDArray[Any]], "Answer | str"]  # an answer, or how the call failed
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Convention:
     framework: str
     batched: bool = False  # (1, N) instead of (N,)
     recorded: bool = False  # torch: p requires a gradient, and a value alone is differentiated
+    plans: bool = False  # N x N numbers are a transport plan
 
     def __str__(self) -> str:
         shape = "(1, N)" if self.batched else "(N,)"
@@ -46,7 +52,7 @@ class Convention:
         if self.recorded:
             given[0].requires_grad_(True)
         answer = self._answer(function(*given), given[0], len(p))
-        after = [_leave(x).reshape(-1) for x in given]
+        after = [leave(x).reshape(-1) for x in given]
         return answer._replace(changed_input=not all(map(_same, after, (p, q))))
 
     def _enter(self, x: NDArray[Any]) -> Any:
@@ -67,10 +73,12 @@ class Convention:
             raise TypeError(f"it returned a tuple of {len(parts)}: give a value, a gradient, or (value, gradient)")
         if len(parts) == 1 and self.recorded:
             parts = self._differentiated(parts[0], p, n)
-        arrays = [_leave(x) for x in parts]
+        arrays = [leave(x) for x in parts]
         if len(arrays) == 2:
             return Answer(_value(arrays[0]), _gradient(arrays[1], n))
         x = arrays[0]
+        if self.plans and n > 1 and x.shape[-2:] == (n, n) and x.size == n * n:
+            return Answer(None, None, plan=x.reshape(n, n))
         return Answer(None, _gradient(x, n)) if self._is_gradient(x, n) else Answer(_value(x), None)
 
     def _is_gradient(self, x: NDArray[Any], n: int) -> bool:
@@ -85,7 +93,10 @@ class Convention:
 
 
 def find(
-    function: Callable[..., Any], pairs: list[tuple[NDArray[Any], NDArray[Any]]], framework: str | None
+    function: Callable[..., Any],
+    pairs: list[tuple[NDArray[Any], NDArray[Any]]],
+    framework: str | None,
+    plans: bool = False,
 ) -> Convention:
     """The first convention under which the function answers one of these pairs, or a TypeError with what each gave."""
     if framework is not None and not (isinstance(framework, str) and framework in FRAMEWORKS):
@@ -93,7 +104,7 @@ def find(
     if framework not in (None, "numpy") and framework not in sys.modules:
         raise ValueError(f"framework={shown(framework)} is not imported: import it first")
     failures: dict[str, Convention] = {}  # the first way that failed so
-    for convention in _conventions(framework):
+    for convention in _conventions(framework, plans):
         for p, q in pairs:
             try:
                 convention.call(function, p, q)
@@ -111,11 +122,25 @@ def find(
     raise TypeError(text)
 
 
-def _conventions(framework: str | None) -> Iterator[Convention]:
+def asker(function: Callable[..., Any], convention: Convention) -> Ask:
+    """Calls that return how they failed instead of raising."""
+
+    def ask(p: NDArray[Any], q: NDArray[Any]) -> Answer | str:
+        try:
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return convention.call(function, p, q)
+        except Exception as error:  # a foreign function may raise anything
+            return short(error)
+
+    return ask
+
+
+def _conventions(framework: str | None, plans: bool) -> Iterator[Convention]:
     for name in [framework] if framework else [x for x in FRAMEWORKS if x == "numpy" or x in sys.modules]:
         for recorded in (True, False) if name == "torch" else (False,):
             for batched in (False, True):
-                yield Convention(name, batched, recorded)
+                yield Convention(name, batched, recorded, plans)
 
 
 def short(error: BaseException) -> str:
@@ -124,7 +149,7 @@ def short(error: BaseException) -> str:
     return f"{type(error).__name__}: {first[0][:200] if first else ''}"
 
 
-def _leave(x: Any) -> NDArray[Any]:
+def leave(x: Any) -> NDArray[Any]:
     """Any framework's array, or a number, as a NumPy array."""
     containers.refuse_masked(x, "what it returned")
     if hasattr(x, "detach"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any, get_args
@@ -17,8 +16,8 @@ from emdref.casebook import FAMILIES, ROUND, Grade
 from emdref.closed_form import exact_rows
 from emdref.exact.rounding import error, ulp
 from emdref.proof import calling
-from emdref.proof.calling import Answer, Convention
-from emdref.proof.diagnosis import Ask, Examiner, Probes, emd_name, is_finite
+from emdref.proof.calling import Answer, Ask, Convention
+from emdref.proof.diagnosis import Examiner, Probes, emd_name, is_finite
 from emdref.proof.report import Case, Finding, Report, Result
 from emdref.spaces.space import Space, check_space
 
@@ -85,19 +84,25 @@ def check(
     if not callable(function):
         raise TypeError(f"function must be callable, not {messages.type_name(function)}")
     check_space(space)
-    power, kind = validation.exponent(rho), validation.float_dtype(dtype).type
-    if power > _LARGEST_RHO:
-        raise ValueError(f"rho = {power} must be from 1 to {_LARGEST_RHO}")
+    power, kind = exponent(rho), validation.float_dtype(dtype).type
     if gauge is not None:
         gauges.code(gauge)
     allowed = 4 + 4 * np.sqrt(space.n_nodes) if tol is None else validation.weight(tol, "tol")
     probes = Probes(space.n_bins, kind)
     convention = calling.find(function, [probes.sparse[0], probes.dense[0]], framework)
-    examiner = Examiner(_asker(function, convention), space, power, probes)
+    examiner = Examiner(calling.asker(function, convention), space, power, probes)
     report = _began(examiner, convention, gauge, float(allowed))
-    report.results += [_measured(examiner.ask, case, report) for case in _chosen(cases, space, kind, power)]
+    report.results += [_measured(examiner.ask, case, report) for case in chosen(cases, space, kind, power)]
     _look_for_mistakes(examiner, report)
     return report
+
+
+def exponent(rho: object) -> float:
+    """rho as a float whose exact powers can be taken."""
+    power = validation.exponent(rho)
+    if power > _LARGEST_RHO:
+        raise ValueError(f"rho = {power} must be from 1 to {_LARGEST_RHO}")
+    return power
 
 
 def _began(examiner: Examiner, convention: Convention, gauge: str | None, tol: float) -> Report:
@@ -116,24 +121,10 @@ def _began(examiner: Examiner, convention: Convention, gauge: str | None, tol: f
     )
 
 
-def _asker(function: Callable[..., Any], convention: Convention) -> Ask:
-    """Calls that return how they failed instead of raising."""
-
-    def ask(p: NDArray[Any], q: NDArray[Any]) -> Answer | str:
-        try:
-            with np.errstate(all="ignore"), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return convention.call(function, p, q)
-        except Exception as error:  # a foreign function may raise anything
-            return calling.short(error)
-
-    return ask
-
-
 # --- cases ------------------------------------------------------------------------------------------------------------
 
 
-def _chosen(cases: Any, space: Space, dtype: Any, rho: float) -> Iterator[Case]:
+def chosen(cases: Any, space: Space, dtype: Any, rho: float) -> Iterator[Case]:
     """The cases that `cases` names."""
     n = space.n_bins
     wanted = (

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from emdref import casebook
 from emdref.exact.definitions import integers
 from emdref.functions.emd import emd, emd_grad
-from emdref.proof.calling import Answer
+from emdref.proof.calling import Answer, Ask
 from emdref.spaces.space import Space
 
 Array = NDArray[Any]
@@ -25,7 +25,6 @@ Value = Callable[[Array, Array], float]
 Formula = Callable[[Array, Array, Space], float]
 Slopes = Callable[[Array, Array, Space], Array]  # its gradient
 Mask = Callable[[Array], Array]
-Ask = Callable[[Array, Array], "Answer | str"]  # an answer, or how the call failed
 
 
 class ValueFit(NamedTuple):

@@ -104,7 +104,7 @@ class Gapped(Immutable, Space):
         costs = reading.checked_costs(cost, "cost")
         if len(costs) != len(self.gaps):
             raise ValueError(f"cost has {len(costs)} entries for {len(self.gaps)} gaps: give one for each")
-        return made(type(self), {"gaps": costs})
+        return type(self)(**{"gaps": costs})
 
     def check(self) -> None:
         """Nothing is left to be looked at: whoever makes one has done so."""

@@ -55,7 +55,7 @@ def test_the_folder_is_what_the_generator_makes(tmp_path, capsys):
     reference.main(["--out", str(tmp_path)])
     assert "cases" in capsys.readouterr().out
     made = sorted(file.name for file in tmp_path.iterdir())
-    assert made == sorted(["SHA256SUMS", *(f"{grade}.json" for grade in GRADES)])
+    assert made == sorted(["SHA256SUMS", "sinkhorn.json", *(f"{grade}.json" for grade in GRADES)])
     assert [n for n in made if (tmp_path / n).read_bytes() != (FOLDER / n).read_bytes()] == []
 
 
@@ -67,14 +67,16 @@ def test_no_folder_is_said(tmp_path, capsys):
 
 def test_checksums_are_those_of_all_data_files():
     sums = dict(line.split("  ")[::-1] for line in (FOLDER / "SHA256SUMS").read_text("ascii").splitlines())
-    data = {f"{grade}.json" for grade in GRADES}
-    assert set(sums) == data == {file.name for file in FOLDER.glob("*.json")} - {"schema.json"}
+    data = {f"{name}.json" for name in (*GRADES, "sinkhorn")}
+    schemas = {"schema.json", "schema_sinkhorn.json"}
+    assert set(sums) == data == {file.name for file in FOLDER.glob("*.json")} - schemas
     assert sums == {name: hashlib.sha256((FOLDER / name).read_bytes()).hexdigest() for name in data}
 
 
 def test_readme_counts_the_cases_of_each_grade():
     counts = re.findall(r"\| `(\w+).json` \| (\d+) \|", (FOLDER / "README.md").read_text("utf-8"))
-    assert counts == [(grade, str(len(found))) for grade, found in DATA.items()]
+    sinkhorn = json.loads((FOLDER / "sinkhorn.json").read_text("ascii"))["cases"]
+    assert counts == [(grade, str(len(found))) for grade, found in (*DATA.items(), ("sinkhorn", sinkhorn))]
 
 
 def conforms(value, schema, definitions):

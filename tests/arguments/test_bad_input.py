@@ -674,6 +674,7 @@ COST = np.abs(np.subtract.outer(np.arange(3.0), np.arange(3.0)))
         ("init's log_v", lambda x: emdref.certify_sinkhorn(GOOD, GOOD, CHAIN, 1.0, max_iter=0, init=(GOOD, x))),
         ("cases[0][1]", lambda x: emdref.check(lambda p, q: 0.0, CHAIN, cases=[(GOOD, x)])),
         ("what it returned", lambda x: emdref.check(lambda p, q: MASKED, CHAIN)),
+        ("cases[0][0]", lambda x: emdref.check_sinkhorn(lambda p, q: 0.0, CHAIN, 1.0, 5, cases=[(x, GOOD)])),
     ],
 )
 def test_masked_entries_anywhere(name, call):

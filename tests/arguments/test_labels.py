@@ -48,6 +48,9 @@ CALLS = {
     "exact.barycenter": lambda p, q, space: exact.barycenter([p, q], space),
     "certify_barycenter": lambda p, q, space: emdref.certify_barycenter(p, [p, q], space).value,
     "check": lambda p, q, space: emdref.check(lambda *pair: 0.0, space, cases=[(p, q)]).results[0].value_ulp,
+    "check_sinkhorn": lambda p, q, space: (
+        emdref.check_sinkhorn(lambda *pair: np.nan, space, 1.0, 5, cases=[(p, q)]).results[0].case.p
+    ),
 }
 each_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 

@@ -263,6 +263,9 @@ ONE = {
     "certify": lambda p, q: emdref.certify(p, q, emdref.Chain(3)).lower,
     "certify_sinkhorn": lambda p, q: emdref.certify_sinkhorn(p, q, emdref.Chain(3), 1.0).lower,
     "check": lambda p, q: emdref.check(on_three, emdref.Chain(3), cases=[(p, q)]).results[0].case.p,
+    "check_sinkhorn": lambda p, q: (
+        emdref.check_sinkhorn(lambda *pair: np.nan, emdref.Chain(3), 1.0, 5, cases=[(p, q)]).results[0].case.p
+    ),
 }
 P, Q = np.array([[0.5, 0.25, 0.25], [0.25, 0.5, 0.25]]), np.array([[0.25, 0.25, 0.5], [0.5, 0.25, 0.25]])
 MAKERS = [*FORMATS, scipy.sparse.dok_array, scipy.sparse.lil_matrix]

@@ -33,13 +33,7 @@ import sinkhorn_oracle  # noqa: E402
 from emdref import exact  # noqa: E402
 from emdref.arguments import libraries  # noqa: E402
 from emdref.kernels.compile import threads  # noqa: E402
-from emdref.torch import (  # noqa: E402
-    EMDLoss,
-    EMDMetric,
-    SinkhornLoss,
-    emd_loss,
-    sinkhorn_loss,
-)
+from emdref.torch import EMDLoss, EMDMetric, SinkhornLoss, emd_loss, sinkhorn_loss  # noqa: E402
 
 CHAIN = emdref.Chain(gaps=[0.5, 1.0, 2.0, 0.3])
 TREE = emdref.Tree([-1, 0, 0, 1, 1, 2, 2, 2], [0, 0.5, 2.0, 1.0, 0.7, 0.2, 1.5, 0.4])
@@ -1137,6 +1131,30 @@ def test_a_circle(rho):
     np.testing.assert_array_equal(torch.autograd.grad(loss.sum(), x)[0].numpy(), grad)
     for layer in LAYERS:
         assert gradcheck(partial(emd_loss, q=Q, space=circle, rho=rho, gauge="raw", normalize=layer), recorded(X))
+
+
+# --- the check of other people's loops --------------------------------------------------------------------------------
+
+
+def test_a_sinkhorn_loop_under_autograd_is_recognised():
+    """Its value, half steps and the derivative of the truncated iteration; a plan, without a graph."""
+    space, lam, cap = emdref.Chain(8), 2.0, 6
+    cost = torch.as_tensor(space.distance_matrix())
+
+    def plan(p, q):
+        kernel, u = torch.exp(-lam * cost), torch.ones_like(p)
+        for _ in range(cap):
+            v = q / (kernel.T @ u)
+            u = p / (kernel @ v)
+        return u[:, None] * kernel * v
+
+    report = emdref.check_sinkhorn(lambda p, q: (plan(p, q) * cost).sum(), space, lam, cap, framework="torch")
+    assert report.passed, str(report)
+    assert (report.value, report.gradient, report.factor) == ("<T, M>", "d(<T, M>)/dp, unrolled", 1)
+    assert (report.n_iter, report.first, report.refreshes_v) == (cap, "v", False)
+    with torch.no_grad():
+        report = emdref.check_sinkhorn(plan, space, lam, cap, framework="torch")
+    assert report.passed and (report.value, report.gradient, report.n_iter) == ("<T, M>", None, cap)
 
 
 # --- tensors in and out of all other functions ------------------------------------------------------------------------

@@ -87,9 +87,10 @@ def test_a_folder_that_cannot_be_made_means_none(monkeypatch, tmp_path):
     assert folder(monkeypatch, tmp_path / "file") is None
 
 
-def test_a_folder_that_cannot_be_read_means_none(monkeypatch, tmp_path):
-    monkeypatch.setattr(os, "access", lambda *_: False)  # root may read anywhere
-    assert folder(monkeypatch, tmp_path) is None
+@pytest.mark.parametrize(("refused", "means"), [("R_OK", False), ("W_OK", True)])
+def test_a_folder_that_cannot_be_read_means_none(refused, means, monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "access", lambda _, mode: not mode & getattr(os, refused))  # root may do anything
+    assert folder(monkeypatch, tmp_path) == (tmp_path if means else None)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")

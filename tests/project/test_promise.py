@@ -68,6 +68,9 @@ SIGNATURES = {  # of 0.2.0; what a later release adds is added here
     "flow": f"p, q, space, rho=1, *, {ACCURATE}",
     "pairwise": "X, space, *refused, Y=None, rho=1, mass='raise', accuracy='compensated', progress=False",
     "plan": "p, q, space, *, mass='raise'",
+    "emd_cost_grad": f"p, q, space, rho=1, *, {ACCURATE}",
+    "barycenter": "P, space, rho=1, *, weights=None, mass='raise'",
+    "certify_barycenter": "b, P, space, *, weights=None, mass='raise'",
     "sinkhorn": f"p, q, space_or_cost, lam, *, {SINKHORN}",
     "certify": "p, q, space, *, mass='raise'",
     "certify_sinkhorn": "p, q, space, lam, *, max_iter=20000, init=None",
@@ -77,6 +80,8 @@ SIGNATURES = {  # of 0.2.0; what a later release adds is added here
     "exact.flow": f"p, q, space, rho=1, *, {EXACT}",
     "exact.grad": f"p, q, space, rho=1, *, gauge='zero_sum', {EXACT}",
     "exact.hess": f"p, q, space, rho=2, *, gauge='zero_sum', {EXACT}",
+    "exact.cost_grad": "p, q, space, rho=1, *, mass='ignore'",
+    "exact.barycenter": "P, space, rho=1, *, weights=None, mass='raise'",
     "exact.hvp": f"p, q, space, v, rho=2, *, gauge='zero_sum', {EXACT}",
     "losses.mse": "p, q",
     "losses.kl": "p, q, *, mass='raise'",
@@ -89,9 +94,17 @@ SIGNATURES = {  # of 0.2.0; what a later release adds is added here
     "Chain.__init__": "self, n=None, *, gaps=None, positions=None",
     "Circle.__init__": "self, n=None, *, gaps=None, positions=None, period=None",
     "Tree.__init__": "self, parent, cost=None, bins=None, labels=None",
-    "Tree.from_newick": "source",
-    "Tree.from_edges": "edges",
-    "Tree.from_networkx": "graph, root, weight='cost'",
+    "Tree.from_newick": "source, *, bins=None, index=None, negative='raise'",
+    "Tree.from_file": "path, *, bins=None, index=None, negative='raise'",
+    "Tree.from_edges": "edges, bins=None",
+    "Tree.from_networkx": "graph, root, weight='cost', bins=None",
+    "Tree.from_linkage": "Z, labels=None",
+    "Tree.from_points": "X, method='average', labels=None",
+    "Tree.from_skbio": "node, *, bins=None, negative='raise'",
+    "Tree.to_newick": "self",
+    "Tree.to_networkx": "self",
+    "Tree.align": "self, names",
+    "Tree.restrict": "self, names",
     "Chain.to_tree": "self",
     "Tree.distance_matrix": "self, dtype=np.float64",
     "Certificate.verify": "self",
@@ -112,6 +125,13 @@ def test_names_and_arguments_stay(name):
             assert list(now).index(argument) == place
     added = [x for x in now if x not in promised]
     assert all(now[x].default is not inspect.Parameter.empty for x in added), added
+
+
+@pytest.mark.parametrize("module", [emdref, emdref.exact], ids=["emdref", "exact"])
+def test_every_public_function_is_promised(module):
+    prefix = module.__name__.partition(".")[2]
+    named = {name.rpartition(".")[2] for name in SIGNATURES if name.rpartition(".")[0] == prefix}
+    assert named == {name for name in module.__all__ if inspect.isfunction(getattr(module, name))}
 
 
 DEPRECATED = rows(PAGE, 4)

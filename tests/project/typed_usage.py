@@ -86,4 +86,6 @@ def implementation(mine: Callable[[NDArray[Any], NDArray[Any]], float], space: e
     p, q = emdref.casebook.pair("softmax", space.n_bins, seed=1)
     with emdref.fallback.counting() as count:
         emdref.emd(p, q, space)
+    asked = emdref.check_sinkhorn(mine, space.distance_matrix(), 3.0, 100, variant="caffe", cases="easy")
+    assert _is(float, asked.worst_error) >= 0 and asked.variant in (None, "caffe")
     return f"{report.passed} {_is(float, report.worst_ulp):.1f} {report.findings['value'].text} {count.exact}"

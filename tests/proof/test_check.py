@@ -572,10 +572,11 @@ def test_the_committed_page_has_a_row_for_every_candidate(tmp_path):
     from analysis.sources import third_party
 
     page = (third_party.Path(third_party.__file__).parents[2] / "docs" / "third-party.md").read_text(encoding="utf-8")
-    candidates = list(third_party.candidates())
-    rows = [line for line in page.splitlines() if line.startswith("| `") or line.startswith("| NIMA")]
+    candidates = [*third_party.candidates(), *third_party.sinkhorn_candidates()]
+    rows = [line for line in page.splitlines() if line.startswith("| ") and "| implementation |" not in line]
     assert [line.split(" | ")[0].strip("| ") for line in rows] == [candidate[0] for candidate in candidates]
-    assert all(line.count(" | ") == len(third_party.COLUMNS) - 1 for line in rows)
+    assert {line.count(" | ") for line in rows} == {len(third_party.COLUMNS) - 1}
+    assert len(third_party.COLUMNS) == len(third_party.SINKHORN_COLUMNS)
     assert not any("not installed" in line for line in rows)
 
 
@@ -586,5 +587,7 @@ def test_a_missing_peer_is_a_row_that_says_so():
         raise ImportError
 
     assert "not installed" in third_party.row("`x.y`", "x", 1, CHAIN, missing)
+    assert "not installed" in third_party.sinkhorn_row("`x.y`", "x", 10, missing)
+    assert "| 10 | no | 2 |" in third_party.sinkhorn_row(*next(third_party.sinkhorn_candidates()))
     scipy = next(third_party.candidates())
     assert "normalised silently" in third_party.row(*scipy)

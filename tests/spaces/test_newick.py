@@ -55,7 +55,9 @@ def test_texts_in_the_wild(text):
 
 REFUSED = {
     "(a:1,b:1_000);": "branch length '1_000' at character 7 is not a number",
+    "(a:1,b:2):nan-;": "branch length 'nan-' at character 10 is not a number",
     "(a:1,b:0x1p3);": "branch length '0x1p3' at character 7 is not a number",
+    "(a:1,b:'2');": "unexpected name '2' at character 7: check the commas, colons",
     "(a:1,b:NaN);": "branch length 'NaN' at character 7 is not finite and >= 0: node 2 ('b')",
     "(a:1,b:-inf);": "branch length '-inf' at character 7 is not finite and >= 0: node 2 ('b')",
     "(a:1,\nb:0.1{0});": "branch length '0.1{0}' at character 8 (line 2) is not a number",
@@ -268,6 +270,7 @@ def test_which_names_are_written():
     assert Tree([-1, 0], labels=[None, ""]).to_newick() == "(:1.0);"
     assert Tree([-1, 0], labels=[7, 2.5]).to_newick() == "(2.5:1.0)7;"
     assert Tree([1, -1], labels=["x y", "a-b"]).to_newick() == "('x y':1.0)a-b;"
+    assert Tree([1, -1], labels=["x_y", "é|2.5"]).to_newick() == "('x_y':1.0)é|2.5;"  # others read a bare _ as a blank
     tree = Tree([-1, 0, 0, 1, 1], bins=[4, 1], labels=list("rabcd"))
     back = Tree.from_newick(tree.to_newick(), bins=[str(x) for x in tree.bin_labels])
     assert (list(back.bin_labels), distances(back)) == (["d", "a"], distances(tree))

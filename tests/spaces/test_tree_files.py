@@ -6,6 +6,7 @@ import io
 import json
 import lzma
 import pickle
+import tracemalloc
 import zipfile
 from itertools import combinations
 
@@ -206,6 +207,14 @@ def test_npz_means_what_a_tree_means(tmp_path):
     assert (tree.bins.tolist(), list(tree.bin_labels), tree.diameter) == ([2, 0], [9, 7], 1)
 
 
+def test_the_cost_of_the_root_is_no_cost(tmp_path):
+    file = io.BytesIO()
+    np.savez(file, parent=[-1, 0, 0], cost=[-7.0, 1, 2])
+    assert emdref.Tree.from_file(written(tmp_path, file.getvalue()), negative="zero").diameter == 3
+    np.savez(file := io.BytesIO(), parent=[0, 0, 0], cost=[-7, 1, 2])
+    assert read(tmp_path, file.getvalue()).diameter == 3
+
+
 def test_newick_without_some_lengths_warns_as_ever(tmp_path):
     with pytest.warns(UserWarning, match="1 of 2 branches have no length"):
         assert read(tmp_path, "(a:1,b);").diameter == 1
@@ -290,8 +299,12 @@ def test_text_of_a_tree_is_a_file_of_it(tmp_path):
 def test_files_that_unpack_to_more_than_memory_should_hold_are_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(contents, "MOST", 5000)
     assert read(tmp_path, "(" * 100 + ")" * 100 + ";").n_nodes == 101
-    for bomb in (b" " * 5001, gzip.compress(b"(" * 10**6)):
-        assert "a.dat holds more than 5000 bytes: cut the tree down" in refused(tmp_path, bomb)
+    bomb = gzip.compress(b"(" * 10**7)
+    tracemalloc.start()
+    assert "a.dat holds more than 5000 bytes: cut the tree down" in refused(tmp_path, bomb)
+    assert tracemalloc.get_traced_memory()[1] < 10**6  # it was never unpacked
+    tracemalloc.stop()
+    assert "a.dat holds more than 5000 bytes: cut the tree down" in refused(tmp_path, b" " * 5001)
     file = io.BytesIO()
     np.savez_compressed(file, parent=np.zeros(10**5, np.int64))
     assert "this .npz cannot be read (its arrays unpack to 800128 bytes, more than 5000)" in refused(

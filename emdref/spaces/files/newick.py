@@ -146,13 +146,11 @@ def _tree(text: str, entry: Entry, negatives: Negatives) -> Parts:
 
 def _length(text: str, size: str, at: int, node: int, label: str, negatives: Negatives) -> float:
     try:
-        value = float(size)
+        value = float(size.replace("_", "?"))  # Python would read 1_0 as 10
     except ValueError:
-        value = math.nan
-    if 0 <= value < math.inf and "_" not in size:
+        raise ValueError(f"Newick: branch length {shown(size)} at {lexer.place(text, at)} is not a number") from None
+    if 0 <= value < math.inf:
         return value
-    if (math.isnan(value) and size.lower().strip("+-") != "nan") or "_" in size:  # Python would read 1_0 as 10
-        raise ValueError(f"Newick: branch length {shown(size)} at {lexer.place(text, at)} is not a number")
     who = f"node {node} ({shown(label, 40)})"
     if node == 0 or negatives.let(value, who):  # the root's is ignored
         return 0.0
@@ -164,7 +162,7 @@ def _refuse(text: str, at: int, end: int, before: str, depth: int) -> NoReturn:
     """Say which token cannot stand where it does; what was read before `at` ended with `before`."""
     for kind, value, here in _tokens(text, at, end):
         what, taken = (f"name {shown(value)}" if kind == "name" else kind), kind
-        if kind == "name" and before == ":":
+        if kind == "name" and before == ":" and text[here] != "'":
             _length(text, value, here, 0, "", Negatives("zero"))
             allowed, taken = True, "length"
         elif kind == "name":
