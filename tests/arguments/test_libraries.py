@@ -64,6 +64,14 @@ def test_results_lie_where_the_inputs_do():
         emdref.emd(there[0], Array(Q), CHAIN)
 
 
+@pytest.mark.parametrize("normalized", [False, True])
+def test_unifrac(normalized):
+    tree = emdref.Tree([-1, 0, 0, 1, 1, 2, 2, 0], [0, 0.5, 1, 2, 3, 1, 0.5, 1])
+    found = emdref.unifrac(Array(P), tree, normalized=normalized)
+    assert type(found) is Array
+    assert np.array_equal(found.array, emdref.unifrac(P, tree, normalized=normalized))
+
+
 # --- what does not go together ----------------------------------------------------------------------------------------
 
 PARTNERS = [
