@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from emdref.arguments import casts, containers, devices, validation
+from emdref.arguments import casts, containers, devices, libraries, validation
 from emdref.arguments.validation import Batch
 from emdref.closed_form import batches
 from emdref.exact import barycentres
@@ -18,7 +18,7 @@ from emdref.spaces.space import Space, check_space
 
 def barycenter(
     P: ArrayLike, space: Space, rho: float = 1, *, weights: ArrayLike | None = None, mass: Totals = "raise"
-) -> NDArray[Any]:
+) -> Any:
     """The histogram b >= 0 that minimises sum_k w_k EMD^rho(b, P_k), for rho = 1 and 2.
 
     With B_e and P_ke the masses of b and of P_k below edge e, EMD^rho(b, P_k) is sum_e M_e |B_e - P_ke|^rho, Eqs. (5),
@@ -118,4 +118,4 @@ def barycenter(
         result[at] = casts.narrowed(np.array(best), dtype)
     rows = result.reshape(-1, bins)
     batches.warn_beyond(Batch(rows, rows, tuple(lead)), barycentre=rows)
-    return result
+    return libraries.taken(result, libraries.home({"P": P}))

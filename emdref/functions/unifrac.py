@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref.arguments import casts, containers, validation
+from emdref.arguments import casts, containers, libraries, validation
 from emdref.arguments.messages import shown, type_name, written
 from emdref.arguments.validation import Accuracy
 from emdref.functions.pairwise import pairwise
@@ -41,7 +41,7 @@ def unifrac(
     rho: float = 1,
     accuracy: Accuracy = "compensated",
     progress: bool = False,
-) -> NDArray[Any]:
+) -> Any:
     """Weighted UniFrac between all samples of a count table, or its relatives sum_e M_e |P_e - Q_e|^rho.
 
     With p and q the counts of two samples divided by their totals, P_e and Q_e what of them is at the tips below branch
@@ -127,7 +127,8 @@ def unifrac(
         tree = _restricted(tree, given)
     counts = _checked(given, tree)
     options: Any = {"rho": rho, "mass": "normalize", "accuracy": accuracy, "progress": progress}
-    return _normalized(counts, tree, options) if normalized else pairwise(counts, tree, **options)
+    distances = _normalized(counts, tree, options) if normalized else pairwise(counts, tree, **options)
+    return libraries.taken(distances, libraries.home({"table": table}))
 
 
 def _ways_to_a_tree(tree: Any) -> str:

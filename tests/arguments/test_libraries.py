@@ -1,14 +1,14 @@
 """Arrays of other libraries in and out: a small one that speaks DLPack; torch and JAX are in tests/losses."""
 
 import array_api_compat
-import array_kinds
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
-from array_kinds import Array, Words
 
+import array_kinds
 import emdref
+from array_kinds import Array, Words
 from emdref.arguments import libraries
 
 CHAIN = emdref.Chain(gaps=[0.5, 1.0, 2.0, 0.3])
@@ -62,6 +62,14 @@ def test_results_lie_where_the_inputs_do():
     assert emdref.emd(*there, CHAIN).device == "there"
     with pytest.raises(TypeError, match=r"^p lies on there and q on here: give both on one device$"):
         emdref.emd(there[0], Array(Q), CHAIN)
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_unifrac(normalized):
+    tree = emdref.Tree([-1, 0, 0, 1, 1, 2, 2, 0], [0, 0.5, 1, 2, 3, 1, 0.5, 1])
+    found = emdref.unifrac(Array(P), tree, normalized=normalized)
+    assert type(found) is Array
+    assert np.array_equal(found.array, emdref.unifrac(P, tree, normalized=normalized))
 
 
 # --- what does not go together ----------------------------------------------------------------------------------------

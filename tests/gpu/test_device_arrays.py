@@ -10,10 +10,10 @@ import weakref
 
 import numpy as np
 import pytest
-from array_kinds import Array
 from device_fakes import CupyArray, Elsewhere, Tensor
 
 import emdref
+from array_kinds import Array
 from emdref.arguments.devices import Place, find
 from emdref.closed_form import escalation
 from gpu_support import SIMULATED

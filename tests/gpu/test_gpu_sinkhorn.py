@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import races
-from array_kinds import Array
 from numpy.testing import assert_allclose, assert_array_equal
 
 import emdref
 import sinkhorn_oracle
+from array_kinds import Array
 from gpu_support import SIMULATED, sized
 
 pytestmark = [

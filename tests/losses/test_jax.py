@@ -14,10 +14,10 @@ import scipy.sparse
 
 jax = pytest.importorskip("jax", reason="the loss for JAX needs the extra jax: pip install 'emdref[jax]'")
 
-import array_kinds  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 from jax.test_util import check_grads  # noqa: E402
 
+import array_kinds  # noqa: E402
 import cases  # noqa: E402
 import emdref  # noqa: E402
 from emdref import exact  # noqa: E402

@@ -22,10 +22,10 @@ import scipy.sparse
 
 torch = pytest.importorskip("torch", reason="the losses for PyTorch need the extra torch: pip install 'emdref[torch]'")
 
-import array_kinds  # noqa: E402
 from torch.autograd import gradcheck, gradgradcheck  # noqa: E402
 from torch.autograd.gradcheck import GradcheckError  # noqa: E402
 
+import array_kinds  # noqa: E402
 import cases  # noqa: E402
 import emdref  # noqa: E402
 import emdref.torch as module  # noqa: E402

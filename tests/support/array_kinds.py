@@ -23,9 +23,11 @@ BATCH = {
     "emd_grad": emdref.emd_grad,
     "emd_value_and_grad": emdref.emd_value_and_grad,
     "flow": emdref.flow,
+    "emd_cost_grad": emdref.emd_cost_grad,
     "emd_hess": emdref.emd_hess,
     "emd_hvp": lambda p, q, space: emdref.emd_hvp(p, q, space, p),
     "pairwise": lambda p, q, space: (emdref.pairwise(p, space), emdref.pairwise(p, space, Y=q)),
+    "barycenter": lambda p, q, space: (emdref.barycenter(p, space), emdref.barycenter(q, space, 2)),
     "sinkhorn": sinkhorn,
     "sinkhorn from init": lambda p, q, space: sinkhorn(p, q, space, init=(p, q)),
     "sinkhorn in float32": lambda p, q, space: emdref.sinkhorn(p, q, space, 3.0, max_iter=3, dtype=np.float32).grad,
@@ -54,7 +56,7 @@ def assert_same_everywhere(make, kind, dtype, space):
     """NumPy's bits, in arrays of a kind, from every function."""
     p, q = batch(dtype)
     for name, call in BATCH.items():
-        for a, b in ((p, q), (p[0], q[0])) if "pairwise" not in name else ((p, q),):
+        for a, b in ((p, q), (p[0], q[0])) if name not in ("pairwise", "barycenter") else ((p, q),):
             expected, found = call(a, b, space), call(make(a), make(b), space)
             both = zip(expected, found, strict=True) if isinstance(expected, tuple) else [(expected, found)]
             for x, y in both:
