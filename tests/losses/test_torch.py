@@ -545,6 +545,7 @@ REFUSED = [
     (TypeError, "dim must be an integer, not float", {"dim": -1.0}),
     (TypeError, "dim must be an integer, not NoneType", {"dim": None}),
     (TypeError, "ignore_index must be an integer, not bool", {"ignore_index": True}),
+    (ValueError, "ignore_index = 1180591620717411303424 is beyond int64", {"ignore_index": 2**70}),
     (ValueError, "ignore_index is for classes, and q holds histograms", {"ignore_index": 0}),
     (ValueError, "weight is for classes, and q holds histograms", {"weight": torch.ones(5).double()}),
     (TypeError, "weight must be a torch tensor, not list", {"weight": [1.0] * 5}),
