@@ -651,8 +651,8 @@ def _sinkhorn_options(
 def _check_rows(dim: Any, ignore_index: Any, weight: Any) -> None:
     """Refuse what says nothing of rows, whichever they are."""
     validation.integer(dim, "dim")
-    if ignore_index is not None:
-        validation.integer(ignore_index, "ignore_index")
+    if ignore_index is not None and not -(2**63) <= validation.integer(ignore_index, "ignore_index") < 2**63:
+        raise ValueError(f"ignore_index = {written(ignore_index)} is beyond int64, and so is no class")
     if weight is None:
         return
     _check_tensor(weight, "weight")
