@@ -75,6 +75,10 @@ SIGNATURES = {  # of 0.2.0; what a later release adds is added here
     "certify": "p, q, space, *, mass='raise'",
     "certify_sinkhorn": "p, q, space, lam, *, max_iter=20000, init=None",
     "check": "function, space, *, rho=1, gauge=None, dtype=np.float64, cases=None, tol=None, framework=None",
+    "check_sinkhorn": (
+        "function, space_or_cost, lam, max_iter, *, variant=None, dtype=np.float64, cases=None, tol=None, "
+        "framework=None"
+    ),
     "wordnet_tree": "cost='hops'",
     "exact.emd": f"p, q, space, rho=1, *, {EXACT}",
     "exact.flow": f"p, q, space, rho=1, *, {EXACT}",
