@@ -132,25 +132,6 @@ def unifrac(newick: str, taxa: Sequence[str], **options: Any) -> Pair:
     return lambda p, q: weighted_unifrac(p, q, taxa=names, tree=tree, **options)
 
 
-def newick_of(tree: emdref.Tree) -> str:
-    """Newick text of a tree whose tips are named by their numbers."""
-    children: dict[int, list[int]] = {}
-    for v, u in enumerate(tree.parent.tolist()):
-        children.setdefault(u, []).append(v)
-    below: dict[int, str] = {}
-    for v in _leaves_first(children):
-        inside = ",".join(f"{below.pop(c)}:{float(tree.cost[c])!r}" for c in children.get(v, []))
-        below[v] = f"({inside})" if inside else str(v)
-    return below[children[-1][0]] + ";"
-
-
-def _leaves_first(children: dict[int, list[int]]) -> list[int]:
-    order = list(children[-1])
-    for v in order:
-        order += children.get(v, [])
-    return order[::-1]
-
-
 def as_counts(*rows: Any) -> list[Any]:
     """Histograms as whole numbers up to 2^52, the largest a float64 can tell apart."""
     top = max(x.max() for x in rows)

@@ -172,7 +172,7 @@ def _pot() -> Callable:
 
 def _skbio(tree: emdref.Tree) -> Callable:
     """Weighted UniFrac of counts: whole numbers, since it cuts fractions off."""
-    distance = wrappers.unifrac(wrappers.newick_of(tree), [str(v) for v in tree.bins], validate=False)
+    distance = wrappers.unifrac(tree.to_newick(), [str(v) for v in tree.bins], validate=False)
     return lambda p, q: distance(*wrappers.as_counts(p, q)) * p.sum(dtype=np.float64)
 
 

@@ -261,16 +261,6 @@ def test_incidence_of_a_small_tree():
     assert matrix.dtype == cost.dtype == np.float32
 
 
-def test_newick_of_a_tree_is_read_back():
-    tree = emdref.Tree([-1, 0, 0, 1, 1], [0, 2, 0.1, 4, 5])
-    text = wrappers.newick_of(tree)
-    assert text == "((3:4.0,4:5.0):2.0,2:0.1);"
-    back = emdref.Tree.from_newick(text)
-    order = [list(back.bin_labels).index(str(v)) for v in tree.bins]
-    np.testing.assert_array_equal(back.distance_matrix()[np.ix_(order, order)], tree.distance_matrix())
-    wrappers.newick_of(emdref.Tree(np.arange(5000) - 1))  # deep
-
-
 # --- targets ----------------------------------------------------------------------------------------------------------
 
 

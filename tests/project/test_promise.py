@@ -68,6 +68,7 @@ SIGNATURES = {  # of 0.2.0; what a later release adds is added here
     "flow": f"p, q, space, rho=1, *, {ACCURATE}",
     "pairwise": "X, space, *refused, Y=None, rho=1, mass='raise', accuracy='compensated', progress=False",
     "plan": "p, q, space, *, mass='raise'",
+    "unifrac": "table, tree, *, normalized=False, rho=1, accuracy='compensated', progress=False",
     "emd_cost_grad": f"p, q, space, rho=1, *, {ACCURATE}",
     "barycenter": "P, space, rho=1, *, weights=None, mass='raise'",
     "certify_barycenter": "b, P, space, *, weights=None, mass='raise'",
