@@ -5,6 +5,7 @@ Prints for each kernel the types that `emdref.warming` compiles it for, and all 
 
 import json
 import warnings
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -63,6 +64,8 @@ def all_pairs(p, q, space):
         emdref.emd(x, q[0], space, **options)
         for a, b in ((p, None), (p, q), (both, None), (x, None), (x, y), (x, q), (p[::2], q[:1])):
             emdref.pairwise(a, space, Y=b, **options)
+    for table in (p, x):
+        emdref.unifrac(table, space), emdref.unifrac(table, space, normalized=True)
 
 
 def layers_and_losses(p, q, space):
@@ -83,6 +86,8 @@ def entropic(p, q, space):
         emdref.sinkhorn(a, b, space, 3.0, max_iter=2, dtype="float32")
     emdref.certify_sinkhorn(p[0], q[0], space, 3.0).verify()
     emdref.certify_sinkhorn(p[0], q[0], space.distance_matrix(), 3.0)
+    loop = partial(emdref.sinkhorn, space_or_cost=space, lam=3.0, max_iter=3)
+    emdref.check_sinkhorn(lambda a, b: loop(a, b).value, space, 3.0, 3, dtype=p.dtype, cases="easy")
 
 
 def one_pair(p, q, space):
