@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref.arguments.messages import shown, written
+from emdref.arguments import naming
+from emdref.arguments.messages import shown, type_name, written
 from emdref.kernels.compile.threads import alone
 
 SORT = 200  # nanoseconds that an entry takes to sort by two keys, about
@@ -173,6 +174,10 @@ def _difference(name: str, what: str, labels: Sequence[Any], names: Sequence[Any
     """What is wrong with labels, and what to do; `cuts` says that nodes have names, so that a part can be cut out."""
     known, own = set(names), set(labels)
     missing, strange = [x for x in names if x not in own], [x for x in labels if x not in known]
+    reading = naming.other_type(strange, names, f"{name}.{what}")
+    if reading:
+        theirs, ours = (f"{type_name(x)}, such as {shown(x, 15)}" for x in (strange[0], names[0]))
+        return f"the labels of {name}.{what} are not {of}: they are {theirs}, and those are {ours}; give {reading}"
     at = next((k for k, both in enumerate(zip(labels, names, strict=False)) if not _equal(*both)), None)
     if missing or strange:
         faults = [f"{_few(missing)} missing"] * bool(missing) + [f"{_few(strange)} unknown"] * bool(strange)

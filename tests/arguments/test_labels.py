@@ -119,6 +119,19 @@ def test_columns(columns, message):
         emdref.pairwise(np.ones((2, 3)), TREE, Y=table)
 
 
+@pytest.mark.parametrize(
+    ("columns", "way"),
+    [([1, 2, 3], "int, such as 1, and those are str, such as '1'; give map(str, X.columns)"), ([b"1"], "x.decode()")],
+)
+def test_labels_of_another_type_are_not_reindexed_to_zeros(columns, way):
+    tree, table = emdref.Tree.from_newick("(1,2,3);"), pd.DataFrame(np.ones((2, len(columns))), columns=columns)
+    with pytest.raises(ValueError, match=r"^the labels of X\.columns are not space\.bin_labels: ") as caught:
+        emdref.pairwise(table, tree)
+    assert way in str(caught.value) and "reindex" not in str(caught.value)
+    table.columns = pd.Index([f"{k}" for k in (1, 2, 3)][: len(columns)])
+    assert emdref.pairwise(table, tree.restrict(table.columns)).tolist() == [[0, 0], [0, 0]]
+
+
 def test_a_tree_of_more_bins_than_a_table_has_may_be_cut():
     table = pd.DataFrame(np.ones((2, 2)), columns=["c", "a"])
     with pytest.raises(ValueError, match=r"missing; give .*, or space\.restrict\(X\.columns\)$") as caught:

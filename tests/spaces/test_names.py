@@ -131,6 +131,25 @@ def test_names_of_another_type_are_told_as_such(labels, names, way, function):
     refused(lambda: getattr(tree, function)(names), ValueError, way.partition(", 2 missing")[0])
 
 
+def test_truth_values_are_no_numbers():
+    """Python has True == 1, so that a mask would be taken for names."""
+    chain, mask = emdref.Chain(positions=[0, 1]), np.array([True, False])
+    refused(lambda: chain.restrict(mask[:1]), ValueError, "1 unknown (True): a mask", "give bin_labels[mask]")
+    refused(lambda: chain.align(mask), ValueError, "2 unknown (True, False): a mask")
+    truths = emdref.Tree([-1, 0, 0], labels=["", True, False])
+    assert truths.align(mask[::-1]).tolist() == [1, 0]
+    refused(lambda: truths.restrict([1]), ValueError, "1 unknown (1): drop")
+
+
+def test_names_in_arrays_of_numpy():
+    days, text = np.array(["2020-01-01", "2020-01-02"], "M8[ns]"), np.array(["root", "1", "2"])
+    assert emdref.Tree([-1, 0, 0], labels=["", *days]).align(days[::-1]).tolist() == [1, 0]
+    tree = emdref.Tree([-1, 0, 0], labels=text)
+    assert repr(tree) == "Tree(2 bins, 3 nodes, costs 1, labels '1', '2')"
+    refused(lambda: tree.align(["1", "x"]), ValueError, "1 unknown ('x'), 1 missing ('2')")
+    refused(lambda: tree.align([1, 2]), ValueError, "such as '1': give map(str, names)")
+
+
 def test_bins_that_share_a_name_are_refused():
     tree = emdref.Tree.from_newick("((a,b),(a,),);")
     refused(lambda: tree.align(["a", "b", "a", "", ""]), ValueError, "bins 0 and 2 have one name, 'a'", "labels that")
