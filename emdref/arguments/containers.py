@@ -1,4 +1,4 @@
-"""Arrays in the containers of others: NumPy's masks, SciPy's sparse entries, the labels of pandas.
+"""Arrays in the containers of others: NumPy's masks, SciPy's sparse entries, tables and labels of pandas.
 
 Neither SciPy nor pandas is imported here: whoever has such an array has done so.
 """
@@ -27,7 +27,7 @@ def plain(x: Any, name: str) -> Any:
     if not is_sparse(x):
         if _holds_others(x) and any(map(is_sparse, x)):
             raise TypeError(f"{name} is a list of sparse rows: give scipy.sparse.vstack({name})")
-        return x
+        return _numbers(x) if is_frame(x) else x
     coordinates(x, name)
     return x.toarray()
 
@@ -56,6 +56,26 @@ def _is_masked(x: Any) -> bool:
 def _holds_others(x: Any) -> bool:
     """True for a list of more than numbers."""
     return isinstance(x, (list, tuple)) and not _NUMBERS.issuperset(map(type, x))
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def is_frame(x: Any) -> bool:
+    """True for a DataFrame of pandas."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(x, pandas.DataFrame)
+
+
+def _numbers(frame: Any) -> Any:
+    """Numbers of pandas' own types, which NumPy takes for objects, in NumPy's; what is NA becomes NaN."""
+    types = [getattr(dtype, "numpy_dtype", dtype) for dtype in frame.dtypes]  # NumPy's for pandas' Int64 and others
+    if types == list(frame.dtypes) or not all(getattr(t, "kind", "O") in "iuf" for t in types):
+        return frame
+    common = np.result_type(*(getattr(t, "subtype", t) for t in types))
+    if frame.isna().to_numpy().any():
+        return frame.to_numpy(np.result_type(common, np.float32), na_value=np.nan)
+    return frame.to_numpy(common)
 
 
 # --- sparse matrices --------------------------------------------------------------------------------------------------

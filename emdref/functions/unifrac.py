@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -145,8 +144,7 @@ def _read(table: Any) -> _Table:
     if hasattr(table, "matrix_data") and callable(getattr(table, "ids", None)):  # biom-format: taxa in rows
         samples, taxa = (np.asarray(table.ids(axis=axis)).tolist() for axis in ("sample", "observation"))
         return _Table(table.matrix_data.T, samples, taxa, turned=True)
-    pandas = sys.modules.get("pandas")
-    if pandas is not None and isinstance(table, pandas.DataFrame):
+    if containers.is_frame(table):
         return _Table(_numbers(table), containers.names_of(table.index), containers.names_of(table.columns))
     if hasattr(table, "columns") or hasattr(table, "column_names"):  # polars, pyarrow
         raise TypeError(f"table is a {type_name(table)}, whose names of columns are not read: give table.to_pandas()")
@@ -154,17 +152,11 @@ def _read(table: Any) -> _Table:
 
 
 def _numbers(frame: Any) -> NDArray[Any]:
-    """Entries of a DataFrame; numbers of pandas' own, which NumPy takes for objects, as float64, NaN for what is NA."""
+    """Entries of a DataFrame, all of whose columns hold numbers."""
     for name, dtype in zip(frame.columns, frame.dtypes, strict=True):
         if getattr(dtype, "kind", "O") not in "iuf":
             raise TypeError(f"table[{shown(name, 40)}] has dtype {written(dtype)}: give numbers, or drop this column")
-    kinds = {dtype.kind for dtype in frame.dtypes}
-    if all(isinstance(dtype, np.dtype) for dtype in frame.dtypes):
-        return validation.histogram(frame, "table")
-    counts = frame.to_numpy(np.float64, na_value=np.nan)
-    if "f" not in kinds and (counts >= 2**53).any():
-        validation.refuse_wide("table")
-    return validation.histogram(counts, "table")
+    return validation.histogram(frame, "table")
 
 
 def _restricted(tree: Any, table: _Table) -> Space:

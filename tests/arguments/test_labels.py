@@ -143,6 +143,25 @@ def test_a_tree_of_more_bins_than_a_table_has_may_be_cut():
             emdref.pairwise(table.set_axis(labels, axis=1), space)
 
 
+@pytest.mark.parametrize("dtype", ["Int64", "UInt8", "Float64", "Float32"])
+def test_numbers_of_pandas_own_types(dtype):
+    """NumPy takes a table of them for objects."""
+    table = pd.DataFrame([[1, 2, 3], [3, 1, 2]], columns=list("abc"), dtype=dtype)
+    plain = table.to_numpy(np.float32 if dtype == "Float32" else float)
+    for function in (emdref.pairwise, emdref.barycenter, emdref.unifrac):
+        got, expected = function(table, TREE), function(plain, TREE)
+        np.testing.assert_array_equal(got, expected)
+        assert got.dtype == plain.dtype
+    table.iloc[1, 2] = pd.NA
+    with pytest.raises(ValueError, match=r"X\[1, 2\] = nan: a histogram holds finite mass"):
+        emdref.pairwise(table, TREE)
+
+
+def test_integers_of_pandas_that_float64_would_round():
+    with pytest.raises(TypeError, match=r"X holds an integer of 2\*\*53 or more"):
+        emdref.pairwise(pd.DataFrame([[2**53, 0, 1]], columns=list("abc"), dtype="Int64"), TREE)
+
+
 def test_the_way_out_works():
     table = pd.DataFrame([[1.0, 2.0, 3.0], [3.0, 1.0, 2.0]], ["site 1", "site 2"], ["c", "a", "b"])
     ordered = table.reindex(columns=TREE.bin_labels, fill_value=0)
