@@ -10,7 +10,7 @@ from emdref.arguments.messages import cut, shown, type_name
 Names = list[Any]
 _TRUTH = (bool, np.bool_)  # equal to 1 and 0, which are other names
 _LISTED = 10  # names of a kind that a message lists
-_ROOM = 285  # characters of a message with a list
+_ROOM = 280  # characters of a message with a list
 _LEAST, _MOST = 12, 24  # characters of a name in one
 _READINGS: dict[str, Callable[[Any], Hashable]] = {
     "map(str, {})": str,

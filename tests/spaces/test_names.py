@@ -1,5 +1,6 @@
 """Bins by their names: columns put in the order of bins, subtrees that bins span, bins by label."""
 
+import itertools
 import re
 from fractions import Fraction
 
@@ -111,6 +112,14 @@ def test_a_message_of_everything_at_once_is_short():
     refused(
         lambda: tree.align(2 * long[15_000:]), ValueError, "10000 unknown (", "14999 missing (", "15000 given twice ("
     )
+
+
+def test_no_message_is_longer_than_300():
+    """Lists that use the room up to the last character, whatever names are long."""
+    tree = emdref.Tree([-1] + 6 * [0], labels=["", *(f"bin {k}" * (1 + 7 * (k % 2)) for k in range(6))])
+    for strange, twice, width in itertools.product(range(1, 12), range(6), (1, 5, 7, 9, 30)):
+        names = [f"{k:0{width}}" for k in range(strange)]
+        refused(lambda: tree.align(names + 2 * names[:twice] + tree.bin_labels[:4].tolist()), ValueError, "missing")
 
 
 @pytest.mark.parametrize(
