@@ -145,10 +145,9 @@ def check_row_labels(x: Any, weights: Any) -> None:
 
 def check_matrix_labels(x: Any, name: str) -> None:
     """Refuse a matrix of pandas whose rows are not labelled as its columns are."""
-    pandas = sys.modules.get("pandas")
-    if pandas is None or not isinstance(x, pandas.DataFrame):
+    if not is_frame(x):
         return
-    columns, index = (_listed(pandas, labels) for labels in (x.columns, x.index))
+    columns, index = names_of(x.columns), names_of(x.index)
     if columns is not None and index is not None and not _equal(columns, index):
         raise ValueError(f"{name}'s index is not its columns: give {name}.loc[names, names] with one order of names")
 

@@ -3,6 +3,7 @@
 import itertools
 import re
 from fractions import Fraction
+from functools import partial
 
 import networkx
 import numpy as np
@@ -119,7 +120,8 @@ def test_no_message_is_longer_than_300():
     tree = emdref.Tree([-1] + 6 * [0], labels=["", *(f"bin {k}" * (1 + 7 * (k % 2)) for k in range(6))])
     for strange, twice, width in itertools.product(range(1, 12), range(6), (1, 5, 7, 9, 30)):
         names = [f"{k:0{width}}" for k in range(strange)]
-        refused(lambda: tree.align(names + 2 * names[:twice] + tree.bin_labels[:4].tolist()), ValueError, "missing")
+        names += 2 * names[:twice] + tree.bin_labels[:4].tolist()
+        refused(partial(tree.align, names), ValueError, f"{strange} unknown (", "2 missing (")
 
 
 @pytest.mark.parametrize(
@@ -339,3 +341,8 @@ def test_a_second_parent_is_refused_with_the_way_out():
         emdref.Tree.from_edges(edges)
     long = [(99 * "a", 99 * letter) for letter in "bc"]
     refused(lambda: emdref.Tree.from_edges(long), ValueError, "has a second parent", "as docs/trees.md shows")
+
+
+def test_an_edge_that_is_there_twice_is_told_as_such():
+    edges = [("a", "r", 1), ("b", "r", 2), ("a", "r", 1)]
+    refused(lambda: emdref.Tree.from_edges(edges), ValueError, "edges[2]: node 'a' has its parent 'r' twice: give each")
