@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from emdref.arguments import casts, containers, libraries, naming, validation
 from emdref.arguments.messages import shown, type_name, written
 from emdref.arguments.validation import Accuracy
-from emdref.functions.pairwise import pairwise
+from emdref.functions.pairwise import of_all_pairs
 from emdref.spaces import Space, Tree
 from emdref.spaces.space import rooted
 
@@ -126,7 +126,7 @@ def unifrac(
         tree = _restricted(tree, given)
     counts = _checked(given, tree)
     options: Any = {"rho": rho, "mass": "normalize", "accuracy": accuracy, "progress": progress}
-    distances = _normalized(counts, tree, options) if normalized else pairwise(counts, tree, **options)
+    distances = _normalized(counts, tree, options) if normalized else of_all_pairs(counts, tree, **options)
     return libraries.taken(distances, libraries.home({"table": table}))
 
 
@@ -218,10 +218,10 @@ def _normalized(counts: Any, tree: Space, options: Any) -> NDArray[Any]:
     parent = np.where(np.arange(view.n_nodes) == 0, -1, view.parent)
     least, most = (math.frexp(x)[1] for x in view.cost_range)
     cost = np.ldexp(view.cost, -max((least + most) // 2, most - 900))
-    all_pairs = pairwise(extended, Tree(parent, cost, bins if root < len(bins) else [*bins, 0]), **options)
-    value, depth = all_pairs[:-1, :-1], all_pairs[:-1, -1]
-    most = depth[:, None] + depth
-    quotient = np.divide(value, most, out=np.zeros_like(value), where=most > 0)
+    distances = of_all_pairs(extended, Tree(parent, cost, bins if root < len(bins) else [*bins, 0]), **options)
+    value, depth = distances[:-1, :-1], distances[:-1, -1]
+    both = depth[:, None] + depth
+    quotient = np.divide(value, both, out=np.zeros_like(value), where=both > 0)
     dtype = counts.dtype if counts.dtype == np.float32 else np.float64
     return casts.narrowed(np.minimum(quotient, 1.0), dtype)
 

@@ -146,6 +146,15 @@ def test_normalised_where_lengths_are_far_apart():
     np.testing.assert_allclose(third, [[0, 0.25, 1], [0.25, 0, 1], [1, 1, 0]], rtol=1e-13)
 
 
+@pytest.mark.parametrize("container", [np.asarray, scipy.sparse.csr_array])
+@pytest.mark.parametrize("function", [emdref.unifrac, emdref.pairwise])
+def test_what_is_beyond_the_range_is_told_where_the_call_stands(function, container):
+    tree = emdref.Tree([-1, 0, 0], [0, 1.5e308, 1.5e308])
+    with pytest.warns(RuntimeWarning, match="beyond the range of float64, the first inf at") as caught:
+        assert function(container(np.eye(2)), tree)[0, 1] == np.inf
+    assert [x.filename for x in caught] == [__file__]
+
+
 def test_nothing_over_nothing_is_0():
     tree = emdref.Tree.from_newick("((a:0,b:0):0,c:1);")
     counts = [[1, 2, 0], [5, 1, 0], [0, 0, 1], [1, 1, 2]]
