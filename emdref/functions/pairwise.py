@@ -126,6 +126,13 @@ def pairwise(
         raise TypeError(
             "pairwise takes X and space by position alone: give Y=... for other rows, rho=... for an exponent"
         )
+    return of_all_pairs(X, space, Y, rho=rho, mass=mass, accuracy=accuracy, progress=progress)
+
+
+def of_all_pairs(
+    X: Any, space: Any, Y: Any = None, *, rho: float, mass: Mass, accuracy: Accuracy, progress: bool
+) -> Any:
+    """What `pairwise` returns; whoever called the caller is warned."""
     rho = validation.exponent(rho)
     progress = validation.switch(progress, "progress")
     if (containers.is_sparse(X) or containers.is_sparse(Y)) and getattr(space, "rooted", None) is not None:
@@ -435,7 +442,7 @@ def _of_sparse(X: Any, Y: Any, space: Any, rho: float, mass: str, accuracy: str,
                 done(_pairs_of([i0, i1, j0, j1], mirror))
     if mirror:
         np.fill_diagonal(out, 0.0)
-    _warn(out, stacklevel=4)
+    _warn(out, stacklevel=5)
     return out
 
 
@@ -524,7 +531,7 @@ def _span(space: Space, places: NDArray[np.int64], normalize: bool) -> _Frame:
     )
 
 
-def _warn(out: NDArray[Any], stacklevel: int = 3) -> None:
+def _warn(out: NDArray[Any], stacklevel: int = 4) -> None:
     """Say once, at the caller of `pairwise`, that entries are beyond the dtype's range."""
     for i, line in enumerate(out):
         good = np.isfinite(line)
