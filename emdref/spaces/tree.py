@@ -1,4 +1,4 @@
-"""Rooted trees, from parents, edges, graphs and Newick text."""
+"""Rooted trees, from parents, edges, graphs, files, clusterings and points, and back."""
 
 from __future__ import annotations
 
