@@ -17,12 +17,12 @@ _SHORT = 8  # cost matrices of up to so many bins are written out
 
 @dataclass(frozen=True, eq=False)
 class SinkhornCase(Case):
-    """One pair of histograms, of a family of `emdref.proof.sinkhorn_check` and a seed, or the caller's."""
+    """One pair of histograms, of a family of `emdref.proof.sinkhorn_pairs` and a seed, or the caller's."""
 
     def code(self) -> str:
         """Python that makes the pair again."""
         code = super().code().replace("emdref.casebook.pair", "pair")
-        return f"from emdref.proof.sinkhorn_check import pair\n{code}" if "pair(" in code else code
+        return f"from emdref.proof.sinkhorn_pairs import pair\n{code}" if "pair(" in code else code
 
 
 @dataclass(frozen=True, eq=False)
