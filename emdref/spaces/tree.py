@@ -159,7 +159,14 @@ class Tree(Immutable, Space):
         return f"emdref.Tree({self.parent.tolist()}, {self.cost.tolist()}, bins={self.bins.tolist()})"
 
     def with_costs(self, cost: Any) -> Space:
-        """The same tree at other costs by node, of which the root's is ignored; what is known of its shape stays."""
+        """The same tree at other costs by node, of which the root's is ignored; what is known of its shape stays.
+
+        Examples
+        --------
+        >>> import emdref
+        >>> emdref.Tree([-1, 0, 0]).with_costs([0, 1.5, 2])
+        Tree(2 bins, 3 nodes, costs 1.5 to 2)
+        """
         seen = self.rooted
         costs = reading.edge_costs_of(cost, self.parent, self.root, reading.Words("", self._node_name, ""))
         other = Tree.__new__(Tree)
@@ -277,6 +284,18 @@ class Tree(Immutable, Space):
         `weight` names the edge attribute that holds the cost; if no edge has it every cost is 1, if only some have it
         that is an error.  Nodes are numbered as in ``graph.nodes``, their names become the labels.  Bins are the
         leaves, or nodes named by `bins`, or all nodes for ``"all"``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            What is no graph of networkx or no tree, naming the node or edge; a root or bins that are not there.
+
+        Examples
+        --------
+        >>> import emdref, networkx
+        >>> graph = networkx.Graph([("pet", "cat"), ("pet", "dog")])
+        >>> emdref.Tree.from_networkx(graph, root="pet")
+        Tree(2 bins, 3 nodes, costs 1, labels 'cat', 'dog')
         """
         from emdref.spaces import graphs  # here, because few need it
 
