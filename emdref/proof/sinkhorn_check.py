@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from emdref.entropic.variants import VARIANTS, Variant
 from emdref.functions.sinkhorn import variant_of
 from emdref.proof import alternation_fits as fits
 from emdref.proof import calling, sinkhorn_pairs
-from emdref.proof.alternation_fits import COST, OBJECTIVE, Fit, Found, Pairs, Search
+from emdref.proof.alternation_fits import CONCAVE, COST, OBJECTIVE, Fit, Found, Pairs, Search
 from emdref.proof.calling import Answer, Ask, Convention
 from emdref.proof.report import Finding
 from emdref.proof.sinkhorn_errors import as_numbers, evaluated, measure
@@ -200,9 +200,11 @@ class _Examination:
             off = f"{found.closest.misfit:.2g}"
             report.closest = f"{found.closest.what} {_after(found.closest)}, off by {off}"
         if self.search.value is not None:
-            report.findings["value"] = self._value(report)
+            report.findings["value"] = self._value(report, found.float32)
         if self.search.grad is not None:
             report.findings["gradient"] = self._gradient(report)
+        if found.value and self.returns_plan and not found.value.what.startswith(fits.DEBIASED):
+            report.findings["plan"] = self._plan(found.value)
         if fit is None:
             near = f"; nearest: {report.closest}" if report.closest else ""
             report.findings["variant"] = Finding(False, f"none of {', '.join(PUBLISHED)}{near}")
@@ -215,7 +217,9 @@ class _Examination:
         report.findings["lam"] = Finding(factor == 1, text)
         report.precision = "float32" if found.float32 else np.dtype(self.search.dtype).name
         if found.float32:
-            report.findings["precision"] = Finding(False, "float32 inside, where float64 was given")
+            report.findings["precision"] = Finding(
+                False, "float32 inside, where float64 was given, or something added as small as its rounding"
+            )
         self._empty_bins(report, fit)
         report.variants = tuple(name for name in PUBLISHED if self._is(report, VARIANTS[name]))
         report.findings["variant"] = self._variant(report)
@@ -224,7 +228,7 @@ class _Examination:
 
     # --- in words -----------------------------------------------------------------------------------------------------
 
-    def _value(self, report: SinkhornReport) -> Finding:
+    def _value(self, report: SinkhornReport, float32: bool) -> Finding:
         fit = report.value_fit
         if fit is None:
             return Finding(False, "none that is known here")
@@ -235,7 +239,10 @@ class _Examination:
             else []
         )
         note += f" (or {also[0]}: not told apart here)" if also else ""
-        right = fit.factor == 1 and (fit.what in (COST, OBJECTIVE) or None)
+        right = fit.factor == 1 and fit.what != CONCAVE and (fit.what in (COST, OBJECTIVE) or None)
+        note += ", the entropy with the wrong sign" if fit.what == CONCAVE else ""
+        if fit.misfit > self.search.bound() and not float32:
+            right, note = False, f"{note}, but off by {fit.misfit:.2g}, where the gradient is right to {report.dtype}"
         return Finding(right, self._times(fit.factor) + fit.what + note)
 
     def _gradient(self, report: SinkhornReport) -> Finding:
@@ -246,6 +253,29 @@ class _Examination:
         right = False if fit.what.startswith("log v") else right
         over = "" if fit.what.endswith("unrolled") else ", over lam"
         return Finding(right, self._times(fit.factor) + fit.what + over)
+
+    def _plan(self, fit: Fit) -> Finding:
+        """Whether the plans are those whose values they have: transposed they have the same where M is symmetric."""
+        lam, cost, wanted = (
+            self.search.lam * fit.setting.lam_factor,
+            self.search.where.distance_matrix(),
+            fit.half_steps,
+        )
+        steps = {s.half_steps: s for s in self._states(fit)}
+        limit = max(self.search.bound(np.float32 if fit.misfit > self.search.bound() else None), 8 * fit.misfit)
+        off, turned = 0.0, 0.0
+        for k, (h, answer) in enumerate(zip(wanted.tolist(), self.answers, strict=True)):
+            assert isinstance(answer, Answer) and answer.plan is not None
+            right = np.exp(steps[h].log_u[:, k, None] + steps[h].log_v[:, k] - lam * cost)
+            got = answer.plan.astype(float) / fit.factor
+            off, turned = (
+                max(x, float(np.abs(y - right).max() / right.max())) for x, y in ((off, got), (turned, got.T))
+            )
+        if off <= limit:
+            return Finding(True, "rows are p's bins, columns q's")
+        if turned <= limit:
+            return Finding(False, "transposed: rows are q's bins, columns p's")
+        return Finding(False, f"not the one that has this value: entries are off by {off:.2g} of the largest")
 
     def _times(self, factor: float) -> str:
         """A factor with its likely meaning."""
@@ -296,12 +326,13 @@ class _Examination:
 
     def _base(self, fit: Fit) -> NDArray[np.float64]:
         """log u after the fit's half steps, (B, N)."""
-        lam, wanted = self.search.lam * fit.setting.lam_factor, sorted(set(fit.half_steps.tolist()))
-        found = {
-            s.half_steps: s.log_u
-            for s in fits.states(self.search.where, lam, self.probes.dense, fit.setting.first, wanted)
-        }
+        found = {s.half_steps: s.log_u for s in self._states(fit)}
         return np.array([found[h][:, k] for k, h in enumerate(fit.half_steps.tolist())])
+
+    def _states(self, fit: Fit) -> Iterator[fits.State]:
+        """What the fit's half steps lead to on the dense pairs."""
+        lam, wanted = self.search.lam * fit.setting.lam_factor, sorted(set(fit.half_steps.tolist()))
+        return fits.states(self.search.where, lam, self.probes.dense, fit.setting.first, wanted)
 
     def _order(self, report: SinkhornReport, fit: Fit) -> None:
         """What comes first, what last, and what that leaves open."""

@@ -133,7 +133,10 @@ def _own(item: Any, number: int, where: Metric, space_or_cost: Any, dtype: Any) 
     given = {f"cases[{number}][{k}]": containers.row(x, f"cases[{number}][{k}]") for k, x in enumerate(item)}
     containers.check_labels(given, space_or_cost)
     p, q = given.values()
-    rows = inputs.rows(p, q, where, dtype)
+    try:
+        rows = inputs.rows(p, q, where, dtype)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"cases[{number}], (p, q): {messages.cut(str(error), 280)}") from None
     if rows.shape:
         raise ValueError(f"cases[{number}] is a batch of shape {messages.written(rows.shape)}: give one pair at a time")
     return SinkhornCase("your own", "own", number, rows.p[0], rows.q[0])
