@@ -1,4 +1,4 @@
-"""Arrays in the containers of others: NumPy's masks, SciPy's sparse entries, the labels of pandas.
+"""Arrays in the containers of others: NumPy's masks, SciPy's sparse entries, tables and labels of pandas.
 
 Neither SciPy nor pandas is imported here: whoever has such an array has done so.
 """
@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref.arguments.messages import shown, written
+from emdref.arguments import naming
+from emdref.arguments.messages import shown, type_name, written
 from emdref.kernels.compile.threads import alone
 
 SORT = 200  # nanoseconds that an entry takes to sort by two keys, about
@@ -26,7 +27,7 @@ def plain(x: Any, name: str) -> Any:
     if not is_sparse(x):
         if _holds_others(x) and any(map(is_sparse, x)):
             raise TypeError(f"{name} is a list of sparse rows: give scipy.sparse.vstack({name})")
-        return x
+        return _numbers(x) if is_frame(x) else x
     coordinates(x, name)
     return x.toarray()
 
@@ -55,6 +56,26 @@ def _is_masked(x: Any) -> bool:
 def _holds_others(x: Any) -> bool:
     """True for a list of more than numbers."""
     return isinstance(x, (list, tuple)) and not _NUMBERS.issuperset(map(type, x))
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def is_frame(x: Any) -> bool:
+    """True for a DataFrame of pandas."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(x, pandas.DataFrame)
+
+
+def _numbers(frame: Any) -> Any:
+    """Numbers of pandas' own types, which NumPy takes for objects, in NumPy's; what is NA becomes NaN."""
+    types = [getattr(dtype, "numpy_dtype", dtype) for dtype in frame.dtypes]  # NumPy's for pandas' Int64 and others
+    if types == list(frame.dtypes) or not all(getattr(t, "kind", "O") in "iuf" for t in types):
+        return frame
+    common = np.result_type(*(getattr(t, "subtype", t) for t in types))
+    if frame.isna().to_numpy().any():
+        return frame.to_numpy(np.result_type(common, np.float32), na_value=np.nan)
+    return frame.to_numpy(common)
 
 
 # --- sparse matrices --------------------------------------------------------------------------------------------------
@@ -124,10 +145,9 @@ def check_row_labels(x: Any, weights: Any) -> None:
 
 def check_matrix_labels(x: Any, name: str) -> None:
     """Refuse a matrix of pandas whose rows are not labelled as its columns are."""
-    pandas = sys.modules.get("pandas")
-    if pandas is None or not isinstance(x, pandas.DataFrame):
+    if not is_frame(x):
         return
-    columns, index = (_listed(pandas, labels) for labels in (x.columns, x.index))
+    columns, index = names_of(x.columns), names_of(x.index)
     if columns is not None and index is not None and not _equal(columns, index):
         raise ValueError(f"{name}'s index is not its columns: give {name}.loc[names, names] with one order of names")
 
@@ -173,6 +193,10 @@ def _difference(name: str, what: str, labels: Sequence[Any], names: Sequence[Any
     """What is wrong with labels, and what to do; `cuts` says that nodes have names, so that a part can be cut out."""
     known, own = set(names), set(labels)
     missing, strange = [x for x in names if x not in own], [x for x in labels if x not in known]
+    reading = naming.other_type(strange, names, f"{name}.{what}")
+    if reading:
+        theirs, ours = (f"{type_name(x)}, such as {shown(x, 15)}" for x in (strange[0], names[0]))
+        return f"the labels of {name}.{what} are not {of}: they are {theirs}, and those are {ours}; give {reading}"
     at = next((k for k, both in enumerate(zip(labels, names, strict=False)) if not _equal(*both)), None)
     if missing or strange:
         faults = [f"{_few(missing)} missing"] * bool(missing) + [f"{_few(strange)} unknown"] * bool(strange)

@@ -14,7 +14,8 @@ def cut(text: str, most: int = 60) -> str:
 
 
 def shown(value: object, most: int = 60) -> str:
-    """A value as code, in at most so many characters."""
+    """A value as code, in at most so many characters; NumPy's text as Python's."""
+    value = str.__str__(value) if isinstance(value, str) else value
     return _written(_REPR.repr, value, most)
 
 

@@ -92,6 +92,8 @@ def weights_of(weights: Any, histograms: Any, count: int) -> Sequence[Any]:
         raise ValueError(f"weights has shape {written(shape)}, expected one weight for each of {count} histograms")
     found = definitions.numbers(weights, "weights", count)
     for k, w in enumerate(found):
+        if isinstance(w, (bool, np.bool_)):
+            raise TypeError(f"weights[{k}] = {w}: a weight is a number; leave out the histograms that do not count")
         if w < 0:
             raise ValueError(f"weights[{k}] = {written(w)}: a weight must be >= 0")
     if not any(found):

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emdref.arguments import casts, containers, libraries, validation
+from emdref.arguments import casts, containers, libraries, naming, validation
 from emdref.arguments.messages import shown, type_name, written
 from emdref.arguments.validation import Accuracy
 from emdref.functions.pairwise import pairwise
-from emdref.spaces import Space, Tree, naming
+from emdref.spaces import Space, Tree
 from emdref.spaces.space import rooted
 
 
@@ -145,8 +144,7 @@ def _read(table: Any) -> _Table:
     if hasattr(table, "matrix_data") and callable(getattr(table, "ids", None)):  # biom-format: taxa in rows
         samples, taxa = (np.asarray(table.ids(axis=axis)).tolist() for axis in ("sample", "observation"))
         return _Table(table.matrix_data.T, samples, taxa, turned=True)
-    pandas = sys.modules.get("pandas")
-    if pandas is not None and isinstance(table, pandas.DataFrame):
+    if containers.is_frame(table):
         return _Table(_numbers(table), containers.names_of(table.index), containers.names_of(table.columns))
     if hasattr(table, "columns") or hasattr(table, "column_names"):  # polars, pyarrow
         raise TypeError(f"table is a {type_name(table)}, whose names of columns are not read: give table.to_pandas()")
@@ -154,14 +152,11 @@ def _read(table: Any) -> _Table:
 
 
 def _numbers(frame: Any) -> NDArray[Any]:
-    """Entries of a DataFrame; numbers of pandas' own, which NumPy takes for objects, as float64, NaN for what is NA."""
-    kinds = {getattr(dtype, "kind", "O") for dtype in frame.dtypes}
-    if all(isinstance(dtype, np.dtype) for dtype in frame.dtypes) or not kinds <= set("iuf"):
-        return validation.histogram(frame, "table")
-    counts = frame.to_numpy(np.float64, na_value=np.nan)
-    if "f" not in kinds and (counts >= 2**53).any():
-        validation.refuse_wide("table")
-    return validation.histogram(counts, "table")
+    """Entries of a DataFrame, all of whose columns hold numbers."""
+    for name, dtype in zip(frame.columns, frame.dtypes, strict=True):
+        if getattr(dtype, "kind", "O") not in "iuf":
+            raise TypeError(f"table[{shown(name, 40)}] has dtype {written(dtype)}: give numbers, or drop this column")
+    return validation.histogram(frame, "table")
 
 
 def _restricted(tree: Any, table: _Table) -> Space:
@@ -214,14 +209,15 @@ def _checked(table: _Table, tree: Space) -> Any:
 def _normalized(counts: Any, tree: Space, options: Any) -> NDArray[Any]:
     """Divided by the samples' distances from the root, which are EMDs as well: to a sample that is there as a whole.
 
-    Costs are taken in units of a power of two, so that nothing can overflow.
+    Costs are taken in units of a power of two, so that nothing can overflow, nor be lost unless its range is 2^1900.
     """
     view = rooted(tree, "unifrac", "a root", "")
     bins = view.bin_node.tolist()
     root = bins.index(0) if 0 in bins else len(bins)
     extended = _with_root(counts, root)
     parent = np.where(np.arange(view.n_nodes) == 0, -1, view.parent)
-    cost = np.ldexp(view.cost, -math.frexp(view.cost.max())[1])
+    least, most = (math.frexp(x)[1] for x in view.cost_range)
+    cost = np.ldexp(view.cost, -max((least + most) // 2, most - 900))
     all_pairs = pairwise(extended, Tree(parent, cost, bins if root < len(bins) else [*bins, 0]), **options)
     value, depth = all_pairs[:-1, :-1], all_pairs[:-1, -1]
     most = depth[:, None] + depth

@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emdref.arguments import validation
+from emdref.arguments import naming, validation
 from emdref.arguments.messages import shown, written
-from emdref.spaces import naming
 
 
 class Words(NamedTuple):

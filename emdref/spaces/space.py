@@ -23,10 +23,9 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from emdref.arguments import validation
+from emdref.arguments import naming, validation
 from emdref.arguments.casts import frozen
 from emdref.arguments.messages import shown, type_name
-from emdref.spaces import naming
 
 if TYPE_CHECKING:
     from emdref.spaces.rooted import RootedTree

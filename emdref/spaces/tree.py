@@ -255,6 +255,8 @@ class Tree(Immutable, Space):
             parent = number.setdefault(edge[1], len(number))
             if child in above:
                 name, first, second = (shown(x, 50) for x in (edge[0], list(number)[above[child][0]], edge[1]))
+                if above[child][0] == parent:
+                    raise ValueError(f"edges[{at}]: node {name} has its parent {second} twice: give each edge once")
                 raise ValueError(
                     f"edges[{at}]: node {name} has a second parent {second}, and the first is {first}: a tree's node "
                     "has one, so keep one edge of each child, as docs/trees.md shows"

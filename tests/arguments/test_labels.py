@@ -119,6 +119,19 @@ def test_columns(columns, message):
         emdref.pairwise(np.ones((2, 3)), TREE, Y=table)
 
 
+@pytest.mark.parametrize(
+    ("columns", "way"),
+    [([1, 2, 3], "int, such as 1, and those are str, such as '1'; give map(str, X.columns)"), ([b"1"], "x.decode()")],
+)
+def test_labels_of_another_type_are_not_reindexed_to_zeros(columns, way):
+    tree, table = emdref.Tree.from_newick("(1,2,3);"), pd.DataFrame(np.ones((2, len(columns))), columns=columns)
+    with pytest.raises(ValueError, match=r"^the labels of X\.columns are not space\.bin_labels: ") as caught:
+        emdref.pairwise(table, tree)
+    assert way in str(caught.value) and "reindex" not in str(caught.value)
+    table.columns = pd.Index([f"{k}" for k in (1, 2, 3)][: len(columns)])
+    assert emdref.pairwise(table, tree.restrict(table.columns)).tolist() == [[0, 0], [0, 0]]
+
+
 def test_a_tree_of_more_bins_than_a_table_has_may_be_cut():
     table = pd.DataFrame(np.ones((2, 2)), columns=["c", "a"])
     with pytest.raises(ValueError, match=r"missing; give .*, or space\.restrict\(X\.columns\)$") as caught:
@@ -128,6 +141,25 @@ def test_a_tree_of_more_bins_than_a_table_has_may_be_cut():
     for labels, space in ((["c", "x"], TREE), ([1, 2], CHAIN)):
         with pytest.raises(ValueError, match=r"if it has their order$"):
             emdref.pairwise(table.set_axis(labels, axis=1), space)
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "UInt8", "Float64", "Float32"])
+def test_numbers_of_pandas_own_types(dtype):
+    """NumPy takes a table of them for objects."""
+    table = pd.DataFrame([[1, 2, 3], [3, 1, 2]], columns=list("abc"), dtype=dtype)
+    plain = table.to_numpy(np.float32 if dtype == "Float32" else float)
+    for function in (emdref.pairwise, emdref.barycenter, emdref.unifrac):
+        got, expected = function(table, TREE), function(plain, TREE)
+        np.testing.assert_array_equal(got, expected)
+        assert got.dtype == plain.dtype
+    table.iloc[1, 2] = pd.NA
+    with pytest.raises(ValueError, match=r"X\[1, 2\] = nan: a histogram holds finite mass"):
+        emdref.pairwise(table, TREE)
+
+
+def test_integers_of_pandas_that_float64_would_round():
+    with pytest.raises(TypeError, match=r"X holds an integer of 2\*\*53 or more"):
+        emdref.pairwise(pd.DataFrame([[2**53, 0, 1]], columns=list("abc"), dtype="Int64"), TREE)
 
 
 def test_the_way_out_works():

@@ -313,6 +313,11 @@ GOOD = np.full((2, 4), 0.25)
             r"weights\[0\] = 'a' is not a real number",
             lambda: emdref.barycenter(GOOD, CHAIN, weights=["a", 1]),
         ),
+        (
+            TypeError,
+            r"weights\[0\] = True: a weight is a number; leave out",
+            lambda: emdref.barycenter(GOOD, CHAIN, weights=[True, False]),
+        ),
         (TypeError, "masked", lambda: emdref.barycenter(GOOD, CHAIN, weights=np.ma.array([1, 2], mask=[0, 1]))),
     ],
     ids=itertools.count(),

@@ -140,6 +140,12 @@ def test_normalised_has_no_unit(unit):
     np.testing.assert_array_equal(got, expected)
 
 
+def test_normalised_where_lengths_are_far_apart():
+    tree = emdref.Tree([-1, 0, 0, 0], [0, 3e-310, 1e-310, 1e200])
+    third = emdref.unifrac([[2, 1, 0], [1, 0, 0], [0, 0, 1]], tree, normalized=True)
+    np.testing.assert_allclose(third, [[0, 0.25, 1], [0.25, 0, 1], [1, 1, 0]], rtol=1e-13)
+
+
 def test_nothing_over_nothing_is_0():
     tree = emdref.Tree.from_newick("((a:0,b:0):0,c:1);")
     counts = [[1, 2, 0], [5, 1, 0], [0, 0, 1], [1, 1, 2]]
@@ -235,10 +241,11 @@ BAD = [
     (lambda: table(taxa="abc").to_numpy(), ValueError, r"3 columns and the tree 6 bins: tree.restrict\(names\)"),
     (lambda: table()[[]], ValueError, "table.columns is empty"),
     (lambda: table().to_numpy()[0], ValueError, r"table has shape \(6,\), it must have two axes"),
-    (lambda: table().astype(str), TypeError, "table has dtype"),
-    (lambda: table() > 0, TypeError, "table has dtype bool"),
+    (lambda: table().assign(taxonomy="k__Bacteria"), TypeError, r"table\['taxonomy'\] has dtype .*: give numbers, or"),
+    (lambda: table() > 0, TypeError, r"table\['a'\] has dtype bool: give numbers"),
+    (lambda: table().to_numpy() > 0, TypeError, "table has dtype bool"),
     (lambda: table().astype("Int64").where(lambda x: x != 2), ValueError, r"\] = nan: a count is finite"),
-    (lambda: (table() > 0).astype("boolean"), TypeError, "table has dtype object"),
+    (lambda: (table() > 0).astype("boolean"), TypeError, r"table\['a'\] has dtype boolean"),
     (lambda: table().astype("Int64") + 2**53, TypeError, "table holds an integer of 2"),
     (lambda: table() + 2**53, TypeError, "table holds an integer of 2"),
 ]

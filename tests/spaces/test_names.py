@@ -1,7 +1,9 @@
 """Bins by their names: columns put in the order of bins, subtrees that bins span, bins by label."""
 
+import itertools
 import re
 from fractions import Fraction
+from functools import partial
 
 import networkx
 import numpy as np
@@ -113,6 +115,15 @@ def test_a_message_of_everything_at_once_is_short():
     )
 
 
+def test_no_message_is_longer_than_300():
+    """Lists that use the room up to the last character, whatever names are long."""
+    tree = emdref.Tree([-1] + 6 * [0], labels=["", *(f"bin {k}" * (1 + 7 * (k % 2)) for k in range(6))])
+    for strange, twice, width in itertools.product(range(1, 12), range(6), (1, 5, 7, 9, 30)):
+        names = [f"{k:0{width}}" for k in range(strange)]
+        names += 2 * names[:twice] + tree.bin_labels[:4].tolist()
+        refused(partial(tree.align, names), ValueError, f"{strange} unknown (", "2 missing (")
+
+
 @pytest.mark.parametrize(
     ("labels", "names", "way"),
     [
@@ -129,6 +140,25 @@ def test_a_message_of_everything_at_once_is_short():
 def test_names_of_another_type_are_told_as_such(labels, names, way, function):
     tree = emdref.Tree([2, 2, -1], labels=[*labels, "root"])
     refused(lambda: getattr(tree, function)(names), ValueError, way.partition(", 2 missing")[0])
+
+
+def test_truth_values_are_no_numbers():
+    """Python has True == 1, so that a mask would be taken for names."""
+    chain, mask = emdref.Chain(positions=[0, 1]), np.array([True, False])
+    refused(lambda: chain.restrict(mask[:1]), ValueError, "1 unknown (True): a mask", "give bin_labels[mask]")
+    refused(lambda: chain.align(mask), ValueError, "2 unknown (True, False): a mask")
+    truths = emdref.Tree([-1, 0, 0], labels=["", True, False])
+    assert truths.align(mask[::-1]).tolist() == [1, 0]
+    refused(lambda: truths.restrict([1]), ValueError, "1 unknown (1): drop")
+
+
+def test_names_in_arrays_of_numpy():
+    days, text = np.array(["2020-01-01", "2020-01-02"], "M8[ns]"), np.array(["root", "1", "2"])
+    assert emdref.Tree([-1, 0, 0], labels=["", *days]).align(days[::-1]).tolist() == [1, 0]
+    tree = emdref.Tree([-1, 0, 0], labels=text)
+    assert repr(tree) == "Tree(2 bins, 3 nodes, costs 1, labels '1', '2')"
+    refused(lambda: tree.align(["1", "x"]), ValueError, "1 unknown ('x'), 1 missing ('2')")
+    refused(lambda: tree.align([1, 2]), ValueError, "such as '1': give map(str, names)")
 
 
 def test_bins_that_share_a_name_are_refused():
@@ -311,3 +341,8 @@ def test_a_second_parent_is_refused_with_the_way_out():
         emdref.Tree.from_edges(edges)
     long = [(99 * "a", 99 * letter) for letter in "bc"]
     refused(lambda: emdref.Tree.from_edges(long), ValueError, "has a second parent", "as docs/trees.md shows")
+
+
+def test_an_edge_that_is_there_twice_is_told_as_such():
+    edges = [("a", "r", 1), ("b", "r", 2), ("a", "r", 1)]
+    refused(lambda: emdref.Tree.from_edges(edges), ValueError, "edges[2]: node 'a' has its parent 'r' twice: give each")

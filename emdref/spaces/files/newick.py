@@ -148,7 +148,9 @@ def _length(text: str, size: str, at: int, node: int, label: str, negatives: Neg
     try:
         value = float(size.replace("_", "?"))  # Python would read 1_0 as 10
     except ValueError:
-        raise ValueError(f"Newick: branch length {shown(size)} at {lexer.place(text, at)} is not a number") from None
+        raise ValueError(
+            f"Newick: branch length {shown(size)} at {lexer.place(text, at)} is not a number, such as 0.1 or 1e-3"
+        ) from None
     if 0 <= value < math.inf:
         return value
     who = f"node {node} ({shown(label, 40)})"

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
-from emdref.arguments import validation
+import numpy as np
+
 from emdref.arguments.messages import cut, shown, type_name
 
 Names = list[Any]
+_TRUTH = (bool, np.bool_)  # equal to 1 and 0, which are other names
 _LISTED = 10  # names of a kind that a message lists
-_ROOM = 285  # characters of a message with a list
+_ROOM = 280  # characters of a message with a list
 _LEAST, _MOST = 12, 24  # characters of a name in one
 _READINGS: dict[str, Callable[[Any], Hashable]] = {
     "map(str, {})": str,
@@ -25,7 +27,11 @@ def listed(names: Any, argument: str) -> Names:
         raise TypeError(f"{argument} is {shown(names)}, one name: give a list of names")
     if isinstance(names, (set, frozenset)):
         raise TypeError(f"{argument} is a set, which has no order: give a list of names")
-    values = names.tolist() if hasattr(names, "tolist") else list(validation.iterable(names, argument))
+    dates = getattr(getattr(names, "dtype", None), "kind", "") in ("M", "m")  # of which tolist makes integers
+    try:
+        values = names.tolist() if hasattr(names, "tolist") and not dates else list(names)
+    except TypeError:
+        values = None
     if not isinstance(values, list):
         raise TypeError(f"{argument}={shown(names)} must be a sequence")
     if not values:
@@ -65,9 +71,13 @@ def find(names: Names, labels: Sequence[Any], argument: str, among: Sought) -> l
                 f"{what}s {among.place(place[x])} and {among.place(again[x])} have one name, {shown(x)}, so that "
                 f"{argument} cannot tell them apart: make the space with labels that differ"
             )
-    unknown = [x for x in names if x not in place]
-    if unknown:
-        _refuse_type(unknown, labels, place, argument, what)
+    unknown = [x for x in names if x not in place or (isinstance(x, _TRUTH) != isinstance(labels[place[x]], _TRUTH))]
+    way = other_type(unknown, labels, argument)
+    if way:
+        raise ValueError(
+            f"{argument} holds {type_name(unknown[0])}, such as {shown(unknown[0], 40)}, and the {what}s are named by "
+            f"{type_name(labels[0])}, such as {shown(labels[0], 40)}: give {cut(way)}"
+        )
     given: dict[Any, None] = {}
     twice: dict[Any, None] = {}
     for x in names:
@@ -85,6 +95,8 @@ def find(names: Names, labels: Sequence[Any], argument: str, among: Sought) -> l
 
 def _way_out(unknown: Names, nodes: Sequence[Any]) -> str:
     """What to do about unknown names, some of which may be nodes that have no bin."""
+    if unknown and all(isinstance(x, _TRUTH) for x in unknown):
+        return "a mask takes names out of bin_labels: give bin_labels[mask]"
     known = set(nodes)
     empty = [x for x in unknown if x in known]
     if not empty:
@@ -117,22 +129,19 @@ def few(names: Sequence[Any], room: int) -> str:
     return text + (", ..." if len(first) < len(names) else "")
 
 
-def _refuse_type(unknown: Names, labels: Sequence[Any], place: dict[Any, int], argument: str, what: str) -> None:
-    """Say so if names are unknown for being of another type than the labels, such as 1 and "1"."""
+def other_type(unknown: Sequence[Any], labels: Sequence[Any], argument: str) -> str:
+    """How to read names that are unknown for being of another type than the labels, as 1 and "1"; else ""."""
     given, own = {type(x) for x in unknown}, {type(x) for x in labels}
-    if len(given) > 1 or given & own:
-        return
-    found = {way: sum(_reads(reading, x, place) for x in unknown) for way, reading in _READINGS.items()}
+    if len(given) != 1 or given & own or (given | own) & set(_TRUTH):
+        return ""
+    known = set(labels)
+    found = {way: sum(_reads(reading, x, known) for x in unknown) for way, reading in _READINGS.items()}
     way = max(found, key=lambda way: found[way])
-    if found[way]:
-        raise ValueError(
-            f"{argument} holds {type_name(unknown[0])}, such as {shown(unknown[0], 40)}, and the {what}s are named by "
-            f"{type_name(labels[0])}, such as {shown(labels[0], 40)}: give {cut(way.format(argument))}"
-        )
+    return way.format(argument) if found[way] else ""
 
 
-def _reads(reading: Callable[[Any], Hashable], name: Any, place: dict[Any, int]) -> bool:
+def _reads(reading: Callable[[Any], Hashable], name: Any, known: set[Any]) -> bool:
     try:
-        return reading(name) in place
+        return reading(name) in known
     except Exception:  # of whoever made the name: it cannot be read so
         return False
