@@ -31,16 +31,22 @@ def pytest_generate_tests(metafunc):
     marker, config = metafunc.definition.get_closest_marker("emd_cases"), metafunc.config
     options = dict(marker.kwargs) if marker else {}
     if grades := config.getoption("--emd-grades"):
-        options["grade"] = grades.split(",")
+        options["grade"] = _names(grades)
     if (spaces := config.getoption("--emd-spaces")) and isinstance(options.get("space", ""), str):
-        options["space"] = spaces.split(",")
+        options["space"] = _names(spaces)
     try:
         if marker and marker.args:
             raise TypeError("give its arguments by name, as in emd_cases(grade='easy')")
         found = list(exact_case.cases(**options))
+        if not (found or grades):  # what the command line leaves none of is skipped
+            raise ValueError(f"no case of family {options['family']!r} is of grade {options['grade']!r}")
     except (TypeError, ValueError) as error:
         raise pytest.UsageError(f"{metafunc.definition.nodeid}: emd_cases: {error}") from None
     metafunc.parametrize("emd_case", found, ids=str, indirect=True)
+
+
+def _names(text):
+    return [name.strip() for name in text.split(",")]
 
 
 @pytest.fixture

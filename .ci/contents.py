@@ -1,5 +1,5 @@
-"""Check what a release holds: python .ci/contents.py WHEEL SDIST. A wheel emdref and its data alone, an sdist its tests
-and scripts too, and neither of them figures or anything that was only lying about."""
+"""Check what a release holds: python .ci/contents.py WHEEL SDIST. A wheel emdref, its data and the plugin for pytest
+alone, an sdist tests and scripts too, and neither of them figures or anything that was only lying about."""
 
 import subprocess
 import sys
@@ -10,6 +10,7 @@ NEEDED = {
     "emdref/py.typed",
     "emdref/spaces/data/wordnet.tsv",
     "emdref/kernels/rows/loops.py",
+    "emdref_pytest.py",
 }
 LICENCES = {"LICENSE", "emdref/spaces/data/WORDNET_LICENSE"}
 IN_SOURCES = {
@@ -24,7 +25,7 @@ def looked_at(path: str) -> str:
     """What is wrong with a file of a release, or "" if nothing is."""
     if path.endswith(".whl"):
         names = set(zipfile.ZipFile(path).namelist())
-        foreign = {x for x in names if not x.startswith(("emdref/", "emdref-"))}
+        foreign = {x for x in names if not x.startswith(("emdref/", "emdref-", "emdref_pytest.py"))}
         missing = NEEDED - names
         licences = {x.partition(".dist-info/licenses/")[2] for x in names}
         missing |= LICENCES - licences

@@ -80,7 +80,7 @@ release_files() {  # sdist and wheel as they are published, checked; the wheel a
   local tools="$work/build/$bin"
   "$tools/python" -m build --quiet --outdir "$work/dist"
   "$tools/twine" check --strict "$work"/dist/*
-  "$tools/check-wheel-contents" "$work"/dist/*.whl
+  "$tools/check-wheel-contents" --toplevel emdref,emdref_pytest.py "$work"/dist/*.whl
   python .ci/contents.py "$work"/dist/*
   environment clean "$work"/dist/*.whl
   cp tests/project/typed_usage.py "$work"  # whose types are those of the wheel, by its py.typed

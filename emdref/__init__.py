@@ -1,4 +1,4 @@
-"""emdref: ground truth for the Earth Mover's Distance as a loss on chains and trees.
+"""emdref: ground truth for the Earth Mover's Distance as a loss on chains, trees and circles.
 
 Exact values, gradients and flows with a reason to trust them, and the Sinkhorn distance exactly as deep-learning
 frameworks run it.  Papers: arXiv 1611.07573 and its ICML 2016 workshop precursor.

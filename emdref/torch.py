@@ -640,12 +640,23 @@ def _sinkhorn_options(
     variant_of(variant)
     validation.option(kernel, "kernel", Kernel)
     validation.option(domain, "domain", Domain)
-    takes_space(_MATRIX if space is None else space, kernel)
+    if not (kernel == "dense" or _offers(space, kernel)):
+        takes_space(_MATRIX if space is None else space, kernel)  # which says why
     max_iter = validation.count(max_iter, "max_iter")
     in_graph, auto = torch.compiler.is_compiling(), isinstance(tol, str) and tol == "auto"
     lam = float(lam) if in_graph else validation.positive(lam, "lam")
     until = None if auto else float(tol) if in_graph else validation.weight(tol, "tol")
     return cost, space, lam, max_iter, until, variant, kernel, domain, normalize
+
+
+@torch.compiler.assume_constant_result
+def _offers(space: Space | None, kernel: Kernel) -> bool:
+    """Whether a space has what `kernel` asks for; a constant, for tracing would meet the lock of a cached property."""
+    try:
+        takes_space(_MATRIX if space is None else space, kernel)
+    except TypeError:
+        return False
+    return True
 
 
 def _check_rows(dim: Any, ignore_index: Any, weight: Any) -> None:

@@ -5,7 +5,10 @@ from decimal import Decimal, getcontext
 from pathlib import Path
 
 getcontext().prec, right = 60, 0
-cases = json.loads(Path(__file__).with_name("sinkhorn.json").read_text())["cases"]
+data = json.loads(Path(__file__).with_name("sinkhorn.json").read_text())
+if data["format"] != "emdref-sinkhorn-1" or not data["cases"]:
+    raise SystemExit("sinkhorn.json has no cases, or is of a format that these definitions are not about")
+cases = data["cases"]
 for case in cases:
     p, q, *cost = ([Decimal(float.fromhex(x)) for x in row] for row in (case["p"], case["q"], *case["cost"]))
     lam, bins = Decimal(float.fromhex(case["lam"])), range(len(p))

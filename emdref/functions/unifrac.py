@@ -89,7 +89,7 @@ def unifrac(
     TypeError, ValueError
         A sample without counts, a count that is negative or not finite, with the names of sample and taxon; columns
         that are unknown to the tree, or there twice; another number of columns than bins; normalised with rho other
-        than 1; a tree that is none.
+        than 1; a `tree` without a root.
 
     Warns
     -----

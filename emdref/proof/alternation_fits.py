@@ -24,7 +24,7 @@ from emdref.spaces.space import Metric
 
 Floats = NDArray[np.float64]
 First = Literal["v", "u"]
-COST, OBJECTIVE = "<T, M>", "<T, M> + <T, log T> / lam"
+COST, OBJECTIVE, CONCAVE = "<T, M>", "<T, M> + <T, log T> / lam", "<T, M> - <T, log T> / lam"
 KINDS = (
     COST,
     OBJECTIVE,
@@ -34,6 +34,8 @@ KINDS = (
     "(<p, log u> + <q, log v>) / lam",
     "(<p, log u> + <q, log v> - |T|) / lam",
     "(<p, log u/p> + <q, log v/q>) / lam",
+    "(<p, log u> + <q, log v>) / lam with K = exp(-lam M - 1)",
+    CONCAVE,  # Eq. (3) of the paper as printed
 )
 BASES = ("log u", "log u/p", "log v", "log v/q")
 DEBIASED = "debiased "
@@ -139,7 +141,7 @@ def _moved(old: Floats, new: Floats) -> float:
 
 
 def values(state: State, pairs: Pairs, lam: float) -> tuple[Floats, Floats]:
-    """The values of all KINDS, (8, rows), and the size of the terms whose sums they are, likewise."""
+    """The values of all KINDS, (kinds, rows), and the size of the terms whose sums they are, likewise."""
     (log_p, log_q), (p, q) = pairs.logs, (pairs.p.T, pairs.q.T)
     u, v, rows, columns = state.log_u, state.log_v, state.row_mass, state.column_mass
     of_u, of_v, cost, mass = _sum(rows, u), _sum(columns, v), state.cost * lam, rows.sum(axis=0)
@@ -156,6 +158,8 @@ def values(state: State, pairs: Pairs, lam: float) -> tuple[Floats, Floats]:
         potentials,
         potentials - mass,
         potentials - of_pairs,
+        potentials + p.sum(axis=0),
+        2 * cost - terms,
     )
     return np.array(found) / lam, np.array([cost, *[size] * (len(found) - 1)]) / lam
 
@@ -385,7 +389,7 @@ def identify(search: Search) -> Found:
             if fit and fit.misfit <= search.bound(dtype):
                 value = fit if search.value is not None else None
                 gradient = _gradient(search, families, fit, dtype) if search.grad is not None else None
-                return Found(value, gradient, None, dtype != search.dtype)
+                return Found(value, gradient, None, dtype != search.dtype and _narrow(search, gradient))
             if fit and fit.factor == 1 and (closest is None or fit.misfit < closest.misfit):
                 closest = fit
     gradient = None
@@ -395,6 +399,13 @@ def identify(search: Search) -> Found:
         )
         gradient = alone.gradient
     return Found(None, gradient, closest)
+
+
+def _narrow(search: Search, gradient: Fit | None) -> bool:
+    """Whether what is near a candidate can be so of float32: not if gradients of the same loop are right to float64."""
+    if search.value is None or gradient is None:
+        return True
+    return gradient.misfit > search.bound() or bool((search.value == search.value.astype(np.float32)).all())
 
 
 class _Families:

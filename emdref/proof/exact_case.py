@@ -5,7 +5,7 @@ The pytest plugin in `emdref_pytest` hands them out, one a test.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emdref import casebook
 from emdref.arguments import gauges, messages, validation
 from emdref.casebook import Grade
 from emdref.closed_form import exact_rows
@@ -153,6 +154,9 @@ def cases(
     for name in grades:
         validation.option(name, "grade", Grade)
     families = None if family is None else _several(family, "family")
+    for name in families or ():
+        if name not in casebook.FAMILIES:
+            raise ValueError(f"family={messages.shown(name)} is not one of {', '.join(casebook.FAMILIES)}")
     power, kind = check.exponent(rho), validation.float_dtype(dtype).type
     for one in _several(space, "space"):
         where = one
@@ -168,7 +172,10 @@ def cases(
 
 
 def _several(x: Any, name: str) -> list[Any]:
-    items = [x] if isinstance(x, (str, Space)) else list(validation.iterable(x, name))
+    items = [x] if isinstance(x, (str, Space)) else x
+    if not isinstance(items, Iterable):
+        raise TypeError(f"{name}={messages.shown(x)} must be one {name} or several")
+    items = list(items)
     if not items:
         raise ValueError(f"{name} is empty: leave it out for all")
     return items

@@ -5,30 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from emdref import casebook
-from emdref.arguments import containers, messages, validation
-from emdref.casebook import Grade, Pair, Rng
+from emdref.arguments import messages, validation
+from emdref.casebook import Pair, Rng
 from emdref.entropic import inputs
-from emdref.entropic.iteration import iterate
 from emdref.entropic.variants import VARIANTS, Variant
 from emdref.functions.sinkhorn import variant_of
 from emdref.proof import alternation_fits as fits
-from emdref.proof import calling
-from emdref.proof.alternation_fits import COST, OBJECTIVE, Fit, Found, Pairs, Search
+from emdref.proof import calling, sinkhorn_pairs
+from emdref.proof.alternation_fits import CONCAVE, COST, OBJECTIVE, Fit, Found, Pairs, Search
 from emdref.proof.calling import Answer, Ask, Convention
 from emdref.proof.report import Finding
-from emdref.proof.sinkhorn_report import SinkhornCase, SinkhornOutcome, SinkhornReport
-from emdref.spaces.space import Metric, Space
+from emdref.proof.sinkhorn_errors import as_numbers, evaluated, measure
+from emdref.proof.sinkhorn_report import SinkhornReport
+from emdref.spaces.space import Space
 
 PUBLISHED = tuple(name for name, switches in VARIANTS.items() if switches.relaxation == 1)
 _BINS, _STEP = 8, 1e-3  # of a derivative by differences: how many bins are looked at, relative steps
 _ALIKE_SLOPES = {"float32": 1e-2, "float64": 1e-6}  # far above rounding, far below what tells two gradients apart
-_GRADES = get_args(Grade)
 
 
 def check_sinkhorn(
@@ -67,7 +65,7 @@ def check_sinkhorn(
     dtype : float32 or float64
         Of the arrays it is called with.
     cases : str or sequence, optional
-        Grades (``easy``, ``ordinary``, ``hard``, ``hostile``) or families (of `emdref.proof.sinkhorn_check.pair`), or
+        Grades (``easy``, ``ordinary``, ``hard``, ``hostile``) or families (of `emdref.proof.sinkhorn_pairs.pair`), or
         pairs (p, q) of your own; by default all grades.
     tol : float, optional
         Relative error, of the value or of u, up to which a case passes: by default 4 eps (4 + 4 sqrt(N) + lam max(M))
@@ -122,147 +120,13 @@ def check_sinkhorn(
     probes = _Probes(where.n_bins, kind)
     search = Search(where, number, max_iter, probes.dense, None, None, kind)
     allowed = search.bound() if tol is None else validation.weight(tol, "tol")
-    chosen = list(_chosen(cases, where, space_or_cost, kind))
+    chosen = list(sinkhorn_pairs.chosen(cases, where, space_or_cost, kind))
     convention = calling.find(function, probes.pairs(probes.dense)[:2], framework, plans=True)
     ask = calling.asker(function, convention)
     with np.errstate(all="ignore"):
         report = _Examination(ask, search, probes, variant).report(convention, float(allowed))
-        _measure(ask, report, chosen)
+        measure(ask, report, chosen)
     return report
-
-
-# --- cases ------------------------------------------------------------------------------------------------------------
-
-
-def _of_total_1(p: NDArray[Any], q: NDArray[Any]) -> Pair:
-    dtype = p.dtype.type
-    return casebook.normalized(p, dtype), casebook.normalized(q, dtype)
-
-
-def mild(rng: Rng, n: int, dtype: Any, sigma: float = 1.0) -> Pair:
-    """Two softmaxes of logits with spread 1."""
-    return casebook.normalized(casebook.lognormal(rng, n, sigma), dtype), casebook.normalized(
-        casebook.lognormal(rng, n, sigma), dtype
-    )
-
-
-def counts(rng: Rng, n: int, dtype: Any) -> Pair:
-    """Whole numbers from 1 to 5 over their sum."""
-    return _of_total_1(rng.integers(1, 5, n).astype(dtype), rng.integers(1, 5, n).astype(dtype))
-
-
-def softmax(rng: Rng, n: int, dtype: Any) -> Pair:
-    """A softmax of logits with spread 2, and the same moved on by some bins."""
-    return casebook.softmax(rng, n, dtype)
-
-
-def peaked(rng: Rng, n: int, dtype: Any) -> Pair:
-    """Logits with spread 8: a few bins hold most of the mass."""
-    return casebook.peaked(rng, n, dtype)
-
-
-def one_hot(rng: Rng, n: int, dtype: Any) -> Pair:
-    """A softmax against one bin."""
-    return softmax(rng, n, dtype)[0], _spike(int(rng.integers(n)), n, dtype)
-
-
-def zeros_in_q(rng: Rng, n: int, dtype: Any) -> Pair:
-    """Every other bin of q is empty."""
-    p, q = softmax(rng, n, dtype)
-    q[1::2] = 0
-    return _of_total_1(p, q)
-
-
-def zeros_in_p(rng: Rng, n: int, dtype: Any) -> Pair:
-    """Every other bin of p is empty."""
-    q, p = zeros_in_q(rng, n, dtype)
-    return p, q
-
-
-def apart(rng: Rng, n: int, dtype: Any) -> Pair:
-    """p on the first half of the bins, q on the others."""
-    p, q = mild(rng, n, dtype)
-    if n > 1:
-        p[n // 2 :], q[: n // 2] = 0, 0
-    return _of_total_1(p, q)
-
-
-def spread(rng: Rng, n: int, dtype: Any) -> Pair:
-    """Powers of 2**-20 from 1 to 2**-120, over their sum."""
-    return _of_total_1(*casebook.spread(rng, n, dtype))
-
-
-def opposite_ends(rng: Rng, n: int, dtype: Any) -> Pair:
-    """All of p in the first bin, all of q in the last."""
-    return _spike(0, n, dtype), _spike(n - 1, n, dtype)
-
-
-def tiny_masses(rng: Rng, n: int, dtype: Any) -> Pair:
-    """A third of the bins holds some 2**40 times the smallest normal number, which a few divisions do not lose."""
-    p, q = mild(rng, n, dtype)
-    for x in (p, q):
-        x[1 + int(rng.integers(2)) :: 3] = np.ldexp(np.finfo(dtype).tiny, 40) * dtype(rng.integers(1, 8))
-    return _of_total_1(p, q)
-
-
-def _spike(k: int, n: int, dtype: Any) -> NDArray[Any]:
-    x = np.zeros(n, dtype)
-    x[k] = 1
-    return x
-
-
-FAMILIES: dict[str, casebook.Family] = {
-    draw.__name__: casebook.Family(grade, draw)  # type: ignore[arg-type]  # mypy takes the keys below for any str
-    for grade, draws in {
-        "easy": (mild, counts),
-        "ordinary": (softmax, peaked, one_hot),
-        "hard": (zeros_in_q, zeros_in_p, apart, spread),
-        "hostile": (opposite_ends, tiny_masses),
-    }.items()
-    for draw in draws
-}
-
-
-def pair(family: str, n: int, dtype: DTypeLike = np.float64, seed: int = 0) -> Pair:
-    """A pair of histograms of total 1 from one of the families that `emdref.check_sinkhorn` asks about.
-
-    ``mild``, ``counts`` (easy); ``softmax``, ``peaked``, ``one_hot`` (ordinary); ``zeros_in_q``, ``zeros_in_p``,
-    ``apart``, ``spread`` (hard); ``opposite_ends``, ``tiny_masses`` (hostile).
-    """
-    if family not in FAMILIES:
-        raise ValueError(f"family={messages.shown(family)} is not one of {', '.join(FAMILIES)}")
-    return FAMILIES[family].draw(np.random.default_rng([seed, n]), n, validation.float_dtype(dtype).type)
-
-
-def _chosen(cases: Any, where: Metric, space_or_cost: Any, dtype: Any) -> Iterator[SinkhornCase]:
-    """The cases that `cases` names."""
-    wanted = [cases] if isinstance(cases, str) else validation.iterable(_GRADES if cases is None else cases, "cases")
-    if not (wanted := list(wanted)):
-        raise ValueError("cases is empty: name grades, families, or give pairs (p, q)")
-    for number, item in enumerate(wanted):
-        if not isinstance(item, str):
-            yield _own(item, number, where, space_or_cost, dtype)
-            continue
-        families = [name for name, family in FAMILIES.items() if item in (name, family.grade)]
-        if not families:
-            known = ", ".join((*_GRADES, *FAMILIES))
-            raise ValueError(f"cases names {messages.shown(item)}, which is neither of {known}")
-        for name in families:
-            for seed in range(1 if name == "opposite_ends" or where.n_bins > 512 else 2):
-                yield SinkhornCase(name, FAMILIES[name].grade, seed, *pair(name, where.n_bins, dtype, seed))
-
-
-def _own(item: Any, number: int, where: Metric, space_or_cost: Any, dtype: Any) -> SinkhornCase:
-    """A pair of the caller's."""
-    if not isinstance(item, (tuple, list)) or len(item) != 2:
-        raise TypeError(f"cases[{number}] must be the name of a grade or family, or a pair (p, q)")
-    given = {f"cases[{number}][{k}]": containers.row(x, f"cases[{number}][{k}]") for k, x in enumerate(item)}
-    containers.check_labels(given, space_or_cost)
-    p, q = given.values()
-    rows = inputs.rows(p, q, where, dtype)
-    if rows.shape:
-        raise ValueError(f"cases[{number}] is a batch of shape {messages.written(rows.shape)}: give one pair at a time")
-    return SinkhornCase("your own", "own", number, rows.p[0], rows.q[0])
 
 
 # --- what it computes -------------------------------------------------------------------------------------------------
@@ -274,8 +138,8 @@ class _Probes:
     def __init__(self, n: int, dtype: Any) -> None:
         count = 5 if n <= 512 else 3
         # q is no permutation of p, for then log p/q, what u is where lam is large, would be centred by itself
-        self.dense = self._of(lambda rng: mild(rng, n, dtype, 2.0), n, range(201, 201 + count))
-        self.gapped = self._of(lambda rng: zeros_in_p(rng, n, dtype), n, range(301, 303))
+        self.dense = self._of(lambda rng: sinkhorn_pairs.mild(rng, n, dtype, 2.0), n, range(201, 201 + count))
+        self.gapped = self._of(lambda rng: sinkhorn_pairs.zeros_in_p(rng, n, dtype), n, range(301, 303))
         self.dtype = dtype
 
     @staticmethod
@@ -289,14 +153,6 @@ class _Probes:
         return [(p.astype(self.dtype), q.astype(self.dtype)) for p, q in zip(pairs.p, pairs.q, strict=True)]
 
 
-def _numbers(answer: Answer, where: Metric) -> tuple[float | None, NDArray[Any] | None]:
-    """Value and gradient in float64; a plan has the value <T, M>."""
-    value = None if answer.value is None else float(answer.value)
-    if answer.plan is not None:
-        value = float((answer.plan.astype(float) * where.distance_matrix()).sum())
-    return value, None if answer.grad is None else answer.grad.astype(float)
-
-
 class _Examination:
     """One function; questions about it, and a report that answers them."""
 
@@ -304,7 +160,7 @@ class _Examination:
         self.ask, self.search, self.probes, self.asked = ask, search, probes, asked
         self.answers = [ask(p, q) for p, q in probes.pairs(probes.dense)]
         good = [a for a in self.answers if isinstance(a, Answer)]
-        numbers = [_numbers(a, search.where) for a in good] if len(good) == len(self.answers) else []
+        numbers = [as_numbers(a, search.where) for a in good] if len(good) == len(self.answers) else []
         known = [n for n in numbers if all(x is None or np.isfinite(x).all() for x in n)]
         self.failed = len(known) < len(self.answers)
         if not self.failed:
@@ -344,9 +200,11 @@ class _Examination:
             off = f"{found.closest.misfit:.2g}"
             report.closest = f"{found.closest.what} {_after(found.closest)}, off by {off}"
         if self.search.value is not None:
-            report.findings["value"] = self._value(report)
+            report.findings["value"] = self._value(report, found.float32)
         if self.search.grad is not None:
             report.findings["gradient"] = self._gradient(report)
+        if found.value and self.returns_plan and not found.value.what.startswith(fits.DEBIASED):
+            report.findings["plan"] = self._plan(found.value)
         if fit is None:
             near = f"; nearest: {report.closest}" if report.closest else ""
             report.findings["variant"] = Finding(False, f"none of {', '.join(PUBLISHED)}{near}")
@@ -359,7 +217,9 @@ class _Examination:
         report.findings["lam"] = Finding(factor == 1, text)
         report.precision = "float32" if found.float32 else np.dtype(self.search.dtype).name
         if found.float32:
-            report.findings["precision"] = Finding(False, "float32 inside, where float64 was given")
+            report.findings["precision"] = Finding(
+                False, "float32 inside, where float64 was given, or something added as small as its rounding"
+            )
         self._empty_bins(report, fit)
         report.variants = tuple(name for name in PUBLISHED if self._is(report, VARIANTS[name]))
         report.findings["variant"] = self._variant(report)
@@ -368,7 +228,7 @@ class _Examination:
 
     # --- in words -----------------------------------------------------------------------------------------------------
 
-    def _value(self, report: SinkhornReport) -> Finding:
+    def _value(self, report: SinkhornReport, float32: bool) -> Finding:
         fit = report.value_fit
         if fit is None:
             return Finding(False, "none that is known here")
@@ -379,7 +239,10 @@ class _Examination:
             else []
         )
         note += f" (or {also[0]}: not told apart here)" if also else ""
-        right = fit.factor == 1 and (fit.what in (COST, OBJECTIVE) or None)
+        right = fit.factor == 1 and fit.what != CONCAVE and (fit.what in (COST, OBJECTIVE) or None)
+        note += ", the entropy with the wrong sign" if fit.what == CONCAVE else ""
+        if fit.misfit > self.search.bound() and not float32:
+            right, note = False, f"{note}, but off by {fit.misfit:.2g}, where the gradient is right to {report.dtype}"
         return Finding(right, self._times(fit.factor) + fit.what + note)
 
     def _gradient(self, report: SinkhornReport) -> Finding:
@@ -390,6 +253,29 @@ class _Examination:
         right = False if fit.what.startswith("log v") else right
         over = "" if fit.what.endswith("unrolled") else ", over lam"
         return Finding(right, self._times(fit.factor) + fit.what + over)
+
+    def _plan(self, fit: Fit) -> Finding:
+        """Whether the plans are those whose values they have: transposed they have the same where M is symmetric."""
+        lam, cost, wanted = (
+            self.search.lam * fit.setting.lam_factor,
+            self.search.where.distance_matrix(),
+            fit.half_steps,
+        )
+        steps = {s.half_steps: s for s in self._states(fit)}
+        limit = max(self.search.bound(np.float32 if fit.misfit > self.search.bound() else None), 8 * fit.misfit)
+        off, turned = 0.0, 0.0
+        for k, (h, answer) in enumerate(zip(wanted.tolist(), self.answers, strict=True)):
+            assert isinstance(answer, Answer) and answer.plan is not None
+            right = np.exp(steps[h].log_u[:, k, None] + steps[h].log_v[:, k] - lam * cost)
+            got = answer.plan.astype(float) / fit.factor
+            off, turned = (
+                max(x, float(np.abs(y - right).max() / right.max())) for x, y in ((off, got), (turned, got.T))
+            )
+        if off <= limit:
+            return Finding(True, "rows are p's bins, columns q's")
+        if turned <= limit:
+            return Finding(False, "transposed: rows are q's bins, columns p's")
+        return Finding(False, f"not the one that has this value: entries are off by {off:.2g} of the largest")
 
     def _times(self, factor: float) -> str:
         """A factor with its likely meaning."""
@@ -440,12 +326,13 @@ class _Examination:
 
     def _base(self, fit: Fit) -> NDArray[np.float64]:
         """log u after the fit's half steps, (B, N)."""
-        lam, wanted = self.search.lam * fit.setting.lam_factor, sorted(set(fit.half_steps.tolist()))
-        found = {
-            s.half_steps: s.log_u
-            for s in fits.states(self.search.where, lam, self.probes.dense, fit.setting.first, wanted)
-        }
+        found = {s.half_steps: s.log_u for s in self._states(fit)}
         return np.array([found[h][:, k] for k, h in enumerate(fit.half_steps.tolist())])
+
+    def _states(self, fit: Fit) -> Iterator[fits.State]:
+        """What the fit's half steps lead to on the dense pairs."""
+        lam, wanted = self.search.lam * fit.setting.lam_factor, sorted(set(fit.half_steps.tolist()))
+        return fits.states(self.search.where, lam, self.probes.dense, fit.setting.first, wanted)
 
     def _order(self, report: SinkhornReport, fit: Fit) -> None:
         """What comes first, what last, and what that leaves open."""
@@ -515,7 +402,7 @@ class _Examination:
         if problem:
             report.findings["empty bins of p"] = Finding(False, f"fails: {problem}")
             return
-        numbers = [_numbers(a, self.search.where) for a in answers if isinstance(a, Answer)]
+        numbers = [as_numbers(a, self.search.where) for a in answers if isinstance(a, Answer)]
         values = [v for v, _ in numbers if v is not None]
         report.drops_empty = self._drops(report, values) if values else None
         dropped = {True: "dropped at the start; ", False: "kept; ", None: ""}[report.drops_empty]
@@ -535,7 +422,7 @@ class _Examination:
             return None
         off = []
         for drops in (False, True):
-            x, size = _evaluated(self.search, fit, self.probes.gapped, drops)
+            x, size = evaluated(self.search.where, self.search.lam, fit, self.probes.gapped, drops)
             off.append(float((np.abs(np.array(values) / fit.factor - x) / size).max()))
         kept, dropped = off
         limit = max(self.search.bound(), 8 * fit.misfit)
@@ -621,7 +508,7 @@ class _Examination:
         moved[np.arange(len(bins)), :, bins] *= 1 + _STEP * steps
         rows = Pairs(moved.reshape(-1, len(p)), np.broadcast_to(q, (moved.shape[0] * moved.shape[1], len(q))))
         one = replace(value, half_steps=value.half_steps[k : k + 1])
-        x = _evaluated(self.search, one, rows, False)[0].reshape(len(bins), -1)
+        x = evaluated(self.search.where, self.search.lam, one, rows, False)[0].reshape(len(bins), -1)
         return value.factor * (x @ np.array([1, -8, 8, -1]) / 12) / (_STEP * p[bins])
 
 
@@ -641,127 +528,3 @@ def _described(x: NDArray[Any]) -> str:
     tests = {"NaN": np.isnan(x), "-inf": x == -np.inf, "inf": x == np.inf, "0": x == 0, "finite": np.isfinite(x)}
     in_part = "NaN in part" if tests["NaN"].any() else "mixed"
     return next((name for name, holds in tests.items() if holds.all()), in_part)
-
-
-# --- errors -----------------------------------------------------------------------------------------------------------
-
-
-def _evaluated(search: Search, fit: Fit, pairs: Pairs, drops: bool) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Values of a fit's kind and the size of their terms, after its half steps."""
-    lam, h = search.lam * fit.setting.lam_factor, int(fit.half_steps[0])
-    (state,) = fits.states(search.where, lam, pairs, fit.setting.first, [h], drops)
-    return _of_kind(fit, state, pairs, lam)
-
-
-def _of_kind(fit: Fit, state: fits.State, pairs: Pairs, lam: float) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Values of a fit's kind and the size of their terms."""
-    x, size = fits.values(state, pairs, lam)
-    kind = fits.KINDS.index(fit.what)
-    return x[kind], size[kind]
-
-
-def _measure(ask: Ask, report: SinkhornReport, cases: list[SinkhornCase]) -> None:
-    """All cases, against the variant that was told."""
-    pairs = Pairs(*(np.array([getattr(c, name) for c in cases], float) for name in ("p", "q")))
-    right, alike = _right(report, pairs), _alike(report, cases)
-    for k, case in enumerate(cases):
-        answer = ask(case.p, case.q)
-        status = str(alike.status[k])
-        if isinstance(answer, str):
-            report.results.append(SinkhornOutcome(case, problem=answer, status=status))
-            continue
-        value, grad = _numbers(answer, report.where)
-        inside = None if grad is None else grad[case.p > 0]
-        lost = [x for x in (value, inside) if x is not None and not np.isfinite(x).all()]
-        problem = ("NaN" if any(np.isnan(x).any() for x in lost) else "inf") if lost else ""
-        errors = {} if problem else right.errors(k, value, grad, case) | alike.errors(k, value, grad, case)
-        report.results.append(SinkhornOutcome(case, problem=problem, status=status, **errors))
-
-
-class _Reference:
-    """What the answers should be, by half step: values with the size of their terms, and log u (N, cases)."""
-
-    def __init__(self, suffix: str, report: SinkhornReport, status: Any = ()) -> None:
-        self.suffix, self.report, self.status = suffix, report, status
-        self.values: list[tuple[NDArray[Any], NDArray[Any]]] = []
-        self.logs: list[NDArray[Any]] = []  # (N, cases)
-
-    def errors(self, k: int, value: float | None, grad: NDArray[Any] | None, case: SinkhornCase) -> dict[str, float]:
-        """Relative error of the value and of exp(lam times the gradient), those of them that are known."""
-        found, fit, gradient = {}, self.report.value_fit, self.report.gradient_fit
-        if value is not None and fit and self.values:
-            off = min(abs(value / fit.factor - x[k]) / max(size[k], np.finfo(float).tiny) for x, size in self.values)
-            if np.isfinite(off):
-                found["value" + self.suffix] = float(off)
-        if grad is not None and gradient and self.logs:
-            off = min(self._gradient(grad / gradient.factor, logs[:, k], case.p > 0) for logs in self.logs)
-            if np.isfinite(off):
-                found["grad" + self.suffix] = float(off)
-        return found
-
-    def _gradient(self, grad: NDArray[Any], log_u: NDArray[Any], there: NDArray[Any]) -> float:
-        """The largest difference where there is mass, up to the constant."""
-        gradient = self.report.gradient_fit
-        assert gradient is not None
-        a, b = grad[there] * self.report.lam * gradient.setting.lam_factor, log_u[there]
-        if self.report.constant != "as the start gives it" or self.report.drops_empty is not False:
-            a, b = a - a.mean(), b - b.mean()
-        else:
-            n, sign = self.report.where.n_bins, 1 if gradient.setting.first == "v" else -1
-            start = {"ones": 0.0, "inverse": -math.log(n), "count": math.log(n)}[self.report.start or "ones"]
-            b = b + sign * start + (self.report.shift or 0)
-        return float(np.abs(a - b).max() / max(1.0, np.abs(log_u[there]).max()))
-
-
-def _right(report: SinkhornReport, pairs: Pairs) -> _Reference:
-    """In float64 logarithms; a loop that stops early is measured at the half step that fits a case best."""
-    reference = _Reference("", report)
-    for fit in (report.value_fit, report.gradient_fit):
-        if fit is None or fit.what.endswith("unrolled") or fit.what.startswith(fits.DEBIASED):
-            continue
-        lam = report.lam * fit.setting.lam_factor
-        steps = range(1, 2 * report.max_iter + 3) if fit.stops else [int(fit.half_steps[0])]
-        both = (False, True) if fit.stops and report.drops_empty is None else (bool(report.drops_empty),)
-        for state in (
-            s for drops in both for s in fits.states(report.where, lam, pairs, fit.setting.first, steps, drops)
-        ):
-            if fit is report.value_fit:
-                reference.values.append(_of_kind(fit, state, pairs, lam))
-            else:
-                reference.logs.append(fits.bases(state, pairs)[fits.BASES.index(fit.what)])
-    return reference
-
-
-def _alike(report: SinkhornReport, cases: list[SinkhornCase]) -> _Reference:
-    """By emdref's own loop in the same dtype and the linear domain, where it is one of those that loop can run."""
-    fit = report.value_fit or report.gradient_fit
-    steps = int(fit.half_steps[0]) if fit and not fit.stops else 2 * report.max_iter + 1
-    if report.value_fit is None:
-        steps |= 1
-    first = fit.setting.first if fit else "v"
-    switches = Variant(0 if report.shift == 0 else 1, "ones", bool(report.drops_empty), bool(steps % 2), "cost", False)
-    p, q = (np.array([getattr(c, name) for c in cases]) for name in ("p", "q"))
-    given = (p, q) if first == "v" else (q, p)
-    rows = validation.batch(*given, report.where.n_bins)
-    lam = p.dtype.type(report.lam * (fit.setting.lam_factor if fit else 1.0))
-    kernel = "dense" if report.where.n_bins <= 2000 else "auto"
-    count = max(1, steps // 2)
-    result = iterate(rows, report.where, lam, switches, kernel, "linear", 0.0, None, count)[count]
-    reference = _Reference("_alike", report, result.status)
-    known = {COST: result.value, OBJECTIVE: result.objective}
-    if fit and not fit.stops:
-        if report.value_fit and report.value_fit.what in known:
-            _, size = _evaluated_sizes(report, cases)
-            reference.values.append((np.asarray(known[report.value_fit.what], float), size))
-        if report.gradient_fit and report.gradient_fit.what == "log u":
-            logs = result.log_u if first == "v" else result.log_v
-            reference.logs.append(np.asarray(logs, float).T)
-    return reference
-
-
-def _evaluated_sizes(report: SinkhornReport, cases: list[SinkhornCase]) -> tuple[NDArray[Any], NDArray[Any]]:
-    fit = report.value_fit
-    assert fit is not None
-    pairs = Pairs(*(np.array([getattr(c, name) for c in cases], float) for name in ("p", "q")))
-    search = Search(report.where, report.lam, report.max_iter, pairs, None, None, pairs.p.dtype.type)
-    return _evaluated(search, fit, pairs, bool(report.drops_empty))

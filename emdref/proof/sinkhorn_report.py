@@ -17,12 +17,12 @@ _SHORT = 8  # cost matrices of up to so many bins are written out
 
 @dataclass(frozen=True, eq=False)
 class SinkhornCase(Case):
-    """One pair of histograms, of a family of `emdref.proof.sinkhorn_check` and a seed, or the caller's."""
+    """One pair of histograms, of a family of `emdref.proof.sinkhorn_pairs` and a seed, or the caller's."""
 
     def code(self) -> str:
         """Python that makes the pair again."""
         code = super().code().replace("emdref.casebook.pair", "pair")
-        return f"from emdref.proof.sinkhorn_check import pair\n{code}" if "pair(" in code else code
+        return f"from emdref.proof.sinkhorn_pairs import pair\n{code}" if "pair(" in code else code
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +84,9 @@ class SinkhornReport:
     tol : float
         Relative errors up to which a case passes.
     worst_error, worst_case, failures
-        The largest relative error against float64 logarithms (of a value, or of log u), inf for what failed; where
-        that was; how many cases failed.  `snippet` is Python that shows the worst case.
+        The largest relative error against float64 logarithms (of a value, or of log u), inf for what failed, NaN where
+        nothing could be compared; where that was; how many cases failed.  `snippet` is Python that shows the worst
+        case.
     closest : str
         What is nearest, and how far off, where no known value fits.
     findings : dict of Finding
@@ -161,7 +162,8 @@ class SinkhornReport:
 
     @property
     def worst_error(self) -> float:
-        return self.worst.worst
+        compared = any(r.problem or r.value is not None or r.grad is not None for r in self.results)
+        return self.worst.worst if compared else math.nan
 
     @property
     def worst_ulp(self) -> float:
@@ -218,6 +220,8 @@ class SinkhornReport:
             cells = "".join(f"{_shown(row[name]):>12s}" for name in ("value", "grad"))
             alike = "".join(f"{_shown(row[name]):>12s}" for name in ("value_alike", "grad_alike"))
             lines.append(f"{grade:10s} {row['cases']:5d}  {cells}  {alike}  {row['failures']:8d}")
+        if math.isnan(self.worst_error):
+            return "\n".join([*lines, "", "no case could be compared: nothing that is known here gives its numbers"])
         worst = self.worst
         off = (
             f"{worst.problem}{worst.status and f' (emdref: {worst.status})'}" if worst.problem else _shown(worst.worst)

@@ -1,4 +1,4 @@
-"""Rooted trees, from parents, edges, graphs and Newick text."""
+"""Rooted trees, from parents, edges, graphs, files, clusterings and points, and back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from emdref.arguments import validation
 from emdref.arguments.casts import frozen, narrowed
-from emdref.arguments.messages import shown, type_name
+from emdref.arguments.messages import shown
 from emdref.kernels.tiles import plain, two_limbs
 from emdref.spaces import reading
 from emdref.spaces.rooted import (
@@ -159,7 +159,14 @@ class Tree(Immutable, Space):
         return f"emdref.Tree({self.parent.tolist()}, {self.cost.tolist()}, bins={self.bins.tolist()})"
 
     def with_costs(self, cost: Any) -> Space:
-        """The same tree at other costs by node, of which the root's is ignored; what is known of its shape stays."""
+        """The same tree at other costs by node, of which the root's is ignored; what is known of its shape stays.
+
+        Examples
+        --------
+        >>> import emdref
+        >>> emdref.Tree([-1, 0, 0]).with_costs([0, 1.5, 2])
+        Tree(2 bins, 3 nodes, costs 1.5 to 2)
+        """
         seen = self.rooted
         costs = reading.edge_costs_of(cost, self.parent, self.root, reading.Words("", self._node_name, ""))
         other = Tree.__new__(Tree)
@@ -279,40 +286,22 @@ class Tree(Immutable, Space):
         `weight` names the edge attribute that holds the cost; if no edge has it every cost is 1, if only some have it
         that is an error.  Nodes are numbered as in ``graph.nodes``, their names become the labels.  Bins are the
         leaves, or nodes named by `bins`, or all nodes for ``"all"``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            What is no graph of networkx or no tree, naming the node or edge; a root or bins that are not there.
+
+        Examples
+        --------
+        >>> import emdref, networkx
+        >>> graph = networkx.Graph([("pet", "cat"), ("pet", "dog")])
+        >>> emdref.Tree.from_networkx(graph, root="pet")
+        Tree(2 bins, 3 nodes, costs 1, labels 'cat', 'dog')
         """
-        for x, name in ((root, "root"), (weight, "weight")):
-            reading.check_hashable(x, name)
-        if not hasattr(graph, "nodes"):
-            raise TypeError(f"graph must be a networkx graph, not {type_name(graph)}")
-        number = {node: v for v, node in enumerate(graph.nodes)}
-        if root not in number:
-            raise ValueError(f"root={shown(root)} is not a node of the graph")
-        if graph.is_multigraph():
-            raise ValueError("graph is a multigraph: a tree has one edge between two nodes")
-        if graph.number_of_edges() != len(number) - 1:
-            raise ValueError(
-                f"graph has {len(number)} nodes and {graph.number_of_edges()} edges: a tree has one edge fewer than "
-                "nodes"
-            )
-        missing = [(a, b) for a, b, data in graph.edges(data=True) if weight not in data]
-        if missing and len(missing) < graph.number_of_edges():
-            raise ValueError(
-                f"edge {shown(missing[0])} has no attribute {shown(weight)} and others do: give all edges one or none"
-            )
-        undirected = graph.to_undirected(as_view=True) if graph.is_directed() else graph
-        parent, cost = [-2] * len(number), [0.0] * len(number)
-        parent[number[root]] = -1
-        queue = [root]
-        for node in queue:
-            for other, data in undirected.adj[node].items():
-                if parent[number[other]] == -2:
-                    parent[number[other]] = number[node]
-                    cost[number[other]] = data.get(weight, 1.0)
-                    queue.append(other)
-        if len(queue) < len(number):
-            lost = next(node for node, v in number.items() if parent[v] == -2)
-            raise ValueError(f"node {shown(lost)} cannot be reached from root={shown(root)}: the graph is no tree")
-        return cls._named("graph has", parent, cost, list(number), bins)
+        from emdref.spaces import graphs  # here, because few need it
+
+        return cls._named("graph has", *graphs.read(graph, root, weight), bins)
 
     @classmethod
     def from_newick(
@@ -520,22 +509,9 @@ class Tree(Immutable, Space):
         >>> list(graph.edges(data="cost")), list(graph.nodes(data="bin"))
         ([('pet', 'cat', 1.5), ('pet', 'dog', 2.0)], [('pet', None), ('cat', 0), ('dog', 1)])
         """
-        try:
-            import networkx
-        except ImportError:
-            raise ImportError(
-                "to_networkx needs networkx, which is not installed: pip install networkx, or use parent, cost, labels"
-            ) from None
+        from emdref.spaces import graphs  # here, because few need it
 
-        labels, numbers = list(self.labels), list(range(self.n_nodes))
-        named = len(set(labels)) == len(labels) and None not in labels
-        graph, nodes = networkx.DiGraph(), labels if named else numbers
-        graph.add_nodes_from(nodes if named else ((v, {"label": x}) for v, x in enumerate(labels)))
-        for k, v in enumerate(self.bins.tolist()):
-            graph.nodes[nodes[v]]["bin"] = k
-        edges = zip(nodes, self.parent.tolist(), self.cost.tolist(), strict=True)
-        graph.add_edges_from((nodes[p], x, {"cost": c}) for x, p, c in edges if p >= 0)
-        return graph
+        return graphs.written(self.parent, self.cost, self.bins, self.labels)
 
     @classmethod
     def from_linkage(cls, Z: ArrayLike, labels: Iterable[Hashable] | None = None) -> Tree:

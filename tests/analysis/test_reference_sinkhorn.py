@@ -196,3 +196,6 @@ def test_the_checker_finds_what_was_changed(tmp_path):
     assert "paper, gradient[0] should be -Infinity" in said(changed("paper", "gradient", 0))
     assert "should be" in said(lambda case: case["answers"]["frogner"]["gradient"].pop())
     assert "should be" in said(lambda case: case.update(max_iter=9))
+    for change in ({"format": "emdref-sinkhorn-2"}, {"cases": []}):
+        (tmp_path / "sinkhorn.json").write_text(json.dumps({**FILE, **change}), "ascii")
+        assert check(tmp_path).stderr.startswith("sinkhorn.json has no cases, or is of a format")

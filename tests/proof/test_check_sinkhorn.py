@@ -253,6 +253,7 @@ def test_another_function_altogether():
     assert (report.value, report.variant, report.n_iter, report.passed) == (None, None, None, False)
     assert "none of paper, frogner, cuturi, caffe, mocha; nearest: " in report.findings["variant"].text
     assert "off by" in report.closest
+    assert math.isnan(report.worst_error) and "no case could be compared" in str(report)
 
 
 # --- readings of the value --------------------------------------------------------------------------------------------
@@ -277,6 +278,8 @@ def reading(kind):
             "(<p, log u> + <q, log v>) / lam": (p @ log_u + q @ log_v) / LAM,
             "(<p, log u> + <q, log v> - |T|) / lam": (p @ log_u + q @ log_v - mass) / LAM,
             "(<p, log u/p> + <q, log v/q>) / lam": (p @ np.log(u / p) + q @ np.log(v / q)) / LAM,
+            "(<p, log u> + <q, log v>) / lam with K = exp(-lam M - 1)": (p @ (log_u + 1) + q @ log_v) / LAM,
+            fits.CONCAVE: cost - entropy / LAM,
         }[kind]
 
     return function
@@ -286,8 +289,38 @@ def reading(kind):
 def test_readings_of_the_value(kind):
     report = check(reading(kind), cases="mild")
     assert (report.value, report.value_factor, report.n_iter, report.refreshes_v) == (kind, 1, CAP, False)
-    assert report.passed, str(report)
+    assert report.passed == (kind != fits.CONCAVE), str(report)
     assert report.worst_error < 1e-13
+
+
+def test_a_plan_is_compared_entry_by_entry():
+    """Transposed it has the same value where M is symmetric, and so has any mean of the two."""
+
+    def plan(p, q):
+        u = np.ones(N)
+        for _ in range(CAP):
+            u = p / (K @ (q / (K.T @ u)))
+        return u[:, None] * K * (q / (K.T @ u))
+
+    K = np.exp(-LAM * M - 1)
+    assert check(plan, cases="mild").findings["plan"] == (True, "rows are p's bins, columns q's")
+    turned = check(lambda p, q: plan(p, q).T, cases="mild")
+    assert "transposed" in turned.findings["plan"].text and not turned.passed
+    both = check(lambda p, q: (plan(p, q) + plan(p, q).T) / 2, cases="mild")
+    assert "entries are off by" in both.findings["plan"].text and not both.passed
+
+
+def test_a_value_near_another_is_not_taken_for_float32():
+    """Where the gradient is right to float64."""
+
+    def mine(p, q):
+        value, grad = algorithm_1(p, q)
+        return value * (1 + 1e-8 * np.sin(1e3 * p[0])), grad
+
+    report = check(mine, cases="mild")
+    assert report.precision == "float64" and "precision" not in report.findings
+    assert not report.passed
+    assert report.findings["value"].text.startswith("<T, M>, but off by ")
 
 
 @pytest.mark.parametrize("kind", [fits.COST, "<T, M> + KL(T | p q^T) / lam"])
@@ -436,6 +469,7 @@ def test_small_spaces_and_own_pairs():
         ({"cases": "hardest"}, ValueError, "cases names 'hardest', which is neither of easy"),
         ({"cases": []}, ValueError, "cases is empty"),
         ({"cases": [(np.ones(N), 2 * np.ones(N))]}, ValueError, "apart"),
+        ({"cases": ["mild", (np.ones(N), -np.ones(N))]}, ValueError, r"cases\[1\], \(p, q\): q\[0\] = -1.0"),
         ({"cases": [3]}, TypeError, r"cases\[0\] must be the name"),
         ({"dtype": "float16"}, TypeError, "float16"),
         ({"tol": -1}, ValueError, "tol"),

@@ -67,7 +67,7 @@ def test_gradient(emd_case):
 def test_none():
     pass
 """
-    outcome = run(text, "--emd-grades", "easy", "--emd-spaces", "tree,chain", "-v", "-W", "error", "--strict-markers")
+    outcome = run(text, "--emd-grades", "easy", "--emd-spaces", "tree, chain", "-v", "-W", "error", "--strict-markers")
     outcome.assert_outcomes(passed=8 + 2 * 8 + 1)
     outcome.stdout.fnmatch_lines(["*test_gradient?tree-easy-integers-0? PASSED*"])
 
@@ -81,6 +81,9 @@ def test_none():
         ("'easy'", (), "give its arguments by name"),
         ("cases='easy'", (), "unexpected keyword argument 'cases'"),
         ("", ("--emd-grades", "simple"), "grade='simple' is not one of"),
+        ("family='soft'", (), "family='soft' is not one of integers"),
+        ("grade=3", (), "grade=3 must be one grade or several"),
+        ("grade='easy', family='one_ulp'", (), "no case of family 'one_ulp' is of grade 'easy'"),
     ],
 )
 def test_what_is_refused(run, mark, options, message):
