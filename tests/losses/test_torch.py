@@ -1227,6 +1227,15 @@ def test_tensors_that_are_no_histograms(change, error, words):
             call(p, histograms(3), CHAIN)
 
 
+@pytest.mark.parametrize("name", ["rho", "lam"])
+def test_numbers_that_require_grad_are_refused(name):
+    number = torch.tensor(2.0, requires_grad=True)
+    with pytest.raises(RuntimeError, match=rf"^{name} requires grad, and nothing flows back to it: give {name}.item"):
+        (emdref.emd_cost_grad if name == "rho" else emdref.sinkhorn)(
+            torch.eye(5)[0], torch.eye(5)[1], emdref.Chain(5), number
+        )
+
+
 def test_tensors_of_other_functions_under_transforms():
     p = histograms(3)
     with pytest.raises(TypeError, match=r"^p .* cannot be read .*within torch\.func the losses of emdref\.torch"):
