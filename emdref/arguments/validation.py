@@ -74,6 +74,8 @@ def weight(value: object, name: str) -> float:
 def _real(value: Any, name: str, holds: Callable[[float], bool], rule: str) -> float:
     if isinstance(value, (bool, np.bool_, str, list, tuple, np.ma.MaskedArray)) or np.ndim(value) != 0:
         raise TypeError(f"{name} must be a real number, not {type_name(value)}")
+    if getattr(value, "requires_grad", False):
+        raise RuntimeError(f"{name} requires grad, and nothing flows back to it: give {name}.item()")
     try:
         number = float(value)
     except (TypeError, ValueError):

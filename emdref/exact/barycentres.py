@@ -87,7 +87,8 @@ def weights_of(weights: Any, histograms: Any, count: int) -> Sequence[Any]:
     if weights is None:
         return [1] * count
     containers.check_row_labels(histograms, weights)
-    shape = np.shape(containers.row(weights, "weights"))
+    row = containers.row(weights, "weights")
+    shape = np.shape(row if isinstance(row, (list, tuple)) else validation.read(row, "weights"))
     if shape != (count,):
         raise ValueError(f"weights has shape {written(shape)}, expected one weight for each of {count} histograms")
     found = definitions.numbers(weights, "weights", count)
@@ -124,7 +125,7 @@ def read(histograms: Any, weights: Any, space: Space, mass: str) -> tuple[list[S
     containers.check_labels({"P": histograms}, space)
     size, rows = space.n_bins, containers.plain(histograms, "P")
     listed = isinstance(rows, (list, tuple))  # whose rows are looked at one by one
-    rows = rows if listed else np.asarray(rows)
+    rows = rows if listed else validation.read(rows, "P")
     check_shape((len(rows), *np.shape(rows[0] if rows else ())) if listed else np.shape(rows), size, False)
     found = [histogram(row, f"P[{k}]", size) for k, row in enumerate(rows)]
     single = any(getattr(row, "dtype", None) == np.float32 for row in rows)

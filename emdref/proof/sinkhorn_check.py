@@ -280,7 +280,7 @@ class _Examination:
     def _times(self, factor: float) -> str:
         """A factor with its likely meaning."""
         n, lam, where = self.search.where.n_bins, self.search.lam, self.search.where
-        named = {"N": n, "1/N": 1 / n, "lam": lam, "1/lam": 1 / lam, "2": 2.0, "1/2": 0.5}
+        named = {"N": n, "1/N": 1 / n, "1/N^2": n**-2.0, "lam": lam, "1/lam": 1 / lam, "2": 2.0, "1/2": 0.5}
         named |= {"max(M)": where.diameter, "1/max(M)": 1 / where.diameter} if where.diameter else {}
         signed = {**named, **{f"-{name}": -x for name, x in named.items()}}
         meaning = next((f" ({name})" for name, x in signed.items() if x != 1 and abs(factor / x - 1) < 1e-4), "")

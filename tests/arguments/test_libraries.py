@@ -30,6 +30,16 @@ def test_what_nobody_makes_comes_back_as_numpys(dtype):
     assert emdref.exact.emd(Words(p[0]), q[0], CHAIN) == emdref.exact.emd(p[0], q[0], CHAIN)
 
 
+def test_a_barycentre_s_exact_twin_its_certificate_and_weights_take_what_speaks_dlpack():
+    histograms, weights = Words(P), [1.0, 2.0, 4.0]
+    expected = emdref.exact.barycenter(P, CHAIN, weights=weights)
+    assert emdref.exact.barycenter(histograms, CHAIN, weights=Words(np.array(weights))) == expected
+    assert emdref.certify_barycenter(expected, histograms, CHAIN, weights=Words(np.array(weights))).verify()
+    np.testing.assert_array_equal(
+        emdref.barycenter(P, CHAIN, weights=Words(np.array(weights))), emdref.barycenter(P, CHAIN, weights=weights)
+    )
+
+
 def test_the_way_back_is_the_library_of_the_type_if_the_array_does_not_say(monkeypatch):
     home = type("Own", (Words,), {"__module__": "library.inside"})
     monkeypatch.setitem(libraries.sys.modules, "library", array_kinds.library)

@@ -735,13 +735,12 @@ def test_a_row_that_sinkhorn_fails_on_warns():
 
 
 @compiled
-@pytest.mark.parametrize("loss", [emd_loss, sinkhorn_loss])
-def test_a_space_that_no_call_has_met_yet_can_be_compiled(loss):
+def test_a_space_that_no_call_has_met_yet_can_be_compiled():
     """Until Python 3.12 what a space computes once is behind a lock, which cannot be traced."""
     x, q = torch.zeros(2, 4), torch.tensor([1, 3])
     space = emdref.Chain(4)
-    graph = torch.compile(lambda x: loss(x, q, space, 2.0), fullgraph=True, backend="aot_eager")
-    assert torch.equal(graph(x), loss(x, q, emdref.Chain(4), 2.0))
+    graph = torch.compile(lambda x: sinkhorn_loss(x, q, space, 2.0), fullgraph=True, backend="aot_eager")
+    assert torch.equal(graph(x), sinkhorn_loss(x, q, emdref.Chain(4), 2.0))
 
 
 @compiled
@@ -1226,6 +1225,15 @@ def test_tensors_that_are_no_histograms(change, error, words):
     for call in (emdref.emd, emdref.emd_hess, lambda p, q, space: emdref.losses.mse(p, q)):
         with pytest.raises(error, match=f"^{words}"):
             call(p, histograms(3), CHAIN)
+
+
+@pytest.mark.parametrize("name", ["rho", "lam"])
+def test_numbers_that_require_grad_are_refused(name):
+    number = torch.tensor(2.0, requires_grad=True)
+    with pytest.raises(RuntimeError, match=rf"^{name} requires grad, and nothing flows back to it: give {name}.item"):
+        (emdref.emd_cost_grad if name == "rho" else emdref.sinkhorn)(
+            torch.eye(5)[0], torch.eye(5)[1], emdref.Chain(5), number
+        )
 
 
 def test_tensors_of_other_functions_under_transforms():

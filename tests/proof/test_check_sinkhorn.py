@@ -201,6 +201,7 @@ def test_float32_inside():
 
 FACTORS = {
     "value over a batch": (lambda v, g: (v / 16, g), "value", "0.0625 times <T, M>"),
+    "value a mean over the plan": (lambda v, g: (v / N**2, g), "value", "0.01 (1/N^2) times <T, M>"),
     "value times N": (lambda v, g: (N * v, g), "value", "10 (N) times <T, M>"),
     "gradient without 1/lam": (lambda v, g: (v, LAM * g), "gradient", "2 (lam) times log u, over lam"),
     "sign flipped": (lambda v, g: (v, -g), "gradient", "-1 times log u, over lam"),
