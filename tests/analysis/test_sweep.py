@@ -236,7 +236,7 @@ def test_an_interrupt_that_nothing_may_swallow(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.slow(instead="test_killed_at_any_moment_nothing_finished_is_lost")
+@pytest.mark.slow(instead="test_run_again_takes_everything_from_the_store")
 def test_interrupt_stops_within_a_second_and_the_same_command_goes_on(tmp_path):
     whole = run(*SLOW, "--out", tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr
@@ -292,7 +292,8 @@ def test_two_processes_share_a_store(tmp_path):
     assert tables[0] == tables[1] == tables[2]
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(15, marks=pytest.mark.slow)])
+@pytest.mark.slow(instead="test_run_again_takes_everything_from_the_store")  # .ci/run kills a sweep 20 times
+@pytest.mark.parametrize("kills", [1, 15])
 def test_killed_at_any_moment_nothing_finished_is_lost(kills):
     loop = subprocess.run(
         [sys.executable, str(ROOT / "tests" / "analysis" / "kill_loop.py"), "--kills", str(kills)],
