@@ -1028,6 +1028,7 @@ class Rows(torch.utils.data.Dataset):
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python from 3.12 on where there are threads
+@pytest.mark.filterwarnings("ignore:os.fork.*JAX is multithreaded:RuntimeWarning")  # where a test has imported JAX
 def test_workers_of_a_data_loader_compute(monkeypatch):
     """Forked from a process that has computed with threads itself."""
     monkeypatch.setattr(threads, "_SERIAL_WORK", 1)
