@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, get_args
 
 from numpy.typing import NDArray
 
@@ -62,8 +62,61 @@ class Result:
         return math.inf if self.problem else max(x for x in (self.value_ulp, self.grad_ulp) if x is not None)
 
 
+class Outcome(Protocol):
+    """How one case went."""
+
+    @property
+    def case(self) -> Case: ...
+
+    @property
+    def worst(self) -> float: ...
+
+
+_Outcome = TypeVar("_Outcome", bound=Outcome)
+
+
+class Graded(Generic[_Outcome]):
+    """What reports have in common: findings in words, and results case by case, summed up by grade."""
+
+    findings: dict[str, Finding]
+    results: list[_Outcome]
+
+    @property
+    def worst(self) -> _Outcome:
+        """The case with the largest error."""
+        return max(self.results, key=lambda r: r.worst)
+
+    @property
+    def worst_case(self) -> Case:
+        return self.worst.case
+
+    @property
+    def grades(self) -> dict[str, dict[str, Any]]:
+        """Per grade: number of cases, largest errors, cases without an answer and more, and whether all is well."""
+        return {grade: self._grade(some) for grade in (*get_args(Grade), "own") if (some := self._of(grade))}
+
+    def _of(self, grade: str) -> list[_Outcome]:
+        return [r for r in self.results if r.case.grade == grade]
+
+    def _grade(self, results: list[_Outcome]) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _nothing_is_wrong(self) -> bool:
+        return all(f.ok is not False for f in self.findings.values())
+
+    def _found(self) -> list[str]:
+        """A line a finding."""
+        marks = {True: "ok", False: "WRONG", None: "-"}
+        return [f"{name:19s} {marks[f.ok]:6s} {f.text}" for name, f in self.findings.items()]
+
+
+def largest(results: list[Any], name: str) -> float | None:
+    """The largest of the numbers of that name that are known."""
+    return max((x for r in results if (x := getattr(r, name)) is not None), default=None)
+
+
 @dataclass(eq=False)
-class Report:
+class Report(Graded[Result]):
     """What `emdref.check` found.
 
     Attributes
@@ -116,20 +169,11 @@ class Report:
     @property
     def passed(self) -> bool:
         good = all(r.worst <= self.tol and not r.wrong_signs for r in self.results)
-        return good and all(f.ok is not False for f in self.findings.values())
-
-    @property
-    def worst(self) -> Result:
-        """The case with the largest error."""
-        return max(self.results, key=lambda r: r.worst)
+        return good and self._nothing_is_wrong()
 
     @property
     def worst_ulp(self) -> float:
         return self.worst.worst
-
-    @property
-    def worst_case(self) -> Case:
-        return self.worst.case
 
     @property
     def wrong_signs(self) -> int:
@@ -159,24 +203,11 @@ class Report:
     def factor(self) -> float | None:
         return self.gradient_fit and self.gradient_fit.factor
 
-    @property
-    def grades(self) -> dict[str, dict[str, Any]]:
-        """Per grade: number of cases, largest errors, wrong signs, cases without an answer, and whether all is well."""
-        return {grade: self._grade(grade) for grade in (*get_args(Grade), "own") if self._of(grade)}
-
-    def _of(self, grade: str) -> list[Result]:
-        return [r for r in self.results if r.case.grade == grade]
-
-    def _grade(self, grade: str) -> dict[str, Any]:
-        results = self._of(grade)
-
-        def largest(name: str) -> float | None:
-            return max((x for r in results if (x := getattr(r, name)) is not None), default=None)
-
+    def _grade(self, results: list[Result]) -> dict[str, Any]:
         return {
             "cases": len(results),
-            "value_ulp": largest("value_ulp"),
-            "grad_ulp": largest("grad_ulp"),
+            "value_ulp": largest(results, "value_ulp"),
+            "grad_ulp": largest(results, "grad_ulp"),
             "wrong_signs": sum(r.wrong_signs for r in results),
             "lost_zeros": sum(r.lost_zeros for r in results),
             "failures": sum(bool(r.problem) for r in results),
@@ -189,7 +220,7 @@ class Report:
     def snippet(self) -> str:
         """Python that shows the worst case again, with `function` and, if it is long, `space` as they were given."""
         options = f"space, {self.rho:g}, mass='ignore'" if self.rho != 1 else "space, mass='ignore'"
-        lines = ["import emdref, numpy as np", _code(self.space), self.worst_case.code()]
+        lines = ["import emdref, numpy as np", code_of(self.space), self.worst_case.code()]
         lines += ["print('yours:', function(p, q))", f"print('value:', emdref.emd(p, q, {options}))"]
         if self.worst.grad_ulp is not None or self.gradient_fit:
             lines.append(f"print('gradient:', emdref.emd_grad(p, q, {options}, gauge={self.measured_gauge!r}))")
@@ -198,8 +229,7 @@ class Report:
     def __str__(self) -> str:
         head = f"{'PASSED' if self.passed else 'NOT PASSED'}: EMD^{self.rho:g} on {self.space}, {self.dtype}, "
         lines = [f"{head}called with {self.called_with}", ""]
-        marks = {True: "ok", False: "WRONG", None: "-"}
-        lines += [f"{name:19s} {marks[f.ok]:6s} {f.text}" for name, f in self.findings.items()]
+        lines += self._found()
         lines += ["", f"{'grade':10s} cases  value, ulp  gradient, ulp  wrong signs (should be 0)  failures"]
         for grade, row in self.grades.items():
             cells = f"{row['cases']:5d}  {_ulps(row['value_ulp']):>10s}  {_ulps(row['grad_ulp']):>13s}"
@@ -217,7 +247,7 @@ def _ulps(x: float | None) -> str:
     return "" if x is None else f"{x:.2f}" if x < 100 else f"{x:.2g}"
 
 
-def _code(space: Space) -> str:
+def code_of(space: Space) -> str:
     """Python that makes the space again, if it is short."""
     code = space.as_code()
     return f"# space: the {space} that was checked" if code is None else f"space = {code}"

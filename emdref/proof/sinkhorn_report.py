@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from emdref.casebook import Grade
 from emdref.proof.alternation_fits import Fit
-from emdref.proof.report import Case, Finding
+from emdref.proof.report import Case, Finding, Graded, code_of, largest
 from emdref.spaces.matrix import Matrix
 from emdref.spaces.space import Metric, Space
 
@@ -47,7 +46,7 @@ class SinkhornOutcome:
 
 
 @dataclass(eq=False)
-class SinkhornReport:
+class SinkhornReport(Graded[SinkhornOutcome]):
     """What `emdref.check_sinkhorn` found.
 
     Attributes
@@ -124,7 +123,7 @@ class SinkhornReport:
 
     @property
     def passed(self) -> bool:
-        return all(r.worst <= self.tol for r in self.results) and all(f.ok is not False for f in self.findings.values())
+        return all(r.worst <= self.tol for r in self.results) and self._nothing_is_wrong()
 
     @property
     def variant(self) -> str | None:
@@ -156,11 +155,6 @@ class SinkhornReport:
         return isinstance(self.n_iter, tuple)
 
     @property
-    def worst(self) -> SinkhornOutcome:
-        """The case with the largest error."""
-        return max(self.results, key=lambda r: r.worst)
-
-    @property
     def worst_error(self) -> float:
         compared = any(r.problem or r.value is not None or r.grad is not None for r in self.results)
         return self.worst.worst if compared else math.nan
@@ -171,29 +165,18 @@ class SinkhornReport:
         return self.worst_error / self.eps
 
     @property
-    def worst_case(self) -> Case:
-        return self.worst.case
-
-    @property
     def failures(self) -> int:
         return sum(bool(r.problem) for r in self.results)
 
-    @property
-    def grades(self) -> dict[str, dict[str, Any]]:
-        """Per grade: number of cases, largest errors, cases without an answer, and whether all is well."""
-        return {grade: self._grade(grade) for grade in (*get_args(Grade), "own") if self._of(grade)}
-
-    def _of(self, grade: str) -> list[SinkhornOutcome]:
-        return [r for r in self.results if r.case.grade == grade]
-
-    def _grade(self, grade: str) -> dict[str, Any]:
-        results = self._of(grade)
-        row: dict[str, Any] = {"cases": len(results)}
-        for name in ("value", "grad", "value_alike", "grad_alike"):
-            row[name] = max((x for r in results if (x := getattr(r, name)) is not None), default=None)
-        row["failures"] = sum(bool(r.problem) for r in results)
-        row["passed"] = all(r.worst <= self.tol for r in results)
-        return row
+    def _grade(self, results: list[SinkhornOutcome]) -> dict[str, Any]:
+        errors = {name: largest(results, name) for name in ("value", "grad", "value_alike", "grad_alike")}
+        failures = sum(bool(r.problem) for r in results)
+        return {
+            "cases": len(results),
+            **errors,
+            "failures": failures,
+            "passed": all(r.worst <= self.tol for r in results),
+        }
 
     # --- to read ------------------------------------------------------------------------------------------------------
 
@@ -212,8 +195,7 @@ class SinkhornReport:
         where = self.where if isinstance(self.where, Space) else f"a cost matrix of {self.where.n_bins} bins"
         head = f"{verdict}: Sinkhorn, lam = {self.lam:g}, {self.max_iter} iterations, on {where}, {self.dtype}, "
         lines = [f"{head}called with {self.called_with}", ""]
-        marks = {True: "ok", False: "WRONG", None: "-"}
-        lines += [f"{name:19s} {marks[f.ok]:6s} {f.text}" for name, f in self.findings.items()]
+        lines += self._found()
         lines += ["", f"{'':10s} {'':5s}  {'off float64 logarithms':^24s}  {'off emdref in ' + self.dtype:^24s}"]
         lines += [f"{'grade':10s} cases  {'value':>12s}{'gradient':>12s}  {'value':>12s}{'gradient':>12s}  failures"]
         for grade, row in self.grades.items():
@@ -237,8 +219,7 @@ def _shown(x: float | None) -> str:
 def _code(where: Metric) -> str:
     """Python that makes the space or the matrix again, if it is short."""
     if isinstance(where, Space):
-        code = where.as_code()
-        return f"# space: the {where} that was checked" if code is None else f"space = {code}"
+        return code_of(where)
     assert isinstance(where, Matrix)
     if where.n_bins > _SHORT:
         return "# space: the cost matrix that was checked"
