@@ -138,7 +138,7 @@ def check_row_labels(x: Any, weights: Any) -> None:
     pandas = sys.modules.get("pandas")
     if pandas is None or not (isinstance(x, pandas.DataFrame) and isinstance(weights, pandas.Series)):
         return
-    names, labels = (_listed(pandas, y.index) for y in (x, weights))
+    names, labels = (names_of(y.index) for y in (x, weights))
     if names is not None and labels is not None and not _equal(labels, names):
         raise ValueError(_difference("weights", "index", labels, names, "P.index", cuts=False))
 
@@ -155,7 +155,7 @@ def check_matrix_labels(x: Any, name: str) -> None:
 def _names(pandas: Any, cost: Any) -> list[tuple[str, list[Any], str]]:
     """What a matrix calls the bins: its columns, or its index if they only count."""
     named = [*_labels(pandas, cost, "cost")]
-    index = _listed(pandas, cost.index) if isinstance(cost, pandas.DataFrame) else None
+    index = names_of(cost.index) if is_frame(cost) else None
     return named or ([] if index is None else [("cost", index, "index")])
 
 
@@ -166,20 +166,15 @@ def _labels(pandas: Any, x: Any, name: str) -> Iterator[tuple[str, list[Any], st
             yield from _labels(pandas, part, f"{name}[{k}]")
         return
     what = "columns" if isinstance(x, pandas.DataFrame) else "index" if isinstance(x, pandas.Series) else ""
-    labels = _listed(pandas, getattr(x, what)) if what else None
+    labels = names_of(getattr(x, what)) if what else None
     if labels is not None:
         yield name, labels, what
 
 
-def _listed(pandas: Any, index: Any) -> list[Any] | None:
-    """Labels as a list, None for those that only count."""
-    counts = isinstance(index, pandas.RangeIndex) and index.start == 0 and index.step == 1
-    return None if counts else index.tolist()
-
-
 def names_of(index: Any) -> list[Any] | None:
     """Labels of an axis in pandas as a list, None for those that only count."""
-    return _listed(sys.modules["pandas"], index)
+    counts = isinstance(index, sys.modules["pandas"].RangeIndex) and index.start == 0 and index.step == 1
+    return None if counts else index.tolist()
 
 
 def _equal(labels: Any, names: Any) -> bool:
