@@ -12,20 +12,12 @@ import pytest
 
 import cases
 import emdref
+from cases import refused
 
 TREE = emdref.Tree.from_newick("(((a:1,b:2):0.5,c:3)inner:1,d:1)root;")
 CHAIN = emdref.Chain(positions=[0, 1, 4.5, 9])
 CIRCLE = emdref.Circle(positions=[0, 1, 4.5, 9], period=12)
 MANY = emdref.Tree([-1] + 40 * [0], labels=["hub", *(f"b{k}" for k in range(40))])
-
-
-def refused(call, error, *words):
-    with pytest.raises(error) as caught:
-        call()
-    message = str(caught.value)
-    assert len(message) <= 300, message
-    for word in words:
-        assert word in message, message
 
 
 # --- align ------------------------------------------------------------------------------------------------------------

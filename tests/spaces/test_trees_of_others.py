@@ -10,18 +10,10 @@ from scipy.optimize import linprog
 from scipy.spatial.distance import pdist, squareform
 
 import emdref
+from cases import refused
 
 EPS = np.finfo(float).eps
 POINTS = np.random.default_rng(3).normal(size=(60, 3))
-
-
-def refused(call, error, *words):
-    with pytest.raises(error) as caught:
-        call()
-    message = str(caught.value)
-    assert len(message) <= 300, message
-    for word in words:
-        assert word in message, message
 
 
 # --- linkage matrices -------------------------------------------------------------------------------------------------

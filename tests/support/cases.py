@@ -4,6 +4,7 @@ import functools
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 import emdref
@@ -14,6 +15,16 @@ DTYPES = [np.float32, np.float64]
 # begins a program that is to be interrupted: what a shell starts in the background ignores Ctrl-C, its children too
 HEED_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 GAUGES = ["raw", "zero_sum", "scaled", "normalized"]
+
+
+def refused(call, error, *words):
+    """The call is an error, in a message that is short and holds all words."""
+    with pytest.raises(error) as caught:
+        call()
+    message = str(caught.value)
+    assert len(message) <= 300, message
+    for word in words:
+        assert word in message, message
 
 
 # --- spaces -----------------------------------------------------------------------------------------------------------
