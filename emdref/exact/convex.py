@@ -101,7 +101,7 @@ class Convex:
     def _bend(self, x: int, rise: int) -> None:
         b, left = _find(bisect_left, self._length, x)
         if b == len(self._length):
-            self._append(left, rise)
+            self._add(left, rise)
             return
         lengths, rises = self._lengths[b], self._rises[b]
         i, left = _find(bisect_left, lengths, left)
@@ -127,7 +127,7 @@ class Convex:
 
     def _put_in(self, slope: int, length: int) -> None:
         if slope < self.first:
-            self._prepend(length, self.first - slope)
+            self._add(length, self.first - slope, first=True)
             self.first = slope
             return
         b, left = _find(bisect_right, self._rise, slope - self.first)
@@ -180,32 +180,25 @@ class Convex:
         """Take a `cut` back."""
         for length, rise in reversed(gone):
             if length > 0:
-                self._append(length, rise)
+                self._add(length, rise)
             elif length < 0:
                 self.first += rise
             else:
                 self._rises[-1][-1] += rise
                 self._rise[-1] += rise
 
-    def _append(self, length: int, rise: int) -> None:
+    def _add(self, length: int, rise: int, *, first: bool = False) -> None:
+        """A pair after all others, or before them."""
         if not self._lengths:
             self._new(0, [length], [rise])
             return
-        self._lengths[-1].append(length)
-        self._rises[-1].append(rise)
-        self._length[-1] += length
-        self._rise[-1] += rise
-        self._split(len(self._lengths) - 1)
-
-    def _prepend(self, length: int, rise: int) -> None:
-        if not self._lengths:
-            self._new(0, [length], [rise])
-            return
-        self._lengths[0].insert(0, length)
-        self._rises[0].insert(0, rise)
-        self._length[0] += length
-        self._rise[0] += rise
-        self._split(0)
+        b = 0 if first else len(self._lengths) - 1
+        at = 0 if first else len(self._lengths[b])
+        self._lengths[b].insert(at, length)
+        self._rises[b].insert(at, rise)
+        self._length[b] += length
+        self._rise[b] += rise
+        self._split(b)
 
     def _new(self, b: int, lengths: list[int], rises: list[int]) -> None:
         self._lengths.insert(b, lengths)
