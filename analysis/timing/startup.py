@@ -70,6 +70,7 @@ def _run(program: Path, caches: Path) -> None:
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     told = {"EMDREF_CACHE_DIR": caches / "emdref", "NUMBA_CACHE_DIR": caches / "numba", "PYTHONPATH": path}
     environment = os.environ | {name: str(value) for name, value in told.items()}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # byte code is kept, as for users
     subprocess.run([sys.executable, str(program)], env=environment, check=True, stdout=subprocess.DEVNULL)
 
 

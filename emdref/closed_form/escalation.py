@@ -19,7 +19,6 @@ from emdref.arguments import casts, gauges
 from emdref.arguments.validation import Batch
 from emdref.closed_form import batches, exact_rows, generic
 from emdref.kernels.compile.threads import lasts, over_columns, over_rows
-from emdref.kernels.rows import layers, loops
 from emdref.spaces.space import Kernel, Space, as_rooted
 
 Array = NDArray[Any]
@@ -162,6 +161,8 @@ def _at_once(work: _Work) -> tuple[Numbers, bool]:
 
 def _projected(work: _Work) -> Numbers:
     """Gauge ``normalized``: r of shares in float64, taken back through the division of p by its total."""
+    from emdref.kernels.rows import layers  # here, because few need it
+
     p, q = batches.as_float64(work.wanted.rows)
     r, made = np.empty(p.shape), np.empty(p.shape)
     raw = work.of(Batch(p, q, (len(p),)), work.value, r)._replace(gauge=gauges.RAW)
@@ -205,6 +206,8 @@ def _from_exact_flows(work: _Work, left: Numbers) -> Numbers:
 
 def _block_carefully(work: _Work, some: Numbers, exactly: bool) -> NDArray[np.bool_]:
     """Which rows are still unsafe."""
+    from emdref.kernels.rows import loops  # here, because few rows need it
+
     tree, shares = as_rooted(work.wanted.space), work.shares
     p, q, *_ = _rows(work.wanted.rows, some, np.float64)
     cost = tree.crossed_cost(shares)

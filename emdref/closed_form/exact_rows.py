@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from emdref.arguments import casts, gauges
 from emdref.exact import definitions, rounding
 from emdref.kernels.compile.threads import over_rows
-from emdref.kernels.trees import kulisch
 from emdref.spaces.rooted import RootedTree
 
 _DIGITS = 50
@@ -34,6 +33,8 @@ def flows(
 ) -> NDArray[Any]:
     """Flows of float64 rows in exact arithmetic, (rows, 3, V): two limbs, and a bound of their error, for each node in
     the kernels' order; 0 on edges of weight 0."""
+    from emdref.kernels.trees import kulisch  # here, because few rows need it
+
     paths = tree.heavy_paths
     order = kulisch.Order(paths.up, paths.level, tree.column, paths.order)
     given = np.empty((len(p), 3, tree.n_nodes))

@@ -11,9 +11,8 @@ from emdref.arguments.devices import Device
 from emdref.arguments.gauges import Gauge
 from emdref.arguments.results import Target
 from emdref.arguments.validation import Accuracy, Mass
-from emdref.closed_form import batches, sparse_emd
+from emdref.closed_form import batches
 from emdref.closed_form.escalation import SEEN, Wanted, fill, lingers, values
-from emdref.closed_form.flows import flows, powers
 from emdref.functions.dispatch import on_gpu
 from emdref.spaces.space import Space
 
@@ -115,6 +114,8 @@ def emd(
         outs = {"value": (out, "out")}
         return on_gpu("value_and_grad", place, p, q, space, rho, mass, accuracy, None, outs)["value"]
     if (containers.is_sparse(p) or containers.is_sparse(q)) and getattr(space, "rooted", None) is not None:
+        from emdref.closed_form import sparse_emd  # here, because few need it
+
         return results.filled(out, sparse_emd.emd(p, q, space, rho, mass, accuracy, values))
     job = _Job(p, q, space, rho, mass, accuracy)
     value = job.target(out, "out")
@@ -270,6 +271,8 @@ def flow(
     rho, place = validation.exponent(rho), devices.find(device, p=p, q=q)
     if place:
         return on_gpu("flow", place, p, q, space, mass, accuracy)
+    from emdref.closed_form.flows import flows  # here, so that who wants values alone need not wait for it
+
     rows = batches.checked(p, q, space, mass, accuracy)
     result = flows(rows, space, rho, mass, accuracy)
     batches.warn_beyond(rows, flow=result)
@@ -327,6 +330,8 @@ def emd_cost_grad(
     rho, place = validation.exponent(rho), devices.find(device, p=p, q=q)
     if place:
         return on_gpu("cost_grad", place, p, q, space, rho, mass, accuracy)
+    from emdref.closed_form.flows import powers
+
     rows = batches.checked(p, q, space, mass, accuracy)
     result = powers(rows, space, rho, mass, accuracy)
     named: dict[str, Any] = {"derivative by costs": result}

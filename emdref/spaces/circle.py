@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from emdref.arguments import validation
 from emdref.arguments.casts import frozen, narrowed
-from emdref.kernels.tiles import circle
 from emdref.spaces import reading
 from emdref.spaces.chain import Chain
 from emdref.spaces.gapped import Gapped
@@ -199,6 +198,8 @@ class Circle(Gapped):
 
     def kernel(self, rho: float, dtype: np.dtype[Any], accuracy: str, shares: bool) -> Kernel | None:
         """A row at a time, see emdref.kernels.tiles.circle."""
+        from emdref.kernels.tiles import circle  # here, as in `flow_kernel`: making a space need not wait for it
+
         cost, step = self.repeated_gaps
         if accuracy == "native":
             return Kernel(circle.emd_circle, (self.n_bins, frozen(narrowed(cost, dtype)), step), 15 * self.n_bins)
@@ -208,6 +209,8 @@ class Circle(Gapped):
 
     def flow_kernel(self, rho: float, dtype: np.dtype[Any], accuracy: str, shares: bool) -> Kernel | None:
         """Flows of rows, and which of them are open; compensated, none where C's pow is all there is for powers."""
+        from emdref.kernels.tiles import circle
+
         if accuracy == "native":
             cost, step = self.repeated_gaps
             return Kernel(circle.flow_circle, (self.n_bins, frozen(narrowed(cost, dtype)), step), 15 * self.n_bins)

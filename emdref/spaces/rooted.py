@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emdref.kernels.compile.threads import alone
-from emdref.kernels.trees import heavy_paths, metric
+from emdref.kernels.trees import metric
 
 Places = NDArray[np.int64]
 Costs = NDArray[np.float64]
@@ -105,6 +105,8 @@ class RootedTree:
     @cached_property
     def heavy_paths(self) -> HeavyPaths:
         """The depth-first order."""
+        from emdref.kernels.trees import heavy_paths  # here, as in `depths`, because few need it
+
         parent, size = self.parent, self.n_nodes
         label, level, head = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
         alone(heavy_paths.depth_first, parent, label, level, head, work=_WALK * size)
@@ -127,6 +129,8 @@ class RootedTree:
     @cached_property
     def depths(self) -> tuple[Costs, float]:
         """The limbs of the distance from the root by place in the depth-first order, and a bound on their error."""
+        from emdref.kernels.trees import heavy_paths
+
         depth = np.empty((self.n_nodes, 2))
         paths = self.heavy_paths
         lost = alone(heavy_paths.depths, paths.up, paths.cost, depth, work=_WALK * self.n_nodes)

@@ -1,7 +1,7 @@
 """All pairs of rows: the same floats as emd's, pair by pair, whatever the blocks, the threads and the data."""
 
+import importlib
 import re
-import sys
 import warnings
 
 import llvmlite.binding
@@ -155,7 +155,7 @@ def test_blocks_and_threads_change_nothing(rho, accuracy, monkeypatch):
     expected = emdref.pairwise(X, space, rho=rho, accuracy=accuracy)
     monkeypatch.setattr(threads, "_SERIAL_WORK", 1)
     for side in (1, 7, 39):
-        monkeypatch.setattr(sys.modules["emdref.functions.pairwise"], "_side", lambda *_, side=side: side)
+        monkeypatch.setattr(importlib.import_module("emdref.functions.pairwise"), "_side", lambda *_, side=side: side)
         for count in (1, 5):
             with threads.at_most(count):
                 assert_same(emdref.pairwise(X, space, rho=rho, accuracy=accuracy), expected)

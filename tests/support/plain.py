@@ -4,6 +4,8 @@ The kernels' decorators are replaced by nothing, as NUMBA_DISABLE_JIT=1 does, an
 what makes a mutant cheap.  Also the small spaces, pairs and exact answers that tests of plain kernels share.
 """
 
+import builtins
+import contextlib
 import functools
 import importlib
 import importlib.machinery
@@ -19,12 +21,17 @@ import oracles
 
 PACKAGE = Path(__file__).resolve().parents[2] / "emdref"
 _JIT = "emdref.kernels.compile.jit"
+_LATE = "kernels.rows.loops", "kernels.tiles.circle", "kernels.trees.kulisch"  # which functions import, if at all
 
 
 class _Source(importlib.machinery.SourceFileLoader):
     """Compiles a file after replacing each old text, which must stand in it exactly once, by a new one."""
 
-    edits = ()
+    edits, copy = (), None
+
+    def exec_module(self, module):
+        module.__builtins__ = vars(builtins) | {"__import__": self.copy.imported}  # what functions import is its own
+        super().exec_module(module)
 
     def get_code(self, fullname):
         text = Path(self.path).read_text(encoding="utf-8")
@@ -40,11 +47,15 @@ def _code(text, path):
     return compile(text, path, "exec", dont_inherit=True)
 
 
-class _Finder:
-    """Finds emdref's modules in its folder, and applies edits, {path below emdref: [(old, new)]}."""
+class _Copy:
+    """A copy of the package, whose modules find each other, with edits applied, {path below emdref: [(old, new)]}."""
 
     def __init__(self, edits):
         self.edits = {str(PACKAGE / path): tuple(changes) for path, changes in edits.items()}
+        jit = types.ModuleType(_JIT)
+        jit.row = jit.inline = jit.loop = lambda function: function
+        jit.is_disabled = lambda: True
+        self.modules, self.depth = {_JIT: jit}, 0
 
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] != "emdref":
@@ -52,13 +63,38 @@ class _Finder:
         spec = importlib.machinery.PathFinder.find_spec(name, path or [str(PACKAGE.parent)])
         if spec is not None:
             loader = _Source(name, spec.origin)
-            loader.edits = self.edits.get(spec.origin, ())
+            loader.edits, loader.copy = self.edits.get(spec.origin, ()), self
             spec.loader = loader
         return spec
 
+    def imported(self, name, *how):
+        if name.partition(".")[0] != "emdref":
+            return builtins.__import__(name, *how)
+        with self.in_place():
+            return builtins.__import__(name, *how)
 
-def _ours():
-    return {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "emdref"}
+    @contextlib.contextmanager
+    def in_place(self):
+        """Its modules are the process's for as long as something is imported."""
+        if self.depth:
+            yield
+            return
+        others = _taken_out()
+        try:
+            self.depth = 1
+            sys.modules.update(self.modules)
+            sys.meta_path.insert(0, self)
+            yield
+        finally:
+            self.depth = 0
+            sys.meta_path.remove(self)
+            self.modules = _taken_out()
+            sys.modules.update(others)
+
+
+def _taken_out():
+    names = [name for name in sys.modules if name.partition(".")[0] == "emdref"]
+    return {name: sys.modules.pop(name) for name in names}
 
 
 @functools.cache
@@ -69,24 +105,15 @@ def original():
 
 def load(edits=None):
     """A copy of the package of its own, which no other import sees."""
-    others, finder = _ours(), _Finder(edits or {})
-    jit = types.ModuleType(_JIT)
-    jit.row = jit.inline = jit.loop = lambda function: function
-    jit.is_disabled = lambda: True
-    for path in finder.edits:
+    copy = _Copy(edits or {})
+    for path in copy.edits:
         if not Path(path).is_file():
             raise LookupError(f"no module {path} to edit")
-    try:
-        for name in others:
-            del sys.modules[name]
-        sys.modules[_JIT] = jit
-        sys.meta_path.insert(0, finder)
-        return importlib.import_module("emdref")
-    finally:
-        sys.meta_path.remove(finder)
-        for name in _ours():
-            del sys.modules[name]
-        sys.modules.update(others)
+    with copy.in_place():
+        library = importlib.import_module("emdref")
+        for name in (*library.__all__, *_LATE):
+            importlib.import_module(f"emdref.{name}") if "." in name else getattr(library, name)
+        return library
 
 
 # --- spaces and pairs -------------------------------------------------------------------------------------------------
