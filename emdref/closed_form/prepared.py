@@ -17,7 +17,7 @@ from emdref.arguments import casts, gauges, validation
 from emdref.arguments.validation import Batch
 from emdref.closed_form import batches, escalation
 from emdref.kernels.compile import jit, threads
-from emdref.spaces.space import Kept, Kernel, Space
+from emdref.spaces.space import FEW, Kept, Kernel, Space
 
 _DTYPES = np.dtype(np.float32), np.dtype(np.float64)
 _BOOL = np.dtype(bool)
@@ -33,15 +33,20 @@ _kept: Kept[dict[Any, Prepared | None]] = Kept()
 class Prepared:
     """A space's kernel with its options, for rows of one dtype."""
 
-    __slots__ = ("_call", "_counts", "_how", "_shape", "dtype", "line", "most", "nothing")
+    __slots__ = ("_calls", "_counts", "_how", "_kernel", "dtype", "line", "most", "nothing")
 
     def __init__(self, kernel: Kernel, line: int, dtype: np.dtype[Any], how: tuple[Any, ...], counts: bool) -> None:
-        self._shape, self._how, self._counts = kernel.shape, how, counts
+        self._kernel, self._how, self._counts = kernel, how, counts
+        self._calls: list[Any] = [None] * (FEW + 1)  # by the number of rows, the last for all that are more
         self.dtype, self.line, self.nothing = dtype, (line,), np.empty(0, dtype)
         self.most = threads.most_alone(kernel.work)
-        row, flags = casts.frozen(self.nothing), np.empty(0, _BOOL)
-        arguments = 0, 0, (row, 0, row, 0), (self.nothing, self.nothing, flags, flags), kernel.shape, how
-        self._call = jit.straight(kernel.loop, arguments) or _frozen(kernel.loop)
+
+    def _compiled(self, rows: int) -> Any:
+        row, flags, loop = casts.frozen(self.nothing), np.empty(0, _BOOL), self._kernel.loop_for(rows)
+        results = self.nothing, self.nothing, flags, flags
+        call = jit.straight(loop, (0, 0, (row, 0, row, 0), results, self._kernel.shape, self._how)) or _frozen(loop)
+        self._calls[min(rows, FEW + 1) - 1] = call
+        return call
 
     def lies(self, x: NDArray[Any]) -> bool:
         """Whether an array is a row, or rows, of the dtype, one entry behind the other."""
@@ -62,12 +67,13 @@ class Prepared:
         """`fill` for what a kernel is given, see `emdref.spaces.space.Kernel`; grad is empty if nobody wants it."""
         threads.check_limit()
         rows = len(value)
+        call = self._calls[rows - 1 if rows <= FEW else FEW] or self._compiled(rows)
         doubt = _empty(rows, _BOOL)
         if not self._counts:  # natively there is nothing to settle
-            self._call(0, rows, given, (value, grad, doubt, doubt), self._shape, self._how)
+            call(0, rows, given, (value, grad, doubt, doubt), self._kernel.shape, self._how)
             return 1 not in doubt.tobytes()
         unsafe = _empty(rows, _BOOL)
-        self._call(0, rows, given, (value, grad, doubt, unsafe), self._shape, self._how)
+        call(0, rows, given, (value, grad, doubt, unsafe), self._kernel.shape, self._how)
         if 1 in doubt.tobytes() or 1 in unsafe.tobytes():
             return False
         fallback.count(rows, 0)
