@@ -28,6 +28,10 @@ _PATIENCE = 300_000_000  # nanoseconds that may pass until then
 _COLUMNS = 64  # that kernels work on side by side, the most of any
 _MOST_THREADS = 1024
 _limit: contextvars.ContextVar[int] = contextvars.ContextVar("emdref_threads", default=0)
+_LIMIT = "EMDREF_NUM_THREADS"
+_variables: Any = getattr(os.environ, "_data", os.environ)  # past encodings, which take half a microsecond a look
+_seen: set[Any] = set()  # texts that are numbers
+_encoded: Any = _LIMIT if _variables is os.environ else os.environ.encodekey(_LIMIT)
 
 
 @contextlib.contextmanager
@@ -51,12 +55,25 @@ def thread_count(rows: int, work: int) -> int:
     return max(1, min(wanted, rows, work // _SERIAL_WORK + 1, _MOST_THREADS))
 
 
+def most_alone(work: float) -> int:
+    """How many rows of so many nanoseconds each, about, are never dealt out, and are soon over."""
+    return (_SERIAL_WORK - 1) // max(1, int(work))
+
+
+def check_limit() -> None:
+    """What dealing such rows out would say: that the limit in the environment is no number."""
+    text = _variables.get(_encoded)
+    if text and text not in _seen and not _limit.get():
+        _from_environment()
+        _seen.add(text)
+
+
 def _from_environment() -> int:
-    text = os.environ.get("EMDREF_NUM_THREADS", "")
+    text = os.environ.get(_LIMIT, "")
     if not text:
         return 0
     if not text.isdecimal() or int(text) == 0:
-        raise ValueError(f"EMDREF_NUM_THREADS={text!r} must be an integer >= 1, or unset to use all processors")
+        raise ValueError(f"{_LIMIT}={text!r} must be an integer >= 1, or unset to use all processors")
     return int(text)
 
 
@@ -68,6 +85,10 @@ def over_rows(
     `work` is about how many nanoseconds a row takes.
     """
     rows = len(batched[0])
+    if 0 < rows <= most_alone(work):
+        check_limit()
+        kernel(*batched, *shared)
+        return
     _deal(rows, work, 1, lambda a, b: kernel(*(x[a:b] for x in batched), *shared))
 
 
