@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from emdref.arguments import containers, validation
 from emdref.arguments.gauges import Gauge
 from emdref.arguments.messages import type_name, written
 from emdref.arguments.validation import Accuracy, Mass, Normalize, Reduction
-from emdref.closed_form import batches
+from emdref.closed_form import batches, escalation
 from emdref.entropic import inputs
 from emdref.entropic.iteration import takes_space
 from emdref.functions.emd import emd_cost_grad, emd_value_and_grad
@@ -39,11 +39,15 @@ from emdref.functions.hessian import emd_hvp
 from emdref.functions.sinkhorn import Domain, Kernel, sinkhorn, variant_of
 from emdref.spaces.matrix import Matrix
 from emdref.spaces.space import Kept, Space
+from emdref.spaces.space import Kernel as Loop
 
 __all__ = ["EMDLoss", "EMDMetric", "SinkhornLoss", "emd_loss", "sinkhorn_loss"]
 
 _HALVES = (torch.float16, torch.bfloat16)
 _FLOATS = (*_HALVES, torch.float32, torch.float64)
+_NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+_PLAIN = frozenset({Tensor, nn.Parameter})
+_MOST = 16
 _compiled: dict[int, Space] = {}  # what operators call by number: digests in compiled graphs, which keep them,
 _living: weakref.WeakValueDictionary[int, Space] = weakref.WeakValueDictionary()  # else counted as they come
 _numbers: Kept[int] = Kept()
@@ -147,10 +151,18 @@ def emd_loss(
     >>> print(f"{loss.item():.4f}", logits.grad.numpy().round(4))
     0.5556 [[ 0.2963  0.0741 -0.3704]]
     """
+    given = rho, gauge, normalize, reduction, mass, accuracy
+    plain = weight is None and cost is None and ignore_index is None and type(dim) is int and dim == -1
+    plain = plain and not torch.compiler.is_compiling()
+    if plain and (loss := _at_once(logits_or_p, q, space, given)) is not None:
+        return loss
     value, counts = _emd_rows(
         logits_or_p, q, space, rho, gauge, normalize, reduction, mass, accuracy, dim, ignore_index, weight, cost
     )
-    return _reduced(value, counts, reduction)
+    loss = _reduced(value, counts, reduction)
+    if plain:
+        _make_ready(logits_or_p, space, given)
+    return loss
 
 
 def _emd_rows(
@@ -310,7 +322,8 @@ class EMDLoss(_Loss):
 
     def forward(self, logits_or_p: Tensor, q: Tensor, cost: Tensor | None = None) -> Tensor:
         """The loss of a batch, at other costs than the space's if some are given."""
-        return self._value(logits_or_p, q, cost=cost)
+        weight = self._buffers["weight"]
+        return emd_loss(logits_or_p, q, self.space, *self.strengths, **self.options, weight=weight, cost=cost)
 
 
 class SinkhornLoss(_Loss):
@@ -511,6 +524,132 @@ class _Sinkhorn(torch.autograd.Function):
     forward = staticmethod(lambda p, q, cost, space, *options: _sinkhorn(p, q, cost, _temporary(space), *options))  # type: ignore[has-type]
     setup_context, backward = staticmethod(_keep_gradient), staticmethod(_back_once)
     vmap = staticmethod(lambda *args: _over_another_axis(_Sinkhorn.apply, 2, *args))
+
+
+# --- plain tensors, the way that is short -------------------------------------------------------------------------------
+
+
+class _Ready(NamedTuple):
+    """What a call with options that another call has gone through with needs no more than look up."""
+
+    kernel: Loop
+    how: tuple[Any, ...]
+    layer: Callable[[Tensor], Tensor]
+    reduction: Reduction
+    dtype: np.dtype[Any]
+    options: tuple[Any, ...]  # of `_EMD`, behind the space
+
+
+_ready: Kept[dict[tuple[Any, ...], _Ready]] = Kept()
+
+
+def _make_ready(x: Tensor, space: Space, given: tuple[Any, ...]) -> None:
+    """Keep what `_at_once` needs, if these are options that it takes."""
+    rho, gauge, normalize, reduction, mass, accuracy = given
+    if x.dtype not in _NUMPY or type(rho) not in (int, float) or {type(x) for x in given[1:]} - {str, type(None)}:
+        return
+    mass = batches.loss_mass(space, gauge, normalize, reduction, mass, accuracy)
+    if mass == "normalize" or gauge == "normalized":
+        return
+    dtype = _NUMPY[x.dtype]
+    kernel = space.kernel(float(rho), dtype, accuracy, False)
+    if kernel is None:
+        return
+    native = accuracy == "native"
+    bins = space.n_bins
+    centred = gauge in ("zero_sum", "scaled")
+    factor = bins if gauge == "scaled" else 1
+    real = dtype.type if native else float
+    share = real(centred / bins if native else centred * bins)
+    tolerance = validation.mass_tolerance(dtype, bins) if mass == "raise" else float("inf")
+    how = real(rho), share, real(factor), float(np.finfo(dtype).max), escalation.is_long(space), tolerance
+    known = _ready.of(space, dict)
+    if len(known) >= _MOST:
+        known.clear()
+    known[x.dtype, *given] = _Ready(
+        kernel, how, _LAYERS[normalize], reduction, dtype, (float(rho), gauge, mass, accuracy, normalize)
+    )
+
+
+def _at_once(x: Any, q: Any, space: Any, given: tuple[Any, ...]) -> Tensor | None:
+    """The loss of plain tensors by options that a call has gone through with; None says to go the general way."""
+    if not (type(x) in _PLAIN and type(q) in _PLAIN and _is_plain(x) and _is_plain(q)) or _is_watched():
+        return None
+    try:
+        ready = _ready.known(space)[x.dtype, *given]
+    except (KeyError, TypeError):
+        return None
+    shape, bins = x.shape, space.n_bins
+    if shape[-1] != bins:
+        return None
+    p = ready.layer(x)
+    if q.dtype is x.dtype:
+        if q.shape != shape or q.requires_grad:
+            return None
+        target = q
+    elif q.dtype is torch.int64 and q.shape == shape[:-1]:
+        try:
+            target = torch.zeros(shape, dtype=x.dtype).scatter_(-1, q.unsqueeze(-1), 1)
+        except RuntimeError:
+            return None
+    else:
+        return None
+    rows = x.numel() // bins
+    records = p.requires_grad
+    value, flags = np.empty(rows, ready.dtype), np.zeros(2 * rows, bool)
+    grad = np.empty(rows * bins if records else 0, ready.dtype)
+    a, b = p.numpy(force=True).reshape(-1), target.numpy(force=True).reshape(-1)
+    a.flags.writeable = b.flags.writeable = False
+    ready.kernel.loop(
+        0, rows, (a, bins, b, bins), (value, grad, flags[:rows], flags[rows:]), ready.kernel.shape, ready.how
+    )
+    if 1 in flags.tobytes():
+        return None
+    values = torch.from_numpy(value)
+    if len(shape) != 2:
+        values = values.view(shape[:-1])
+    if records:
+        return _Known.apply(p, q, (values, torch.from_numpy(grad).view(shape)), space, ready)
+    return _REDUCED[ready.reduction](values)
+
+
+class _Known(torch.autograd.Function):
+    """The loss of rows whose values and gradients are known; what differentiates these goes the general way."""
+
+    @staticmethod
+    def forward(ctx: Any, p: Tensor, q: Tensor, known: tuple[Tensor, Tensor], space: Space, ready: _Ready) -> Tensor:
+        values, gradient = known
+        ctx.save_for_backward(p, q, gradient)
+        ctx.space, ctx.ready = space, ready
+        return _REDUCED[ready.reduction](values)
+
+    @staticmethod
+    def backward(ctx: Any, of_loss: Tensor) -> tuple[Any, ...]:
+        p, q, gradient = ctx.saved_tensors
+        ready = ctx.ready
+        if torch.is_grad_enabled():
+            _, gradient = _EMD.apply(p, q, None, ctx.space, *ready.options)
+        if ready.reduction == "none":
+            of_loss = of_loss.unsqueeze(-1)
+        elif ready.reduction == "mean":
+            of_loss = of_loss / (p.numel() // p.shape[-1])
+        return of_loss * gradient, None, None, None, None
+
+
+def _is_plain(x: Tensor) -> bool:
+    return x.is_cpu and not x.is_nested and x.layout is torch.strided and x.is_contiguous()
+
+
+def _is_watched() -> bool:
+    """Whether something looks at, or changes, what torch does."""
+    return bool(
+        torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._len_torch_function_stack()
+        or torch._C._get_tracing_state()
+        or torch.is_autocast_enabled("cpu")
+        or forward_ad._current_level >= 0
+    )
 
 
 # --- operators, which take tensors, numbers and texts alone -----------------------------------------------------------
