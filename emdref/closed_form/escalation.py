@@ -239,20 +239,27 @@ def _by_kernel(work: _Work, kernel: Kernel | None, closely: bool) -> tuple[NDArr
     value = np.empty(work.n_rows, dtype) if work.value is None else work.value
     grad = np.empty((0, bins), dtype) if work.grad is None else work.grad
     doubt, unsafe = np.empty(work.n_rows, bool), np.empty(work.n_rows, bool)
-    centred = work.gauge in (gauges.ZERO_SUM, gauges.SCALED)
-    factor = bins if work.gauge == gauges.SCALED else 1
-    native = wanted.accuracy == "native"
-    rho = batches.native_exponent(wanted.rho, dtype) if native else wanted.rho
+    how = options(wanted.space, dtype, wanted.rho, wanted.accuracy, work.gauge, closely, wanted.tolerance)
     if kernel is None:
-        generic.natively(rows, wanted.space, rho, centred, factor, value, work.grad)
+        generic.natively(rows, wanted.space, how, value, work.grad)
         doubt[:] = True  # nobody has looked at the rows
         return doubt, unsafe
-    real = dtype.type if native else float
-    share = real(centred / bins if native else centred * bins)
-    how = rho, share, real(factor), float(np.finfo(dtype).max), closely, wanted.tolerance
     given, results = (*batches.flat(rows.p), *batches.flat(rows.q)), (value, grad.reshape(-1), doubt, unsafe)
     over_columns(kernel.loop, work.n_rows, (given, results, kernel.shape, how), work=kernel.work)
     return doubt, unsafe
+
+
+def options(
+    space: Space, dtype: np.dtype[Any], rho: float, accuracy: str, gauge: int | None, closely: bool, tolerance: float
+) -> tuple[Any, ...]:
+    """The last argument of a kernel's loop, `how`."""
+    native, bins = accuracy == "native", space.n_bins
+    real = dtype.type if native else float
+    centred = gauge in (gauges.ZERO_SUM, gauges.SCALED)
+    share = real(centred / bins if native else centred * bins)
+    factor = real(bins if gauge == gauges.SCALED else 1)
+    exponent = batches.native_exponent(rho, dtype) if native else rho
+    return exponent, share, factor, float(np.finfo(dtype).max), closely, tolerance
 
 
 def _rows(rows: Batch, numbers: Any, dtype: Any = None) -> Batch:

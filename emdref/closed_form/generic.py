@@ -16,10 +16,9 @@ from emdref.kernels.compile.threads import over_columns
 from emdref.spaces.space import Space
 
 
-def natively(
-    rows: Batch, space: Space, rho: Any, centred: bool, factor: int, value: NDArray[Any], grad: NDArray[Any] | None
-) -> None:
-    """Value, and gradient if wanted, in plain arithmetic of the rows' dtype."""
+def natively(rows: Batch, space: Space, how: tuple[Any, ...], value: NDArray[Any], grad: NDArray[Any] | None) -> None:
+    """Value, and gradient if wanted, in plain arithmetic of the rows' dtype; `how` is what a kernel is told."""
+    rho, share, factor, *_ = how
     real = rows.p.dtype.type
     cost = [real(c) for c in space.edges.cost.tolist()]
     with np.errstate(all="ignore"):
@@ -28,7 +27,7 @@ def natively(
             value[i] = sum((c * abs(f) ** rho for c, f in zip(cost, flow, strict=True)), real(0))
             if grad is not None:
                 r = np.array(space.exact_potentials(space.exact_slopes(flow, cost, rho)), real)
-                grad[i] = real(factor) * (r - r.mean() if centred else r)
+                grad[i] = factor * (r - r.mean() if share else r)
 
 
 def flows(rows: Batch, space: Space, rho: float, shares: bool, accuracy: str) -> NDArray[Any]:

@@ -11,7 +11,7 @@ from emdref.arguments.devices import Device
 from emdref.arguments.gauges import Gauge
 from emdref.arguments.results import Target
 from emdref.arguments.validation import Accuracy, Mass
-from emdref.closed_form import batches, sparse_emd
+from emdref.closed_form import batches, prepared, sparse_emd
 from emdref.closed_form.escalation import SEEN, Wanted, fill, lingers, values
 from emdref.closed_form.flows import flows, powers
 from emdref.functions.dispatch import on_gpu
@@ -110,6 +110,10 @@ def emd(
     >>> emdref.emd(p, q, emdref.Chain(10**6))
     array([2.])
     """
+    if device is None and out is None:
+        value = prepared.value(p, q, space, rho, mass, accuracy)
+        if value is not None:
+            return value
     place = devices.find(device, p=p, q=q)
     if place:
         outs = {"value": (out, "out")}
@@ -175,6 +179,10 @@ def emd_grad(
     >>> emdref.emd_grad([0.5, 0.5, 0.0], [0.0, 0.5, 0.5], emdref.Chain(3))
     array([ 1.,  0., -1.])
     """
+    if device is None and out is None:
+        both = prepared.value_and_grad(p, q, space, rho, mass, accuracy, gauge)
+        if both is not None:
+            return both[1]
     code, place = gauges.code(gauge), devices.find(device, p=p, q=q)
     if place:
         outs = {"gradient": (out, "out")}
@@ -213,6 +221,10 @@ def emd_value_and_grad(
     >>> emdref.emd_value_and_grad([1.0, 0.0], [0.5, 0.5], emdref.Chain(2), rho=2)
     (np.float64(0.25), array([ 0.5, -0.5]))
     """
+    if device is None and out is None:
+        both = prepared.value_and_grad(p, q, space, rho, mass, accuracy, gauge)
+        if both is not None:
+            return both
     code, (to_value, to_grad) = gauges.code(gauge), results.both(out)
     place = devices.find(device, p=p, q=q)
     if place:

@@ -28,6 +28,9 @@ _PATIENCE = 300_000_000  # nanoseconds that may pass until then
 _COLUMNS = 64  # that kernels work on side by side, the most of any
 _MOST_THREADS = 1024
 _limit: contextvars.ContextVar[int] = contextvars.ContextVar("emdref_threads", default=0)
+_LIMIT = "EMDREF_NUM_THREADS"
+_variables: Any = getattr(os.environ, "_data", os.environ)  # past encodings, which take half a microsecond a look
+_encoded: Any = _LIMIT if _variables is os.environ else os.environ.encodekey(_LIMIT)  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager
@@ -51,12 +54,24 @@ def thread_count(rows: int, work: int) -> int:
     return max(1, min(wanted, rows, work // _SERIAL_WORK + 1, _MOST_THREADS))
 
 
+def most_alone(work: float) -> int:
+    """How many rows of so many nanoseconds each, about, are never dealt out, and are soon over."""
+    return (_SERIAL_WORK - 1) // max(1, int(work))
+
+
+def check_limit() -> None:
+    """What dealing such rows out would say: that the limit in the environment is no number."""
+    text = _variables.get(_encoded)
+    if text and not _limit.get():
+        _from_environment()
+
+
 def _from_environment() -> int:
-    text = os.environ.get("EMDREF_NUM_THREADS", "")
+    text = os.environ.get(_LIMIT, "")
     if not text:
         return 0
     if not text.isdecimal() or int(text) == 0:
-        raise ValueError(f"EMDREF_NUM_THREADS={text!r} must be an integer >= 1, or unset to use all processors")
+        raise ValueError(f"{_LIMIT}={text!r} must be an integer >= 1, or unset to use all processors")
     return int(text)
 
 
