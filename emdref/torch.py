@@ -31,7 +31,8 @@ from emdref.arguments import containers, validation
 from emdref.arguments.gauges import Gauge
 from emdref.arguments.messages import type_name, written
 from emdref.arguments.validation import Accuracy, Mass, Normalize, Reduction
-from emdref.closed_form import batches, escalation
+from emdref.closed_form import batches, prepared
+from emdref.closed_form.prepared import Prepared
 from emdref.entropic import inputs
 from emdref.entropic.iteration import takes_space
 from emdref.functions.emd import emd_cost_grad, emd_value_and_grad
@@ -39,7 +40,6 @@ from emdref.functions.hessian import emd_hvp
 from emdref.functions.sinkhorn import Domain, Kernel, sinkhorn, variant_of
 from emdref.spaces.matrix import Matrix
 from emdref.spaces.space import Kept, Space
-from emdref.spaces.space import Kernel as Loop
 
 __all__ = ["EMDLoss", "EMDMetric", "SinkhornLoss", "emd_loss", "sinkhorn_loss"]
 
@@ -530,13 +530,11 @@ class _Sinkhorn(torch.autograd.Function):
 
 
 class _Ready(NamedTuple):
-    """What a call with options that another call has gone through with needs no more than look up."""
+    """What a call needs beside its tensors, if its options are those that another call has gone through with."""
 
-    kernel: Loop
-    how: tuple[Any, ...]
+    rows: Prepared
     layer: Callable[[Tensor], Tensor]
     reduction: Reduction
-    dtype: np.dtype[Any]
     options: tuple[Any, ...]  # of `_EMD`, behind the space
 
 
@@ -546,28 +544,17 @@ _ready: Kept[dict[tuple[Any, ...], _Ready]] = Kept()
 def _make_ready(x: Tensor, space: Space, given: tuple[Any, ...]) -> None:
     """Keep what `_at_once` needs, if these are options that it takes."""
     rho, gauge, normalize, reduction, mass, accuracy = given
-    if x.dtype not in _NUMPY or type(rho) not in (int, float) or {type(x) for x in given[1:]} - {str, type(None)}:
+    if x.dtype not in _NUMPY or {type(option) for option in given[1:]} - {str, type(None)}:
         return
     mass = batches.loss_mass(space, gauge, normalize, reduction, mass, accuracy)
-    if mass == "normalize" or gauge == "normalized":
+    rows = prepared.find(space, _NUMPY[x.dtype], rho, mass, accuracy, gauge)
+    if rows is None:
         return
-    dtype = _NUMPY[x.dtype]
-    kernel = space.kernel(float(rho), dtype, accuracy, False)
-    if kernel is None:
-        return
-    native = accuracy == "native"
-    bins = space.n_bins
-    centred = gauge in ("zero_sum", "scaled")
-    factor = bins if gauge == "scaled" else 1
-    real = dtype.type if native else float
-    share = real(centred / bins if native else centred * bins)
-    tolerance = validation.mass_tolerance(dtype, bins) if mass == "raise" else float("inf")
-    how = real(rho), share, real(factor), float(np.finfo(dtype).max), escalation.is_long(space), tolerance
     known = _ready.of(space, dict)
     if len(known) >= _MOST:
         known.clear()
     known[x.dtype, *given] = _Ready(
-        kernel, how, _LAYERS[normalize], reduction, dtype, (float(rho), gauge, mass, accuracy, normalize)
+        rows, _LAYERS[normalize], reduction, (float(rho), gauge, mass, accuracy, normalize)
     )
 
 
@@ -576,13 +563,15 @@ def _at_once(x: Any, q: Any, space: Any, given: tuple[Any, ...]) -> Tensor | Non
     if not (type(x) in _PLAIN and type(q) in _PLAIN and _is_plain(x) and _is_plain(q)) or _is_watched():
         return None
     try:
-        ready = _ready.known(space)[x.dtype, *given]
+        one, layer, reduction, options = _ready.known(space)[x.dtype, *given]
     except (KeyError, TypeError):
         return None
-    shape, bins = x.shape, space.n_bins
+    shape, bins = x.shape, one.line[0]
     if shape[-1] != bins:
         return None
-    p = ready.layer(x)
+    rows = x.numel() // bins
+    if rows > one.most:
+        return None
     if q.dtype is x.dtype:
         if q.shape != shape or q.requires_grad:
             return None
@@ -594,46 +583,42 @@ def _at_once(x: Any, q: Any, space: Any, given: tuple[Any, ...]) -> Tensor | Non
             return None
     else:
         return None
-    rows = x.numel() // bins
+    p = layer(x)
     records = p.requires_grad
-    value, flags = np.empty(rows, ready.dtype), np.zeros(2 * rows, bool)
-    grad = np.empty(rows * bins if records else 0, ready.dtype)
-    a, b = p.numpy(force=True).reshape(-1), target.numpy(force=True).reshape(-1)
-    a.flags.writeable = b.flags.writeable = False
-    ready.kernel.loop(
-        0, rows, (a, bins, b, bins), (value, grad, flags[:rows], flags[rows:]), ready.kernel.shape, ready.how
-    )
-    if 1 in flags.tobytes():
+    a, b = p.numpy(force=True), target.numpy(force=True)
+    if len(shape) != 2:
+        a, b = a.reshape(rows, bins), b.reshape(rows, bins)
+    value, grad = np.empty(rows, one.dtype), np.empty((rows, bins), one.dtype) if records else None
+    if not one.fill(a, b, value, grad):
         return None
     values = torch.from_numpy(value)
     if len(shape) != 2:
         values = values.view(shape[:-1])
     if records:
-        return _Known.apply(p, q, (values, torch.from_numpy(grad).view(shape)), space, ready)
-    return _REDUCED[ready.reduction](values)
+        return _Known.apply(p, q, (values, torch.from_numpy(grad)), space, reduction, options)
+    return _REDUCED[reduction](values)
 
 
 class _Known(torch.autograd.Function):
     """The loss of rows whose values and gradients are known; what differentiates these goes the general way."""
 
     @staticmethod
-    def forward(ctx: Any, p: Tensor, q: Tensor, known: tuple[Tensor, Tensor], space: Space, ready: _Ready) -> Tensor:
+    def forward(ctx: Any, p: Tensor, q: Tensor, known: tuple[Tensor, Tensor], space: Space, reduction: Reduction, options: tuple[Any, ...]) -> Tensor:
         values, gradient = known
         ctx.save_for_backward(p, q, gradient)
-        ctx.space, ctx.ready = space, ready
-        return _REDUCED[ready.reduction](values)
+        ctx.space, ctx.reduction, ctx.options = space, reduction, options
+        return _REDUCED[reduction](values)
 
     @staticmethod
     def backward(ctx: Any, of_loss: Tensor) -> tuple[Any, ...]:
         p, q, gradient = ctx.saved_tensors
-        ready = ctx.ready
         if torch.is_grad_enabled():
-            _, gradient = _EMD.apply(p, q, None, ctx.space, *ready.options)
-        if ready.reduction == "none":
+            _, gradient = _EMD.apply(p, q, None, ctx.space, *ctx.options)
+        if ctx.reduction == "none":
             of_loss = of_loss.unsqueeze(-1)
-        elif ready.reduction == "mean":
+        elif ctx.reduction == "mean":
             of_loss = of_loss / (p.numel() // p.shape[-1])
-        return of_loss * gradient, None, None, None, None
+        return of_loss * gradient, None, None, None, None, None
 
 
 def _is_plain(x: Tensor) -> bool:
