@@ -24,11 +24,14 @@ def contiguous(x: NDArray[Any]) -> NDArray[Any]:
 
 def widened(x: NDArray[Any]) -> NDArray[np.float64]:
     """Rows in float64, which holds them exactly."""
-    return frozen(_cast(x, np.float64))
+    wide = x if x.dtype == np.float64 else _cast(x, np.float64)
+    return frozen(wide) if wide.flags.writeable else wide
 
 
 def narrowed(x: NDArray[Any], dtype: Any) -> NDArray[Any]:
     """Results, or costs, in the caller's dtype; inf beyond its range."""
+    if x.dtype == dtype:
+        return x
     with np.errstate(over="ignore", under="ignore"):
         return _cast(x, dtype)
 

@@ -15,6 +15,7 @@ from emdref.arguments.messages import cut, shown
 Device = Literal["cpu", "cuda"]
 
 _HOST = (np.ndarray, np.generic, list, tuple, float, int)
+_PLAIN = frozenset({*_HOST, type(None)})
 _KINDS = {"cupy": "a CuPy array", "torch": "a torch tensor", "numba": "a device array"}
 _TO_HOST = {"cupy": "{0}.get()", "torch": "{0}.cpu()", "numba": "{0}.copy_to_host()"}
 _TO_GPU = {
@@ -46,6 +47,8 @@ def find(device: object, **arrays: object) -> Place | None:
     Arguments that are None do not count.
     """
     check(device)
+    if device is None and _PLAIN.issuperset(map(type, arrays.values())):
+        return None
     given = {name: x for name, x in arrays.items() if x is not None}
     there = [x for x in (_found(x, name) for name, x in given.items() if not isinstance(x, _HOST)) if x]
     if not there:

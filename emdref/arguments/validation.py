@@ -72,10 +72,8 @@ def weight(value: object, name: str) -> float:
 
 
 def _real(value: Any, name: str, holds: Callable[[float], bool], rule: str) -> float:
-    if isinstance(value, (bool, np.bool_, str, list, tuple, np.ma.MaskedArray)) or np.ndim(value) != 0:
-        raise TypeError(f"{name} must be a real number, not {type_name(value)}")
-    if getattr(value, "requires_grad", False):
-        raise RuntimeError(f"{name} requires grad, and nothing flows back to it: give {name}.item()")
+    if type(value) is not float and type(value) is not int:
+        _check_real(value, name)
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -85,6 +83,14 @@ def _real(value: Any, name: str, holds: Callable[[float], bool], rule: str) -> f
     if not (math.isfinite(number) and holds(number)):
         raise ValueError(f"{name} = {number} {rule}")
     return number
+
+
+def _check_real(value: Any, name: str) -> None:
+    """Refuse what is no one number, though `float` may take it."""
+    if isinstance(value, (bool, np.bool_, str, list, tuple, np.ma.MaskedArray)) or np.ndim(value) != 0:
+        raise TypeError(f"{name} must be a real number, not {type_name(value)}")
+    if getattr(value, "requires_grad", False):
+        raise RuntimeError(f"{name} requires grad, and nothing flows back to it: give {name}.item()")
 
 
 def iterable(values: Any, name: str) -> Any:

@@ -95,8 +95,9 @@ def native_exponent(rho: float, dtype: Any, *, curvature: bool = False) -> Any:
 def warn_beyond(rows: Batch, stacklevel: int = 3, advice: str = _ADVICE, **results: NDArray[Any]) -> None:
     """Say once, by default at the caller's caller, which results are beyond the dtype's range."""
     for what, x in results.items():
-        beyond = ~alone(np.isfinite, x, work=x.nbytes)  # NaN comes of inf - inf, in native arithmetic
-        if beyond.any():
+        within = alone(np.isfinite, x, work=x.nbytes)  # NaN comes of inf - inf, in native arithmetic
+        if not within.all():
+            beyond = ~within
             first = validation.row_name(int(np.argwhere(beyond)[0][0]), rows.shape)
             say_beyond(what, int(beyond.sum()), int(np.isnan(x).sum()), first, x.dtype, stacklevel + 1, advice)
             return

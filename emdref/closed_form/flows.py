@@ -51,8 +51,7 @@ def _compensated(rows: Batch, tree: RootedTree, shares: bool) -> NDArray[Any]:
     """Flows by position in two limbs, and exactly where these do not settle a row."""
     p, q = batches.as_float64(rows)
     phi, unsafe = np.empty((len(p), tree.n_nodes)), np.zeros(len(p), bool)
-    most = tree.n_bins - shares  # bins below an edge on which anything flows
-    weight = casts.frozen(tree.edges_between(0, most).astype(np.float64))
+    weight = tree.crossed[shares]
     shared = (tree.parent, weight, tree.bin_node, shares)
     over_rows(loops.flow_twolimb, (p, q, phi, unsafe), shared, work=30 * tree.n_nodes)
     again = np.flatnonzero(unsafe)

@@ -1,8 +1,8 @@
 """Small calls by the straight way: rows that lie as the space's kernel wants them go to it, and its results stand.
 
 A `Prepared` has ready what such a call needs but the rows.  What the kernel finds doubtful or leaves open is nobody's
-result: the caller goes the general way, `emdref.closed_form.escalation`, from the start, which says what is wrong, warns
-and settles.  So it is with all that is not recognised here.  Results are the general way's, bit for bit.
+result: the caller goes the general way, `emdref.closed_form.escalation`, from the start, which says what is wrong,
+warns and settles.  So it is with all that is not recognised here.  Results are the general way's, bit for bit.
 """
 
 from __future__ import annotations
@@ -13,27 +13,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emdref import fallback
-from emdref.arguments import gauges, validation
+from emdref.arguments import casts, gauges, validation
+from emdref.arguments.validation import Batch
 from emdref.closed_form import batches, escalation
-from emdref.kernels.compile import threads
+from emdref.kernels.compile import jit, threads
 from emdref.spaces.space import Kept, Kernel, Space
 
 _DTYPES = np.dtype(np.float32), np.dtype(np.float64)
 _BOOL = np.dtype(bool)
+_USUAL = 0x101  # NumPy's bits of arrays that are C-contiguous and aligned
+_array, _empty = np.ndarray, np.empty
 _REALS = frozenset({int, float, np.float64})  # types of rho; True, which equals 1, is none
+_NUMBERS = frozenset({int, float})
 _MOST_KEPT = 64  # for one space: somebody who goes through many rho keeps the last of them
+_MOST_NODES = 2**20  # for one space likewise, as a kernel may have arrays of its own for all nodes
 _kept: Kept[dict[Any, Prepared | None]] = Kept()
 
 
 class Prepared:
     """A space's kernel with its options, for rows of one dtype."""
 
-    __slots__ = ("_counts", "_how", "_loop", "_shape", "dtype", "line", "most", "nothing")
+    __slots__ = ("_call", "_counts", "_how", "_shape", "dtype", "line", "most", "nothing")
 
     def __init__(self, kernel: Kernel, line: int, dtype: np.dtype[Any], how: tuple[Any, ...], counts: bool) -> None:
-        self._loop, self._shape, self._how, self._counts = kernel.loop, kernel.shape, how, counts
+        self._shape, self._how, self._counts = kernel.shape, how, counts
         self.dtype, self.line, self.nothing = dtype, (line,), np.empty(0, dtype)
         self.most = threads.most_alone(kernel.work)
+        row, flags = casts.frozen(self.nothing), np.empty(0, _BOOL)
+        arguments = 0, 0, (row, 0, row, 0), (self.nothing, self.nothing, flags, flags), kernel.shape, how
+        self._call = jit.straight(kernel.loop, arguments) or _frozen(kernel.loop)
+
+    def lies(self, x: NDArray[Any]) -> bool:
+        """Whether an array is a row, or rows, of the dtype, one entry behind the other."""
+        usual = x.dtype is self.dtype and x.flags.num & _USUAL == _USUAL
+        return usual and (x.shape == self.line or (x.ndim == 2 and x.shape[1:] == self.line))
 
     def fill(self, p: NDArray[Any], q: NDArray[Any], value: NDArray[Any] | None, grad: NDArray[Any] | None) -> bool:
         """Fill what is not None for at most `most` rows; False: nothing is said, neither of results nor of rows.
@@ -43,25 +56,32 @@ class Prepared:
         bins = self.line[0]
         value = np.empty(len(p), self.dtype) if value is None else value
         flat = self.nothing if grad is None else grad.reshape(-1)
-        return self.settles(p.reshape(-1), bins, q.reshape(-1), bins, value, flat)
+        return self.settles((p.reshape(-1), bins, q.reshape(-1), bins), value, flat)
 
-    def settles(
-        self, p: NDArray[Any], p_step: int, q: NDArray[Any], q_step: int, value: NDArray[Any], grad: NDArray[Any]
-    ) -> bool:
-        """`fill` for flat arrays, of rows that begin so many entries apart; grad is empty if nobody wants it."""
+    def settles(self, given: tuple[Any, ...], value: NDArray[Any], grad: NDArray[Any]) -> bool:
+        """`fill` for what a kernel is given, see `emdref.spaces.space.Kernel`; grad is empty if nobody wants it."""
         threads.check_limit()
         rows = len(value)
-        doubt = np.empty(rows, _BOOL)
-        unsafe = np.empty(rows, _BOOL) if self._counts else doubt
-        p, q = p.view(), q.view()
-        p.setflags(False)
-        q.setflags(False)
-        self._loop(0, rows, (p, p_step, q, q_step), (value, grad, doubt, unsafe), self._shape, self._how)
-        if 1 in doubt.tobytes() or (self._counts and 1 in unsafe.tobytes()):
+        doubt = _empty(rows, _BOOL)
+        if not self._counts:  # natively there is nothing to settle
+            self._call(0, rows, given, (value, grad, doubt, doubt), self._shape, self._how)
+            return 1 not in doubt.tobytes()
+        unsafe = _empty(rows, _BOOL)
+        self._call(0, rows, given, (value, grad, doubt, unsafe), self._shape, self._how)
+        if 1 in doubt.tobytes() or 1 in unsafe.tobytes():
             return False
-        if self._counts:
-            fallback.count(rows, 0)
+        fallback.count(rows, 0)
         return True
+
+
+def _frozen(loop: Any) -> Any:
+    """A loop that is not Numba's, or takes read-only rows alone."""
+
+    def call(first: int, last: int, given: Any, *others: Any) -> None:
+        p, p_step, q, q_step = given
+        loop(first, last, (casts.frozen(p), p_step, casts.frozen(q), q_step), *others)
+
+    return call
 
 
 def find(space: Any, dtype: np.dtype[Any], rho: Any, mass: Any, accuracy: Any, gauge: Any = None) -> Prepared | None:
@@ -78,7 +98,7 @@ def find(space: Any, dtype: np.dtype[Any], rho: Any, mass: Any, accuracy: Any, g
     except KeyError:
         found = _prepare(space, dtype, rho, mass, accuracy, gauge)
         if isinstance(space, Space):
-            if len(of_space) >= _MOST_KEPT:
+            if len(of_space) >= min(_MOST_KEPT, _MOST_NODES // space.n_nodes + 1):
                 of_space.clear()
             of_space[key] = found
     except TypeError:  # options that are no keys, and no space
@@ -95,10 +115,12 @@ def _prepare(space: Any, dtype: Any, rho: Any, mass: Any, accuracy: Any, gauge: 
         rho = validation.exponent(rho)
         tolerance = validation.mass_tolerance(dtype, space.n_bins) if mass == "raise" else np.inf
         how = escalation.options(space, dtype, rho, accuracy, code, escalation.is_long(space), tolerance)
-    except (TypeError, ValueError):
+        kernel = space.kernel(rho, dtype, accuracy, False)
+    except Exception:  # the general way says it, in its turn
         return None
-    kernel = space.kernel(rho, dtype, accuracy, False)
-    return None if kernel is None else Prepared(kernel, space.n_bins, dtype, how, accuracy == "compensated")
+    if kernel is None or threads.most_alone(kernel.work) == 0:
+        return None
+    return Prepared(kernel, space.n_bins, dtype, how, accuracy == "compensated")
 
 
 def value(p: Any, q: Any, space: Any, rho: Any, mass: Any, accuracy: Any) -> Any:
@@ -114,32 +136,70 @@ def value_and_grad(
     return _at_once(p, q, space, rho, mass, accuracy, gauge) if type(gauge) is str else None
 
 
+def checked(p: Any, q: Any, space: Any, mass: Any, accuracy: Any, v: Any = None, gauge: int | None = None) -> Batch:
+    """`batches.checked`, where the kernel for values looks at arrays that lie as usual."""
+    rows = _looked_at(p, q, space, mass, accuracy, v, gauge)
+    return batches.checked(p, q, space, mass, accuracy, v, gauge) if rows is None else rows
+
+
+def _looked_at(p: Any, q: Any, space: Any, mass: Any, accuracy: Any, v: Any, gauge: int | None) -> Batch | None:
+    if type(p) is not _array or type(q) is not _array or type(mass) is not str or type(accuracy) is not str:
+        return None
+    shares = mass == "normalize"
+    if accuracy != "compensated" and (accuracy != "native" or shares or gauge == gauges.NORMALIZED):
+        return None
+    one, shape = find(space, p.dtype, 1, "ignore" if shares else mass, "native"), p.shape
+    if one is None or not one.lies(p) or not one.lies(q) or q.shape != shape:
+        return None
+    if v is not None and not (type(v) is _array and one.lies(v) and v.shape == shape and np.isfinite(v).all()):
+        return None
+    bins = one.line[0]
+    rows = shape[0] if len(shape) == 2 else 1
+    given = p.reshape(-1), bins, q.reshape(-1), bins
+    if not (0 < rows <= one.most and one.settles(given, _empty(rows, one.dtype), one.nothing)):
+        return None
+    if len(shape) == 1:
+        p, q, v = p[None], q[None], None if v is None else v[None]
+    return Batch(casts.frozen(p), casts.frozen(q), shape[:-1], None if v is None else casts.frozen(v))
+
+
 def _at_once(
     p: Any, q: Any, space: Any, rho: Any, mass: Any, accuracy: Any, gauge: str | None
 ) -> tuple[Any, Any] | None:
-    if type(p) is not np.ndarray or type(q) is not np.ndarray or p.dtype is not q.dtype:
+    if type(p) is not _array or p.dtype.kind != "f":
+        p = _floats(p)
+    if type(q) is not _array or q.dtype.kind != "f":
+        q = _floats(q)
+    if p is None or q is None:
         return None
     one = find(space, p.dtype, rho, mass, accuracy, gauge)
-    if one is None or not (p.flags.c_contiguous and q.flags.c_contiguous and p.flags.aligned and q.flags.aligned):
+    if one is None or not one.lies(p) or not one.lies(q):
         return None
-    shape, line = p.shape, one.line
-    p_step = q_step = line[0]
-    if shape != q.shape:
-        if q.shape == line:
-            q_step = 0
-        elif shape == line:
-            p_step, shape = 0, q.shape
-        else:
+    line, shape = one.line, p.shape
+    if shape == q.shape == line:  # one pair
+        value = _empty(1, one.dtype)
+        grad = one.nothing if gauge is None else _empty(shape, one.dtype)
+        return (value[0], grad) if one.settles((p, 0, q, 0), value, grad) else None
+    steps = [0 if x.shape == line else line[0] for x in (p, q)]
+    shape = shape if steps[0] else q.shape
+    rows = shape[0]
+    if (all(steps) and shape != q.shape) or not 0 < rows <= one.most:
+        return None
+    value = _empty(rows, one.dtype)
+    grad = _empty((0, 0) if gauge is None else shape, one.dtype)
+    given = p.reshape(-1), steps[0], q.reshape(-1), steps[1]
+    return (value, grad) if one.settles(given, value, grad.reshape(-1)) else None
+
+
+def _floats(x: Any) -> NDArray[Any] | None:
+    """An array of a list of numbers, and of integers below 2**53, or below it by their type, in float64."""
+    if type(x) is list or type(x) is tuple:
+        if not _NUMBERS.issuperset(map(type, x)):
             return None
-    lead = shape[:-1]
-    if shape[len(lead) :] != line or len(lead) > 1:
+        x = np.asarray(x)
+    if type(x) is not _array or x.dtype.kind not in "iuf":
         return None
-    rows = lead[0] if lead else 1
-    if not 0 < rows <= one.most:
-        return None
-    value = np.empty(rows, one.dtype)
-    grad = None if gauge is None else np.empty(shape, one.dtype)
-    flat = one.nothing if grad is None else grad.reshape(-1)
-    if not one.settles(p.reshape(-1), p_step, q.reshape(-1), q_step, value, flat):
-        return None
-    return value if lead else value[0], grad
+    if x.dtype.kind == "f":
+        return x
+    wide = x.dtype.itemsize == 8 and x.max(initial=0) >= 2**53  # what is negative the kernel doubts
+    return None if wide else x.astype(np.float64)

@@ -39,7 +39,8 @@ def second(
         batched = (rows.p, rows.q, *direction, out, infinite)
         shared = (tree.parent, cost, tree.bin_node), (rho, normalize, gauge)
         over_rows(native, batched, shared, work=20 * out[:1].size + 4 * tree.n_nodes)
-        _refuse_infinite(rows, space, tree.order[infinite], infinite > 0, rho, numbers)
+        if infinite.any():
+            _refuse_infinite(rows, space, tree.order[infinite], infinite > 0, rho, numbers)
         return out
     p, q = batches.as_float64(rows)
     unsafe, nodes = np.zeros(len(p), bool), (tree.parent, cost, tree.bin_node)
@@ -50,6 +51,9 @@ def second(
 
     batched = (p, q, *map(casts.widened, direction), out, unsafe, infinite)
     compute(batched, np.empty((len(p), 0, 0)), int(normalize))
+    if not (unsafe.any() or infinite.any() or not np.isfinite(out).all()):
+        fallback.count(len(unsafe), 0)
+        return out
     again = np.flatnonzero(unsafe | (exact_rows.beyond(out) & (infinite == 0)))
     fallback.count(len(unsafe), len(again))
     step = max(1, _BLOCK // max(tree.n_nodes, out[:1].size))

@@ -282,7 +282,7 @@ def flow(
     rho, place = validation.exponent(rho), devices.find(device, p=p, q=q)
     if place:
         return on_gpu("flow", place, p, q, space, mass, accuracy)
-    rows = batches.checked(p, q, space, mass, accuracy)
+    rows = prepared.checked(p, q, space, mass, accuracy)
     result = flows(rows, space, rho, mass, accuracy)
     batches.warn_beyond(rows, flow=result)
     return rows.as_rows(result)
@@ -339,7 +339,7 @@ def emd_cost_grad(
     rho, place = validation.exponent(rho), devices.find(device, p=p, q=q)
     if place:
         return on_gpu("cost_grad", place, p, q, space, rho, mass, accuracy)
-    rows = batches.checked(p, q, space, mass, accuracy)
+    rows = prepared.checked(p, q, space, mass, accuracy)
     result = powers(rows, space, rho, mass, accuracy)
     named: dict[str, Any] = {"derivative by costs": result}
     batches.warn_beyond(rows, **named)

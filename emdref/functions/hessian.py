@@ -10,7 +10,7 @@ from emdref.arguments import devices, gauges, validation
 from emdref.arguments.devices import Device
 from emdref.arguments.gauges import Gauge
 from emdref.arguments.validation import Accuracy, Mass
-from emdref.closed_form import batches
+from emdref.closed_form import batches, prepared
 from emdref.closed_form.second_derivatives import second
 from emdref.functions.dispatch import on_gpu
 from emdref.spaces.space import Space
@@ -77,7 +77,7 @@ def emd_hess(
     place = devices.find(device, p=p, q=q)
     if place:
         return on_gpu("second", place, p, q, None, space, rho, mass, accuracy, code)
-    rows = batches.checked(p, q, space, mass, accuracy, gauge=code)
+    rows = prepared.checked(p, q, space, mass, accuracy, gauge=code)
     hess = second(rows, space, rho, mass, accuracy, code)
     batches.warn_beyond(rows, Hessian=hess)
     return rows.as_rows(hess)
@@ -128,7 +128,7 @@ def emd_hvp(
     place = devices.find(device, p=p, q=q, v=v)
     if place:
         return on_gpu("second", place, p, q, v, space, rho, mass, accuracy, code)
-    rows = batches.checked(p, q, space, mass, accuracy, v, code)
+    rows = prepared.checked(p, q, space, mass, accuracy, v, code)
     product = second(rows, space, rho, mass, accuracy, code)
     batches.warn_beyond(rows, product=product)
     return rows.as_rows(product)

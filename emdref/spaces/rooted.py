@@ -46,6 +46,7 @@ class RootedTree:
     def __init__(self, parent: Places, cost: Costs, bin_node: Places, order: Places, gaps: Costs | None = None) -> None:
         self.parent, self.cost, self.bin_node, self.order = map(read_only, (parent, cost, bin_node, order))
         self.gaps = gaps
+        self._between: dict[tuple[int, int], Costs] = {}
 
     @property
     def n_bins(self) -> int:
@@ -138,7 +139,17 @@ class RootedTree:
 
     def cost_between(self, least: int, most: int) -> Costs:
         """Costs by position, 0 on all other edges."""
-        return read_only(np.where(self.edges_between(least, most), self.cost, 0.0))
+        between = self._between.get((least, most))
+        if between is None:
+            between = read_only(np.where(self.edges_between(least, most), self.cost, 0.0))
+            self._between[least, most] = between  # of the few pairs that somebody asks for
+        return between
+
+    @cached_property
+    def crossed(self) -> tuple[Costs, Costs]:
+        """By position, 1 for the edges on which anything flows, else 0: for any rows, and for shares, see below."""
+        ones = self.edges_between(0, self.n_bins), self.edges_between(0, self.n_bins - 1)
+        return read_only(ones[0].astype(np.float64)), read_only(ones[1].astype(np.float64))
 
     def crossed_cost(self, shares: bool) -> Costs:
         """Costs by position; nothing flows on an edge above all bins if totals are equal by construction."""

@@ -73,6 +73,7 @@ def load(edits=None):
     jit = types.ModuleType(_JIT)
     jit.row = jit.inline = jit.loop = lambda function: function
     jit.is_disabled = lambda: True
+    jit.straight = lambda *_: None
     for path in finder.edits:
         if not Path(path).is_file():
             raise LookupError(f"no module {path} to edit")

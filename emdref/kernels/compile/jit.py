@@ -80,6 +80,18 @@ def loop(function: Callable[..., Any]) -> Any:
     return dispatcher
 
 
+def straight(kernel: Any, arguments: tuple[Any, ...]) -> Any:
+    """The machine code of a `loop` for arguments of these types, now compiled, which looks at no types any more.
+
+    Who calls it answers for them; only whether an array can be written to does not matter.  None for what is no loop of
+    Numba's, or has no code for these types.
+    """
+    try:
+        return kernel.compile(tuple(map(numba.typeof, arguments)))
+    except Exception:  # of another's kernel, or no dispatcher at all
+        return None
+
+
 def _uncollected(compile_: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Compile without garbage collection, which would look through all that Numba makes, again and again."""
 

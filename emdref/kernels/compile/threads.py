@@ -30,7 +30,8 @@ _MOST_THREADS = 1024
 _limit: contextvars.ContextVar[int] = contextvars.ContextVar("emdref_threads", default=0)
 _LIMIT = "EMDREF_NUM_THREADS"
 _variables: Any = getattr(os.environ, "_data", os.environ)  # past encodings, which take half a microsecond a look
-_encoded: Any = _LIMIT if _variables is os.environ else os.environ.encodekey(_LIMIT)  # type: ignore[attr-defined]
+_seen: set[Any] = set()  # texts that are numbers
+_encoded: Any = _LIMIT if _variables is os.environ else os.environ.encodekey(_LIMIT)
 
 
 @contextlib.contextmanager
@@ -62,8 +63,9 @@ def most_alone(work: float) -> int:
 def check_limit() -> None:
     """What dealing such rows out would say: that the limit in the environment is no number."""
     text = _variables.get(_encoded)
-    if text and not _limit.get():
+    if text and text not in _seen and not _limit.get():
         _from_environment()
+        _seen.add(text)
 
 
 def _from_environment() -> int:
@@ -83,6 +85,10 @@ def over_rows(
     `work` is about how many nanoseconds a row takes.
     """
     rows = len(batched[0])
+    if 0 < rows <= most_alone(work):
+        check_limit()
+        kernel(*batched, *shared)
+        return
     _deal(rows, work, 1, lambda a, b: kernel(*(x[a:b] for x in batched), *shared))
 
 
