@@ -15,7 +15,7 @@ import itertools
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -32,7 +32,6 @@ from emdref.arguments.gauges import Gauge
 from emdref.arguments.messages import type_name, written
 from emdref.arguments.validation import Accuracy, Mass, Normalize, Reduction
 from emdref.closed_form import batches, prepared
-from emdref.closed_form.prepared import Prepared
 from emdref.entropic import inputs
 from emdref.entropic.iteration import takes_space
 from emdref.functions.emd import emd_cost_grad, emd_value_and_grad
@@ -47,7 +46,7 @@ _HALVES = (torch.float16, torch.bfloat16)
 _FLOATS = (*_HALVES, torch.float32, torch.float64)
 _NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 _PLAIN = frozenset({Tensor, nn.Parameter})
-_MOST = 16
+_MOST_READY = 64  # options of one space: somebody who goes through many rho keeps the last of them
 _compiled: dict[int, Space] = {}  # what operators call by number: digests in compiled graphs, which keep them,
 _living: weakref.WeakValueDictionary[int, Space] = weakref.WeakValueDictionary()  # else counted as they come
 _numbers: Kept[int] = Kept()
@@ -526,23 +525,23 @@ class _Sinkhorn(torch.autograd.Function):
     vmap = staticmethod(lambda *args: _over_another_axis(_Sinkhorn.apply, 2, *args))
 
 
-# --- plain tensors, the way that is short -------------------------------------------------------------------------------
+# --- plain tensors, without the operator ------------------------------------------------------------------------------
 
 
 class _Ready(NamedTuple):
-    """What a call needs beside its tensors, if its options are those that another call has gone through with."""
+    """What a call needs beside its tensors."""
 
-    rows: Prepared
+    rows: prepared.Prepared
     layer: Callable[[Tensor], Tensor]
     reduction: Reduction
     options: tuple[Any, ...]  # of `_EMD`, behind the space
 
 
-_ready: Kept[dict[tuple[Any, ...], _Ready]] = Kept()
+_ready: Kept[dict[tuple[Any, ...], _Ready]] = Kept()  # by options that a call has gone through with
 
 
 def _make_ready(x: Tensor, space: Space, given: tuple[Any, ...]) -> None:
-    """Keep what `_at_once` needs, if these are options that it takes."""
+    """Keep these options for `_at_once`, if they are such as it takes."""
     rho, gauge, normalize, reduction, mass, accuracy = given
     if x.dtype not in _NUMPY or {type(option) for option in given[1:]} - {str, type(None)}:
         return
@@ -551,82 +550,51 @@ def _make_ready(x: Tensor, space: Space, given: tuple[Any, ...]) -> None:
     if rows is None:
         return
     known = _ready.of(space, dict)
-    if len(known) >= _MOST:
+    if len(known) >= _MOST_READY:
         known.clear()
-    known[x.dtype, *given] = _Ready(
-        rows, _LAYERS[normalize], reduction, (float(rho), gauge, mass, accuracy, normalize)
-    )
+    known[x.dtype, *given] = _Ready(rows, _LAYERS[normalize], reduction, (float(rho), gauge, mass, accuracy, normalize))
 
 
 def _at_once(x: Any, q: Any, space: Any, given: tuple[Any, ...]) -> Tensor | None:
-    """The loss of plain tensors by options that a call has gone through with; None says to go the general way."""
-    if not (type(x) in _PLAIN and type(q) in _PLAIN and _is_plain(x) and _is_plain(q)) or _is_watched():
+    """The loss of plain tensors, bit for bit; None where the general way says what is wrong, or does more."""
+    if not (type(x) in _PLAIN and type(q) in _PLAIN and _lies(x) and _lies(q)) or _is_watched():
         return None
     try:
-        one, layer, reduction, options = _ready.known(space)[x.dtype, *given]
-    except (KeyError, TypeError):
+        one, layer, reduction, options = _ready.known(space)[x.dtype, *given]  # type: ignore[index]
+    except (KeyError, TypeError):  # options that are new, or no keys; no space
         return None
-    shape, bins = x.shape, one.line[0]
-    if shape[-1] != bins:
+    shape, (bins,) = x.shape, one.line
+    if shape[-1] != bins or q.requires_grad:
         return None
-    rows = x.numel() // bins
-    if rows > one.most:
+    p, target = layer(x), q
+    if q.dtype is not x.dtype:
+        target = _one_hot(q, p)
+    if target is None or target.shape != shape:
         return None
-    if q.dtype is x.dtype:
-        if q.shape != shape or q.requires_grad:
-            return None
-        target = q
-    elif q.dtype is torch.int64 and q.shape == shape[:-1]:
-        try:
-            target = torch.zeros(shape, dtype=x.dtype).scatter_(-1, q.unsqueeze(-1), 1)
-        except RuntimeError:
-            return None
-    else:
-        return None
-    p = layer(x)
-    records = p.requires_grad
-    a, b = p.numpy(force=True), target.numpy(force=True)
+    a, b, records = p.numpy(force=True), target.numpy(force=True), p.requires_grad  # also of views that negate
     if len(shape) != 2:
-        a, b = a.reshape(rows, bins), b.reshape(rows, bins)
-    value, grad = np.empty(rows, one.dtype), np.empty((rows, bins), one.dtype) if records else None
+        a, b = a.reshape(-1, bins), b.reshape(-1, bins)
+    value, grad = np.empty(len(a), one.dtype), np.empty(a.shape, one.dtype) if records else None
     if not one.fill(a, b, value, grad):
         return None
     values = torch.from_numpy(value)
     if len(shape) != 2:
         values = values.view(shape[:-1])
-    if records:
-        return _Known.apply(p, q, (values, torch.from_numpy(grad)), space, reduction, options)
-    return _REDUCED[reduction](values)
+    if grad is None:
+        return _quickly_reduced(values, reduction)
+    gradient = torch.from_numpy(grad)
+    if len(shape) != 2:
+        gradient = gradient.view(shape)
+    return _Known.apply(p, q, (values, gradient), space, reduction, options)
 
 
-class _Known(torch.autograd.Function):
-    """The loss of rows whose values and gradients are known; what differentiates these goes the general way."""
-
-    @staticmethod
-    def forward(ctx: Any, p: Tensor, q: Tensor, known: tuple[Tensor, Tensor], space: Space, reduction: Reduction, options: tuple[Any, ...]) -> Tensor:
-        values, gradient = known
-        ctx.save_for_backward(p, q, gradient)
-        ctx.space, ctx.reduction, ctx.options = space, reduction, options
-        return _REDUCED[reduction](values)
-
-    @staticmethod
-    def backward(ctx: Any, of_loss: Tensor) -> tuple[Any, ...]:
-        p, q, gradient = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            _, gradient = _EMD.apply(p, q, None, ctx.space, *ctx.options)
-        if ctx.reduction == "none":
-            of_loss = of_loss.unsqueeze(-1)
-        elif ctx.reduction == "mean":
-            of_loss = of_loss / (p.numel() // p.shape[-1])
-        return of_loss * gradient, None, None, None, None, None
-
-
-def _is_plain(x: Tensor) -> bool:
-    return x.is_cpu and not x.is_nested and x.layout is torch.strided and x.is_contiguous()
+def _lies(x: Tensor) -> bool:
+    """Whether a tensor has memory of the CPU's, one entry behind the other."""
+    return x.is_cpu and x.layout is torch.strided and not x.is_nested and x.is_contiguous()
 
 
 def _is_watched() -> bool:
-    """Whether something looks at, or changes, what torch does."""
+    """Whether there is somebody who looks at what torch does, or makes something else of it."""
     return bool(
         torch._C._are_functorch_transforms_active()
         or torch._C._len_torch_dispatch_stack()
@@ -635,6 +603,56 @@ def _is_watched() -> bool:
         or torch.is_autocast_enabled("cpu")
         or forward_ad._current_level >= 0
     )
+
+
+def _one_hot(q: Tensor, p: Tensor) -> Tensor | None:
+    """Histograms of int64 classes that there are."""
+    if q.dtype is not torch.int64 or q.shape != p.shape[:-1]:
+        return None
+    try:
+        return torch.zeros(p.shape, dtype=p.dtype).scatter_(-1, q.unsqueeze(-1), 1)
+    except RuntimeError:  # no class
+        return None
+
+
+class _Known(getattr(torch.autograd.function, "_SingleLevelFunction", torch.autograd.Function)):  # type: ignore[misc]
+    """The loss of rows whose values and gradients are known; who differentiates these goes the general way.
+
+    A Function without what makes it work under torch.func, which nobody uses here, and which takes time.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, p: Tensor, q: Tensor, known: tuple[Tensor, Tensor], space: Space, reduction: Reduction, options: Any
+    ) -> Tensor:
+        values, gradient = known
+        ctx.save_for_backward(p, q, gradient)
+        ctx.problem = space, reduction, options
+        return _quickly_reduced(values, reduction)
+
+    @staticmethod
+    def backward(ctx: Any, of_loss: Tensor) -> tuple[Any, ...]:
+        p, q, gradient = ctx.saved_tensors
+        space, reduction, options = ctx.problem
+        if torch.is_grad_enabled():
+            _, gradient = _EMD.apply(p, q, None, space, *options)
+        if reduction == "mean":
+            of_loss = of_loss / _as_tensor(gradient.numel() // gradient.shape[-1], of_loss.dtype)
+        elif reduction == "none":
+            of_loss = of_loss.unsqueeze(-1)
+        return of_loss * gradient, None, None, None, None, None
+
+
+def _quickly_reduced(values: Tensor, reduction: Reduction) -> Tensor:
+    """What torch.mean does, but that it makes a tensor of the number each time."""
+    if reduction == "mean":
+        return torch.sum(values).div_(_as_tensor(values.numel(), values.dtype))
+    return _REDUCED[reduction](values)
+
+
+@lru_cache(maxsize=64)
+def _as_tensor(count: int, dtype: torch.dtype) -> Tensor:
+    return torch.tensor(count, dtype=dtype)
 
 
 # --- operators, which take tensors, numbers and texts alone -----------------------------------------------------------

@@ -33,10 +33,10 @@ _kept: Kept[dict[Any, Prepared | None]] = Kept()
 class Prepared:
     """A space's kernel with its options, for rows of one dtype."""
 
-    __slots__ = ("_call", "_counts", "_how", "_shape", "dtype", "line", "most", "nothing")
+    __slots__ = ("_call", "_counts", "_how", "_shape", "_work", "dtype", "line", "most", "nothing")
 
     def __init__(self, kernel: Kernel, line: int, dtype: np.dtype[Any], how: tuple[Any, ...], counts: bool) -> None:
-        self._shape, self._how, self._counts = kernel.shape, how, counts
+        self._shape, self._how, self._counts, self._work = kernel.shape, how, counts, kernel.work
         self.dtype, self.line, self.nothing = dtype, (line,), np.empty(0, dtype)
         self.most = threads.most_alone(kernel.work)
         row, flags = casts.frozen(self.nothing), np.empty(0, _BOOL)
@@ -49,7 +49,7 @@ class Prepared:
         return usual and (x.shape == self.line or (x.ndim == 2 and x.shape[1:] == self.line))
 
     def fill(self, p: NDArray[Any], q: NDArray[Any], value: NDArray[Any] | None, grad: NDArray[Any] | None) -> bool:
-        """Fill what is not None for at most `most` rows; False: nothing is said, neither of results nor of rows.
+        """Fill what is not None, by many threads if rows are many; False: nothing is said, neither of results nor of rows.
 
         All are C-contiguous and of `dtype`: p, q and grad (rows, N), value (rows,).
         """
@@ -64,14 +64,20 @@ class Prepared:
         rows = len(value)
         doubt = _empty(rows, _BOOL)
         if not self._counts:  # natively there is nothing to settle
-            self._call(0, rows, given, (value, grad, doubt, doubt), self._shape, self._how)
+            self._run(rows, given, (value, grad, doubt, doubt))
             return 1 not in doubt.tobytes()
         unsafe = _empty(rows, _BOOL)
-        self._call(0, rows, given, (value, grad, doubt, unsafe), self._shape, self._how)
+        self._run(rows, given, (value, grad, doubt, unsafe))
         if 1 in doubt.tobytes() or 1 in unsafe.tobytes():
             return False
         fallback.count(rows, 0)
         return True
+
+    def _run(self, rows: int, given: tuple[Any, ...], results: tuple[Any, ...]) -> None:
+        if rows <= self.most:
+            self._call(0, rows, given, results, self._shape, self._how)
+        else:
+            threads.over_columns(self._call, rows, (given, results, self._shape, self._how), work=self._work)
 
 
 def _frozen(loop: Any) -> Any:
