@@ -564,7 +564,7 @@ def _at_once(x: Any, q: Any, space: Any, given: tuple[Any, ...]) -> Tensor | Non
     except (KeyError, TypeError):  # options that are new, or no keys; no space
         return None
     shape, (bins,) = x.shape, one.line
-    if shape[-1] != bins or q.requires_grad:
+    if shape[-1:] != (bins,) or q.requires_grad:
         return None
     p, target = layer(x), q
     if q.dtype is not x.dtype:
