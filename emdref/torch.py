@@ -247,8 +247,11 @@ def sinkhorn_loss(
     p, target, counts = _histograms(logits_or_p, q, normalize, dim, ignore_index, weight)
     if torch.compiler.is_compiling():
         value, _ = _sinkhorn(p, target, cost, 0 if space is None else _number(space), *options)
-    else:
+    elif _is_watched() or not (_lies(logits_or_p) and _lies(q)):
         value, _ = _Sinkhorn.apply(p, target, cost, space, *options)
+    else:
+        known = _iterated(p, target, space if cost is None else _array(cost), *options, with_grad=p.requires_grad)
+        value = _Known.apply(p, None, known, "none", partial(_Final.apply, p)) if p.requires_grad else known[0]
     return _reduced(value, counts, reduction)
 
 
@@ -470,11 +473,15 @@ def _keep_gradient(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 def _back_once(ctx: Any, of_value: Tensor | None, of_gradient: Tensor | None) -> tuple[Any, ...]:
     if of_gradient is not None:
-        raise NotImplementedError(
-            "sinkhorn_loss has no second derivative: use emd_loss (emdref.sinkhorn(unrolled=True) has the exact first)"
-        )
+        _back_no_second()
     (gradient,) = ctx.saved_tensors
     return None if of_value is None else of_value.unsqueeze(-1) * gradient, *(None for _ in range(ctx.others))
+
+
+def _back_no_second() -> Any:
+    raise NotImplementedError(
+        "sinkhorn_loss has no second derivative: use emd_loss (emdref.sinkhorn(unrolled=True) has the exact first)"
+    )
 
 
 def _back_no_more(ctx: Any, of_product: Tensor) -> Any:
@@ -506,14 +513,14 @@ class _EMD(torch.autograd.Function):
 
 
 class _Product(torch.autograd.Function):
-    forward = staticmethod(lambda p, q, v, cost, space, *options: _hvp(p, q, v, cost, _temporary(space), *options))  # type: ignore[has-type]
+    forward = staticmethod(lambda p, q, v, cost, space, *options: _emd_hvp(p, q, v, cost, _temporary(space), *options))  # type: ignore[has-type]
     setup_context = staticmethod(lambda ctx, inputs, output: None)
     backward = staticmethod(_back_no_more)
     vmap = staticmethod(lambda *args: _over_another_axis(_Product.apply, 3, *args))
 
 
 class _Powers(torch.autograd.Function):
-    forward = staticmethod(lambda p, q, cost, space, *options: _powers(p, q, cost, _temporary(space), *options))  # type: ignore[has-type]
+    forward = staticmethod(lambda p, q, cost, space, *options: _emd_cost_grad(p, q, cost, _temporary(space), *options))  # type: ignore[has-type]
     setup_context = staticmethod(lambda ctx, inputs, output: None)
     backward = staticmethod(_back_no_cost)
     vmap = staticmethod(lambda *args: _over_another_axis(_Powers.apply, 2, *args))
@@ -552,45 +559,33 @@ def _make_ready(x: Tensor, space: Space, given: tuple[Any, ...]) -> None:
     known = _ready.of(space, dict)
     if len(known) >= _MOST_READY:
         known.clear()
-    known[x.dtype, *given] = _Ready(rows, _LAYERS[normalize], reduction, (float(rho), gauge, mass, accuracy, normalize))
+    options = float(rho), gauge, mass, accuracy, normalize
+    known[(x.dtype, *given)] = _Ready(rows, _LAYERS[normalize], reduction, options)
 
 
 def _at_once(x: Any, q: Any, space: Any, given: tuple[Any, ...]) -> Tensor | None:
     """The loss of plain tensors, bit for bit; None where the general way says what is wrong, or does more."""
-    if not (type(x) in _PLAIN and type(q) in _PLAIN and _lies(x) and _lies(q)) or _is_watched():
+    if not (type(x) in _PLAIN and type(q) in _PLAIN and _lies(x) and _lies(q)) or q.requires_grad or _is_watched():
         return None
     try:
-        one, layer, reduction, options = _ready.known(space)[x.dtype, *given]  # type: ignore[index]
+        one, layer, reduction, options = _ready.known(space)[(x.dtype, *given)]  # type: ignore[index]
     except (KeyError, TypeError):  # options that are new, or no keys; no space
         return None
-    shape, (bins,) = x.shape, one.line
-    if shape[-1:] != (bins,) or q.requires_grad:
+    if x.shape[-1:] != one.line:
         return None
-    p, target = layer(x), q
-    if q.dtype is not x.dtype:
-        target = _one_hot(q, p)
-    if target is None or target.shape != shape:
+    p = layer(x)
+    known = _filled(one, p, q, p.requires_grad)
+    if known is None:
         return None
-    a, b, records = p.numpy(force=True), target.numpy(force=True), p.requires_grad  # also of views that negate
-    if len(shape) != 2:
-        a, b = a.reshape(-1, bins), b.reshape(-1, bins)
-    value, grad = np.empty(len(a), one.dtype), np.empty(a.shape, one.dtype) if records else None
-    if not one.fill(a, b, value, grad):
-        return None
-    values = torch.from_numpy(value)
-    if len(shape) != 2:
-        values = values.view(shape[:-1])
-    if grad is None:
-        return _quickly_reduced(values, reduction)
-    gradient = torch.from_numpy(grad)
-    if len(shape) != 2:
-        gradient = gradient.view(shape)
-    return _Known.apply(p, q, (values, gradient), space, reduction, options)
+    if known[1] is None:
+        return _quickly_reduced(known[0], reduction)
+    return _Known.apply(p, q, known, reduction, partial(_again, space, options))
 
 
 def _lies(x: Tensor) -> bool:
-    """Whether a tensor has memory of the CPU's, one entry behind the other."""
-    return x.is_cpu and x.layout is torch.strided and not x.is_nested and x.is_contiguous()
+    """Whether a tensor is one of the CPU's whose entries lie one behind the other, and nobody's wrapper."""
+    usual = x.is_cpu and x.layout is torch.strided and not x.is_nested and x.is_contiguous()
+    return usual and not torch._C._functorch.is_functorch_wrapped_tensor(x)
 
 
 def _is_watched() -> bool:
@@ -605,6 +600,24 @@ def _is_watched() -> bool:
     )
 
 
+def _filled(one: prepared.Prepared, p: Tensor, q: Tensor, with_grad: bool) -> tuple[Tensor, Tensor | None] | None:
+    """Values, and gradients if asked, by the kernel alone; None where it is not for these rows, or does not settle."""
+    shape, (bins,) = p.shape, one.line
+    target = q if q.dtype is p.dtype else _one_hot(q, p)
+    if target is None or target.shape != shape:
+        return None
+    a, b = p.numpy(force=True), target.numpy(force=True)
+    if len(shape) != 2:
+        a, b = a.reshape(-1, bins), b.reshape(-1, bins)
+    value, grad = np.empty(len(a), one.dtype), np.empty(a.shape, one.dtype) if with_grad else None
+    if not one.fill(a, b, value, grad):
+        return None
+    values, gradient = torch.from_numpy(value), None if grad is None else torch.from_numpy(grad)
+    if len(shape) == 2:
+        return values, gradient
+    return values.view(shape[:-1]), None if gradient is None else gradient.view(shape)
+
+
 def _one_hot(q: Tensor, p: Tensor) -> Tensor | None:
     """Histograms of int64 classes that there are."""
     if q.dtype is not torch.int64 or q.shape != p.shape[:-1]:
@@ -615,32 +628,44 @@ def _one_hot(q: Tensor, p: Tensor) -> Tensor | None:
         return None
 
 
+# what makes a Function work under torch.func, which nobody uses here, takes time
 class _Known(getattr(torch.autograd.function, "_SingleLevelFunction", torch.autograd.Function)):  # type: ignore[misc]
-    """The loss of rows whose values and gradients are known; who differentiates these goes the general way.
-
-    A Function without what makes it work under torch.func, which nobody uses here, and which takes time.
-    """
+    """The loss of rows whose values and gradients are known; `again` makes gradients that can be differentiated."""
 
     @staticmethod
     def forward(
-        ctx: Any, p: Tensor, q: Tensor, known: tuple[Tensor, Tensor], space: Space, reduction: Reduction, options: Any
+        ctx: Any, p: Tensor, q: Tensor | None, known: tuple[Tensor, Tensor], reduction: Reduction, again: Any
     ) -> Tensor:
         values, gradient = known
-        ctx.save_for_backward(p, q, gradient)
-        ctx.problem = space, reduction, options
+        ctx.save_for_backward(gradient, *(() if q is None else (p, q)))
+        ctx.problem = reduction, again
         return _quickly_reduced(values, reduction)
 
     @staticmethod
     def backward(ctx: Any, of_loss: Tensor) -> tuple[Any, ...]:
-        p, q, gradient = ctx.saved_tensors
-        space, reduction, options = ctx.problem
+        gradient, *given = ctx.saved_tensors
+        reduction, again = ctx.problem
         if torch.is_grad_enabled():
-            _, gradient = _EMD.apply(p, q, None, space, *options)
+            gradient = again(gradient, *given)
         if reduction == "mean":
             of_loss = of_loss / _as_tensor(gradient.numel() // gradient.shape[-1], of_loss.dtype)
         elif reduction == "none":
             of_loss = of_loss.unsqueeze(-1)
-        return of_loss * gradient, None, None, None, None, None
+        return of_loss * gradient, None, None, None, None
+
+
+def _again(space: Space, options: tuple[Any, ...], _: Tensor, p: Tensor, q: Tensor) -> Tensor:
+    """The gradient as what p and q make of it."""
+    return _EMD.apply(p, q, None, space, *options)[1]
+
+
+class _Final(torch.autograd.Function):
+    """A gradient that has no derivative."""
+
+    generate_vmap_rule = True
+    forward = staticmethod(lambda p, gradient: gradient.view_as(gradient))
+    setup_context = staticmethod(lambda ctx, inputs, output: None)
+    backward = staticmethod(lambda ctx, of_gradient: _back_no_second())
 
 
 def _quickly_reduced(values: Tensor, reduction: Reduction) -> Tensor:
@@ -658,20 +683,37 @@ def _as_tensor(count: int, dtype: torch.dtype) -> Tensor:
 # --- operators, which take tensors, numbers and texts alone -----------------------------------------------------------
 
 
-@torch.library.custom_op("emdref::emd", mutates_args=())
+_LIBRARY = torch.library.Library("emdref", "FRAGMENT")
+
+
+def _operator(function: Callable[..., Any]) -> Any:
+    """An operator of the function's name; torch.library.custom_op would look at each call's results."""
+    name = function.__name__[1:]
+    _LIBRARY.define(name + torch.library.infer_schema(function, mutates_args=()), tags=(torch.Tag.pt2_compliant_tag,))
+    _LIBRARY.impl(name, torch.compiler.disable(function), "CompositeExplicitAutograd")
+    return getattr(torch.ops.emdref, name).default
+
+
+@_operator
 def _emd(
     p: Tensor, q: Tensor, cost: Tensor | None, space: int, rho: float, gauge: str, mass: str, accuracy: str,
     layer: str | None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """EMD^rho of each row, and its gradient."""
+    where = _called(space, cost)
+    if cost is None and p.dtype in _NUMPY and _lies(p) and _lies(q):
+        one = prepared.find(where, _NUMPY[p.dtype], rho, mass, accuracy, gauge)
+        known = None if one is None or p.shape[-1:] != one.line else _filled(one, p, q, True)
+        if known is not None:
+            return known  # type: ignore[return-value]
     options: Any = {"gauge": gauge, "mass": mass, "accuracy": accuracy}
     with _naming(layer):
-        value, gradient = emd_value_and_grad(_array(p), _array(_target(p, q)), _called(space, cost), rho, **options)
+        value, gradient = emd_value_and_grad(_array(p), _array(_target(p, q)), where, rho, **options)
     return torch.as_tensor(value), torch.as_tensor(gradient)
 
 
-@torch.library.custom_op("emdref::emd_hvp", mutates_args=())
-def _hvp(
+@_operator
+def _emd_hvp(
     p: Tensor, q: Tensor, v: Tensor, cost: Tensor | None, space: int, rho: float, gauge: str, mass: str, accuracy: str,
     layer: str | None,
 ) -> Tensor:  # fmt: skip
@@ -680,8 +722,8 @@ def _hvp(
     return torch.as_tensor(emd_hvp(_array(p), _array(_target(p, q)), _called(space, cost), _array(v), rho, **options))
 
 
-@torch.library.custom_op("emdref::emd_cost_grad", mutates_args=())
-def _powers(
+@_operator
+def _emd_cost_grad(
     p: Tensor, q: Tensor, cost: Tensor, space: int, rho: float, gauge: str, mass: str, accuracy: str, layer: str | None
 ) -> Tensor:
     """Each row's derivative by the costs."""
@@ -689,43 +731,57 @@ def _powers(
     return torch.as_tensor(emd_cost_grad(_array(p), _array(_target(p, q)), _called(space, cost), rho, **options))
 
 
-@torch.library.custom_op("emdref::sinkhorn", mutates_args=())
+@_operator
 def _sinkhorn(
     p: Tensor, q: Tensor, cost: Tensor | None, space: int, lam: float, max_iter: int, tol: float | None, variant: str,
     kernel: str, domain: str, layer: str | None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The Sinkhorn distance of each row, and the variant's gradient, which behind a layer empty bins have none of."""
     where = _called(space) if cost is None else _array(cost)
+    return _iterated(p, q, where, lam, max_iter, tol, variant, kernel, domain, layer)
+
+
+def _iterated(
+    p: Tensor, q: Tensor, where: Any, lam: float, max_iter: int, tol: float | None, variant: Any, kernel: Any,
+    domain: Any, layer: str | None, with_grad: bool = True,
+) -> Any:  # fmt: skip
+    """Values and gradients, None if nobody wants these."""
     until: Any = "auto" if tol is None else tol
     options: Any = {"max_iter": max_iter, "tol": until, "variant": variant, "kernel": kernel, "domain": domain}
     with _naming(layer):
         result = sinkhorn(_array(p), _array(_target(p, q)), where, lam, **options)
-    value, gradient = torch.as_tensor(result.value), torch.as_tensor(result.grad)
-    return value, gradient.masked_fill((p == 0) & (gradient == -torch.inf), 0.0) if layer else gradient
+    value = torch.as_tensor(result.value)
+    if not with_grad:
+        return value, None
+    gradient = torch.as_tensor(result.grad)
+    if layer:
+        infinite = gradient == -torch.inf
+        if gradient.is_cuda or infinite.any():
+            gradient = gradient.masked_fill((p == 0) & infinite, 0.0)
+    return value, gradient
 
 
-@_emd.register_fake
-@_sinkhorn.register_fake
-def _(p: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
-    return p.new_empty(p.shape[:-1]), torch.empty_like(p, memory_format=torch.contiguous_format)
+def _fake_rows(p: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+    return p.new_empty(p.shape[:-1]), _fake_lines(p)
 
 
-@_hvp.register_fake
-def _(p: Tensor, *others: Any) -> Tensor:
+def _fake_lines(p: Tensor, *others: Any) -> Tensor:
     return torch.empty_like(p, memory_format=torch.contiguous_format)
 
 
-@_powers.register_fake
-def _(p: Tensor, q: Tensor, cost: Tensor, *others: Any) -> Tensor:
+def _fake_costs(p: Tensor, q: Tensor, cost: Tensor, *others: Any) -> Tensor:
     return p.new_empty((*p.shape[:-1], cost.shape[0]))
 
 
-_emd.register_autograd(partial(_back, _hvp, _powers), setup_context=_keep)
-_hvp.register_autograd(_back_no_more)
-_powers.register_autograd(_back_no_cost)
-_sinkhorn.register_autograd(_back_once, setup_context=_keep_gradient)
-for _operator, _n_rows in ((_emd, 2), (_hvp, 3), (_powers, 2), (_sinkhorn, 2)):
-    _operator.register_vmap(partial(_over_another_axis, _operator, _n_rows))
+for _op, _fake, _backward, _setup, _n_rows in (
+    (_emd, _fake_rows, partial(_back, _emd_hvp, _emd_cost_grad), _keep, 2),
+    (_emd_hvp, _fake_lines, _back_no_more, None, 3),
+    (_emd_cost_grad, _fake_costs, _back_no_cost, None, 2),
+    (_sinkhorn, _fake_rows, _back_once, _keep_gradient, 2),
+):
+    torch.library.register_fake(_op, _fake, lib=_LIBRARY)
+    torch.library.register_autograd(_op, _backward, setup_context=_setup, lib=_LIBRARY)
+    torch.library.register_vmap(_op, partial(_over_another_axis, _op, _n_rows), lib=_LIBRARY)
 
 
 @torch.compiler.assume_constant_result

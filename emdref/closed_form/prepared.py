@@ -49,7 +49,7 @@ class Prepared:
         return usual and (x.shape == self.line or (x.ndim == 2 and x.shape[1:] == self.line))
 
     def fill(self, p: NDArray[Any], q: NDArray[Any], value: NDArray[Any] | None, grad: NDArray[Any] | None) -> bool:
-        """Fill what is not None, by many threads if rows are many; False: nothing is said, neither of results nor of rows.
+        """Fill what is not None, dealt out if rows are many; False: nothing is said, neither of results nor of rows.
 
         All are C-contiguous and of `dtype`: p, q and grad (rows, N), value (rows,).
         """
