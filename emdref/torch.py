@@ -247,11 +247,12 @@ def sinkhorn_loss(
     p, target, counts = _histograms(logits_or_p, q, normalize, dim, ignore_index, weight)
     if torch.compiler.is_compiling():
         value, _ = _sinkhorn(p, target, cost, 0 if space is None else _number(space), *options)
-    elif _is_watched() or not (_lies(logits_or_p) and _lies(q)):
+    elif _is_watched() or not (_is_plain(logits_or_p) and _is_plain(q)):
         value, _ = _Sinkhorn.apply(p, target, cost, space, *options)
     else:
-        known = _iterated(p, target, space if cost is None else _array(cost), *options, with_grad=p.requires_grad)
-        value = _Known.apply(p, None, known, "none", partial(_Final.apply, p)) if p.requires_grad else known[0]
+        records = p.requires_grad and torch.is_grad_enabled()
+        known = _iterated(p, target, space if cost is None else _array(cost), *options, with_grad=records)
+        value = _Known.apply(p, None, known, "none", partial(_Final.apply, p)) if records else known[0]
     return _reduced(value, counts, reduction)
 
 
@@ -277,11 +278,8 @@ class _Loss(nn.Module):
 
     def forward(self, logits_or_p: Tensor, q: Tensor) -> Tensor:
         """The loss of a batch."""
-        return self._value(logits_or_p, q)
-
-    def _value(self, logits_or_p: Tensor, q: Tensor, **more: Any) -> Tensor:
         weight = self._buffers["weight"]
-        return self._of(logits_or_p, q, self.space, *self.strengths, **self.options, weight=weight, **more)
+        return self._of(logits_or_p, q, self.space, *self.strengths, **self.options, weight=weight)
 
     def extra_repr(self) -> str:
         """What a network's print shows."""
@@ -552,11 +550,13 @@ def _make_ready(x: Tensor, space: Space, given: tuple[Any, ...]) -> None:
     rho, gauge, normalize, reduction, mass, accuracy = given
     if x.dtype not in _NUMPY or {type(option) for option in given[1:]} - {str, type(None)}:
         return
+    known = _ready.of(space, dict)
+    if (x.dtype, *given) in known:
+        return
     mass = batches.loss_mass(space, gauge, normalize, reduction, mass, accuracy)
     rows = prepared.find(space, _NUMPY[x.dtype], rho, mass, accuracy, gauge)
     if rows is None:
         return
-    known = _ready.of(space, dict)
     if len(known) >= _MOST_READY:
         known.clear()
     options = float(rho), gauge, mass, accuracy, normalize
@@ -565,7 +565,7 @@ def _make_ready(x: Tensor, space: Space, given: tuple[Any, ...]) -> None:
 
 def _at_once(x: Any, q: Any, space: Any, given: tuple[Any, ...]) -> Tensor | None:
     """The loss of plain tensors, bit for bit; None where the general way says what is wrong, or does more."""
-    if not (type(x) in _PLAIN and type(q) in _PLAIN and _lies(x) and _lies(q)) or q.requires_grad or _is_watched():
+    if not (_is_plain(x) and _is_plain(q)) or q.requires_grad or _is_watched():
         return None
     try:
         one, layer, reduction, options = _ready.known(space)[(x.dtype, *given)]  # type: ignore[index]
@@ -574,7 +574,7 @@ def _at_once(x: Any, q: Any, space: Any, given: tuple[Any, ...]) -> Tensor | Non
     if x.shape[-1:] != one.line:
         return None
     p = layer(x)
-    known = _filled(one, p, q, p.requires_grad)
+    known = _filled(one, p, q, p.requires_grad and torch.is_grad_enabled())
     if known is None:
         return None
     if known[1] is None:
@@ -582,9 +582,9 @@ def _at_once(x: Any, q: Any, space: Any, given: tuple[Any, ...]) -> Tensor | Non
     return _Known.apply(p, q, known, reduction, partial(_again, space, options))
 
 
-def _lies(x: Tensor) -> bool:
-    """Whether a tensor is one of the CPU's whose entries lie one behind the other, and nobody's wrapper."""
-    usual = x.is_cpu and x.layout is torch.strided and not x.is_nested and x.is_contiguous()
+def _is_plain(x: Any) -> bool:
+    """Whether this is a tensor of the CPU's whose entries lie one behind the other, and nobody's wrapper."""
+    usual = type(x) in _PLAIN and x.is_cpu and x.layout is torch.strided and not x.is_nested and x.is_contiguous()
     return usual and not torch._C._functorch.is_functorch_wrapped_tensor(x)
 
 
@@ -607,6 +607,8 @@ def _filled(one: prepared.Prepared, p: Tensor, q: Tensor, with_grad: bool) -> tu
     if target is None or target.shape != shape:
         return None
     a, b = p.numpy(force=True), target.numpy(force=True)
+    if not (a.flags.aligned and b.flags.aligned):
+        return None
     if len(shape) != 2:
         a, b = a.reshape(-1, bins), b.reshape(-1, bins)
     value, grad = np.empty(len(a), one.dtype), np.empty(a.shape, one.dtype) if with_grad else None
@@ -701,7 +703,7 @@ def _emd(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """EMD^rho of each row, and its gradient."""
     where = _called(space, cost)
-    if cost is None and p.dtype in _NUMPY and _lies(p) and _lies(q):
+    if cost is None and p.dtype in _NUMPY and _is_plain(p) and _is_plain(q):
         one = prepared.find(where, _NUMPY[p.dtype], rho, mass, accuracy, gauge)
         known = None if one is None or p.shape[-1:] != one.line else _filled(one, p, q, True)
         if known is not None:
@@ -819,10 +821,29 @@ def _emd_options(
 ) -> tuple[Any, ...]:  # fmt: skip
     """What `_EMD` takes beside p and q, checked; a graph's numbers are checked as it runs."""
     _check_constant(rho, "rho")
-    mass = batches.loss_mass(space, gauge, normalize, reduction, mass, accuracy)
-    _check_rows(dim, ignore_index, weight)
+    given = space, gauge, normalize, reduction, mass, accuracy, dim, ignore_index
+    mass = (torch.compiler.is_compiling() and _mass_in_graph(*given)) or _mass(*given)
+    _check_weight(weight)
     rho = float(rho) if torch.compiler.is_compiling() else validation.exponent(rho)
     return space, rho, gauge, mass, accuracy, normalize
+
+
+def _mass(
+    space: Any, gauge: Any, normalize: Any, reduction: Any, mass: Any, accuracy: Any, dim: Any, ignore_index: Any
+) -> str:
+    """What `mass` means, where options are sound."""
+    mass = batches.loss_mass(space, gauge, normalize, reduction, mass, accuracy)
+    _check_rows(dim, ignore_index)
+    return mass
+
+
+@torch.compiler.assume_constant_result
+def _mass_in_graph(*given: Any) -> str:
+    """`_mass` as a constant, for a graph would look at all that it looks at whenever it runs; empty if it refuses."""
+    try:
+        return _mass(*given)
+    except (TypeError, ValueError):
+        return ""
 
 
 def _sinkhorn_options(
@@ -831,7 +852,8 @@ def _sinkhorn_options(
 ) -> tuple[Any, ...]:  # fmt: skip
     """What `_Sinkhorn` takes beside p and q, the costs first, likewise."""
     validation.layers(normalize, reduction)
-    _check_rows(dim, ignore_index, weight)
+    _check_rows(dim, ignore_index)
+    _check_weight(weight)
     _check_constant(lam, "lam")
     _check_constant(tol, "tol")
     space, cost = _where(space_or_cost)
@@ -857,11 +879,15 @@ def _offers(space: Space | None, kernel: Kernel) -> bool:
     return True
 
 
-def _check_rows(dim: Any, ignore_index: Any, weight: Any) -> None:
+def _check_rows(dim: Any, ignore_index: Any) -> None:
     """Refuse what says nothing of rows, whichever they are."""
     validation.integer(dim, "dim")
     if ignore_index is not None and not -(2**63) <= validation.integer(ignore_index, "ignore_index") < 2**63:
         raise ValueError(f"ignore_index = {written(ignore_index)} is beyond int64, and so is no class")
+
+
+def _check_weight(weight: Any) -> None:
+    """Refuse what are no weights, of whichever classes."""
     if weight is None:
         return
     _check_tensor(weight, "weight")
@@ -965,8 +991,12 @@ def _check_tensor(x: Any, name: str, holds: str = "") -> None:
         raise TypeError(f"{name} is a sparse tensor ({x.layout}): give {name}.to_dense()")
     if x.device.type not in ("cpu", "cuda"):
         raise RuntimeError(f"{name} is on {x.device}, and this computes on the CPU and on CUDA: give {name}.cpu()")
-    if torch.compiler.is_compiling() and forward_ad.unpack_dual(x).tangent is not None:  # an operator would drop it
+    if torch.compiler.is_compiling() and _has_tangent(x):  # an operator would drop it
         raise NotImplementedError(f"{name} has a tangent, and there is no forward mode: use grad or jacrev, not jvp")
+
+
+def _has_tangent(x: Tensor) -> bool:
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None
 
 
 def _check_no_grad(required: bool, name: str) -> None:
