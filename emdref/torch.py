@@ -15,8 +15,8 @@ import itertools
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import Any, Literal
+from functools import lru_cache, partial
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from emdref.arguments import containers, validation
 from emdref.arguments.gauges import Gauge
 from emdref.arguments.messages import type_name, written
 from emdref.arguments.validation import Accuracy, Mass, Normalize, Reduction
-from emdref.closed_form import batches
+from emdref.closed_form import batches, prepared
 from emdref.entropic import inputs
 from emdref.entropic.iteration import takes_space
 from emdref.functions.emd import emd_cost_grad, emd_value_and_grad
@@ -44,6 +44,9 @@ __all__ = ["EMDLoss", "EMDMetric", "SinkhornLoss", "emd_loss", "sinkhorn_loss"]
 
 _HALVES = (torch.float16, torch.bfloat16)
 _FLOATS = (*_HALVES, torch.float32, torch.float64)
+_NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+_PLAIN = frozenset({Tensor, nn.Parameter})
+_MOST_READY = 64  # options of one space: somebody who goes through many rho keeps the last of them
 _compiled: dict[int, Space] = {}  # what operators call by number: digests in compiled graphs, which keep them,
 _living: weakref.WeakValueDictionary[int, Space] = weakref.WeakValueDictionary()  # else counted as they come
 _numbers: Kept[int] = Kept()
@@ -147,10 +150,18 @@ def emd_loss(
     >>> print(f"{loss.item():.4f}", logits.grad.numpy().round(4))
     0.5556 [[ 0.2963  0.0741 -0.3704]]
     """
+    given = rho, gauge, normalize, reduction, mass, accuracy
+    plain = weight is None and cost is None and ignore_index is None and type(dim) is int and dim == -1
+    plain = plain and not torch.compiler.is_compiling()
+    if plain and (loss := _at_once(logits_or_p, q, space, given)) is not None:
+        return loss
     value, counts = _emd_rows(
         logits_or_p, q, space, rho, gauge, normalize, reduction, mass, accuracy, dim, ignore_index, weight, cost
     )
-    return _reduced(value, counts, reduction)
+    loss = _reduced(value, counts, reduction)
+    if plain:
+        _make_ready(logits_or_p, space, given)
+    return loss
 
 
 def _emd_rows(
@@ -236,8 +247,12 @@ def sinkhorn_loss(
     p, target, counts = _histograms(logits_or_p, q, normalize, dim, ignore_index, weight)
     if torch.compiler.is_compiling():
         value, _ = _sinkhorn(p, target, cost, 0 if space is None else _number(space), *options)
-    else:
+    elif _is_watched() or not (_is_plain(logits_or_p) and _is_plain(q)):
         value, _ = _Sinkhorn.apply(p, target, cost, space, *options)
+    else:
+        records = p.requires_grad and torch.is_grad_enabled()
+        known = _iterated(p, target, space if cost is None else _array(cost), *options, with_grad=records)
+        value = _Known.apply(p, None, known, "none", partial(_Final.apply, p)) if records else known[0]
     return _reduced(value, counts, reduction)
 
 
@@ -263,11 +278,8 @@ class _Loss(nn.Module):
 
     def forward(self, logits_or_p: Tensor, q: Tensor) -> Tensor:
         """The loss of a batch."""
-        return self._value(logits_or_p, q)
-
-    def _value(self, logits_or_p: Tensor, q: Tensor, **more: Any) -> Tensor:
         weight = self._buffers["weight"]
-        return self._of(logits_or_p, q, self.space, *self.strengths, **self.options, weight=weight, **more)
+        return self._of(logits_or_p, q, self.space, *self.strengths, **self.options, weight=weight)
 
     def extra_repr(self) -> str:
         """What a network's print shows."""
@@ -310,7 +322,8 @@ class EMDLoss(_Loss):
 
     def forward(self, logits_or_p: Tensor, q: Tensor, cost: Tensor | None = None) -> Tensor:
         """The loss of a batch, at other costs than the space's if some are given."""
-        return self._value(logits_or_p, q, cost=cost)
+        weight = self._buffers["weight"]
+        return emd_loss(logits_or_p, q, self.space, *self.strengths, **self.options, weight=weight, cost=cost)
 
 
 class SinkhornLoss(_Loss):
@@ -458,11 +471,15 @@ def _keep_gradient(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 def _back_once(ctx: Any, of_value: Tensor | None, of_gradient: Tensor | None) -> tuple[Any, ...]:
     if of_gradient is not None:
-        raise NotImplementedError(
-            "sinkhorn_loss has no second derivative: use emd_loss (emdref.sinkhorn(unrolled=True) has the exact first)"
-        )
+        _back_no_second()
     (gradient,) = ctx.saved_tensors
     return None if of_value is None else of_value.unsqueeze(-1) * gradient, *(None for _ in range(ctx.others))
+
+
+def _back_no_second() -> Any:
+    raise NotImplementedError(
+        "sinkhorn_loss has no second derivative: use emd_loss (emdref.sinkhorn(unrolled=True) has the exact first)"
+    )
 
 
 def _back_no_more(ctx: Any, of_product: Tensor) -> Any:
@@ -494,14 +511,14 @@ class _EMD(torch.autograd.Function):
 
 
 class _Product(torch.autograd.Function):
-    forward = staticmethod(lambda p, q, v, cost, space, *options: _hvp(p, q, v, cost, _temporary(space), *options))  # type: ignore[has-type]
+    forward = staticmethod(lambda p, q, v, cost, space, *options: _emd_hvp(p, q, v, cost, _temporary(space), *options))  # type: ignore[has-type]
     setup_context = staticmethod(lambda ctx, inputs, output: None)
     backward = staticmethod(_back_no_more)
     vmap = staticmethod(lambda *args: _over_another_axis(_Product.apply, 3, *args))
 
 
 class _Powers(torch.autograd.Function):
-    forward = staticmethod(lambda p, q, cost, space, *options: _powers(p, q, cost, _temporary(space), *options))  # type: ignore[has-type]
+    forward = staticmethod(lambda p, q, cost, space, *options: _emd_cost_grad(p, q, cost, _temporary(space), *options))  # type: ignore[has-type]
     setup_context = staticmethod(lambda ctx, inputs, output: None)
     backward = staticmethod(_back_no_cost)
     vmap = staticmethod(lambda *args: _over_another_axis(_Powers.apply, 2, *args))
@@ -513,23 +530,192 @@ class _Sinkhorn(torch.autograd.Function):
     vmap = staticmethod(lambda *args: _over_another_axis(_Sinkhorn.apply, 2, *args))
 
 
+# --- plain tensors, without the operator ------------------------------------------------------------------------------
+
+
+class _Ready(NamedTuple):
+    """What a call needs beside its tensors."""
+
+    rows: prepared.Prepared
+    layer: Callable[[Tensor], Tensor]
+    reduction: Reduction
+    options: tuple[Any, ...]  # of `_EMD`, behind the space
+
+
+_ready: Kept[dict[tuple[Any, ...], _Ready]] = Kept()  # by options that a call has gone through with
+
+
+def _make_ready(x: Tensor, space: Space, given: tuple[Any, ...]) -> None:
+    """Keep these options for `_at_once`, if they are such as it takes."""
+    rho, gauge, normalize, reduction, mass, accuracy = given
+    if x.dtype not in _NUMPY or {type(option) for option in given[1:]} - {str, type(None)}:
+        return
+    known = _ready.of(space, dict)
+    if (x.dtype, *given) in known:
+        return
+    mass = batches.loss_mass(space, gauge, normalize, reduction, mass, accuracy)
+    rows = prepared.find(space, _NUMPY[x.dtype], rho, mass, accuracy, gauge)
+    if rows is None:
+        return
+    if len(known) >= _MOST_READY:
+        known.clear()
+    options = float(rho), gauge, mass, accuracy, normalize
+    known[(x.dtype, *given)] = _Ready(rows, _LAYERS[normalize], reduction, options)
+
+
+def _at_once(x: Any, q: Any, space: Any, given: tuple[Any, ...]) -> Tensor | None:
+    """The loss of plain tensors, bit for bit; None where the general way says what is wrong, or does more."""
+    if not (_is_plain(x) and _is_plain(q)) or q.requires_grad or _is_watched():
+        return None
+    try:
+        one, layer, reduction, options = _ready.known(space)[(x.dtype, *given)]  # type: ignore[index]
+    except (KeyError, TypeError):  # options that are new, or no keys; no space
+        return None
+    if x.shape[-1:] != one.line:
+        return None
+    p = layer(x)
+    known = _filled(one, p, q, p.requires_grad and torch.is_grad_enabled())
+    if known is None:
+        return None
+    if known[1] is None:
+        return _quickly_reduced(known[0], reduction)
+    return _Known.apply(p, q, known, reduction, partial(_again, space, options))
+
+
+def _is_plain(x: Any) -> bool:
+    """Whether this is a tensor of the CPU's whose entries lie one behind the other, and nobody's wrapper."""
+    usual = type(x) in _PLAIN and x.is_cpu and x.layout is torch.strided and not x.is_nested and x.is_contiguous()
+    return usual and not torch._C._functorch.is_functorch_wrapped_tensor(x)
+
+
+def _is_watched() -> bool:
+    """Whether there is somebody who looks at what torch does, or makes something else of it."""
+    return bool(
+        torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._len_torch_function_stack()
+        or torch._C._get_tracing_state()
+        or torch.is_autocast_enabled("cpu")
+        or forward_ad._current_level >= 0
+    )
+
+
+def _filled(one: prepared.Prepared, p: Tensor, q: Tensor, with_grad: bool) -> tuple[Tensor, Tensor | None] | None:
+    """Values, and gradients if asked, by the kernel alone; None where it is not for these rows, or does not settle."""
+    shape, (bins,) = p.shape, one.line
+    target = q if q.dtype is p.dtype else _one_hot(q, p)
+    if target is None or target.shape != shape:
+        return None
+    a, b = p.numpy(force=True), target.numpy(force=True)
+    if not (a.flags.aligned and b.flags.aligned):
+        return None
+    if len(shape) != 2:
+        a, b = a.reshape(-1, bins), b.reshape(-1, bins)
+    value, grad = np.empty(len(a), one.dtype), np.empty(a.shape, one.dtype) if with_grad else None
+    if not one.fill(a, b, value, grad):
+        return None
+    values, gradient = torch.from_numpy(value), None if grad is None else torch.from_numpy(grad)
+    if len(shape) == 2:
+        return values, gradient
+    return values.view(shape[:-1]), None if gradient is None else gradient.view(shape)
+
+
+def _one_hot(q: Tensor, p: Tensor) -> Tensor | None:
+    """Histograms of int64 classes that there are."""
+    if q.dtype is not torch.int64 or q.shape != p.shape[:-1]:
+        return None
+    try:
+        return torch.zeros(p.shape, dtype=p.dtype).scatter_(-1, q.unsqueeze(-1), 1)
+    except RuntimeError:  # no class
+        return None
+
+
+# what makes a Function work under torch.func, which nobody uses here, takes time
+class _Known(getattr(torch.autograd.function, "_SingleLevelFunction", torch.autograd.Function)):  # type: ignore[misc]
+    """The loss of rows whose values and gradients are known; `again` makes gradients that can be differentiated."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, p: Tensor, q: Tensor | None, known: tuple[Tensor, Tensor], reduction: Reduction, again: Any
+    ) -> Tensor:
+        values, gradient = known
+        ctx.save_for_backward(gradient, *(() if q is None else (p, q)))
+        ctx.problem = reduction, again
+        return _quickly_reduced(values, reduction)
+
+    @staticmethod
+    def backward(ctx: Any, of_loss: Tensor) -> tuple[Any, ...]:
+        gradient, *given = ctx.saved_tensors
+        reduction, again = ctx.problem
+        if torch.is_grad_enabled():
+            gradient = again(gradient, *given)
+        if reduction == "mean":
+            of_loss = of_loss / _as_tensor(gradient.numel() // gradient.shape[-1], of_loss.dtype)
+        elif reduction == "none":
+            of_loss = of_loss.unsqueeze(-1)
+        return of_loss * gradient, None, None, None, None
+
+
+def _again(space: Space, options: tuple[Any, ...], _: Tensor, p: Tensor, q: Tensor) -> Tensor:
+    """The gradient as what p and q make of it."""
+    return _EMD.apply(p, q, None, space, *options)[1]
+
+
+class _Final(torch.autograd.Function):
+    """A gradient that has no derivative."""
+
+    generate_vmap_rule = True
+    forward = staticmethod(lambda p, gradient: gradient.view_as(gradient))
+    setup_context = staticmethod(lambda ctx, inputs, output: None)
+    backward = staticmethod(lambda ctx, of_gradient: _back_no_second())
+
+
+def _quickly_reduced(values: Tensor, reduction: Reduction) -> Tensor:
+    """What torch.mean does, but that it makes a tensor of the number each time."""
+    if reduction == "mean":
+        return torch.sum(values).div_(_as_tensor(values.numel(), values.dtype))
+    return _REDUCED[reduction](values)
+
+
+@lru_cache(maxsize=64)
+def _as_tensor(count: int, dtype: torch.dtype) -> Tensor:
+    return torch.tensor(count, dtype=dtype)
+
+
 # --- operators, which take tensors, numbers and texts alone -----------------------------------------------------------
 
 
-@torch.library.custom_op("emdref::emd", mutates_args=())
+_LIBRARY = torch.library.Library("emdref", "FRAGMENT")
+
+
+def _operator(function: Callable[..., Any]) -> Any:
+    """An operator of the function's name; torch.library.custom_op would look at each call's results."""
+    name = function.__name__[1:]
+    _LIBRARY.define(name + torch.library.infer_schema(function, mutates_args=()), tags=(torch.Tag.pt2_compliant_tag,))
+    _LIBRARY.impl(name, torch.compiler.disable(function), "CompositeExplicitAutograd")
+    return getattr(torch.ops.emdref, name).default
+
+
+@_operator
 def _emd(
     p: Tensor, q: Tensor, cost: Tensor | None, space: int, rho: float, gauge: str, mass: str, accuracy: str,
     layer: str | None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """EMD^rho of each row, and its gradient."""
+    where = _called(space, cost)
+    if cost is None and p.dtype in _NUMPY and _is_plain(p) and _is_plain(q):
+        one = prepared.find(where, _NUMPY[p.dtype], rho, mass, accuracy, gauge)
+        known = None if one is None or p.shape[-1:] != one.line else _filled(one, p, q, True)
+        if known is not None:
+            return known  # type: ignore[return-value]
     options: Any = {"gauge": gauge, "mass": mass, "accuracy": accuracy}
     with _naming(layer):
-        value, gradient = emd_value_and_grad(_array(p), _array(_target(p, q)), _called(space, cost), rho, **options)
+        value, gradient = emd_value_and_grad(_array(p), _array(_target(p, q)), where, rho, **options)
     return torch.as_tensor(value), torch.as_tensor(gradient)
 
 
-@torch.library.custom_op("emdref::emd_hvp", mutates_args=())
-def _hvp(
+@_operator
+def _emd_hvp(
     p: Tensor, q: Tensor, v: Tensor, cost: Tensor | None, space: int, rho: float, gauge: str, mass: str, accuracy: str,
     layer: str | None,
 ) -> Tensor:  # fmt: skip
@@ -538,8 +724,8 @@ def _hvp(
     return torch.as_tensor(emd_hvp(_array(p), _array(_target(p, q)), _called(space, cost), _array(v), rho, **options))
 
 
-@torch.library.custom_op("emdref::emd_cost_grad", mutates_args=())
-def _powers(
+@_operator
+def _emd_cost_grad(
     p: Tensor, q: Tensor, cost: Tensor, space: int, rho: float, gauge: str, mass: str, accuracy: str, layer: str | None
 ) -> Tensor:
     """Each row's derivative by the costs."""
@@ -547,43 +733,57 @@ def _powers(
     return torch.as_tensor(emd_cost_grad(_array(p), _array(_target(p, q)), _called(space, cost), rho, **options))
 
 
-@torch.library.custom_op("emdref::sinkhorn", mutates_args=())
+@_operator
 def _sinkhorn(
     p: Tensor, q: Tensor, cost: Tensor | None, space: int, lam: float, max_iter: int, tol: float | None, variant: str,
     kernel: str, domain: str, layer: str | None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The Sinkhorn distance of each row, and the variant's gradient, which behind a layer empty bins have none of."""
     where = _called(space) if cost is None else _array(cost)
+    return _iterated(p, q, where, lam, max_iter, tol, variant, kernel, domain, layer)
+
+
+def _iterated(
+    p: Tensor, q: Tensor, where: Any, lam: float, max_iter: int, tol: float | None, variant: Any, kernel: Any,
+    domain: Any, layer: str | None, with_grad: bool = True,
+) -> Any:  # fmt: skip
+    """Values and gradients, None if nobody wants these."""
     until: Any = "auto" if tol is None else tol
     options: Any = {"max_iter": max_iter, "tol": until, "variant": variant, "kernel": kernel, "domain": domain}
     with _naming(layer):
         result = sinkhorn(_array(p), _array(_target(p, q)), where, lam, **options)
-    value, gradient = torch.as_tensor(result.value), torch.as_tensor(result.grad)
-    return value, gradient.masked_fill((p == 0) & (gradient == -torch.inf), 0.0) if layer else gradient
+    value = torch.as_tensor(result.value)
+    if not with_grad:
+        return value, None
+    gradient = torch.as_tensor(result.grad)
+    if layer:
+        infinite = gradient == -torch.inf
+        if gradient.is_cuda or infinite.any():
+            gradient = gradient.masked_fill((p == 0) & infinite, 0.0)
+    return value, gradient
 
 
-@_emd.register_fake
-@_sinkhorn.register_fake
-def _(p: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
-    return p.new_empty(p.shape[:-1]), torch.empty_like(p, memory_format=torch.contiguous_format)
+def _fake_rows(p: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+    return p.new_empty(p.shape[:-1]), _fake_lines(p)
 
 
-@_hvp.register_fake
-def _(p: Tensor, *others: Any) -> Tensor:
+def _fake_lines(p: Tensor, *others: Any) -> Tensor:
     return torch.empty_like(p, memory_format=torch.contiguous_format)
 
 
-@_powers.register_fake
-def _(p: Tensor, q: Tensor, cost: Tensor, *others: Any) -> Tensor:
+def _fake_costs(p: Tensor, q: Tensor, cost: Tensor, *others: Any) -> Tensor:
     return p.new_empty((*p.shape[:-1], cost.shape[0]))
 
 
-_emd.register_autograd(partial(_back, _hvp, _powers), setup_context=_keep)
-_hvp.register_autograd(_back_no_more)
-_powers.register_autograd(_back_no_cost)
-_sinkhorn.register_autograd(_back_once, setup_context=_keep_gradient)
-for _operator, _n_rows in ((_emd, 2), (_hvp, 3), (_powers, 2), (_sinkhorn, 2)):
-    _operator.register_vmap(partial(_over_another_axis, _operator, _n_rows))
+for _op, _fake, _backward, _setup, _n_rows in (
+    (_emd, _fake_rows, partial(_back, _emd_hvp, _emd_cost_grad), _keep, 2),
+    (_emd_hvp, _fake_lines, _back_no_more, None, 3),
+    (_emd_cost_grad, _fake_costs, _back_no_cost, None, 2),
+    (_sinkhorn, _fake_rows, _back_once, _keep_gradient, 2),
+):
+    torch.library.register_fake(_op, _fake, lib=_LIBRARY)
+    torch.library.register_autograd(_op, _backward, setup_context=_setup, lib=_LIBRARY)
+    torch.library.register_vmap(_op, partial(_over_another_axis, _op, _n_rows), lib=_LIBRARY)
 
 
 @torch.compiler.assume_constant_result
@@ -621,10 +821,29 @@ def _emd_options(
 ) -> tuple[Any, ...]:  # fmt: skip
     """What `_EMD` takes beside p and q, checked; a graph's numbers are checked as it runs."""
     _check_constant(rho, "rho")
-    mass = batches.loss_mass(space, gauge, normalize, reduction, mass, accuracy)
-    _check_rows(dim, ignore_index, weight)
+    given = space, gauge, normalize, reduction, mass, accuracy, dim, ignore_index
+    mass = (torch.compiler.is_compiling() and _mass_in_graph(*given)) or _mass(*given)
+    _check_weight(weight)
     rho = float(rho) if torch.compiler.is_compiling() else validation.exponent(rho)
     return space, rho, gauge, mass, accuracy, normalize
+
+
+def _mass(
+    space: Any, gauge: Any, normalize: Any, reduction: Any, mass: Any, accuracy: Any, dim: Any, ignore_index: Any
+) -> str:
+    """What `mass` means, where options are sound."""
+    mass = batches.loss_mass(space, gauge, normalize, reduction, mass, accuracy)
+    _check_rows(dim, ignore_index)
+    return mass
+
+
+@torch.compiler.assume_constant_result
+def _mass_in_graph(*given: Any) -> str:
+    """`_mass` as a constant, for a graph would look at all that it looks at whenever it runs; empty if it refuses."""
+    try:
+        return _mass(*given)
+    except (TypeError, ValueError):
+        return ""
 
 
 def _sinkhorn_options(
@@ -633,7 +852,8 @@ def _sinkhorn_options(
 ) -> tuple[Any, ...]:  # fmt: skip
     """What `_Sinkhorn` takes beside p and q, the costs first, likewise."""
     validation.layers(normalize, reduction)
-    _check_rows(dim, ignore_index, weight)
+    _check_rows(dim, ignore_index)
+    _check_weight(weight)
     _check_constant(lam, "lam")
     _check_constant(tol, "tol")
     space, cost = _where(space_or_cost)
@@ -659,11 +879,15 @@ def _offers(space: Space | None, kernel: Kernel) -> bool:
     return True
 
 
-def _check_rows(dim: Any, ignore_index: Any, weight: Any) -> None:
+def _check_rows(dim: Any, ignore_index: Any) -> None:
     """Refuse what says nothing of rows, whichever they are."""
     validation.integer(dim, "dim")
     if ignore_index is not None and not -(2**63) <= validation.integer(ignore_index, "ignore_index") < 2**63:
         raise ValueError(f"ignore_index = {written(ignore_index)} is beyond int64, and so is no class")
+
+
+def _check_weight(weight: Any) -> None:
+    """Refuse what are no weights, of whichever classes."""
     if weight is None:
         return
     _check_tensor(weight, "weight")
@@ -767,8 +991,12 @@ def _check_tensor(x: Any, name: str, holds: str = "") -> None:
         raise TypeError(f"{name} is a sparse tensor ({x.layout}): give {name}.to_dense()")
     if x.device.type not in ("cpu", "cuda"):
         raise RuntimeError(f"{name} is on {x.device}, and this computes on the CPU and on CUDA: give {name}.cpu()")
-    if torch.compiler.is_compiling() and forward_ad.unpack_dual(x).tangent is not None:  # an operator would drop it
+    if torch.compiler.is_compiling() and _has_tangent(x):  # an operator would drop it
         raise NotImplementedError(f"{name} has a tangent, and there is no forward mode: use grad or jacrev, not jvp")
+
+
+def _has_tangent(x: Tensor) -> bool:
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None
 
 
 def _check_no_grad(required: bool, name: str) -> None:

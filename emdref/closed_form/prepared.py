@@ -54,7 +54,7 @@ class Prepared:
         return usual and (x.shape == self.line or (x.ndim == 2 and x.shape[1:] == self.line))
 
     def fill(self, p: NDArray[Any], q: NDArray[Any], value: NDArray[Any] | None, grad: NDArray[Any] | None) -> bool:
-        """Fill what is not None for at most `most` rows; False: nothing is said, neither of results nor of rows.
+        """Fill what is not None, dealt out if rows are many; False: nothing is said, neither of results nor of rows.
 
         All are C-contiguous and of `dtype`: p, q and grad (rows, N), value (rows,).
         """
@@ -67,17 +67,23 @@ class Prepared:
         """`fill` for what a kernel is given, see `emdref.spaces.space.Kernel`; grad is empty if nobody wants it."""
         threads.check_limit()
         rows = len(value)
-        call = self._calls[rows - 1 if rows <= FEW else FEW] or self._compiled(rows)
         doubt = _empty(rows, _BOOL)
         if not self._counts:  # natively there is nothing to settle
-            call(0, rows, given, (value, grad, doubt, doubt), self._kernel.shape, self._how)
+            self._run(rows, given, (value, grad, doubt, doubt))
             return 1 not in doubt.tobytes()
         unsafe = _empty(rows, _BOOL)
-        call(0, rows, given, (value, grad, doubt, unsafe), self._kernel.shape, self._how)
+        self._run(rows, given, (value, grad, doubt, unsafe))
         if 1 in doubt.tobytes() or 1 in unsafe.tobytes():
             return False
         fallback.count(rows, 0)
         return True
+
+    def _run(self, rows: int, given: tuple[Any, ...], results: tuple[Any, ...]) -> None:
+        call, kernel = self._calls[rows - 1 if rows <= FEW else FEW] or self._compiled(rows), self._kernel
+        if rows <= self.most:
+            call(0, rows, given, results, kernel.shape, self._how)
+        else:
+            threads.over_columns(call, rows, (given, results, kernel.shape, self._how), work=kernel.work)
 
 
 def _frozen(loop: Any) -> Any:

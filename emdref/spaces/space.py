@@ -498,6 +498,11 @@ class Kept(Generic[_Kept]):
             found = self._kept[number] = weakref.ref(owner, partial(self._forget, number)), make()
         return found[1]
 
+    def known(self, owner: Any) -> _Kept | None:
+        """What is kept for an object, None if there is nothing."""
+        found = self._kept.get(id(owner))
+        return found[1] if found is not None and found[0]() is owner else None
+
     def _forget(self, number: int, dead: weakref.ref[Any]) -> None:
         if number in self._kept and self._kept[number][0] is dead:
             del self._kept[number]
