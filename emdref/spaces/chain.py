@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from emdref.arguments import validation
 from emdref.arguments.casts import frozen, narrowed
 from emdref.kernels.compile.threads import alone
-from emdref.kernels.tiles import plain, two_limbs
+from emdref.kernels.tiles import one_limb, plain, two_limbs
 from emdref.spaces import reading
 from emdref.spaces.gapped import Gapped
 from emdref.spaces.rooted import (
@@ -100,7 +100,8 @@ class Chain(Gapped):
             return Kernel(plain.emd_chain, (self.n_bins, frozen(narrowed(cost, dtype)), step), self.n_bins)
         if shares or not fits_two_limbs(rho, *self.cost_range):
             return None
-        return Kernel(two_limbs.emd_chain2, (self.n_bins, cost, step, self.total_cost), 3 * self.n_bins)
+        kernel = one_limb.emd_chain1 if dtype == np.float32 else two_limbs.emd_chain2
+        return Kernel(kernel, (self.n_bins, cost, step, self.total_cost), 3 * self.n_bins)
 
     @cached_property
     def total_cost(self) -> float:

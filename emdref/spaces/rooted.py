@@ -96,6 +96,14 @@ class RootedTree:
         return read_only(np.flatnonzero(inner))
 
     @cached_property
+    def depth(self) -> int:
+        """The number of edges from the root to the farthest node."""
+        edges, above = np.minimum(np.arange(self.n_nodes), 1), self.parent
+        while above.any():  # each node knows so many of its ancestors, then twice as many
+            edges, above = edges + edges[above], above[above]
+        return int(edges.max())
+
+    @cached_property
     def exempt(self) -> Costs:
         """inf at the positions of leaves, whose flow is one subtraction, 0 elsewhere."""
         exempt = np.full(self.n_nodes, np.inf)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from emdref.arguments import validation
 from emdref.arguments.casts import frozen, narrowed
 from emdref.arguments.messages import shown
-from emdref.kernels.tiles import plain, two_limbs
+from emdref.kernels.tiles import one_limb, plain, two_limbs
 from emdref.spaces import reading
 from emdref.spaces.rooted import (
     RootedTree,
@@ -135,6 +135,8 @@ class Tree(Immutable, Space):
             return None
         below = frozen(tree.bins_below.astype(np.float64))
         shape = tree.parent, tree.cost, below, tree.exempt, tree.bin_node, tree.empty, tree.inner, tree.total_cost
+        if dtype == np.float32:
+            return Kernel(one_limb.emd_tree1, (shape, float(tree.depth)), 3 * nodes)
         return Kernel(two_limbs.emd_tree2, shape, 3 * nodes)
 
     diameter = cached_property(tree_diameter)
