@@ -19,6 +19,7 @@ from emdref.spaces.gapped import Gapped
 from emdref.spaces.rooted import (
     RootedTree,
     fits_two_limbs,
+    last_digit,
     read_only,
     tree_diameter,
     tree_distances,
@@ -100,8 +101,10 @@ class Chain(Gapped):
             return Kernel(plain.emd_chain, (self.n_bins, frozen(narrowed(cost, dtype)), step), self.n_bins)
         if shares or not fits_two_limbs(rho, *self.cost_range):
             return None
-        kernel = one_limb.emd_chain1 if dtype == np.float32 else two_limbs.emd_chain2
-        return Kernel(kernel, (self.n_bins, cost, step, self.total_cost), 3 * self.n_bins)
+        shape = self.n_bins, cost, step, self.total_cost
+        if dtype == np.float32:
+            return Kernel(one_limb.emd_chain1, (shape, last_digit(cost)), 3 * self.n_bins)
+        return Kernel(two_limbs.emd_chain2, shape, 3 * self.n_bins)
 
     @cached_property
     def total_cost(self) -> float:

@@ -136,7 +136,7 @@ class Tree(Immutable, Space):
         below = frozen(tree.bins_below.astype(np.float64))
         shape = tree.parent, tree.cost, below, tree.exempt, tree.bin_node, tree.empty, tree.inner, tree.total_cost
         if dtype == np.float32:
-            return Kernel(one_limb.emd_tree1, (shape, float(tree.depth)), 3 * nodes)
+            return Kernel(one_limb.emd_tree1, (shape, float(tree.depth), tree.last_digit), 3 * nodes)
         return Kernel(two_limbs.emd_tree2, shape, 3 * nodes)
 
     diameter = cached_property(tree_diameter)

@@ -14,7 +14,7 @@ of 8 columns or 16 nodes, whose sums add up in two limbs where they go into the 
 
 import numpy as np
 
-from emdref.kernels.arithmetic.floats import two_sum
+from emdref.kernels.arithmetic.floats import two_prod, two_sum
 from emdref.kernels.arithmetic.lanes import (
     difference,
     fill,
@@ -32,6 +32,7 @@ from emdref.kernels.tiles.plain import look
 _LANES = 8
 _NODES = 16  # of a tree, whose edges are summed before they are added to the rest
 _UNIT = 2.0**-53
+_SHORT = 2.0**48  # times its last digit a number has float64 to spare, also for a factor
 
 
 @row
@@ -44,6 +45,17 @@ def _holds(looks, rows):
         if not max(looks[0, w], looks[2, w]) <= looks[5, w] * 2.0**28:
             return False
     return True
+
+
+@row
+def _digit(looks, w, rho, unit):
+    """All slopes, before rho is multiplied in, are multiples of a number that is at least this.
+
+    All costs are multiples of `unit`.
+    """
+    for _ in range(int(rho) - 1):
+        unit = unit * (looks[5, w] * 2.0**-24)
+    return unit
 
 
 @inline
@@ -67,11 +79,12 @@ def _edge(phi, cost, below, rho):
 
 
 @row
-def _deliver(i, rows, number, steepest, nodes, out, looks, results, how):
+def _deliver(i, rows, number, steepest, nodes, unit, out, looks, results, how):
     """Write values, unless one is not settled: False.
 
     All terms are >= 0 and err by rho u, their sums by 15 u within blocks and u more for each block; what two limbs
-    would give is rounded once.  `steepest` is more than any entry of the gradient.
+    would give is rounded once.  None of this happens to a value that is short enough.  `steepest` is more than any
+    entry of the gradient.
     """
     value, _, doubt, unsafe = results
     rho, _, factor, limit, _, tolerance = how
@@ -80,13 +93,29 @@ def _deliver(i, rows, number, steepest, nodes, out, looks, results, how):
     store(out, 1, steepest * (rho * factor))
     store(out, 2, rounds_apart(number, error))
     for w in range(rows):
-        if not out[2 * _LANES + w] == 0.0:
+        if not (out[2 * _LANES + w] == 0.0 or out[w] <= _SHORT * _digit(looks, w, rho + 1.0, unit)):
             return False
         value[i + w] = out[w]
         unsafe[i + w] = False
         within = out[w] <= limit and out[_LANES + w] <= limit
         doubt[i + w] = not within or (tolerance >= 0.0 and inspection.doubtful(looks, w, tolerance))
     return True
+
+
+@row
+def _unless_exact(error, sums, scale, rows, unit, out, looks, how):
+    """The bound of errors; 0 for rows in which no digit is lost: if N times r, at most `scale`, is short enough, and
+    the mean of r a float64."""
+    rho, share, _, _, _, _ = how
+    store(out, 0, error)
+    store(out, 1, sums)
+    store(out, 2, scale)
+    for w in range(rows):
+        mean = out[_LANES + w]
+        p, e = two_prod(mean / share, share)
+        if p == mean and e == 0.0 and out[2 * _LANES + w] <= _SHORT * _digit(looks, w, rho, unit):
+            out[w] = 0.0
+    return load(out, 0)
 
 
 @row
@@ -152,7 +181,7 @@ def _backward(t, first, last, shape, rho, factor, r, error, rows, block, grad, a
 
 
 @row
-def chain_tile(i, rows, memory, given, results, shape, how):
+def chain_tile(i, rows, memory, given, results, shape, unit, how):
     """Rows from i on; False if one of them is not settled.
 
     Slopes err by (rho - 1) u of themselves, sums of 8 by 7 u.  With S for the sum of |slopes|, that is 6 + rho u S in r
@@ -175,13 +204,14 @@ def chain_tile(i, rows, memory, given, results, shape, how):
         store(marks, start // inspection.COLUMNS, phi)
         phi, sums = _forward(tile, start, end, shape, rho, phi, sums, block, t)
     total = sums[3]
-    if not _deliver(i, rows, sums[0], total + total, float(bins), block, looks, results, how):
+    if not _deliver(i, rows, sums[0], total + total, float(bins), unit, block, looks, results, how):
         return False
     if len(grad) == 0:
         return True
     h, l = two_limb_sums.mean((zero, zero, sums[1], sums[2]), share)
     r = zero - h, zero - l, zero
     error = total * (rho * factor * (24.0 + 2.0 * rho) * _UNIT)
+    error = _unless_exact(error, sums[1], total * share, rows, unit, block, looks, how)
     start, end = (bins - 1) // inspection.COLUMNS * inspection.COLUMNS, bins
     while start >= 0:
         if end < bins:  # else t holds them still
@@ -195,14 +225,18 @@ def chain_tile(i, rows, memory, given, results, shape, how):
 
 @loop
 def emd_chain1(first, last, given, results, shape, how):
-    """emdref.kernels.tiles.two_limbs.emd_chain2 of float32 rows; exact zeros of raw gradients are left to that."""
-    memory = two_limbs.chain_memory(given[0], shape[0])
+    """emdref.kernels.tiles.two_limbs.emd_chain2 of float32 rows; exact zeros of raw gradients are left to that.
+
+    `shape` is that one's, and a power of two of which all gaps are multiples.
+    """
+    chain, unit = shape
+    memory = two_limbs.chain_memory(given[0], chain[0])
     for i in range(first, last, _LANES):
         rows = min(_LANES, last - i)
         if how[1] > 0.0 or len(results[1]) == 0:
-            if chain_tile(i, rows, memory, given, results, shape, how):
+            if chain_tile(i, rows, memory, given, results, chain, unit, how):
                 continue
-        two_limbs.chain_tile(i, rows, memory, given, results, shape, how)
+        two_limbs.chain_tile(i, rows, memory, given, results, chain, how)
 
 
 # --- trees ------------------------------------------------------------------------------------------------------------
@@ -270,7 +304,7 @@ def _gather(parent, cost, rho, factor, bin_node, t, r, error, rows, block, grad,
 
 
 @row
-def tree_tile(i, rows, memory, given, results, shape, depth, how):
+def tree_tile(i, rows, memory, given, results, shape, depth, unit, how):
     """Rows from i on; False if one of them is not settled.
 
     Slopes err by (rho - 1) u of themselves, products with the number of bins by u, sums of 16 by 15 u: in the mean
@@ -295,16 +329,18 @@ def tree_tile(i, rows, memory, given, results, shape, depth, how):
         if not _holds(looks, rows):
             return False
         _scatter(tile, start, end, bin_node, block, t)
-    value, h, l, total, steepest = _up(parent, cost, bins_below, rho, zero, t)
-    if not _deliver(i, rows, value, steepest * (2.0 * depth), float(len(parent)), block, looks, results, how):
+    value, mean, low, total, steepest = _up(parent, cost, bins_below, rho, zero, t)
+    scale = steepest * (2.0 * depth)
+    if not _deliver(i, rows, value, scale, float(len(parent)), unit, block, looks, results, how):
         return False
     if len(grad) == 0:
         return True
-    h, l = two_limb_sums.mean((zero, zero, h, l), share)
+    h, l = two_limb_sums.mean((zero, zero, mean, low), share)
     store(r, 0, zero - h)
     most = _down(parent, inner, cost, rho, t, r)
     error = total * ((18.0 + rho) / share) + most * (2.0 * rho * depth + 4.0) + steepest * (rho + 4.0)
     error = error * (rho * factor * _UNIT)
+    error = _unless_exact(error, mean, scale * share, rows, unit, block, looks, how)
     apart = _gather(parent, cost, rho, rho * factor, bin_node, t, r, error, rows, block, grad, i * bins)
     return _all_settled(apart, rows, block)
 
@@ -313,13 +349,14 @@ def tree_tile(i, rows, memory, given, results, shape, depth, how):
 def emd_tree1(first, last, given, results, shape, how):
     """emdref.kernels.tiles.two_limbs.emd_tree2 of float32 rows; exact zeros of raw gradients are left to that.
 
-    `shape` is that one's, and the number of edges from the root to the node that is farthest from it.
+    `shape` is that one's, the number of edges from the root to the node that is farthest from it, and a power of two of
+    which all costs are multiples.
     """
-    tree, depth = shape
+    tree, depth, unit = shape
     memory = two_limbs.tree_memory(given[0], len(tree[0]), results[1])
     for i in range(first, last, _LANES):
         rows = min(_LANES, last - i)
         if how[1] > 0.0 or len(results[1]) == 0:
-            if tree_tile(i, rows, memory, given, results, tree, depth, how):
+            if tree_tile(i, rows, memory, given, results, tree, depth, unit, how):
                 continue
         two_limbs.tree_tile(i, rows, memory, given, results, tree, how)
