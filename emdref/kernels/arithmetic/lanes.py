@@ -11,6 +11,7 @@ import numpy as np
 
 from emdref.kernels.compile.jit import inline, is_disabled, row
 
+AHEAD = 64  # entries of a row of results that are fetched before they are written
 _SPLIT = 134217729.0  # 2**27 + 1: halves a 53-bit significand (Veltkamp)
 
 
@@ -160,8 +161,11 @@ def turn(x, at, step, last, out):
 
 
 @primitive
-def turn_back(block, x, at, step, last):
-    """Column j of x becomes lanes j of a block, in x's dtype; lanes of rows that do not exist hold what `last` gets."""
+def turn_back(block, x, at, step, last, ahead):
+    """Column j of x becomes lanes j of a block, in x's dtype; lanes of rows that do not exist hold what `last` gets.
+
+    Columns so many entries ahead are fetched, for they will be written soon.
+    """
     n = 64 // block.itemsize
     for w in range(last + 1):
         x[at + w * step : at + w * step + n] = block[w : n * n : n]
@@ -194,11 +198,11 @@ def columns_of(x, at, step, rows, columns, out):
 
 
 @inline
-def into_columns(block, x, at, step, rows, columns):
+def into_columns(block, x, at, step, rows, columns, ahead):
     """Rows of a tile turned back into columns, see `turn_back`."""
     n = width(block)
     if columns == n:
-        turn_back(block, x, at, step, rows - 1)
+        turn_back(block, x, at, step, rows - 1, ahead)
         return
     for w in range(rows):
         for j in range(columns):

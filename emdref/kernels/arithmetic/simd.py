@@ -379,19 +379,21 @@ def _places(builder, at, step, last, count):
 
 
 def _fetch_ahead(context, builder, array_type, array, places, step):
-    """Fetch the same columns of the rows that come next, a square of them later, into the second-level cache.
+    """Fetch the same columns of the rows that come next, a square of them later, into the second-level cache."""
+    ahead = builder.mul(step, ir.Constant(step.type, len(places)))
+    _fetch(context, builder, array_type, array, [builder.add(place, ahead) for place in places], (0, 2, 1))
 
-    Beyond the array's end nothing happens.
-    """
+
+def _fetch(context, builder, array_type, array, places, options):
+    """Fetch entries of an array into a cache; beyond the array's end nothing happens."""
     byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
     fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
     data = context.make_array(array_type)(context, builder, array).data
-    ahead = builder.mul(step, ir.Constant(step.type, len(places)))
     for place in places:
-        offset = builder.mul(builder.add(place, ahead), ir.Constant(step.type, array_type.dtype.bitwidth // 8))
+        offset = builder.mul(place, ir.Constant(place.type, array_type.dtype.bitwidth // 8))
         address = builder.bitcast(cgutils.pointer_add(builder, data, offset), byte)
-        builder.call(fetch, [address, *(ir.Constant(number, option) for option in (0, 2, 1))])
+        builder.call(fetch, [address, *(ir.Constant(number, option) for option in options)])
 
 
 def _lane_places(kind, count):
@@ -454,17 +456,19 @@ def turn(context, x, at, step, last, out):
 
 
 @intrinsic
-def turn_back(context, block, x, at, step, last):
+def turn_back(context, block, x, at, step, last, ahead):
     count = Lanes(block.dtype).count
 
     def generate(context, builder, sig, args):
-        block, x, at, step, last = args
+        block, x, at, step, last, ahead = args
         read, _ = _vectors(context, builder, sig.args[0], block, count)
         _, write = _vectors(context, builder, sig.args[1], x, count)
         lanes = [_converted(builder, read(place), sig.args[1].dtype) for place in _lane_places(at.type, count)]
         rows = _turned(builder, lanes)  # half as wide if they are float32 by now
-        for place, values in reversed(list(zip(_places(builder, at, step, last, count), rows, strict=True))):
+        places = _places(builder, at, step, last, count)
+        _fetch(context, builder, sig.args[1], x, [builder.add(place, ahead) for place in places], (1, 3, 1))
+        for place, values in reversed(list(zip(places, rows, strict=True))):
             write(place, values)
         return context.get_dummy_value()
 
-    return types.void(block, x, types.int64, types.int64, types.int64), generate
+    return types.void(block, x, types.int64, types.int64, types.int64, types.int64), generate

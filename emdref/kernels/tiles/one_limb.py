@@ -16,6 +16,7 @@ import numpy as np
 
 from emdref.kernels.arithmetic.floats import two_prod, two_sum
 from emdref.kernels.arithmetic.lanes import (
+    AHEAD,
     difference,
     fill,
     greater,
@@ -175,7 +176,7 @@ def _backward(t, first, last, shape, rho, factor, r, error, rows, block, grad, a
             store(block, j, g)
         h, e = two_sum(h, below)
         l = l + e
-        into_columns(block, grad, at + k, bins, rows, size)
+        into_columns(block, grad, at + k, bins, rows, size, -AHEAD)
         k -= _LANES
     return h, l, apart
 
@@ -299,7 +300,7 @@ def _gather(parent, cost, rho, factor, bin_node, t, r, error, rows, block, grad,
             g = factor * _below(bin_node[k + j], parent, cost, rho, t, r)
             apart = apart + rounds_apart(g, error)
             store(block, j, g)
-        into_columns(block, grad, at + k, bins, rows, size)
+        into_columns(block, grad, at + k, bins, rows, size, AHEAD)
     return apart
 
 

@@ -6,7 +6,7 @@ is the sum over edges of M_e slope(phi_e) times the share of bins below e.  Goin
 
 import math
 
-from emdref.kernels.arithmetic.lanes import difference, fill, into_columns, load, scratch, store, width
+from emdref.kernels.arithmetic.lanes import AHEAD, difference, fill, into_columns, load, scratch, store, width
 from emdref.kernels.compile.jit import inline, loop, row
 from emdref.kernels.tiles import inspection
 from emdref.kernels.tiles.plain_sums import add_edge, begin, beyond
@@ -70,7 +70,7 @@ def _backward(t, first, last, shape, rho, factor, r, rows, block, grad, at):
             cost = gaps[(k + j) * gap_step] if k + j < edges else one - one
             r = beyond(r, load(t, k - first + j), cost, rho, one)
             store(block, j, r * factor)
-        into_columns(block, grad, at + k, bins, rows, size)
+        into_columns(block, grad, at + k, bins, rows, size, -AHEAD)
         k -= n
     return r
 
@@ -163,7 +163,7 @@ def _gather(parent, cost, rho, factor, bin_node, t, r, rows, block, grad, at):
         size = min(n, bins - k)
         for j in range(size):
             store(block, j, factor * _below(bin_node[k + j], parent, cost, rho, t, r))
-        into_columns(block, grad, at + k, bins, rows, size)
+        into_columns(block, grad, at + k, bins, rows, size, AHEAD)
 
 
 @loop

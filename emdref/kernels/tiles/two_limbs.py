@@ -8,7 +8,7 @@ emdref.kernels.rows.two_limbs, which looks closer; nearly all rows are settled h
 import numpy as np
 
 from emdref.kernels.arithmetic.floats import two_sum
-from emdref.kernels.arithmetic.lanes import columns_of, fill, into_columns, load, scratch, store
+from emdref.kernels.arithmetic.lanes import AHEAD, columns_of, fill, into_columns, load, scratch, store
 from emdref.kernels.compile.jit import inline, loop, row
 from emdref.kernels.tiles import inspection, two_limb_sums
 from emdref.kernels.tiles.plain import look
@@ -104,7 +104,7 @@ def _backward(t, first, last, shape, rho, factor, r, rows, block, grad, at):
             v = 2 * (k - first + j)
             rh, rl = two_limb_sums.beyond(rh, rl, load(t, v), load(t, v + 1), cost, rho)
             store(block, j, two_limb_sums.gradient(rh, rl, factor))
-        into_columns(block, grad, at + k, bins, rows, size)
+        into_columns(block, grad, at + k, bins, rows, size, -AHEAD)
         k -= _LANES
 
 
@@ -226,7 +226,7 @@ def _gather(parent, cost, rho, factor, bin_node, t, r, rows, block, grad, at):
         for j in range(size):
             rh, rl = _below(bin_node[k + j], parent, cost, rho, t, r)
             store(block, j, two_limb_sums.gradient(rh, rl, factor))
-        into_columns(block, grad, at + k, bins, rows, size)
+        into_columns(block, grad, at + k, bins, rows, size, AHEAD)
 
 
 @row
