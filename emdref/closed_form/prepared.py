@@ -42,11 +42,11 @@ class Prepared:
         self.most = threads.most_alone(kernel.work)
 
     def _compiled(self, rows: int) -> Any:
-        row, flags, loop = casts.frozen(self.nothing), np.empty(0, _BOOL), self._kernel.loop_for(rows)
-        results = self.nothing, self.nothing, flags, flags
-        call = jit.straight(loop, (0, 0, (row, 0, row, 0), results, self._kernel.shape, self._how)) or _frozen(loop)
-        self._calls[min(rows, FEW + 1) - 1] = call
-        return call
+        row, flags, kernel = casts.frozen(self.nothing), np.empty(0, _BOOL), self._kernel.for_rows(rows)
+        arguments = 0, 0, (row, 0, row, 0), (self.nothing, self.nothing, flags, flags), kernel.shape, self._how
+        call = jit.straight(kernel.loop, arguments) or _frozen(kernel.loop)
+        self._calls[min(rows, FEW + 1) - 1] = call, kernel.shape
+        return call, kernel.shape
 
     def lies(self, x: NDArray[Any]) -> bool:
         """Whether an array is a row, or rows, of the dtype, one entry behind the other."""
@@ -79,11 +79,11 @@ class Prepared:
         return True
 
     def _run(self, rows: int, given: tuple[Any, ...], results: tuple[Any, ...]) -> None:
-        call, kernel = self._calls[rows - 1 if rows <= FEW else FEW] or self._compiled(rows), self._kernel
+        call, shape = self._calls[rows - 1 if rows <= FEW else FEW] or self._compiled(rows)
         if rows <= self.most:
-            call(0, rows, given, results, kernel.shape, self._how)
+            call(0, rows, given, results, shape, self._how)
         else:
-            threads.over_columns(call, rows, (given, results, kernel.shape, self._how), work=kernel.work)
+            threads.over_columns(call, rows, (given, results, shape, self._how), work=self._kernel.work)
 
 
 def _frozen(loop: Any) -> Any:

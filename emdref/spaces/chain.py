@@ -13,13 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 from emdref.arguments import validation
 from emdref.arguments.casts import frozen, narrowed
 from emdref.kernels.compile.threads import alone
-from emdref.kernels.tiles import plain, single, two_limbs
+from emdref.kernels.tiles import one_limb, plain, single, two_limbs
 from emdref.spaces import reading
 from emdref.spaces.gapped import Gapped
 from emdref.spaces.rooted import (
     MANY,
     RootedTree,
     fits_two_limbs,
+    last_digit,
     read_only,
     tree_diameter,
     tree_distances,
@@ -96,14 +97,17 @@ class Chain(Gapped):
 
     def kernel(self, rho: float, dtype: np.dtype[Any], accuracy: str, shares: bool) -> Kernel | None:
         """Tiles of rows, see emdref.kernels.tiles."""
-        (cost, step), few = self.repeated_gaps, self.n_bins >= MANY
+        (cost, step), work, few = self.repeated_gaps, self.n_bins, self.n_bins >= MANY
         if accuracy == "native":
             shape = self.n_bins, frozen(narrowed(cost, dtype)), step
-            return Kernel(plain.emd_chain, shape, self.n_bins, single.emd_chain if few else None)
+            return Kernel(plain.emd_chain, shape, work, Kernel(single.emd_chain, shape, work) if few else None)
         if shares or not fits_two_limbs(rho, *self.cost_range):
             return None
         exact = self.n_bins, cost, step, self.total_cost
-        return Kernel(two_limbs.emd_chain2, exact, 3 * self.n_bins, single.emd_chain2 if few else None)
+        row = Kernel(single.emd_chain2, exact, 3 * work) if few else None
+        if dtype == np.float32:
+            return Kernel(one_limb.emd_chain1, (exact, last_digit(cost)), 3 * work, row)
+        return Kernel(two_limbs.emd_chain2, exact, 3 * work, row)
 
     @cached_property
     def total_cost(self) -> float:

@@ -98,6 +98,19 @@ class RootedTree:
         return read_only(np.flatnonzero(inner))
 
     @cached_property
+    def depth(self) -> int:
+        """The number of edges from the root to the farthest node."""
+        edges, above = np.minimum(np.arange(self.n_nodes), 1), self.parent
+        while above.any():  # each node knows so many of its ancestors, then twice as many
+            edges, above = edges + edges[above], above[above]
+        return int(edges.max())
+
+    @cached_property
+    def last_digit(self) -> float:
+        """A power of two of which all costs are multiples."""
+        return last_digit(self.cost)
+
+    @cached_property
     def exempt(self) -> Costs:
         """inf at the positions of leaves, whose flow is one subtraction, 0 elsewhere."""
         exempt = np.full(self.n_nodes, np.inf)
@@ -211,6 +224,13 @@ def positive_range(costs: Costs) -> tuple[float, float]:
     """The smallest and the largest cost > 0; 1 if there is none."""
     costs = costs[costs > 0]
     return (float(costs.min()), float(costs.max())) if len(costs) else (1.0, 1.0)
+
+
+def last_digit(cost: Costs) -> float:
+    """A power of two of which all costs are multiples, 1 at most."""
+    fraction, exponent = np.frexp(cost[cost > 0])
+    digits = np.ldexp(fraction, 53).astype(np.int64)
+    return float(np.ldexp((digits & -digits).astype(np.float64), exponent - 53).min(initial=1.0))
 
 
 def fits_two_limbs(rho: float, least: float, most: float) -> bool:

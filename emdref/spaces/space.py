@@ -68,11 +68,11 @@ class Kernel(NamedTuple):
     loop: Callable[..., None]
     shape: tuple[Any, ...]
     work: float  # nanoseconds that a row takes, about
-    single: Callable[..., None] | None = None  # the same loop for a few rows, if there is one that is faster for them
+    few: Kernel | None = None  # another with the same results, if it is faster for a few rows
 
-    def loop_for(self, rows: int) -> Callable[..., None]:
-        """The loop for so many rows."""
-        return self.loop if self.single is None or rows > FEW else self.single
+    def for_rows(self, rows: int) -> Kernel:
+        """The kernel for so many rows."""
+        return self if self.few is None or rows > FEW else self.few
 
 
 class Metric(ABC):

@@ -11,6 +11,7 @@ import numpy as np
 
 from emdref.kernels.compile.jit import inline, is_disabled, row
 
+AHEAD = 64  # entries of a row of results that are fetched before they are written
 _SPLIT = 134217729.0  # 2**27 + 1: halves a 53-bit significand (Veltkamp)
 
 
@@ -123,6 +124,13 @@ def product_error(a, b, p):
 
 
 @primitive
+def rounds_apart(x, d):
+    """How far apart the float32 next to x + d and to x - d are, for lanes of float64: 0 where they are the same one."""
+    with np.errstate(all="ignore"):
+        return (np.float32(x + d) - np.float32(x - d)).astype(np.float64)
+
+
+@primitive
 def total(x):
     """Sum of all lanes, by halves."""
     while len(x) > 1:
@@ -138,14 +146,15 @@ def least(x):
 
 @primitive
 def turn_difference(p, at, p_step, q, bt, q_step, last, out):
-    """Lanes j of out become column j of p - q, a row a lane: a square block of rows that start p_step, q_step apart.
+    """Lanes j of out become column j of p - q in out's dtype, a row a lane: a square block of rows that start p_step,
+    q_step apart.
 
     Rows after the one number `last` do not exist; their lanes get that one's entries.
     """
-    n = 64 // p.itemsize
+    n = 64 // out.itemsize
     for w in range(n):
         a, b = at + min(w, last) * p_step, bt + min(w, last) * q_step
-        out[w : n * n : n] = p[a : a + n] - q[b : b + n]
+        out[w : n * n : n] = p[a : a + n].astype(out.dtype) - q[b : b + n]
 
 
 @primitive
@@ -158,8 +167,11 @@ def turn(x, at, step, last, out):
 
 
 @primitive
-def turn_back(block, x, at, step, last):
-    """Column j of x becomes lanes j of a block, in x's dtype; lanes of rows that do not exist hold what `last` gets."""
+def turn_back(block, x, at, step, last, ahead):
+    """Column j of x becomes lanes j of a block, in x's dtype; lanes of rows that do not exist hold what `last` gets.
+
+    Columns so many entries ahead are fetched, for they will be written soon.
+    """
     n = 64 // block.itemsize
     for w in range(last + 1):
         x[at + w * step : at + w * step + n] = block[w : n * n : n]
@@ -168,14 +180,14 @@ def turn_back(block, x, at, step, last):
 @inline
 def difference(p, at, p_step, q, bt, q_step, rows, columns, out):
     """turn_difference for as few rows and columns as there are."""
-    n = width(p)
+    n = width(out)
     if columns == n:
         turn_difference(p, at, p_step, q, bt, q_step, rows - 1, out)
         return
     for w in range(n):
         a, b = at + min(w, rows - 1) * p_step, bt + min(w, rows - 1) * q_step
         for j in range(columns):
-            out[j * n + w] = p[a + j] - q[b + j]
+            out[j * n + w] = out.dtype.type(p[a + j]) - out.dtype.type(q[b + j])
 
 
 @inline
@@ -192,11 +204,11 @@ def columns_of(x, at, step, rows, columns, out):
 
 
 @inline
-def into_columns(block, x, at, step, rows, columns):
+def into_columns(block, x, at, step, rows, columns, ahead):
     """Rows of a tile turned back into columns, see `turn_back`."""
     n = width(block)
     if columns == n:
-        turn_back(block, x, at, step, rows - 1)
+        turn_back(block, x, at, step, rows - 1, ahead)
         return
     for w in range(rows):
         for j in range(columns):

@@ -17,7 +17,6 @@ from numba.extending import intrinsic, models, register_model
 
 _BITS = 512
 _INDEX = ir.IntType(32)
-_CHUNK = 128  # bits within which processors shuffle most cheaply
 
 
 class Lanes(types.Type):
@@ -178,6 +177,11 @@ def _minus(builder, x):
     return builder.fsub(_number(x, -0.0), x)  # NVVM knows no fneg
 
 
+def _rounds_apart(builder, x, d):
+    upper, lower = (_converted(builder, y, types.float32) for y in (builder.fadd(x, d), builder.fsub(x, d)))
+    return _converted(builder, builder.fsub(upper, lower), types.float64)
+
+
 @intrinsic
 def product(context, a, b):
     def generate(context, builder, sig, args):
@@ -193,6 +197,7 @@ if_positive = _elementwise(lambda builder, x, other: _chosen(builder, ">", x, _n
 lesser = _elementwise(lambda builder, a, b: _chosen(builder, "<", a, b, a, b), 2)
 greater = _elementwise(lambda builder, a, b: _chosen(builder, ">", a, b, a, b), 2)
 sgn = _elementwise(_sgn, 1)
+rounds_apart = _elementwise(_rounds_apart, 2)
 product_error = _elementwise(lambda builder, a, b, p: _llvm(builder, "fma", a, b, _minus(builder, p)), 3)
 
 
@@ -320,10 +325,14 @@ def _shuffle(builder, a, b, picks):
     return builder.shuffle_vector(a, b, mask)
 
 
+def _chunk(vector):
+    """Entries in 128 bits, within which processors shuffle most cheaply."""
+    return 2 if vector.type.element == ir.DoubleType() else 4
+
+
 def _interleave(builder, a, b, group, upper):
     """Groups of entries of a and b in turn, from the lower or the upper half of each chunk."""
-    count = a.type.count
-    chunk = _CHUNK * count // _BITS
+    count, chunk = a.type.count, _chunk(a)
     picks = []
     for start in range(0, count, chunk):
         first = start + (chunk // 2 if upper else 0)
@@ -342,8 +351,7 @@ def _exchange(builder, a, b, size):
 
 def _turned(builder, rows):
     """The transposed of a square block: within chunks by interleaving, then chunks by exchanges."""
-    count = len(rows)
-    chunk = _CHUNK * count // _BITS
+    count, chunk = len(rows), _chunk(rows[0])
     group = 1
     while group < chunk:
         rows = _interleaved(builder, rows, group, chunk)
@@ -380,29 +388,31 @@ def _places(builder, at, step, last, count):
 
 
 def _fetch_ahead(context, builder, array_type, array, places, step):
-    """Fetch the same columns of the rows that come next, a square of them later, into the second-level cache.
+    """Fetch the same columns of the rows that come next, a square of them later, into the second-level cache."""
+    ahead = builder.mul(step, ir.Constant(step.type, len(places)))
+    _fetch(context, builder, array_type, array, [builder.add(place, ahead) for place in places], (0, 2, 1))
 
-    Beyond the array's end nothing happens.
-    """
+
+def _fetch(context, builder, array_type, array, places, options):
+    """Fetch entries of an array into a cache; beyond the array's end nothing happens."""
     byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
     fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
     data = context.make_array(array_type)(context, builder, array).data
-    ahead = builder.mul(step, ir.Constant(step.type, len(places)))
     for place in places:
-        offset = builder.mul(builder.add(place, ahead), ir.Constant(step.type, array_type.dtype.bitwidth // 8))
+        offset = builder.mul(place, ir.Constant(place.type, array_type.dtype.bitwidth // 8))
         address = builder.bitcast(cgutils.pointer_add(builder, data, offset), byte)
-        builder.call(fetch, [address, *(ir.Constant(number, option) for option in (0, 2, 1))])
+        builder.call(fetch, [address, *(ir.Constant(number, option) for option in options)])
 
 
 def _lane_places(kind, count):
     return [ir.Constant(kind, j * count) for j in range(count)]
 
 
-def _write_turned(builder, write, kind, rows):
-    """Column j of the rows becomes lanes j."""
+def _write_turned(builder, write, kind, rows, dtype):
+    """Column j of the rows becomes lanes j, in that dtype."""
     for place, lanes in zip(_lane_places(kind, len(rows)), _turned(builder, rows), strict=True):
-        write(place, lanes)
+        write(place, _converted(builder, lanes, dtype))
 
 
 def _converted(builder, value, dtype):
@@ -424,10 +434,13 @@ def turn_difference(context, p, at, p_step, q, bt, q_step, last, out):
         read_q, _ = _vectors(context, builder, sig.args[3], q, count)
         _, write = _vectors(context, builder, sig.args[7], out, count)
         places = [_places(builder, *x, last, count) for x in ((at, p_step), (bt, q_step))]
-        rows = [builder.fsub(read_p(a), read_q(b)) for a, b in zip(*places, strict=True)]
+        rows = [
+            builder.fsub(*(_converted(builder, x, sig.args[7].dtype) for x in (read_p(a), read_q(b))))
+            for a, b in zip(*places, strict=True)
+        ]
         for i, array, step in ((0, p, p_step), (3, q, q_step)):
             _fetch_ahead(context, builder, sig.args[i], array, places[i // 3], step)
-        _write_turned(builder, write, at.type, rows)
+        _write_turned(builder, write, at.type, rows, sig.args[7].dtype)
         return context.get_dummy_value()
 
     i = types.int64
@@ -443,25 +456,28 @@ def turn(context, x, at, step, last, out):
         read, _ = _vectors(context, builder, sig.args[0], x, count)
         _, write = _vectors(context, builder, sig.args[4], out, count)
         places = _places(builder, at, step, last, count)
-        rows = [_converted(builder, read(a), sig.args[4].dtype) for a in places]
+        rows = [read(a) for a in places]
         _fetch_ahead(context, builder, sig.args[0], x, places, step)
-        _write_turned(builder, write, at.type, rows)
+        _write_turned(builder, write, at.type, rows, sig.args[4].dtype)
         return context.get_dummy_value()
 
     return types.void(x, types.int64, types.int64, types.int64, out), generate
 
 
 @intrinsic
-def turn_back(context, block, x, at, step, last):
+def turn_back(context, block, x, at, step, last, ahead):
     count = Lanes(block.dtype).count
 
     def generate(context, builder, sig, args):
-        block, x, at, step, last = args
+        block, x, at, step, last, ahead = args
         read, _ = _vectors(context, builder, sig.args[0], block, count)
         _, write = _vectors(context, builder, sig.args[1], x, count)
-        rows = _turned(builder, [read(place) for place in _lane_places(at.type, count)])
-        for place, values in reversed(list(zip(_places(builder, at, step, last, count), rows, strict=True))):
-            write(place, _converted(builder, values, sig.args[1].dtype))
+        lanes = [_converted(builder, read(place), sig.args[1].dtype) for place in _lane_places(at.type, count)]
+        rows = _turned(builder, lanes)  # half as wide if they are float32 by now
+        places = _places(builder, at, step, last, count)
+        _fetch(context, builder, sig.args[1], x, [builder.add(place, ahead) for place in places], (1, 3, 1))
+        for place, values in reversed(list(zip(places, rows, strict=True))):
+            write(place, values)
         return context.get_dummy_value()
 
-    return types.void(block, x, types.int64, types.int64, types.int64), generate
+    return types.void(block, x, types.int64, types.int64, types.int64, types.int64), generate

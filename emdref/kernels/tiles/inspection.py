@@ -58,8 +58,8 @@ def _look_closer(p, at, q, bt, n, w, sums):
 def look(p, at, q, bt, n, w, sums, closer):
     """Add n entries of p from `at` on and of q from `bt` on to lane w's sums; the smallest one > 0 only if asked."""
     size = width(p)
-    zero = fill(p.dtype.type(0))
-    p_even, p_odd, q_even, q_odd, low, low_odd = zero, zero, zero, zero, zero, zero
+    zero, inf = fill(p.dtype.type(0)), fill(p.dtype.type(math.inf))
+    p_even, p_odd, q_even, q_odd, low, low_odd = zero, zero, zero, zero, inf, inf
     whole = n - n % (2 * size)
     for k in range(0, whole, 2 * size):
         a, b = load_row(p, at + k), load_row(q, bt + k)
@@ -67,15 +67,18 @@ def look(p, at, q, bt, n, w, sums, closer):
         p_even, q_even, low = p_even + a, q_even + b, lesser(low, lesser(a, b))
         p_odd, q_odd, low_odd = p_odd + c, q_odd + d, lesser(low_odd, lesser(c, d))
     p_total, q_total = float(total(p_even + p_odd)), float(total(q_even + q_odd))
-    bottom = min(sums[4, w], float(least(lesser(low, low_odd))))
+    bottom = float(least(lesser(low, low_odd)))
     for k in range(whole, n):
         x, y = float(p[at + k]), float(q[bt + k])
         p_total, q_total, bottom = p_total + x, q_total + y, min(bottom, x, y)
     _add(sums, 0, w, p_total)
     _add(sums, 2, w, q_total)
-    sums[4, w] = bottom
+    sums[4, w] = min(sums[4, w], bottom)
     if closer:
-        _look_closer(p, at, q, bt, n, w, sums)
+        if bottom > 0.0:
+            sums[5, w] = min(sums[5, w], bottom)
+        else:
+            _look_closer(p, at, q, bt, n, w, sums)
 
 
 @row

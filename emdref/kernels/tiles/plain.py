@@ -6,7 +6,7 @@ is the sum over edges of M_e slope(phi_e) times the share of bins below e.  Goin
 
 import math
 
-from emdref.kernels.arithmetic.lanes import difference, fill, into_columns, load, scratch, store, width
+from emdref.kernels.arithmetic.lanes import AHEAD, difference, fill, into_columns, load, peek, poke, scratch, store, width
 from emdref.kernels.compile.jit import inline, loop, row
 from emdref.kernels.tiles import inspection
 from emdref.kernels.tiles.plain_sums import add_edge, begin, beyond
@@ -46,38 +46,63 @@ def deliver_row(i, number, steepest, looks, w, results, how):
 
 
 @row
-def _forward(tile, first, last, shape, share, rho, phi, sums, block, t):
-    """phi after each of the bins from first to last, Eq. (6), into t, and the edges after them added to the sums."""
-    p, p_at, p_step, q, q_at, q_step, rows = tile
+def prepare(first, last, shape, share, costs, weights):
+    """Costs of the edges after the bins from first to last, 0 after the last of all, and costs times shares below."""
     bins, gaps, gap_step = shape
-    edges = bins - 1
-    n, one, zero = width(p), gaps.dtype.type(1), gaps.dtype.type(0)
-    for k in range(first, last, n):
-        size = min(n, last - k)
-        difference(p, p_at + k, p_step, q, q_at + k, q_step, rows, size, block)
-        for j in range(size):
-            phi = phi + load(block, j)
-            store(t, k - first + j, phi)
-            cost = gaps[(k + j) * gap_step] if k + j < edges else zero
-            if cost > 0:  # else a power that overflows would count, as 0 * inf
-                sums = add_edge(sums, phi, cost, gaps.dtype.type(k + j + 1) * share * cost, rho, one)
+    for k in range(first, last):
+        cost = peek(gaps, k * gap_step) if k < bins - 1 else gaps.dtype.type(0)
+        poke(costs, k - first, cost)
+        poke(weights, k - first, gaps.dtype.type(k + 1) * share * cost)
+
+
+@inline
+def _along(size, at, costs, weights, rho, phi, sums, block, t):
+    """phi after each of so many bins into t, and their edges, number `at` and those after it, added to the sums."""
+    for j in range(size):
+        phi = phi + load(block, j)
+        store(t, at + j, phi)
+        cost = peek(costs, at + j)
+        if cost > 0:  # else a power that overflows would count, as 0 * inf
+            sums = add_edge(sums, phi, cost, peek(weights, at + j), rho, costs.dtype.type(1))
     return phi, sums
 
 
 @row
-def _backward(t, first, last, shape, rho, factor, r, rows, block, grad, at):
+def _forward(tile, first, last, costs, weights, rho, phi, sums, block, t):
+    """phi after each of the bins from first to last, Eq. (6), into t, and the edges after them added to the sums."""
+    p, p_at, p_step, q, q_at, q_step, rows = tile
+    n = width(p)
+    for k in range(first, last, n):
+        size = min(n, last - k)
+        difference(p, p_at + k, p_step, q, q_at + k, q_step, rows, size, block)
+        if rho == 2:  # compiled apart
+            phi, sums = _along(size, k - first, costs, weights, costs.dtype.type(2), phi, sums, block, t)
+        else:
+            phi, sums = _along(size, k - first, costs, weights, rho, phi, sums, block, t)
+    return phi, sums
+
+
+@inline
+def _back(size, at, costs, rho, factor, r, block, t):
+    """Gradient of so many bins into the block, from r after them."""
+    for j in range(size - 1, -1, -1):
+        r = beyond(r, load(t, at + j), peek(costs, at + j), rho, costs.dtype.type(1))
+        store(block, j, r * factor)
+    return r
+
+
+@row
+def _backward(t, first, last, costs, rho, factor, r, rows, block, grad, at, bins):
     """Gradient of the bins from last to first, from r after them."""
-    bins, gaps, gap_step = shape
-    edges = bins - 1
-    n, one = width(t), gaps.dtype.type(1)
+    n = width(t)
     k = first + (last - 1 - first) // n * n
     while k >= first:
         size = min(n, last - k)
-        for j in range(size - 1, -1, -1):
-            cost = gaps[(k + j) * gap_step] if k + j < edges else one - one
-            r = beyond(r, load(t, k - first + j), cost, rho, one)
-            store(block, j, r * factor)
-        into_columns(block, grad, at + k, bins, rows, size)
+        if rho == 2:
+            r = _back(size, k - first, costs, costs.dtype.type(2), factor, r, block, t)
+        else:
+            r = _back(size, k - first, costs, rho, factor, r, block, t)
+        into_columns(block, grad, at + k, bins, rows, size, -AHEAD)
         k -= n
     return r
 
@@ -94,8 +119,10 @@ def emd_chain(first, last, given, results, shape, how):
     n = width(p)
     zero = fill(p.dtype.type(0))
     looks, block = inspection.new_sums(p), scratch(n, p.dtype)
-    t = scratch(min(bins, inspection.COLUMNS), p.dtype)
+    columns = min(bins, inspection.COLUMNS)
+    t, costs, weights = scratch(columns, p.dtype), scratch(columns // n + 1, p.dtype), scratch(columns // n + 1, p.dtype)
     marks = scratch(bins // inspection.COLUMNS + 1, p.dtype)  # phi before each block of columns
+    prepared = -1
     for i in range(first, last, n):
         rows = min(n, last - i)
         tile = p, i * p_step, p_step, q, i * q_step, q_step, rows
@@ -104,7 +131,10 @@ def emd_chain(first, last, given, results, shape, how):
         for start in range(0, bins, inspection.COLUMNS):
             end = min(start + inspection.COLUMNS, bins)
             store(marks, start // inspection.COLUMNS, phi)
-            phi, sums = _forward(tile, start, end, shape, share, rho, phi, sums, block, t)
+            if start != prepared:
+                prepare(start, end, shape, share, costs, weights)
+                prepared = start
+            phi, sums = _forward(tile, start, end, costs, weights, rho, phi, sums, block, t)
             if tolerance >= 0.0:  # now that the rows are in the cache
                 look(tile, start, end, looks, False)
         _deliver(i, rows, sums, block, looks, results, how)
@@ -116,8 +146,10 @@ def emd_chain(first, last, given, results, shape, how):
         while start >= 0:
             if end < bins:  # else t holds them still
                 phi = load(marks, start // inspection.COLUMNS)
-                _forward(tile, start, end, shape, share, rho, phi, sums, block, t)
-            r = _backward(t, start, end, shape, rho, factor, r, rows, block, grad, i * bins)
+                prepare(start, end, shape, share, costs, weights)
+                prepared = start
+                _forward(tile, start, end, costs, weights, rho, phi, sums, block, t)
+            r = _backward(t, start, end, costs, rho, factor, r, rows, block, grad, i * bins, bins)
             end = start
             start -= inspection.COLUMNS
 
@@ -134,43 +166,43 @@ def _scatter(tile, first, last, bin_node, block, t):
         size = min(n, last - k)
         difference(p, p_at + k, p_step, q, q_at + k, q_step, rows, size, block)
         for j in range(size):
-            store(t, bin_node[k + j], load(block, j))
+            store(t, peek(bin_node, k + j), load(block, j))
 
 
-@row
+@inline
 def _up(parent, cost, weight, rho, zero, t):
     """Flows in place, Eq. (14); returns the value, Eq. (13), the mean of r, Eq. (15), and the sum of |slopes|."""
-    sums, one = begin(zero), cost.dtype.type(1)
+    sums = begin(zero)
     for v in range(len(parent) - 1, 0, -1):
-        phi = load(t, v)
-        store(t, parent[v], load(t, parent[v]) + phi)
-        if cost[v] > 0:
-            sums = add_edge(sums, phi, cost[v], weight[v], rho, one)
+        phi, u, c = load(t, v), peek(parent, v), peek(cost, v)
+        store(t, u, load(t, u) + phi)
+        if c > 0:
+            sums = add_edge(sums, phi, c, peek(weight, v), rho, cost.dtype.type(1))
     return sums
 
 
 @inline
 def _below(v, parent, cost, rho, t, r):
     """r at a node from r at its parent."""
-    return beyond(load(r, parent[v]), load(t, v), cost[v], rho, cost.dtype.type(1))
+    return beyond(load(r, peek(parent, v)), load(t, v), peek(cost, v), rho, cost.dtype.type(1))
 
 
-@row
+@inline
 def _down(parent, inner, cost, rho, t, r):
     """r at the nodes that have children, the root's being given."""
     for i in range(1, len(inner)):
-        store(r, inner[i], _below(inner[i], parent, cost, rho, t, r))
+        store(r, peek(inner, i), _below(peek(inner, i), parent, cost, rho, t, r))
 
 
-@row
+@inline
 def _gather(parent, cost, rho, factor, bin_node, t, r, rows, block, grad, at):
     """Gradient at the bins; a bin at the root has the root's r."""
     n, bins = width(t), len(bin_node)
     for k in range(0, bins, n):
         size = min(n, bins - k)
         for j in range(size):
-            store(block, j, factor * _below(bin_node[k + j], parent, cost, rho, t, r))
-        into_columns(block, grad, at + k, bins, rows, size)
+            store(block, j, factor * _below(peek(bin_node, k + j), parent, cost, rho, t, r))
+        into_columns(block, grad, at + k, bins, rows, size, AHEAD)
 
 
 @loop
@@ -199,9 +231,16 @@ def emd_tree(first, last, given, results, shape, how):
             _scatter(tile, start, end, bin_node, block, t)
             if tolerance >= 0.0:  # now that the rows are in the cache
                 look(tile, start, end, looks, False)
-        sums = _up(parent, cost, weight, rho, zero, t)
+        if rho == 2:  # compiled apart
+            sums = _up(parent, cost, weight, cost.dtype.type(2), zero, t)
+        else:
+            sums = _up(parent, cost, weight, rho, zero, t)
         _deliver(i, rows, sums, block, looks, results, how)
         if len(grad) > 0:
             store(r, 0, zero - sums[1] if share > 0 else zero)
-            _down(parent, inner, cost, rho, t, r)
-            _gather(parent, cost, rho, factor, bin_node, t, r, rows, block, grad, i * bins)
+            if rho == 2:
+                _down(parent, inner, cost, cost.dtype.type(2), t, r)
+                _gather(parent, cost, cost.dtype.type(2), factor, bin_node, t, r, rows, block, grad, i * bins)
+            else:
+                _down(parent, inner, cost, rho, t, r)
+                _gather(parent, cost, rho, factor, bin_node, t, r, rows, block, grad, i * bins)

@@ -8,7 +8,7 @@ emdref.kernels.rows.two_limbs, which looks closer; nearly all rows are settled h
 import numpy as np
 
 from emdref.kernels.arithmetic.floats import two_sum
-from emdref.kernels.arithmetic.lanes import columns_of, fill, into_columns, load, scratch, store
+from emdref.kernels.arithmetic.lanes import AHEAD, columns_of, fill, into_columns, load, scratch, store
 from emdref.kernels.compile.jit import inline, loop, row
 from emdref.kernels.tiles import inspection, two_limb_sums
 from emdref.kernels.tiles.plain import look
@@ -110,51 +110,63 @@ def _backward(t, first, last, shape, rho, factor, r, rows, block, grad, at):
             v = 2 * (k - first + j)
             rh, rl = two_limb_sums.beyond(rh, rl, load(t, v), load(t, v + 1), cost, rho)
             store(block, j, two_limb_sums.gradient(rh, rl, factor))
-        into_columns(block, grad, at + k, bins, rows, size)
+        into_columns(block, grad, at + k, bins, rows, size, -AHEAD)
         k -= _LANES
+
+
+@row
+def chain_memory(p, bins):
+    """Scratch of chain_tile."""
+    a, b = scratch(_LANES, np.float64), scratch(_LANES, np.float64)
+    t = scratch(2 * min(bins, inspection.COLUMNS), np.float64)
+    marks = scratch(2 * (bins // inspection.COLUMNS + 1), np.float64)  # phi before each block of columns
+    return inspection.new_sums(p), a, b, t, marks
+
+
+@row
+def chain_tile(i, rows, memory, given, results, shape, how):
+    """Rows from i on."""
+    p, p_step, q, q_step = given
+    bins, _, _, costs = shape
+    rho, share, factor, _, closely, _ = how
+    grad, edges = results[1], bins - 1
+    looks, a, b, t, marks = memory
+    zero = fill(np.float64(0.0))
+    digits = 53 if p.itemsize == 8 else 24
+    tile = p, i * p_step, p_step, q, i * q_step, q_step, rows
+    inspection.clear(looks)
+    flow, sums = (zero, zero, zero), two_limb_sums.begin(zero)
+    for start in range(0, bins, inspection.COLUMNS):
+        end, mark = min(start + inspection.COLUMNS, bins), 2 * (start // inspection.COLUMNS)
+        store(marks, mark, flow[0])
+        store(marks, mark + 1, flow[1])
+        flow = _forward(tile, start, end, closely, flow, a, b, t)
+        sums = two_limb_sums.join(sums, _edges(t, start, min(end, edges), shape, rho, zero))
+        look(tile, start, end, looks, True)
+    _deliver(i, rows, sums, flow[2], costs, 2 * bins, a, looks, digits, results, how)
+    if len(grad) == 0:
+        return
+    oh, ol = two_limb_sums.mean(sums, share)
+    r = zero - oh, zero - ol
+    start, end = (bins - 1) // inspection.COLUMNS * inspection.COLUMNS, bins
+    while start >= 0:
+        if end < bins:  # else t holds them still
+            mark = 2 * (start // inspection.COLUMNS)
+            flow = load(marks, mark), load(marks, mark + 1), zero
+            _forward(tile, start, end, closely, flow, a, b, t)
+        _backward(t, start, end, shape, rho, factor, r, rows, a, grad, i * bins)
+        if start > 0:
+            r = two_limb_sums.more(*r, *_slopes(t, start, min(end, edges), shape, rho, zero))
+        end = start
+        start -= inspection.COLUMNS
 
 
 @loop
 def emd_chain2(first, last, given, results, shape, how):
     """emdref.kernels.tiles.plain.emd_chain in two limbs; its `shape` has the sum of the gaps for a fourth."""
-    p, p_step, q, q_step = given
-    bins, _, _, costs = shape
-    rho, share, factor, _, closely, _ = how
-    grad, edges, columns = results[1], bins - 1, min(bins, inspection.COLUMNS)
-    zero = fill(np.float64(0.0))
-    digits = 53 if p.itemsize == 8 else 24
-    looks = inspection.new_sums(p)
-    a, b = scratch(_LANES, np.float64), scratch(_LANES, np.float64)
-    t = scratch(2 * columns, np.float64)
-    marks = scratch(2 * (bins // inspection.COLUMNS + 1), np.float64)  # phi before each block of columns
+    memory = chain_memory(given[0], shape[0])
     for i in range(first, last, _LANES):
-        rows = min(_LANES, last - i)
-        tile = p, i * p_step, p_step, q, i * q_step, q_step, rows
-        inspection.clear(looks)
-        flow, sums = (zero, zero, zero), two_limb_sums.begin(zero)
-        for start in range(0, bins, inspection.COLUMNS):
-            end, mark = min(start + inspection.COLUMNS, bins), 2 * (start // inspection.COLUMNS)
-            store(marks, mark, flow[0])
-            store(marks, mark + 1, flow[1])
-            flow = _forward(tile, start, end, closely, flow, a, b, t)
-            sums = two_limb_sums.join(sums, _edges(t, start, min(end, edges), shape, rho, zero))
-            look(tile, start, end, looks, True)
-        _deliver(i, rows, sums, flow[2], costs, 2 * bins, a, looks, digits, results, how)
-        if len(grad) == 0:
-            continue
-        oh, ol = two_limb_sums.mean(sums, share)
-        r = zero - oh, zero - ol
-        start, end = (bins - 1) // inspection.COLUMNS * inspection.COLUMNS, bins
-        while start >= 0:
-            if end < bins:  # else t holds them still
-                mark = 2 * (start // inspection.COLUMNS)
-                flow = load(marks, mark), load(marks, mark + 1), zero
-                _forward(tile, start, end, closely, flow, a, b, t)
-            _backward(t, start, end, shape, rho, factor, r, rows, a, grad, i * bins)
-            if start > 0:
-                r = two_limb_sums.more(*r, *_slopes(t, start, min(end, edges), shape, rho, zero))
-            end = start
-            start -= inspection.COLUMNS
+        chain_tile(i, min(_LANES, last - i), memory, given, results, shape, how)
 
 
 # --- trees ------------------------------------------------------------------------------------------------------------
@@ -220,7 +232,44 @@ def _gather(parent, cost, rho, factor, bin_node, t, r, rows, block, grad, at):
         for j in range(size):
             rh, rl = _below(bin_node[k + j], parent, cost, rho, t, r)
             store(block, j, two_limb_sums.gradient(rh, rl, factor))
-        into_columns(block, grad, at + k, bins, rows, size)
+        into_columns(block, grad, at + k, bins, rows, size, AHEAD)
+
+
+@row
+def tree_memory(p, nodes, grad):
+    """Scratch of tree_tile."""
+    a, b = scratch(_LANES, np.float64), scratch(_LANES, np.float64)
+    t = scratch(2 * nodes, np.float64)
+    return inspection.new_sums(p), a, b, t, scratch(2 * nodes if len(grad) > 0 else 0, np.float64)
+
+
+@row
+def tree_tile(i, rows, memory, given, results, shape, how):
+    """Rows from i on."""
+    p, p_step, q, q_step = given
+    parent, cost, below, exempt, bin_node, empty, inner, costs = shape
+    rho, share, factor, _, closely, _ = how
+    grad, bins = results[1], len(bin_node)
+    looks, a, b, t, r = memory
+    zero = fill(np.float64(0.0))
+    digits = 53 if p.itemsize == 8 else 24
+    tile = p, i * p_step, p_step, q, i * q_step, q_step, rows
+    inspection.clear(looks)
+    for k in range(len(empty)):
+        store(t, 2 * empty[k], zero)
+        store(t, 2 * empty[k] + 1, zero)
+    for start in range(0, bins, inspection.COLUMNS):
+        end = min(start + inspection.COLUMNS, bins)
+        _scatter(tile, start, end, bin_node, a, b, t)
+        look(tile, start, end, looks, True)
+    lost, sums = _up(parent, cost, below, exempt, rho, closely, zero, t)
+    _deliver(i, rows, sums, lost, costs, bins + len(parent), a, looks, digits, results, how)
+    if len(grad) > 0:
+        oh, ol = two_limb_sums.mean(sums, share)
+        store(r, 0, zero - oh)
+        store(r, 1, zero - ol)
+        _down(parent, inner, cost, rho, t, r)
+        _gather(parent, cost, rho, factor, bin_node, t, r, rows, a, grad, i * bins)
 
 
 @loop
@@ -230,32 +279,6 @@ def emd_tree2(first, last, given, results, shape, how):
     `shape` is (parent, cost, below, exempt, bin_node, empty, inner, costs): `below` counts bins, `exempt` is inf for
     leaves and else 0, `costs` is the sum of all costs.
     """
-    p, p_step, q, q_step = given
-    parent, cost, below, exempt, bin_node, empty, inner, costs = shape
-    rho, share, factor, _, closely, _ = how
-    grad, bins, nodes = results[1], len(bin_node), len(parent)
-    zero = fill(np.float64(0.0))
-    digits = 53 if p.itemsize == 8 else 24
-    looks = inspection.new_sums(p)
-    a, b = scratch(_LANES, np.float64), scratch(_LANES, np.float64)
-    t = scratch(2 * nodes, np.float64)
-    r = scratch(2 * nodes if len(grad) > 0 else 0, np.float64)
+    memory = tree_memory(given[0], len(shape[0]), results[1])
     for i in range(first, last, _LANES):
-        rows = min(_LANES, last - i)
-        tile = p, i * p_step, p_step, q, i * q_step, q_step, rows
-        inspection.clear(looks)
-        for k in range(len(empty)):
-            store(t, 2 * empty[k], zero)
-            store(t, 2 * empty[k] + 1, zero)
-        for start in range(0, bins, inspection.COLUMNS):
-            end = min(start + inspection.COLUMNS, bins)
-            _scatter(tile, start, end, bin_node, a, b, t)
-            look(tile, start, end, looks, True)
-        lost, sums = _up(parent, cost, below, exempt, rho, closely, zero, t)
-        _deliver(i, rows, sums, lost, costs, bins + nodes, a, looks, digits, results, how)
-        if len(grad) > 0:
-            oh, ol = two_limb_sums.mean(sums, share)
-            store(r, 0, zero - oh)
-            store(r, 1, zero - ol)
-            _down(parent, inner, cost, rho, t, r)
-            _gather(parent, cost, rho, factor, bin_node, t, r, rows, a, grad, i * bins)
+        tree_tile(i, min(_LANES, last - i), memory, given, results, shape, how)
