@@ -8,7 +8,7 @@ themselves.
 """
 
 from emdref import casebook, exact, fallback, losses, normalize
-from emdref.entropic.iteration import SinkhornResult
+from emdref.entropic.results import SinkhornResult
 from emdref.functions.barycenter import barycenter
 from emdref.functions.emd import emd, emd_cost_grad, emd_grad, emd_value_and_grad, flow
 from emdref.functions.hessian import emd_hess, emd_hvp
