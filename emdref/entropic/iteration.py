@@ -48,13 +48,18 @@ def iterate(
         wanted = tolerance(tol, where, rows.p.shape[1], float(lam), domain, dtype)
         totals = rows.p.sum(axis=1)
         tol = wanted.of(totals, rows.p.dtype, rows.shape)
-        if isinstance(plan, gibbs.SpaceLinear) and switches.relaxation <= 1 and not unrolled:
+        if isinstance(plan, gibbs.SpaceLinear) and _by_tiles(switches, unrolled):
             alike = init is None and not switches.drops_empty
             log_u = None if alike else _initial(init, rows, switches)
             return TileRun(rows, totals, plan, switches, lam, tol, log_u, max_iter).go(max_iter, stops)
         run = _Run(rows, plan, switches, lam, tol, unrolled)
         run.start(_initial(init, rows, switches))
         return run.go(max_iter, stops)
+
+
+def _by_tiles(switches: Variant, unrolled: bool) -> bool:
+    """Whether nobody asks for what stands between two iterations."""
+    return switches.relaxation <= 1 and not unrolled
 
 
 def plan_for(where: Metric, kernel: str, domain: str, dtype: Any, lam: Any, shift: int) -> gibbs.Plan:

@@ -51,7 +51,7 @@ class TileRun(Run):
 
     def _planes(self) -> NDArray[Any]:
         """Memory for u and v: one piece, since systems give what is large in larger pages."""
-        return np.empty((2, self.plan.parts * self.rows.p.size), self.dtype)
+        return _room((2, self.plan.parts * self.rows.p.size), self.dtype)
 
     def _settled(self) -> bool:
         return self.size == 0 or (self.tol is not None and bool(self.marks.holds[0].all()))
@@ -67,7 +67,7 @@ class TileRun(Run):
             u, v = self._planes()
             u[:], v[:] = self.where.u, self.where.v
         if len(ktu) == 0 and (self.tol is not None or until < self.max_iter):
-            ktu = np.empty(len(u), self.dtype)
+            ktu = _room(len(u), self.dtype)
         self.where = Scalings(u, v, ktu)
         how = How(self.done, until, self.switches.refreshes_v, evaluates)
         self.plan.alternate(self.size, self.given, self.where, self.marks, self.results, how=how)
@@ -115,6 +115,9 @@ class TileRun(Run):
         log = self.plan.domain is gibbs.Log
         clear = sound.all() and (reach * float(np.finfo(self.dtype).eps) <= RESOLVES).all()
         return nan, over, under | lost, late.unresolved() if log and not clear else none
+
+
+_room = np.empty
 
 
 def _flat(x: NDArray[Any]) -> NDArray[Any]:

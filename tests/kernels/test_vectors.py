@@ -9,6 +9,7 @@ import pytest
 from tile_code import compiled, needs_jit
 
 import emdref
+from emdref.arguments.casts import frozen
 from emdref.entropic import gibbs
 from emdref.kernels.compile import jit
 from emdref.kernels.entropic import alternation
@@ -26,11 +27,12 @@ def packed(operation, real, code):
 
 def arguments(plan, dtype):
     """Two rows on three bins, without tolerances."""
-    p, q, u, v, ktu = (np.ones((3, 2), dtype) for _ in range(5))
-    state = alternation.State(p, q, u, v, ktu, plan.exact(ktu))
-    n, at, k = (np.zeros(2, np.int64) for _ in range(3))
-    marks = alternation.Marks(n, np.zeros(2, bool), np.zeros(2, bool), at, k)
-    return 0, 2, np.arange(2), state, marks, np.empty(0, dtype), 0, 2, plan.twigs
+    none, rows = np.empty(0, dtype), frozen(np.ones(6, dtype))
+    given = alternation.Given(rows, rows, plan.elements(none), none, False)
+    where = alternation.Scalings(*np.ones((2, 6 * plan.parts), dtype), none)
+    marks = alternation.Marks(np.zeros((2, 2), bool), np.zeros((2, 2), np.int64), np.zeros(2, np.int64))
+    how = alternation.How(0, 2, True, True)
+    return 0, 2, given, where, marks, np.empty((4, 2), dtype), plan.tree, how
 
 
 needs_llvm_20 = pytest.mark.skipif(
