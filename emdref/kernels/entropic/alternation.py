@@ -79,6 +79,7 @@ class Tile(NamedTuple):
     p: Any
     x: Any  # u or v in turn
     y: Any  # K u
+    first: Any  # K u_0
     v: Any
     s: Any  # by inner node
     r: Any
@@ -226,67 +227,65 @@ def summed(d, parts):
     return lanes.load(d, 0)
 
 
+@row
+def gather(x, at, rows, place, parts, part, block, t):
+    """Rows of x from `at` on become vectors by bin, number `part` of so many an element."""
+    bins, n = len(place), width(block)
+    for k in range(0, bins, n):
+        size = min(n, bins - k)
+        columns_of(x, at + k, bins, rows, size, block)
+        for j in range(size):
+            lanes.store(t, parts * place[k + j] + part, lanes.load(block, j))
+
+
+@row
+def scatter(t, x, at, rows, place, parts, part, block):
+    """And back."""
+    bins, n = len(place), width(block)
+    for k in range(0, bins, n):
+        size = min(n, bins - k)
+        for j in range(size):
+            lanes.store(block, j, lanes.load(t, parts * place[k + j] + part))
+        into_columns(block, x, at + k, bins, rows, size)
+
+
+@row
+def scatter_some(t, x, at, chosen, place, parts, part):
+    """Of the chosen lanes alone."""
+    bins, n = len(place), width(t)
+    for i in range(len(chosen)):
+        if chosen[i]:
+            for k in range(bins):
+                x[at + i * bins + k] = t[(parts * place[k] + part) * n + i]
+
+
 def _transfers(ring):
     """Compile the ways into a tile and out of it, over one semiring."""
-    load, store, lane, put = ring.load, ring.store, ring.lane, ring.put
 
     @row
     def fetch(x, start, rows, place, block, t):
         """A tile of plain rows from number `start` on."""
-        bins, n = len(place), width(block)
-        for k in range(0, bins, n):
-            size = min(n, bins - k)
-            columns_of(x, start * bins + k, bins, rows, size, block)
-            for j in range(size):
-                store(t, place[k + j], ring.taken(lanes.load(block, j)))
-
-    @row
-    def fetch_numbers(x, start, rows, block, d):
-        """The same of plain numbers in the order of the bins, that stay so."""
-        bins, n = len(d) // width(block), width(block)
-        for k in range(0, bins, n):
-            size = min(n, bins - k)
-            columns_of(x, start * bins + k, bins, rows, size, block)
-            for j in range(size):
-                lanes.store(d, k + j, lanes.load(block, j))
+        gather(x, start * len(place), rows, place, ring.parts, 0, block, t)
+        for j in range(len(place)):
+            ring.store(t, j, ring.taken(lanes.load(t, ring.parts * j)))
 
     @row
     def resume(x, start, rows, place, block, t):
         """A tile of elements from planes of rows."""
-        bins, n = len(place), width(block)
-        plane = len(x) // ring.parts
         for part in range(ring.parts):
-            for k in range(0, bins, n):
-                size = min(n, bins - k)
-                columns_of(x, part * plane + start * bins + k, bins, rows, size, block)
-                for j in range(size):
-                    lanes.store(t, ring.parts * place[k + j] + part, lanes.load(block, j))
+            gather(x, part * (len(x) // ring.parts) + start * len(place), rows, place, ring.parts, part, block, t)
 
     @row
-    def deposit(t, x, start, rows, place, block):
-        """Back into planes of rows."""
-        bins, n = len(place), width(block)
-        plane = len(x) // ring.parts
+    def deposit(t, x, start, rows, place, chosen, block):
+        """Back into planes of rows, of all lanes or of the chosen ones."""
         for part in range(ring.parts):
-            for k in range(0, bins, n):
-                size = min(n, bins - k)
-                for j in range(size):
-                    lanes.store(block, j, lanes.load(t, ring.parts * place[k + j] + part))
-                into_columns(block, x, part * plane + start * bins + k, bins, rows, size)
+            at = part * (len(x) // ring.parts) + start * len(place)
+            if len(chosen) > 0:
+                scatter_some(t, x, at, chosen, place, ring.parts, part)
+            else:
+                scatter(t, x, at, rows, place, ring.parts, part, block)
 
-    @row
-    def deposit_some(t, x, start, chosen, place):
-        """Of the chosen lanes alone."""
-        bins, n = len(place), width(t)
-        plane = len(x) // ring.parts
-        for i in range(len(chosen)):
-            if chosen[i]:
-                for part in range(ring.parts):
-                    at = part * plane + (start + i) * bins
-                    for k in range(bins):
-                        x[at + k] = t[(ring.parts * place[k] + part) * n + i]
-
-    return fetch, fetch_numbers, resume, deposit, deposit_some
+    return fetch, resume, deposit
 
 
 @row
@@ -303,13 +302,16 @@ def retire(it, until, start, live, chosen, d, tol, marks):
     return count
 
 
-def _iteration(ring, through, severity):
+linear_halves, log_halves = _halves(LINEAR, products.linear, linear_fault), _halves(SCALED, products.scaled, log_fault)
+
+
+def _iteration(ring, through, halves):
     """Compile the iterations from those parts, over one semiring."""
-    halves, note, defects = _halves(ring, through, severity), _notes(ring), _sums(ring)
+    note, defects = _notes(ring), _sums(ring)
 
     @row
     def iterate(start, marks, tol, done, until, tree, tile, live, chosen):
-        """Iterations after `done` to the next that rows end with, see `retire`; up to which."""
+        """Iterations after `done` to the next that rows end with, see `retire`; up to which, and with how many."""
         x, settles, n = tile.x, len(tol) > 0, width(tile.x)
         for half in range(2 * done, 2 * until):
             it, side = half // 2 + 1, half % 2
@@ -330,9 +332,10 @@ def _iteration(ring, through, severity):
                 through.outward(x, tile.y, tree, tile.r)
                 if settles:
                     lanes.store(tile.few, 1, defects(tile.v, tile.y, tile.q, len(tree.order)))
-                if retire(it, until, start, live, chosen, tile.few[n:], tol, marks) > 0:
-                    return it
-        return until
+                count = retire(it, until, start, live, chosen, tile.few[n:], tol, marks)
+                if count > 0:
+                    return it, count
+        return until, 0
 
     return iterate
 
@@ -402,7 +405,7 @@ def _evaluation(ring, through, transport):
         for j in range(bins):
             k = order[j]
             mass = plain(times(load(x, j), load(y, j)))
-            lanes.store(d, k, choose(mass == zero, zero, mass * lanes.load(logs, k)))
+            lanes.store(d, k, choose(mass == zero, zero, mass * lanes.load(logs, j)))
 
     @row
     def weigh(tile, space):
@@ -432,116 +435,106 @@ def hand_over(few, count, results, start, rows):
             results[k, start + i] = few[k * n + i]
 
 
-def _run(ring, through, severity, transport):
+def _run(ring, through, halves, transport):
     """Compile all that is done with a tile, over one semiring."""
-    fetch, fetch_numbers, resume, deposit, deposit_some = _transfers(ring)
-    iterate = _iteration(ring, through, severity)
+    fetch, resume, deposit = _transfers(ring)
+    iterate = _iteration(ring, through, halves)
     begin, evaluate, weigh = _evaluation(ring, through, transport)
 
     @row
-    def keep(tile, where, start, rows, place, live, chosen, how):
-        """What the chosen lanes have reached; whether the tile is that of all rows."""
-        every = True
-        for i in range(rows):
-            every = every and chosen[i]
-        if every:
-            deposit(tile.x, where.u, start, rows, place, tile.block)
-            if len(where.ktu) > 0:
-                deposit(tile.y, where.ktu, start, rows, place, tile.block)
-            if not how.refreshes:
-                deposit(tile.v, where.v, start, rows, place, tile.block)
-        else:
-            deposit_some(tile.x, where.u, start, chosen, place)
-            deposit_some(tile.y, where.ktu, start, chosen, place)
-            if not how.refreshes:
-                deposit_some(tile.v, where.v, start, chosen, place)
-        return every
+    def first(tile, given, space):
+        """K u_0 into its place, if all rows have one u_0."""
+        if len(given.first) > 0:
+            u = ring.spread(ring.factor(given.first, 0))
+            for j in range(len(space.place)):
+                ring.store(tile.x, j, u)
+            begin(tile, space.twigs)
+            for j in range(len(space.place)):
+                ring.store(tile.first, j, ring.load(tile.y, j))
 
     @row
-    def again(tile, where, start, rows, space, refreshes):
+    def again(tile, where, start, rows, space, how):
         """u, v and K u as they were kept."""
         resume(where.u, start, rows, space.place, tile.block, tile.x)
-        if not refreshes:
+        if not how.refreshes:
             resume(where.v, start, rows, space.place, tile.block, tile.v)
-        if len(where.ktu) > 0:
+        if how.done > 0 and len(where.ktu) > 0:
             resume(where.ktu, start, rows, space.place, tile.block, tile.y)
         else:
             begin(tile, space.twigs)
 
     @row
-    def set_out(tile, given, where, start, rows, space, how):
-        """p, q, u and K u before the first of these iterations."""
-        fetch(given.p, start, rows, space.place, tile.block, tile.p)
-        fetch(given.q, start, rows, space.place, tile.block, tile.q)
-        if how.done > 0:
-            again(tile, where, start, rows, space, how.refreshes)
-        elif len(given.first) == 0:
-            resume(where.u, start, rows, space.place, tile.block, tile.x)
-            begin(tile, space.twigs)
-        else:
-            u = ring.spread(ring.factor(given.first, 0))
-            for j in range(len(space.place)):
-                ring.store(tile.x, j, u)
-            begin(tile, space.twigs)
+    def keep(tile, where, start, rows, space, chosen, how):
+        """What the chosen lanes have reached, all of them if none is named."""
+        deposit(tile.x, where.u, start, rows, space.place, chosen, tile.block)
+        if len(where.ktu) > 0:
+            deposit(tile.y, where.ktu, start, rows, space.place, chosen, tile.block)
+        if not how.refreshes:
+            deposit(tile.v, where.v, start, rows, space.place, chosen, tile.block)
 
     @row
     def alternate(tile, given, where, marks, start, live, chosen, space, how):
-        """The rows' iterations, what they have reached kept, and u, v and K u of all rows in the tile if asked for."""
-        rows, there, it = len(live), True, how.done
-        alive = False
+        """The rows' iterations, and what they have reached kept; whether the tile does not hold it for all rows."""
+        rows, it, gone = len(live), how.done, 0
         for i in range(rows):
-            live[i] = it < how.until and not marks.holds[0, start + i]
-            alive = alive or live[i]
-        while alive:
-            it = iterate(start, marks, given.tol, it, how.until, space.twigs, tile, live, chosen)
-            there = keep(tile, where, start, rows, space.place, live, chosen, how)
-            alive = False
-            for i in range(rows):
-                alive = alive or live[i]
-        if how.evaluates and not there:
-            again(tile, where, start, rows, space, how.refreshes)
+            live[i] = not marks.holds[0, start + i]
+            gone += 0 if live[i] else 1
+        apart = gone > 0
+        while it < how.until and gone < rows:
+            it, count = iterate(start, marks, given.tol, it, how.until, space.twigs, tile, live, chosen)
+            apart = count < rows
+            keep(tile, where, start, rows, space, chosen if apart else chosen[:0], how)
+            gone += count
+        return apart
 
     @row
     def run(start, rows, given, where, marks, results, tile, live, chosen, space, how):
         """A tile from its rows to their results."""
         if given.weighs:
-            fetch_numbers(given.p, start, rows, tile.block, tile.p[: len(tile.d)])
-            fetch_numbers(given.q, start, rows, tile.block, tile.q[: len(tile.d)])
+            gather(given.p, start * len(space.place), rows, space.place, 1, 0, tile.block, tile.p)
+            gather(given.q, start * len(space.place), rows, space.place, 1, 0, tile.block, tile.q)
             resume(where.u, start, rows, space.place, tile.block, tile.x)
             resume(where.v, start, rows, space.place, tile.block, tile.v)
             weigh(tile, space)
             hand_over(tile.few, 3, results, start, rows)
             return
-        set_out(tile, given, where, start, rows, space, how)
-        alternate(tile, given, where, marks, start, live, chosen, space, how)
+        fetch(given.p, start, rows, space.place, tile.block, tile.p)
+        fetch(given.q, start, rows, space.place, tile.block, tile.q)
+        if how.done > 0 or len(given.first) == 0:
+            again(tile, where, start, rows, space, how)
+        else:
+            for j in range(len(space.place)):
+                ring.store(tile.y, j, ring.load(tile.first, j))
+        apart = alternate(tile, given, where, marks, start, live, chosen, space, how)
         if how.evaluates:
+            if apart:
+                again(tile, where, start, rows, space, how)
             evaluate(tile, space, how.refreshes)
             if how.refreshes:
-                deposit(tile.v, where.v, start, rows, space.place, tile.block)
+                deposit(tile.v, where.v, start, rows, space.place, chosen[:0], tile.block)
             hand_over(tile.few, 4, results, start, rows)
 
-    return run
+    return first, run
 
 
-_linear_run = _run(LINEAR, products.linear, linear_fault, products.linear_transport)
-_log_run = _run(SCALED, products.scaled, log_fault, products.log_transport)
+_linear_first, _linear_run = _run(LINEAR, products.linear, linear_halves, products.linear_transport)
+_log_first, _log_run = _run(SCALED, products.scaled, log_halves, products.log_transport)
 
 
 @row
 def room(parts, space, like):
     """Memory for a tile."""
     x, v, s, r, gu, gv = products.edge_room(parts, space.twigs, space.edges, like)
-    q, p, y = products.bin_room(parts, space.twigs, like)
-    bins = len(space.place)
-    return Tile(
-        q, p, x, y, v, s, r, gu, gv, scratch(bins, like.dtype), scratch(width(like), like.dtype), scratch(4, like.dtype)
-    )
+    q, p, y, first = products.bin_room(parts, space.twigs, like)
+    d, block, few = scratch(len(space.place), like.dtype), scratch(width(like), like.dtype), scratch(4, like.dtype)
+    return Tile(q, p, x, y, first, v, s, r, gu, gv, d, block, few)
 
 
 @loop
 def linear_alternation(first, last, given, where, marks, results, space, how):
     """Rows first to last from iteration `done` to `until`, or to their tolerances if there are any; see `How`."""
     tile = room(1, space, where.u)
+    _linear_first(tile, given, space)
     n = width(where.u)
     for start in range(first, last, n):
         rows = min(n, last - start)
@@ -553,6 +546,7 @@ def linear_alternation(first, last, given, where, marks, results, space, how):
 def log_alternation(first, last, given, where, marks, results, space, how):
     """As `linear_alternation`, with u, v and K u scaled."""
     tile = room(2, space, where.u)
+    _log_first(tile, given, space)
     n = width(where.u)
     for start in range(first, last, n):
         rows = min(n, last - start)

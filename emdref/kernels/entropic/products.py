@@ -300,9 +300,9 @@ def room(parts, tree, like):
 
 @row
 def bin_room(parts, tree, like):
-    """Three things by bin."""
+    """Four things by bin."""
     n = parts * len(tree.order)
-    return scratch(n, like.dtype), scratch(n, like.dtype), scratch(n, like.dtype)
+    return scratch(n, like.dtype), scratch(n, like.dtype), scratch(n, like.dtype), scratch(n, like.dtype)
 
 
 @row
