@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emdref.entropic.formats import Format
-from emdref.kernels.arithmetic.semirings import LOG_BASE
+from emdref.kernels.arithmetic.semirings import LOG_HIGH, LOG_LOW
 from emdref.kernels.compile.threads import alone, over_columns, repeats
 from emdref.kernels.entropic import alternation, products
 from emdref.spaces.rooted import RootedTree
@@ -388,8 +388,10 @@ class SpaceLog(SpaceLinear):
 
     @staticmethod
     def logarithms(x: Array) -> Array:
-        m, e = x.astype(np.float64, copy=False)
-        return (np.log(m) + e * LOG_BASE).astype(x.dtype, copy=False)
+        out = np.empty(x.shape[1:], x.dtype)
+        for row, m, e in zip(out, *x.astype(np.float64, copy=False), strict=True):  # a row's temporaries stay in the cache
+            row[:] = e * LOG_HIGH + (np.log(m) + e * LOG_LOW)
+        return out
 
 
 class Outline(NamedTuple):
@@ -401,6 +403,7 @@ class Outline(NamedTuple):
     own: Array
     order: Array
     first: Array
+    below: Array
     edges: tuple[Array, Array, Array, Array, int]
     place: Array
     sums: Array
@@ -410,12 +413,25 @@ class Outline(NamedTuple):
         edges = self.edges
         leaf, inner, leaf_parent = self.leaf, self.inner, edges[0][self.leaf]
         twigs = products.Twigs(
-            k0, a[inner], b[inner], self.above, a[leaf], b[leaf], leaf_parent, self.own, self.order, self.first
+            k0, a[inner], b[inner], self.above, a[leaf], b[leaf], leaf_parent, self.own, self.order, self.first, self.below
         )
         return alternation.Tree(twigs, products.Edges(a, cost, *edges), self.place, self.sums)
 
 
 _outlines: WeakKeyDictionary[RootedTree, Outline] = WeakKeyDictionary()
+_plans: WeakKeyDictionary[RootedTree, dict[Any, SpaceLinear]] = WeakKeyDictionary()
+_RECENT = 4  # plans that are kept for a space: who trains asks for the same again and again
+
+
+def on_space(space: Metric, domain: str, dtype: Any, lam: Any, shift: int) -> SpaceLinear:
+    """A plan that lives along a space's edges."""
+    known = _plans.setdefault(as_rooted(space), {})
+    kind, key = SpaceLog if domain == "log" else SpaceLinear, (domain, dtype, float(lam), shift)
+    if key not in known:
+        for old in list(known)[: 1 - _RECENT]:
+            known.pop(old, None)
+        known[key] = kind(space, dtype, lam, shift)
+    return known.get(key) or kind(space, dtype, lam, shift)  # unless another thread's four have come since
 
 
 def outline(tree: RootedTree) -> Outline:
@@ -444,10 +460,11 @@ def _outline(parent: Array, bin_node: Array) -> Outline:
     own[number[at_inner]] = np.arange(len(leaf), bins)
     start = 1 + np.searchsorted(above[1:], np.arange(nodes + 1))
     first = np.searchsorted(above[leaf], np.arange(nodes + 1))
+    below = 1 + np.searchsorted(above[inner][1:], np.arange(nodes + 1))
     place = np.empty(bins, np.int64)
     place[order] = np.arange(bins)
     edges = above, element, start, own, int(np.diff(start).max(initial=1))
-    return Outline(inner, leaf, above[inner], number[at_inner], order, first, edges, place, _in_pairs(bins))
+    return Outline(inner, leaf, above[inner], number[at_inner], order, first, below, edges, place, _in_pairs(bins))
 
 
 def _in_pairs(count: int) -> Array:

@@ -68,7 +68,7 @@ def plan_for(where: Metric, kernel: str, domain: str, dtype: Any, lam: Any, shif
     check_costs(where, dtype)
     with np.errstate(all="ignore"):
         if by_space:
-            return (gibbs.SpaceLog if domain == "log" else gibbs.SpaceLinear)(where, dtype, lam, shift)
+            return gibbs.on_space(where, domain, dtype, lam, shift)
         cost = where.distance_matrix()
         if isinstance(dtype, formats.Format):
             return gibbs.DenseRounded(cost.astype(np.float32), lam, shift, dtype)

@@ -141,22 +141,37 @@ class _Late:
         """A field of the result."""
         with self.lock, np.errstate(all="ignore"):
             if name not in self.given:
-                array = self._grad() if name == "grad" else self._objective() if name[0] in "ov" else self._log(name)
-                self.given[name] = self.rows.as_rows(array.copy() if array is self.kept.get(name) else array)
+                self.given[name] = self.rows.as_rows(self._new(name))
                 if self.names <= self.given.keys():
                     self.kept.clear()
                     del self.u, self.v
             return self.given[name]
 
+    def _new(self, name: str) -> NDArray[Any]:
+        """An array of the caller's own."""
+        if name == "grad":
+            return self._grad()
+        if name in ("value", "objective"):
+            return self._objective().copy()
+        if self.names <= {"log_u", "log_v", *self.given}:  # nothing else is made of it any more
+            return self.kept.pop(name) if name in self.kept else self._of(name)
+        return self._log(name).copy() if name in self.kept else self._of(name)
+
+    def _of(self, name: str) -> NDArray[Any]:
+        planes = self.u if name == "log_u" else self.v
+        return self.plan.logarithms(planes.reshape(self.plan.parts, *self.rows.p.shape))
+
     def _log(self, name: str) -> NDArray[Any]:
+        """The same once."""
         if name not in self.kept:
-            planes = self.u if name == "log_u" else self.v
-            shape = (self.plan.parts, *self.rows.p.shape)
-            self.kept[name] = self.plan.logarithms(planes.reshape(shape))
+            self.kept[name] = self._of(name)
         return self.kept[name]
 
     def _grad(self) -> NDArray[Any]:
-        grad, p = self._log("log_u") / self.lam, self.rows.p
+        kept, p = self.kept.get("log_u"), self.rows.p
+        grad = self._of("log_u") if kept is None else kept / self.lam
+        if kept is None:
+            grad /= self.lam
         if self.switches.centred:
             grad -= np.mean(grad, axis=1, where=p > 0, keepdims=True)
         return grad

@@ -258,7 +258,10 @@ def variant_of(name: object) -> Variant:
 
 def _report(result: SinkhornResult, shape: tuple[int, ...], error: Any, tol: Any) -> None:
     """One warning for whatever went wrong."""
-    status, error, at, bins = map(np.ravel, (result.status, error, result.failed_at, result.failed_bin))
+    status = np.ravel(result.status)
+    if not tol and (status == "iteration_limit").all():
+        return
+    error, at, bins = map(np.ravel, (error, result.failed_at, result.failed_bin))
     failed = failures.described(status, at, bins, shape)
     slow, blurred = np.flatnonzero((status == "iteration_limit") & bool(tol)), np.flatnonzero(status == "unresolved")
     some = blurred if len(blurred) else slow

@@ -20,9 +20,9 @@ from emdref.kernels.compile.jit import inline, row
 _BASE, _SHRINK = 2.0**64, 2.0**-64
 _LOW, _HIGH = 2.0**-32, 2.0**32
 _MOST = 17  # steps by 2^64 from the smallest number of float64 to 2^-32
-LOG_BASE = 64 * math.log(2.0)
-_LOG_HIGH = 44.359375  # 12 bits, so that its products with exponents below 2^12 are exact in float32 too
-_LOG_LOW = 0.0020445558364998027  # the rest
+_LOG_BASE = 64 * math.log(2.0)
+LOG_HIGH = 44.359375  # 12 bits, so that its products with exponents below 2^12 are exact in float32 too
+LOG_LOW = 0.0020445558364998027  # the rest
 
 
 class Semiring(NamedTuple):
@@ -177,8 +177,8 @@ def _entered2(x):
         return kind(0), x
     if not x < kind(math.inf):
         return x, x
-    e = kind(math.floor(x / kind(LOG_BASE) + kind(0.5)))
-    return kind(math.exp((x - product(e, kind(_LOG_HIGH))) - product(e, kind(_LOG_LOW)))), e
+    e = kind(math.floor(x / kind(_LOG_BASE) + kind(0.5)))
+    return kind(math.exp((x - product(e, kind(LOG_HIGH))) - product(e, kind(LOG_LOW)))), e
 
 
 @row
@@ -188,7 +188,7 @@ def _left2(x):
     kind = type(m)
     if m == kind(0):
         return kind(-math.inf)
-    return product(e, kind(_LOG_HIGH)) + (kind(math.log(m)) + product(e, kind(_LOG_LOW)))
+    return product(e, kind(LOG_HIGH)) + (kind(math.log(m)) + product(e, kind(LOG_LOW)))
 
 
 @row

@@ -34,6 +34,7 @@ class Twigs(NamedTuple):
     own: Any
     order: Any
     first: Any  # the leaves of inner node v are those from first[v] to first[v + 1]
+    below: Any  # and the inner nodes below it those from below[v] to below[v + 1]
 
 
 class Edges(NamedTuple):
@@ -51,7 +52,6 @@ class Edges(NamedTuple):
 class Traversals(NamedTuple):
     """What `traversals` compiles: ways through a tree."""
 
-    rise: Any
     inward: Any
     turn: Any
     reach: Any
@@ -61,13 +61,6 @@ class Traversals(NamedTuple):
 def traversals(ring):
     """A tile of rows on its way through a tree, over a semiring."""
     load, store, factor, plus, times = ring.load, ring.store, ring.factor, ring.plus, ring.times
-
-    @row
-    def rise(a, parent, s):
-        """s[parent] + a s, from the last node on."""
-        for v in range(len(parent) - 1, 0, -1):
-            u = parent[v]
-            store(s, u, plus(load(s, u), times(factor(a, v), load(s, v))))
 
     @row
     def inward(x, tree, s):
@@ -86,11 +79,16 @@ def traversals(ring):
     @row
     def turn(tree, s, r):
         """r = R of the inner nodes, from what `inward` left in s."""
-        rise(tree.a, tree.parent, s)
+        for v in range(len(tree.parent) - 1, -1, -1):
+            here = load(s, v)
+            for c in range(tree.below[v + 1] - 1, tree.below[v] - 1, -1):
+                here = plus(here, times(factor(tree.a, c), load(s, c)))
+            store(s, v, here)
         store(r, 0, load(s, 0))
-        for v in range(1, len(tree.parent)):
-            above = times(factor(tree.a, v), load(r, tree.parent[v]))
-            store(r, v, plus(times(factor(tree.b, v), load(s, v)), above))
+        for v in range(len(tree.parent)):
+            here = load(r, v)
+            for c in range(tree.below[v], tree.below[v + 1]):
+                store(r, c, plus(times(factor(tree.b, c), load(s, c)), times(factor(tree.a, c), here)))
 
     @inline
     def reach(tree, j, k0, x, r):
@@ -107,7 +105,7 @@ def traversals(ring):
         for j in range(len(tree.own)):
             store(y, leaves + j, times(k0, load(r, tree.own[j])))
 
-    return Traversals(rise, inward, turn, reach, outward)
+    return Traversals(inward, turn, reach, outward)
 
 
 linear, scaled = traversals(LINEAR), traversals(SCALED)
@@ -160,7 +158,7 @@ def _products(ring, through, enter, leave):
     return product
 
 
-def _moments(ring, through, enter, leave):
+def _moments(ring, enter, leave):
     """Compile the product with K o M over one semiring."""
     load, store, factor, plus, times = ring.load, ring.store, ring.factor, ring.plus, ring.times
 
@@ -202,7 +200,8 @@ def _moments(ring, through, enter, leave):
             enter(x, k, start, own, bin_node[k])
         for v in range(len(parent)):
             store(s, v, load(own, v))
-        through.rise(a, parent, s)
+        for v in range(len(parent) - 1, 0, -1):
+            increase(s, parent[v], factor(a, v), load(s, v))
         beside(s, a, parent, o)
         lift(s, a, w, parent, below, above)
         beside(above, a, parent, far)
@@ -226,49 +225,55 @@ def transports(ring, crosses):
     load, store, factor, plus, times = ring.load, ring.store, ring.factor, ring.plus, ring.times
 
     @row
-    def sums(x, tree, edges):
-        """x with sums of all that is below inner nodes after the bins."""
-        bins, leaves, zero = len(tree.order), len(tree.leaf_parent), ring.spread(ring.null(number(0.0, x)))
-        for v in range(len(tree.parent)):
-            store(x, bins + v, zero)
-        for j in range(len(tree.own)):
-            store(x, bins + tree.own[j], load(x, leaves + j))
-        for c in range(len(edges.cost) - 1, 0, -1):
-            u = bins + edges.above[c]
-            store(x, u, plus(load(x, u), times(factor(edges.a, c), load(x, edges.element[c]))))
+    def sums(x, y, tree, edges):
+        """x and y with sums of all that is below inner nodes after the bins."""
+        bins, zero = len(tree.order), ring.spread(ring.null(number(0.0, x)))
+        for v in range(len(tree.parent) - 1, -1, -1):
+            of_x, of_y, own = zero, zero, edges.own[v]
+            if own >= 0:
+                of_x, of_y = load(x, own), load(y, own)
+            for c in range(edges.start[v + 1] - 1, edges.start[v] - 1, -1):
+                a, k = factor(edges.a, c), edges.element[c]
+                of_x, of_y = plus(of_x, times(a, load(x, k))), plus(of_y, times(a, load(y, k)))
+            store(x, bins + v, of_x)
+            store(y, bins + v, of_y)
 
     @row
-    def outside(v, x, tree, edges, o, g):
-        """g = sums at inner node v over all bins that are not below one of its children; o of those that are inner."""
-        bins, start, stop = len(tree.order), edges.start[v], edges.start[v + 1]
-        zero, above = ring.spread(ring.null(number(0.0, x))), times(factor(tree.a, v), load(o, v))
-        run = zero
+    def outside(v, x, y, tree, edges, ox, oy, gx, gy):
+        """gx, gy = sums at inner node v over all bins that are not below one child; ox, oy of those that are inner."""
+        bins, start, stop, own = len(tree.order), edges.start[v], edges.start[v + 1], edges.own[v]
+        zero, up = ring.spread(ring.null(number(0.0, x))), factor(tree.a, v)
+        above_x, above_y, own_x, own_y = times(up, load(ox, v)), times(up, load(oy, v)), zero, zero
+        if own >= 0:
+            own_x, own_y = load(x, own), load(y, own)
+        of_x, of_y = zero, zero
         for c in range(start, stop):
-            store(g, c - start, run)
-            run = plus(run, times(factor(edges.a, c), load(x, edges.element[c])))
-        run = zero
+            a, k = factor(edges.a, c), edges.element[c]
+            store(gx, c - start, of_x)
+            store(gy, c - start, of_y)
+            of_x, of_y = plus(of_x, times(a, load(x, k))), plus(of_y, times(a, load(y, k)))
+        of_x, of_y = zero, zero
         for c in range(stop - 1, start - 1, -1):
-            there, k = plus(load(g, c - start), run), edges.element[c]
-            if edges.own[v] >= 0:
-                there = plus(there, load(x, edges.own[v]))
-            there = plus(there, above)
-            store(g, c - start, there)
+            a, k = factor(edges.a, c), edges.element[c]
+            there_x = plus(plus(plus(load(gx, c - start), of_x), own_x), above_x)
+            there_y = plus(plus(plus(load(gy, c - start), of_y), own_y), above_y)
+            store(gx, c - start, there_x)
+            store(gy, c - start, there_y)
             if k >= bins:
-                store(o, k - bins, there)
-            run = plus(run, times(factor(edges.a, c), load(x, k)))
+                store(ox, k - bins, there_x)
+                store(oy, k - bins, there_y)
+            of_x, of_y = plus(of_x, times(a, load(x, k))), plus(of_y, times(a, load(y, k)))
 
     @row
     def transport(u, v, tree, edges, ou, ov, gu, gv):
         """<T, M> of the plan T = diag(u) k0 K diag(v): cost times the mass that crosses an edge either way."""
         zero = ring.spread(ring.null(number(0.0, u)))
-        sums(u, tree, edges)
-        sums(v, tree, edges)
+        sums(u, v, tree, edges)
         store(ou, 0, zero)
         store(ov, 0, zero)
         value = ring.plain(zero)
         for w in range(len(tree.parent)):
-            outside(w, u, tree, edges, ou, gu)
-            outside(w, v, tree, edges, ov, gv)
+            outside(w, u, v, tree, edges, ou, ov, gu, gv)
             start = edges.start[w]
             for c in range(start, edges.start[w + 1]):
                 k, e = times(factor(tree.k0, 0), factor(edges.a, c)), edges.element[c]
@@ -285,8 +290,8 @@ _linear_enter, _linear_leave = _transfers(LINEAR)
 _log_enter, _log_leave = _transfers(SCALED)
 _linear_product = _products(LINEAR, linear, _linear_enter, _linear_leave)
 _log_product = _products(SCALED, scaled, _log_enter, _log_leave)
-_linear_moments = _moments(LINEAR, linear, _linear_enter, _linear_leave)
-_log_moments = _moments(SCALED, scaled, _log_enter, _log_leave)
+_linear_moments = _moments(LINEAR, _linear_enter, _linear_leave)
+_log_moments = _moments(SCALED, _log_enter, _log_leave)
 
 
 
