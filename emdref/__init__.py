@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from emdref import casebook, exact, fallback, losses, normalize
-    from emdref.entropic.iteration import SinkhornResult
+    from emdref.entropic.results import SinkhornResult
     from emdref.functions.barycenter import barycenter
     from emdref.functions.emd import emd, emd_cost_grad, emd_grad, emd_value_and_grad, flow
     from emdref.functions.hessian import emd_hess, emd_hvp
@@ -72,7 +72,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "emdref.entropic.iteration": ("SinkhornResult",),
+    "emdref.entropic.results": ("SinkhornResult",),
     "emdref.functions.barycenter": ("barycenter",),
     "emdref.functions.emd": (
         "emd",

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emdref.entropic.formats import Format
+from emdref.kernels.arithmetic.semirings import LOG_HIGH, LOG_LOW
 from emdref.kernels.compile.threads import alone, over_columns, repeats
 from emdref.kernels.entropic import alternation, products
+from emdref.spaces.rooted import RootedTree
 from emdref.spaces.space import Metric, as_rooted
 
 Array = NDArray[Any]
@@ -304,9 +307,10 @@ class SpaceLinear:
     """Sums up and down the tree (a chain is a path): O(V) a product and a row, see emdref.kernels.entropic.products."""
 
     domain: type[Linear] | type[Log] = Linear
+    parts = 1  # floats that the kernels have for a number
     _product, _cost = staticmethod(products.linear_product), staticmethod(products.linear_cost)
     _moments, _alternation = staticmethod(products.linear_moments), staticmethod(alternation.linear_alternation)
-    _work = 2  # nanoseconds of an iteration, a node and a row, if there are some rows
+    _work = 1  # nanoseconds of an iteration, a node and a row, if there are some rows
 
     def __init__(self, space: Metric, dtype: Any, lam: Any, shift: int) -> None:
         tree = as_rooted(space)
@@ -317,21 +321,22 @@ class SpaceLinear:
         b = self.domain.enter(-np.expm1(log_a + log_a))  # 1 - a^2
         k0 = self.domain.from_log(np.array([-shift], dtype))
         self.k0, self.a, b, self.w = map(
-            self._factors, (k0, self.domain.from_log(log_a), b, self.domain.enter(self.edge))
+            self.elements, (k0, self.domain.from_log(log_a), b, self.domain.enter(self.edge))
         )
-        self.twigs = twigs(*self.shape, self.k0, self.a, b)
+        self.tree = outline(tree).of(self.k0, self.a, b, self.edge)
+        self.twigs = self.tree.twigs
         farthest = self.domain is Linear and np.exp(dtype(-float(lam) * space.diameter - shift)) == 0
         self.lost = 2.0 / space.n_bins**2 if farthest else 0.0  # at least that pair, there and back
 
     @staticmethod
-    def _factors(x: Array) -> Array:
+    def elements(x: Array) -> Array:
         """x as the kernels take factors, (nodes, parts)."""
         return x[:, None]
 
     @staticmethod
-    def exact(ktu: Array) -> Array:
-        """Room for K u as the kernels' elements, (N, parts * rows)."""
-        return ktu
+    def logarithms(x: Array) -> Array:
+        """Of elements in planes, (parts, ...)."""
+        return np.log(x[0])
 
     def times(self, v: Array) -> Array:
         return self._mapped(self._product, v, self.twigs)
@@ -344,7 +349,7 @@ class SpaceLinear:
     def cost(self, u: Array, v: Array) -> Array:
         value = np.empty(u.shape[1], u.dtype)
         u, v = np.ascontiguousarray(u), np.ascontiguousarray(v)
-        self._deal(self._cost, u.shape[1], u, v, value, self.k0, self.a, self.edge, *self.shape)
+        self._deal(self._cost, u.shape[1], u, v, value, self.twigs, self.tree.edges)
         return value
 
     @property
@@ -352,12 +357,9 @@ class SpaceLinear:
         """Iterations that one call does."""
         return repeats(self._work * len(self.edge))
 
-    def alternate(
-        self, rows: Array, state: alternation.State, marks: alternation.Marks, tol: Array, done: int, until: int
-    ) -> None:
-        """Iterations of these rows after `done` up to `until`, see emdref.kernels.entropic.alternation."""
-        args = rows, state, marks, tol, done, until, self.twigs
-        self._deal(self._alternation, len(rows), *args, iterations=until - done)
+    def alternate(self, rows: int, *args: Any, how: alternation.How) -> None:
+        """Iterations and what is asked of the plan, see emdref.kernels.entropic.alternation."""
+        self._deal(self._alternation, rows, *args, self.tree, how, iterations=how.until - how.done + 3)
 
     def _mapped(self, kernel: Any, x: Array, *factors: Any) -> Array:
         x = np.ascontiguousarray(x)
@@ -373,33 +375,107 @@ class SpaceLog(SpaceLinear):
     """Sums up and down the tree in the log domain: nothing under- or overflows, for any lam."""
 
     domain = Log
+    parts = 2
     _product, _cost = staticmethod(products.log_product), staticmethod(products.log_cost)
     _moments, _alternation = staticmethod(products.log_moments), staticmethod(alternation.log_alternation)
-    _work = 7
+    _work = 5
 
     @staticmethod
-    def _factors(x: Array) -> Array:
+    def elements(x: Array) -> Array:
         out = np.empty((len(x), 2), x.dtype)
         products.log_factors(x, out)
         return out
 
     @staticmethod
-    def exact(ktu: Array) -> Array:
-        return np.empty((len(ktu), 2 * ktu.shape[1]), ktu.dtype)
+    def logarithms(x: Array) -> Array:
+        out = np.empty(x.shape[1:], x.dtype)
+        for row, m, e in zip(out, *x.astype(np.float64, copy=False), strict=True):  # a row's temporaries stay in the cache
+            row[:] = e * LOG_HIGH + (np.log(m) + e * LOG_LOW)
+        return out
 
 
-def twigs(parent: Array, bin_node: Array, k0: Array, a: Array, b: Array) -> products.Twigs:
-    """A tree with its bins' nodes as products take it; see `Twigs`."""
+class Outline(NamedTuple):
+    """A tree for products and costs, but for its factors; see `Twigs` and `Edges`."""
+
+    inner: Array  # by node
+    leaf: Array  # the leaves' nodes
+    above: Array  # by inner node, the number of the one above
+    own: Array
+    order: Array
+    first: Array
+    below: Array
+    edges: tuple[Array, Array, Array, Array, int]
+    place: Array
+    sums: Array
+
+    def of(self, k0: Array, a: Array, b: Array, cost: Array) -> alternation.Tree:
+        """With the factors a and b = 1 - a^2 and the costs of the edges above all nodes."""
+        edges = self.edges
+        leaf, inner, leaf_parent = self.leaf, self.inner, edges[0][self.leaf]
+        twigs = products.Twigs(
+            k0, a[inner], b[inner], self.above, a[leaf], b[leaf], leaf_parent, self.own, self.order, self.first, self.below
+        )
+        return alternation.Tree(twigs, products.Edges(a, cost, *edges), self.place, self.sums)
+
+
+_outlines: WeakKeyDictionary[RootedTree, Outline] = WeakKeyDictionary()
+_plans: WeakKeyDictionary[RootedTree, dict[Any, SpaceLinear]] = WeakKeyDictionary()
+_RECENT = 4  # plans that are kept for a space: who trains asks for the same again and again
+
+
+def on_space(space: Metric, domain: str, dtype: Any, lam: Any, shift: int) -> SpaceLinear:
+    """A plan that lives along a space's edges."""
+    known = _plans.setdefault(as_rooted(space), {})
+    kind, key = SpaceLog if domain == "log" else SpaceLinear, (domain, dtype, float(lam), shift)
+    if key not in known:
+        for old in list(known)[: 1 - _RECENT]:
+            known.pop(old, None)
+        known[key] = kind(space, dtype, lam, shift)
+    return known.get(key) or kind(space, dtype, lam, shift)  # unless another thread's four have come since
+
+
+def outline(tree: RootedTree) -> Outline:
+    """That of a space, made once."""
+    known = _outlines.get(tree)
+    if known is None:
+        known = _outlines[tree] = _outline(tree.parent, tree.bin_node)
+    return known
+
+
+def _outline(parent: Array, bin_node: Array) -> Outline:
     inner = np.zeros(len(parent), bool)
     inner[parent[1:]] = True
     tip = ~inner[bin_node] & (bin_node > 0)  # by bin: at a leaf that is not the root
     leaf = bin_node[tip]
     inner = np.ones(len(parent), bool)
     inner[leaf] = False
-    place = np.cumsum(inner) - 1
+    number = np.cumsum(inner) - 1  # of inner nodes
     order = np.lexsort((bin_node, ~tip))
-    leaf, own = np.split(bin_node[order], [len(leaf)])
-    above = np.maximum(parent[inner], 0)  # the root's own is not read
-    return products.Twigs(
-        k0, a[inner], b[inner], place[above], a[leaf], b[leaf], place[parent[leaf]], place[own], order
-    )  # fmt: skip
+    leaf, at_inner = np.split(bin_node[order], [len(leaf)])
+    nodes, bins = int(inner.sum()), len(bin_node)
+    above = number[np.maximum(parent, 0)]  # the root's own is not read
+    element = number + bins
+    element[leaf] = np.arange(len(leaf))
+    own = np.full(nodes, -1)
+    own[number[at_inner]] = np.arange(len(leaf), bins)
+    start = 1 + np.searchsorted(above[1:], np.arange(nodes + 1))
+    first = np.searchsorted(above[leaf], np.arange(nodes + 1))
+    below = 1 + np.searchsorted(above[inner][1:], np.arange(nodes + 1))
+    place = np.empty(bins, np.int64)
+    place[order] = np.arange(bins)
+    edges = above, element, start, own, int(np.diff(start).max(initial=1))
+    return Outline(inner, leaf, above[inner], number[at_inner], order, first, below, edges, place, _in_pairs(bins))
+
+
+def _in_pairs(count: int) -> Array:
+    """How NumPy sums so many contiguous numbers: first and last of each part, and how many sums before it to add."""
+
+    def halved(first: int, size: int) -> list[list[int]]:
+        if size <= 128:
+            return [[first, first + size, 0]]
+        half = size // 2 - size // 2 % 8
+        parts = halved(first, half) + halved(first + half, size - half)
+        parts[-1][2] += 1
+        return parts
+
+    return np.array(halved(0, count), np.int64)

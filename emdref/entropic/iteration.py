@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,82 +13,19 @@ from emdref.arguments.validation import Batch
 from emdref.entropic import formats, gibbs, inputs
 from emdref.entropic.failures import FAILED, Watch
 from emdref.entropic.relaxation import Relaxation
+from emdref.entropic.results import (
+    IDENTIFIES,
+    Run,
+    SinkhornResult,
+    first_scalings,
+    lost_too_much,
+    ranked,
+    unresolved,
+)
+from emdref.entropic.tiles import TileRun
 from emdref.entropic.unrolled import Tape, Unrolled
 from emdref.entropic.variants import Variant
-from emdref.kernels.entropic.alternation import Marks, State
 from emdref.spaces.space import Metric, rooted
-
-Status = Literal["nan", "overflow", "underflow", "unresolved", "converged", "iteration_limit"]
-IDENTIFIES = 1e-3  # marginal error, relative to the total, beyond which nothing is said to have converged
-RESOLVES = 2.0**-6  # eps (max|log u| + max|log v|) beyond which rounding of logarithms moves masses by percents
-
-
-@dataclass(frozen=True, eq=False)
-class SinkhornResult:
-    """Outcome of `sinkhorn`: a scalar (grad, log_u, log_v: a vector) for one pair, else with the batch's leading axes.
-
-    Attributes
-    ----------
-    value
-        <T, M>, the transport cost of the plan reached (the objective for variant ``caffe``).
-    objective
-        <T, M> + <T, log T> / lam, what the iteration minimises.
-    grad
-        log u / lam per bin, centred or not as the variant says: the gradient of `objective` at convergence, not of
-        <T, M>.  -inf where p = 0 (and where u underflowed, which `status` tells).
-    log_u, log_v
-        Logarithms of the scalings; -inf where p or q is 0.
-    n_iter
-        Iterations done.
-    marginal_error
-        The larger l1 defect of the plan's two marginals.
-    status
-        The first that holds of: ``nan`` and ``overflow`` (in value, objective, u or v), ``underflow`` (a mass was
-        divided by 0, u or v is 0 where mass is, or K lost entries to 0 and marginal_error exceeds 1e-3 of the total),
-        ``unresolved``, ``converged``, ``iteration_limit``.
-
-        ``unresolved`` is the log domain's.  An entry of T is exp(log u - lam M + log v); rounding these logarithms
-        changes it, relatively, by up to 5/2 eps (max|log u| + max|log v|).  The status says that this exceeds 4%: from
-        lam max(M) of about 1e5 on in float32, of 7e13 in float64.  Value, objective and marginal_error may be off by as
-        much, and marginal_error does not show it, since it is rounded alike.
-    converged
-        Whether status is ``converged``.
-    failed_at
-        For a row whose status is ``nan``, ``overflow`` or ``underflow``, the first iteration, counted from 1, that
-        divided a mass by 0 or gave a u or v that is 0 (where mass is), infinite or NaN; -1 if none did and only what is
-        computed after the last iteration failed: v refreshed, the value or gradient beyond the dtype, or K's lost
-        entries missing.  0 for every other row, including those that a scaling of 0 has left again.
-    failed_bin
-        The first bin where that happened, v's before u's as they are computed; for ``failed_at = -1`` the first bin of
-        a refreshed v that is so.  -1 if there is none.
-    lost_entries
-        The share of K's N x N entries that are 0 as the products take them, a float for the whole batch; 0.0 in the log
-        domain.  The space kernel never forms K and counts the farthest pair only: 2 / N^2, a lower bound, if that is
-        lost.
-    checkpoints
-        The results after fewer iterations of the same run, by iteration; that of the last iteration shares its arrays
-        with the result itself.
-    grad_unrolled
-        With ``unrolled=True``, the exact partial derivatives of `value` and of `objective` after `n_iter` iterations
-        with respect to p (an `Unrolled`: two fields of those names, each in the shape of `grad`), q, K and u_0 held,
-        never centred; see the notes of `sinkhorn`.  Else None.
-    """
-
-    value: Any
-    objective: Any
-    grad: Any
-    log_u: Any
-    log_v: Any
-    n_iter: Any
-    marginal_error: Any
-    status: Any
-    converged: Any
-    failed_at: Any
-    failed_bin: Any
-    lost_entries: float
-    checkpoints: dict[int, SinkhornResult]
-    grad_unrolled: Unrolled | None = None
-
 
 def iterate(
     rows: Batch,
@@ -110,9 +46,20 @@ def iterate(
     plan = plan_for(where, kernel, domain, dtype, lam, switches.shift)
     with np.errstate(all="ignore"):
         wanted = tolerance(tol, where, rows.p.shape[1], float(lam), domain, dtype)
-        run = _Run(rows, plan, switches, lam, wanted.of(rows.p.sum(axis=1), rows.p.dtype, rows.shape), unrolled)
+        totals = rows.p.sum(axis=1)
+        tol = wanted.of(totals, rows.p.dtype, rows.shape)
+        if isinstance(plan, gibbs.SpaceLinear) and _by_tiles(switches, unrolled):
+            alike = init is None and not switches.drops_empty
+            log_u = None if alike else _initial(init, rows, switches)
+            return TileRun(rows, totals, plan, switches, lam, tol, log_u, max_iter).go(max_iter, stops)
+        run = _Run(rows, plan, switches, lam, tol, unrolled)
         run.start(_initial(init, rows, switches))
         return run.go(max_iter, stops)
+
+
+def _by_tiles(switches: Variant, unrolled: bool) -> bool:
+    """Whether nobody asks for what stands between two iterations."""
+    return switches.relaxation <= 1 and not unrolled
 
 
 def plan_for(where: Metric, kernel: str, domain: str, dtype: Any, lam: Any, shift: int) -> gibbs.Plan:
@@ -121,7 +68,7 @@ def plan_for(where: Metric, kernel: str, domain: str, dtype: Any, lam: Any, shif
     check_costs(where, dtype)
     with np.errstate(all="ignore"):
         if by_space:
-            return (gibbs.SpaceLog if domain == "log" else gibbs.SpaceLinear)(where, dtype, lam, shift)
+            return gibbs.on_space(where, domain, dtype, lam, shift)
         cost = where.distance_matrix()
         if isinstance(dtype, formats.Format):
             return gibbs.DenseRounded(cost.astype(np.float32), lam, shift, dtype)
@@ -165,12 +112,6 @@ class Tolerance(NamedTuple):
         return np.full(len(totals), self.number, dtype) if self.number else None
 
 
-def unresolved(log_u: Any, log_v: Any, p: Any, q: Any) -> NDArray[Any]:
-    """Rows whose masses the rounding of their logarithms moves by percents, from arrays (rows, N)."""
-    reach = sum(np.abs(np.where(mass > 0, log, 0)).max(axis=1) for log, mass in ((log_u, p), (log_v, q)))
-    return reach * np.finfo(log_u.dtype).eps > RESOLVES
-
-
 def tolerance(tol: Any, where: Metric, n_bins: int, lam: float, domain: str, dtype: Any) -> Tolerance:
     """From what the caller gave."""
     if isinstance(tol, str) and tol == "auto":
@@ -191,59 +132,6 @@ def _initial(init: Any, rows: Batch, switches: Variant) -> NDArray[Any]:
     else:
         log_u = inputs.potentials(init, rows.shape, shape[1], dtype)
     return np.where(rows.p == 0, dtype.type(-np.inf), log_u) if switches.drops_empty else log_u
-
-
-def first_scalings(switches: Variant, kept: NDArray[Any], dtype: Any) -> NDArray[Any]:
-    """log u_0 of rows that keep so many bins."""
-    size = {"ones": np.ones_like(kept), "count": kept, "inverse": 1.0 / kept}[switches.start]
-    return np.log(size.astype(dtype))
-
-
-def ranked(nan: Any, overflow: Any, underflow: Any, unresolved: Any, converged: Any) -> NDArray[Any]:
-    """The first status that holds, by row."""
-    tests: dict[Status, Any] = {
-        "nan": nan,
-        "overflow": overflow,
-        "underflow": underflow,
-        "unresolved": unresolved,
-        "converged": converged,
-    }
-    return np.select(list(tests.values()), list(tests), "iteration_limit")
-
-
-def lost_too_much(lost: float, error: NDArray[Any], totals: NDArray[Any]) -> Any:
-    """Rows whose marginals miss what K has lost."""
-    return (lost > 0) & ~(error <= IDENTIFIES * totals)
-
-
-class Run:
-    """A run in blocks of iterations: `_block` does some, `_settled` and `_evaluate` tell where they led."""
-
-    def go(self, max_iter: int, stops: tuple[int, ...]) -> dict[int, SinkhornResult]:
-        """Results after `max_iter` iterations and after each of `stops`, by iteration."""
-        results: dict[int, SinkhornResult] = {}
-        wanted, it = (*stops, max_iter), 0
-        while it < max_iter:
-            it = self._block(it, min(k for k in wanted if k > it))
-            settled = self._settled()
-            if settled or it in wanted:
-                present = self._evaluate()
-                results |= {k: present for k in wanted if k == it or (settled and k > it)}
-            if settled:
-                break
-        return results
-
-    def _block(self, done: int, until: int) -> int:
-        """The iterations after `done`, up to `until` at most; up to which."""
-        raise NotImplementedError
-
-    def _settled(self) -> bool:
-        """Whether no row goes on."""
-        raise NotImplementedError
-
-    def _evaluate(self) -> SinkhornResult:
-        """Everything that is known of the present u (and v)."""
-        raise NotImplementedError
 
 
 class _Run(Run):
@@ -267,38 +155,13 @@ class _Run(Run):
         self.u = np.array(self.domain.from_log(log_u.T), order="C")
         self.v = np.zeros_like(self.u)
         self.ktu = self.plan.transposed(self.u)
-        if self._by_blocks:
-            assert isinstance(self.plan, gibbs.SpaceLinear)
-            exact = self.plan.exact(self.ktu)
-            self.state = State(self.p, self.q, self.u, self.v, self.ktu, exact)
-            self.marks = Marks(self.n_iter, self.reached, self.watch.vanished, self.watch.at, self.watch.bin)
 
     def _settled(self) -> bool:
         return len(self.active) == 0
 
-    @property
-    def _by_blocks(self) -> bool:
-        """Whether many iterations are done in one call."""
-        if self.tape is not None and self.domain is gibbs.Log:
-            return False  # walked backwards by products that give logarithms: rounded in the run as they are there
-        return self.relaxation is None and isinstance(self.plan, gibbs.SpaceLinear)
-
     def _block(self, done: int, until: int) -> int:
-        if not self._by_blocks:
-            self._step(done + 1)
-            return done + 1
-        assert isinstance(self.plan, gibbs.SpaceLinear)
-        until = min(until, done + self.plan.at_once)
-        if self.tape is not None:
-            until = min(until, self.tape.next(done))
-        active = self.active
-        tol = np.empty(0, self.u.dtype) if self.tol is None else self.tol
-        self.plan.alternate(active, self.state, self.marks, tol, done, until)
-        if self.tape is not None:
-            there = active[self.n_iter[active] == until]
-            self.tape.record(until, there, self.v[:, there])
-        self.active = active[~self.reached[active]]
-        return until
+        self._step(done + 1)
+        return done + 1
 
     def _step(self, it: int) -> None:
         """One iteration of the rows that still run."""

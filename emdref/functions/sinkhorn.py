@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +13,8 @@ from emdref.arguments import containers, devices, libraries, validation
 from emdref.arguments.devices import Device
 from emdref.arguments.messages import shown
 from emdref.entropic import failures, formats, inputs
-from emdref.entropic.iteration import SinkhornResult, iterate
+from emdref.entropic.iteration import iterate
+from emdref.entropic.results import SinkhornResult, with_checkpoints
 from emdref.entropic.variants import VARIANTS, Variant
 from emdref.spaces.space import Space
 
@@ -246,7 +246,7 @@ def _reported(
 ) -> SinkhornResult:
     result = results[max_iter]
     _report(result, shape, error, tol)
-    return replace(result, checkpoints={k: results[k] for k in stops})
+    return with_checkpoints(result, {k: results[k] for k in stops})
 
 
 def variant_of(name: object) -> Variant:
@@ -258,12 +258,15 @@ def variant_of(name: object) -> Variant:
 
 def _report(result: SinkhornResult, shape: tuple[int, ...], error: Any, tol: Any) -> None:
     """One warning for whatever went wrong."""
-    status, error, at, bins = map(np.ravel, (result.status, error, result.failed_at, result.failed_bin))
+    status = np.ravel(result.status)
+    if not tol and (status == "iteration_limit").all():
+        return
+    error, at, bins = map(np.ravel, (error, result.failed_at, result.failed_bin))
     failed = failures.described(status, at, bins, shape)
     slow, blurred = np.flatnonzero((status == "iteration_limit") & bool(tol)), np.flatnonzero(status == "unresolved")
     some = blurred if len(blurred) else slow
     first = f", the first {validation.row_name(some[0], shape)}" if len(some) and shape else ""
-    dtype = str(result.log_u.dtype).rpartition(".")[2]  # torch.float32 is one
+    dtype = str(result.marginal_error.dtype).rpartition(".")[2]  # torch.float32 is one
     finer = "float64 or " if dtype == "float32" else ""
     if failed:
         text = f'{failed}: do not trust their values, use domain="log", float64 or a smaller lam'

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from emdref.arguments import validation
 from emdref.arguments.devices import Place
-from emdref.entropic import failures, inputs, iteration
-from emdref.entropic.iteration import Run, SinkhornResult, Tolerance
+from emdref.entropic import failures, inputs, iteration, results
+from emdref.entropic.iteration import Tolerance
+from emdref.entropic.results import Run, SinkhornResult
 from emdref.entropic.variants import Variant
 from emdref.gpu import histograms
 from emdref.gpu.call import Call
@@ -49,7 +50,7 @@ def iterate(
             make = SpacePlan if by_space else DensePlan
             plan = make(call, where, rows.dtype.type, strength, domain, switches.shift, rows.rows)
             reach = np.finfo(rows.dtype).eps * float(strength) * where.diameter
-            blurs = domain == "log" and (init is not None or reach > iteration.RESOLVES / 16)
+            blurs = domain == "log" and (init is not None or reach > results.RESOLVES / 16)
             run = _DeviceRun(call, rows, plan, switches, strength, domain, wanted, blurs)
             run.start(init)
             return run.go(max_iter, stops), rows.shape, run.error
@@ -123,7 +124,7 @@ class _DeviceRun(Run):
         self.notes = call.empty(2 * balance.LINES * self.size, np.int64)
         self.marks, self.seen = self._lines(0), self._lines(1)
         self._clean(self.marks, entropic.FIRST)
-        one = self._entered_on_host(iteration.first_scalings(switches, np.array([rows.n_bins]), rows.dtype), domain)
+        one = self._entered_on_host(results.first_scalings(switches, np.array([rows.n_bins]), rows.dtype), domain)
         numbers = call.to_device(np.array([switches.shift, lam, one[0]], rows.dtype))
         self.shift, self.strength, self.one = numbers[0:1], numbers[1:2], numbers[2:3]
         self.totals = self._totals() if wanted.number > 0 or plan.lost > 0 else np.ones(self.size)
@@ -154,7 +155,7 @@ class _DeviceRun(Run):
         if init is None and not self.switches.drops_empty:
             return self.one, 0, 0, 0
         if init is None:
-            log_u = iteration.first_scalings(self.switches, self._kept(), rows.dtype)
+            log_u = results.first_scalings(self.switches, self._kept(), rows.dtype)
             return self.call.to_device(self._entered_on_host(log_u, self.domain)), 1, 0, 0
         inputs.both_potentials(init)
         if "log_u" in self.call.memories:
@@ -252,8 +253,8 @@ class _DeviceRun(Run):
         _, reached, first, vanished = marks
         asked = self.tol is not None or self.plan.lost > 0
         self.error = error = self.call.to_host(out["marginal_error"]) if asked else np.zeros(self.size)
-        lost = iteration.lost_too_much(self.plan.lost, error, self.totals)
-        status = iteration.ranked(
+        lost = results.lost_too_much(self.plan.lost, error, self.totals)
+        status = results.ranked(
             seen[balance.NAN] > 0,
             seen[balance.OVER] > 0,
             (vanished > 0) | (seen[balance.UNDER] > 0) | lost,
@@ -276,11 +277,11 @@ class _DeviceRun(Run):
         )
 
     def _unresolved(self, out: dict[str, Any]) -> Any:
-        """See `emdref.entropic.iteration.unresolved`."""
+        """See `emdref.entropic.results.unresolved`."""
         if not self.blurs:
             return False
         arrays = (out["log_u"].flat, out["log_v"].flat, self.rows.p, self.rows.q)
-        return iteration.unresolved(*(self.call.to_host(x).reshape(self.size, -1) for x in arrays))
+        return results.unresolved(*(self.call.to_host(x).reshape(self.size, -1) for x in arrays))
 
     def _as_rows(self, array: NDArray[Any]) -> Any:
         return array.reshape(self.rows.shape)[()]

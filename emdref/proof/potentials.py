@@ -10,7 +10,8 @@ import numpy as np
 from emdref.arguments.validation import Batch
 from emdref.entropic import newton
 from emdref.entropic.failures import FAILED
-from emdref.entropic.iteration import SinkhornResult, iterate, plan_for
+from emdref.entropic.iteration import iterate, plan_for
+from emdref.entropic.results import SinkhornResult
 from emdref.entropic.variants import VARIANTS
 from emdref.proof.decimal_gibbs import REACH
 from emdref.spaces.space import Metric

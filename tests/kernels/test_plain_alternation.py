@@ -31,7 +31,7 @@ def results(p, q, space, lam, domain, **options):
 def step_by_step(p, q, space, lam, domain, monkeypatch, **options):
     """With a call of the kernel for each iteration, and products and divisions apart."""
     with monkeypatch.context() as m:
-        m.setattr(emdref.entropic.iteration._Run, "_by_blocks", False)
+        m.setattr(emdref.entropic.iteration, "_by_tiles", lambda *_: False)
         return results(p, q, space, lam, domain, **options)
 
 
@@ -86,13 +86,39 @@ def test_rows_retire_one_by_one(domain, monkeypatch):
 @each_domain
 def test_neither_tiles_nor_blocks_nor_checkpoints_show(domain, monkeypatch):
     space = emdref.Tree(*plain.SHAPES["inner"])
-    p, q = pairs(4, 7)
+    p, q = pairs(4, 11)
     whole = results(p, q, space, 1.0, domain, max_iter=6)
     cut = results(p, q, space, 1.0, domain, max_iter=6, checkpoints=(1, 2, 5))
+    some = results(p[3:7], q[3:7], space, 1.0, domain, max_iter=6)
     monkeypatch.setattr(emdref.kernels.compile.threads, "_BLOCK", 1)
-    monkeypatch.setattr(emdref.kernels.entropic.products, "_LANES", 3)
     small = results(p, q, space, 1.0, domain, max_iter=6)
     same(whole, cut), same(whole, small)
+    for name in FIELDS:
+        np.testing.assert_array_equal(getattr(whole, name)[3:7], getattr(some, name), err_msg=name)
+
+
+@each_domain
+@pytest.mark.parametrize("variant", ["paper", "cuturi", "caffe"])
+def test_memory_is_not_read_before_it_is_written(domain, variant, monkeypatch):
+    """With all of it NaN at first: that of tiles, and what blocks of iterations leave for the next."""
+    space = emdref.Tree(*plain.SHAPES["inner"])
+    p, q = pairs(4, 5)
+    options = {"max_iter": 9, "tol": 1e-3, "checkpoints": (2,), "variant": variant}
+    whole = results(p, q, space, 1.0, domain, **options)
+    count = 0
+
+    def nan(lanes, dtype):
+        nonlocal count
+        count += 1
+        return np.full(lanes * (64 // np.dtype(dtype).itemsize), np.nan, dtype)
+
+    for module in (emdref.kernels.entropic.products, emdref.kernels.entropic.alternation):
+        monkeypatch.setattr(module, "scratch", nan)
+    monkeypatch.setattr(emdref.entropic.tiles, "_room", lambda size, dtype: np.full(size, np.nan, dtype))
+    monkeypatch.setattr(emdref.kernels.compile.threads, "_BLOCK", 1)
+    again = results(p, q, space, 1.0, domain, **options)
+    same(whole, again), same(whole.checkpoints[2], again.checkpoints[2])
+    assert count
 
 
 @pytest.mark.parametrize("lam", [1e-3, 1.0, 1e4])

@@ -2,7 +2,6 @@
 
 import re
 
-import llvmlite.binding
 import numba
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from tile_code import compiled, needs_jit
 
 import emdref
 from emdref.entropic import gibbs
+from emdref.kernels.arithmetic import lanes
 from emdref.kernels.compile import jit
 from emdref.kernels.entropic import alternation
 
@@ -24,21 +24,6 @@ def packed(operation, real, code):
     return len(re.findall(rf"{operation} (?:\w+ )*<\d+ x {real}>", code))
 
 
-def arguments(plan, dtype):
-    """Two rows on three bins, without tolerances."""
-    p, q, u, v, ktu = (np.ones((3, 2), dtype) for _ in range(5))
-    state = alternation.State(p, q, u, v, ktu, plan.exact(ktu))
-    n, at, k = (np.zeros(2, np.int64) for _ in range(3))
-    marks = alternation.Marks(n, np.zeros(2, bool), np.zeros(2, bool), at, k)
-    return 0, 2, np.arange(2), state, marks, np.empty(0, dtype), 0, 2, plan.twigs
-
-
-needs_llvm_20 = pytest.mark.skipif(
-    llvmlite.binding.llvm_version_info < (20,),
-    reason="Numba before 0.62 does not vectorise these loops",
-)
-
-
 REALS = {np.float64: ("double", "float"), np.float32: ("float", "double")}
 
 
@@ -47,16 +32,22 @@ REALS = {np.float64: ("double", "float"), np.float32: ("float", "double")}
     ("way", "dtype"),
     [
         (gibbs.SpaceLinear, np.float64),
-        pytest.param(gibbs.SpaceLog, np.float32, marks=needs_llvm_20),
+        pytest.param(gibbs.SpaceLog, np.float32),
         pytest.param(gibbs.SpaceLinear, np.float32, marks=pytest.mark.slow),
-        pytest.param(gibbs.SpaceLog, np.float64, marks=[needs_llvm_20, pytest.mark.slow]),
+        pytest.param(gibbs.SpaceLog, np.float64, marks=pytest.mark.slow),
     ],
 )
 def test_iterations_are_vectorised_in_their_dtype(way, dtype):
     real, other = REALS[dtype]
     with np.errstate(divide="ignore"):  # the root's edge
         plan = way(emdref.Tree([-1, 0, 0, 1, 1, 2]), dtype, dtype(1), 1)
-    code = code_of(plan._alternation, *arguments(plan, dtype))
+    advance = (alternation.log_halves if plan.parts == 2 else alternation.linear_halves).advance
+
+    def half(x, p, tree, s, r):
+        lanes.store(x, 0, advance(x, p, tree, s, r, lanes.fill(lanes.number(0.0, x))))
+
+    scratch = np.empty(64 * plan.parts, dtype)
+    code = code_of(jit.row(half), scratch, scratch, plan.twigs, scratch, scratch)
     assert packed("fdiv", real, code) >= 2  # inside and at leaves
     assert packed("fmul", real, code) >= 10
     assert packed("fadd", real, code) >= 5

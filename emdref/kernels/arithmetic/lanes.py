@@ -85,6 +85,18 @@ def poke(x, at, value):
 
 
 @primitive
+def choose(holds, yes, no):
+    """One of two numbers, by what a comparison says: lane by lane, without a branch."""
+    return np.where(holds, yes, no)[()]
+
+
+@primitive
+def number(value, like):
+    """A float in the dtype of a number, of lanes or of an array, never in lanes."""
+    return like.dtype.type(value)
+
+
+@primitive
 def lesser(a, b):
     """The smaller of two numbers; a NaN may get lost."""
     return np.where(a < b, a, b)

@@ -37,6 +37,24 @@ class _Model(models.PrimitiveModel):
         super().__init__(manager, lanes, ir.VectorType(manager.lookup(lanes.dtype).get_value_type(), lanes.count))
 
 
+class Mask(types.Type):
+    """What a comparison says of each lane."""
+
+    def __init__(self, count):
+        self.count = count
+        super().__init__(name=f"Mask({count})")
+
+    @property
+    def key(self):
+        return self.count
+
+
+@register_model(Mask)
+class _MaskModel(models.PrimitiveModel):
+    def __init__(self, manager, mask):
+        super().__init__(manager, mask, ir.VectorType(ir.IntType(1), mask.count))
+
+
 # --- arithmetic -------------------------------------------------------------------------------------------------------
 
 
@@ -91,6 +109,45 @@ for _operation, _instruction in (
     (operator.itruediv, "fdiv"),
 ):
     _define(_operation, _instruction)
+
+def _compare(operation, sign):
+    @infer_global(operation)
+    class _Template(AbstractTemplate):
+        def generic(self, args, kws):
+            lanes = _common(args)
+            return signature(Mask(lanes.count), *args) if lanes and not kws else None
+
+    def lower(context, builder, sig, args):
+        return builder.fcmp_ordered(sign, *_all_lanes(builder, sig, args))
+
+    for kinds in ((Lanes, Lanes), (Lanes, types.Float), (types.Float, Lanes)):
+        lower_builtin(operation, *kinds)(lower)
+
+
+for _operation, _sign in (
+    (operator.lt, "<"),
+    (operator.le, "<="),
+    (operator.gt, ">"),
+    (operator.ge, ">="),
+    (operator.eq, "=="),
+):
+    _compare(_operation, _sign)
+
+
+def _connect(operation, instruction):
+    @infer_global(operation)
+    class _Template(AbstractTemplate):
+        def generic(self, args, kws):
+            masks = len(args) == 2 and isinstance(args[0], Mask) and args[0] == args[1]
+            return signature(args[0], *args) if masks and not kws else None
+
+    @lower_builtin(operation, Mask, Mask)
+    def lower(context, builder, sig, args):
+        return getattr(builder, instruction)(*args)
+
+
+_connect(operator.and_, "and_")
+_connect(operator.or_, "or_")
 
 for _operation in (abs, operator.neg):
     _typed(_operation, 1)
@@ -164,6 +221,29 @@ def _elementwise(emit, arity):
 
 def _chosen(builder, comparison, a, b, yes, no):
     return builder.select(builder.fcmp_ordered(comparison, a, b), yes, no)
+
+
+@intrinsic
+def choose(context, holds, yes, no):
+    kind = Lanes(yes) if isinstance(holds, Mask) and yes == no and not isinstance(yes, Lanes) else _common((yes, no)) or yes
+
+    def generate(context, builder, sig, args):
+        values = list(zip(sig.args[1:], args[1:], strict=True))
+        if isinstance(kind, Lanes):
+            values = [(t, v if isinstance(t, Lanes) else _spread(builder, v, kind.count)) for t, v in values]
+        return builder.select(args[0], *(v for _, v in values))
+
+    return kind(holds, yes, no), generate
+
+
+@intrinsic
+def number(context, value, like):
+    kind = getattr(like, "dtype", like)
+
+    def generate(context, builder, sig, args):
+        return context.cast(builder, args[0], sig.args[0], kind)
+
+    return kind(types.float64, like), generate
 
 
 def _sgn(builder, x):

@@ -52,7 +52,6 @@ class _Part(JITCodeLibrary):
             if hasattr(self, "_reload_init"):  # from 0.61 on
                 self._reload_init.update(library._reload_init)
             self._final_module.link_in(library._get_module_for_linking(), preserve=True)
-        self._optimize_final_module()
         self._finalized = True
 
     def get_pointer_to_function(self, name: str) -> int:

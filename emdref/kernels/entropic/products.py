@@ -5,20 +5,16 @@ R[root] = S[root] and R[v] = (1 - a_v^2) S[v] + a_v R[parent].  R at a bin's nod
 so nothing cancels.  The same lines serve the linear domain (plain numbers) and the log domain (scaled ones), see
 `emdref.kernels.arithmetic.semirings`.
 
-The caller's arrays hold bins first, histograms last: (N, rows).  Tiles of up to `_LANES` rows are worked on together,
-rows innermost, each row by itself, so that the batch around a row does not matter.  Nodes stand in breadth-first
-order: ``parent[v] < v`` and siblings side by side.
+Tiles of as many rows as a vector has lanes are worked on together, each row by itself, so that the batch around a row
+does not matter; a tile's memory is one vector a node and number, little enough for the processor's second cache.  Lanes
+beyond the last row repeat it.  Nodes stand in breadth-first order: ``parent[v] < v`` and siblings side by side.
 """
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from emdref.kernels.arithmetic.lanes import number, scratch, store, width
 from emdref.kernels.arithmetic.semirings import LINEAR, SCALED
-from emdref.kernels.compile.jit import loop, row
-
-_LANES = 64  # enough that the loop over them outweighs what surrounds it
-_TILE = 32  # rows of moments and costs, which keep five or six arrays of all nodes
+from emdref.kernels.compile.jit import inline, loop, row
 
 
 class Twigs(NamedTuple):
@@ -37,149 +33,89 @@ class Twigs(NamedTuple):
     leaf_parent: Any
     own: Any
     order: Any
+    first: Any  # the leaves of inner node v are those from first[v] to first[v + 1]
+    below: Any  # and the inner nodes below it those from below[v] to below[v + 1]
 
 
-class Columns(NamedTuple):
-    """What `columns` compiles: operations on the rows of one node."""
+class Edges(NamedTuple):
+    """All edges of the tree of a `Twigs`, for costs; the root has none, whatever stands in its place."""
 
-    clear: Any
-    copy: Any
-    add: Any
-    increase: Any
-    blend: Any
-    reach: Any
-    scale: Any
-    enter: Any
-    leave: Any
+    a: Any
+    cost: Any
+    above: Any  # number of the inner node above
+    element: Any  # number of a leaf's bin in the order of `Twigs`, or that of an inner node after all bins
+    start: Any  # the children of inner node v are the nodes from start[v] to start[v + 1]
+    own: Any  # number of an inner node's bin, -1 for none
+    most: Any  # children of a node
 
 
 class Traversals(NamedTuple):
     """What `traversals` compiles: ways through a tree."""
 
-    up: Any
     inward: Any
     turn: Any
+    reach: Any
     outward: Any
 
 
-def columns(ring):
-    """What is done to a node's rows, side by side, over a semiring."""
-    load, store, null, plus, times = ring.load, ring.store, ring.null, ring.plus, ring.times
-
-    @row
-    def clear(target):
-        n = ring.lanes(target)
-        for i in range(n):
-            store(target, i, n, null(target[i]))
-
-    @row
-    def copy(target, source):
-        n = ring.lanes(target)
-        for i in range(n):
-            store(target, i, n, load(source, i, n))
-
-    @row
-    def add(target, source):
-        n = ring.lanes(target)
-        for i in range(n):
-            store(target, i, n, plus(load(target, i, n), load(source, i, n)))
-
-    @row
-    def increase(target, a, source):  # target + a source
-        n = ring.lanes(target)
-        for i in range(n):
-            store(target, i, n, plus(load(target, i, n), times(a, load(source, i, n))))
-
-    @row
-    def blend(target, b, s, a, r):  # b s + a r
-        n = ring.lanes(target)
-        for i in range(n):
-            store(target, i, n, plus(times(b, load(s, i, n)), times(a, load(r, i, n))))
-
-    @row
-    def reach(target, k0, b, s, a, r):  # k0 (b s + a r)
-        n = ring.lanes(target)
-        for i in range(n):
-            store(target, i, n, times(k0, plus(times(b, load(s, i, n)), times(a, load(r, i, n)))))
-
-    @row
-    def scale(target, k0, source):
-        n = ring.lanes(target)
-        for i in range(n):
-            store(target, i, n, times(k0, load(source, i, n)))
-
-    @row
-    def enter(target, source):
-        n = ring.lanes(target)
-        for i in range(n):
-            store(target, i, n, ring.entered(source[i]))
-
-    @row
-    def leave(target, source):
-        n = len(target)
-        for i in range(n):
-            target[i] = ring.left(load(source, i, n))
-
-    return Columns(clear, copy, add, increase, blend, reach, scale, enter, leave)
-
-
-def traversals(ring, go):
-    """A tile of rows on its way through a tree, over a semiring; `go` are its columns."""
-    factor, clear, copy, increase, blend = ring.factor, go.clear, go.copy, go.increase, go.blend
-    reach, scale = go.reach, go.scale
-
-    @row
-    def up(a, parent, s):
-        for v in range(len(s) - 1, 0, -1):
-            increase(s[parent[v]], factor(a, v), s[v])
+def traversals(ring):
+    """A tile of rows on its way through a tree, over a semiring."""
+    load, store, factor, plus, times = ring.load, ring.store, ring.factor, ring.plus, ring.times
 
     @row
     def inward(x, tree, s):
         """s = what an inner node has of its own bin and of its leaves; x in the order of `Twigs`."""
-        leaves = len(tree.leaf_parent)
-        for v in range(len(s)):
-            clear(s[v])
+        leaves, zero = len(tree.leaf_parent), ring.spread(ring.null(number(0.0, x)))
+        for v in range(len(tree.parent)):
+            store(s, v, zero)
         for j in range(len(tree.own)):
-            copy(s[tree.own[j]], x[leaves + j])
-        for j in range(leaves):
-            increase(s[tree.leaf_parent[j]], factor(tree.leaf_a, j), x[j])
+            store(s, tree.own[j], load(x, leaves + j))
+        for v in range(len(tree.parent)):
+            here = load(s, v)
+            for j in range(tree.first[v], tree.first[v + 1]):
+                here = plus(here, times(factor(tree.leaf_a, j), load(x, j)))
+            store(s, v, here)
 
     @row
     def turn(tree, s, r):
         """r = R of the inner nodes, from what `inward` left in s."""
-        up(tree.a, tree.parent, s)
-        copy(r[0], s[0])
-        for v in range(1, len(s)):
-            blend(r[v], factor(tree.b, v), s[v], factor(tree.a, v), r[tree.parent[v]])
+        for v in range(len(tree.parent) - 1, -1, -1):
+            here = load(s, v)
+            for c in range(tree.below[v + 1] - 1, tree.below[v] - 1, -1):
+                here = plus(here, times(factor(tree.a, c), load(s, c)))
+            store(s, v, here)
+        store(r, 0, load(s, 0))
+        for v in range(len(tree.parent)):
+            here = load(r, v)
+            for c in range(tree.below[v], tree.below[v + 1]):
+                store(r, c, plus(times(factor(tree.b, c), load(s, c)), times(factor(tree.a, c), here)))
+
+    @inline
+    def reach(tree, j, k0, x, r):
+        """k0 K x at leaf j, from x there and r of the node above."""
+        return times(k0, plus(times(factor(tree.leaf_b, j), x), times(factor(tree.leaf_a, j), r)))
 
     @row
     def outward(x, y, tree, r):
         """y = k0 K x; y may be x."""
         leaves, k0 = len(tree.leaf_parent), factor(tree.k0, 0)
-        for j in range(leaves):
-            reach(y[j], k0, factor(tree.leaf_b, j), x[j], factor(tree.leaf_a, j), r[tree.leaf_parent[j]])
+        for v in range(len(tree.parent)):
+            for j in range(tree.first[v], tree.first[v + 1]):
+                store(y, j, reach(tree, j, k0, load(x, j), load(r, v)))
         for j in range(len(tree.own)):
-            scale(y[leaves + j], k0, r[tree.own[j]])
+            store(y, leaves + j, times(k0, load(r, tree.own[j])))
 
-    return Traversals(up, inward, turn, outward)
-
-
-@row
-def width(rows):
-    """Lanes of a tile: as many in one as in another, and in eights if there is more than one."""
-    tiles = (rows + _LANES - 1) // _LANES
-    return max(rows, 1) if tiles <= 1 else ((rows + tiles - 1) // tiles + 7) // 8 * 8
+    return Traversals(inward, turn, reach, outward)
 
 
-linear_columns, scaled_columns = columns(LINEAR), columns(SCALED)
-linear, scaled = traversals(LINEAR, linear_columns), traversals(SCALED, scaled_columns)
+linear, scaled = traversals(LINEAR), traversals(SCALED)
 
 
 def exchange(ring):
     """How much of a plan crosses an edge, over a semiring."""
     plus, times, plain = ring.plus, ring.times, ring.plain
 
-    @row
+    @inline
     def crosses(k, su, ov, sv, ou):
         """k (su ov + sv ou), k first, so that no product exceeds the mass by more than entries of T do."""
         return plain(plus(times(times(k, su), ov), times(times(k, sv), ou)))
@@ -187,208 +123,264 @@ def exchange(ring):
     return crosses
 
 
-def _products(ring, go, through):
+def _transfers(ring):
+    """Compile the ways of a tile between scratch memory and the caller's (N, rows)."""
+
+    @row
+    def enter(x, k, start, s, v):
+        """Elements number v from bin k of the tile's rows."""
+        last = x.shape[1] - 1
+        for i in range(width(s)):
+            ring.put(s, v, i, ring.entered(x[k, min(start + i, last)]))
+
+    @row
+    def leave(y, k, start, stop, s, v):
+        for i in range(min(width(s), stop - start)):
+            y[k, start + i] = ring.left(ring.lane(s, v, i))
+
+    return enter, leave
+
+
+def _products(ring, through, enter, leave):
     """Compile the product with K over one semiring."""
 
     @row
-    def product(x, y, start, tree, t):
+    def product(x, y, start, stop, tree, t, s, r):
         """y = k0 K x for a tile of rows."""
-        bins, nodes, stop = len(tree.order), len(tree.parent), start + ring.lanes(t[0])
-        z, s, r = t[:bins], t[bins : bins + nodes], t[bins + nodes :]
-        for j in range(bins):
-            go.enter(z[j], x[tree.order[j], start:stop])
-        through.inward(z, tree, s)
+        for j in range(len(tree.order)):
+            enter(x, tree.order[j], start, t, j)
+        through.inward(t, tree, s)
         through.turn(tree, s, r)
-        through.outward(z, z, tree, r)
-        for j in range(bins):
-            go.leave(y[tree.order[j], start:stop], z[j])
+        through.outward(t, t, tree, r)
+        for j in range(len(tree.order)):
+            leave(y, tree.order[j], start, stop, t, j)
 
     return product
 
 
-class Surroundings(NamedTuple):
-    """What `_surroundings` compiles."""
+def _moments(ring, enter, leave):
+    """Compile the product with K o M over one semiring."""
+    load, store, factor, plus, times = ring.load, ring.store, ring.factor, ring.plus, ring.times
 
-    scatter: Any
-    beside: Any
-    outside: Any
-
-
-def _surroundings(ring, go):
-    """Compile sums of what is not below a node."""
-    factor = ring.factor
-
-    @row
-    def scatter(x, start, bin_node, s):
-        for v in range(len(s)):
-            go.clear(s[v])
-        for k in range(len(bin_node)):
-            go.enter(s[bin_node[k]], x[k, start : start + ring.lanes(s[0])])
+    @inline
+    def increase(x, v, a, y):
+        store(x, v, plus(load(x, v), times(a, y)))
 
     @row
     def beside(s, a, parent, o):
         """o[c] = sum of a s over c's siblings, by prefix and suffix sums."""
-        nodes = len(s)
-        go.clear(o[0])
-        for c in range(1, nodes):
-            if c == 1 or parent[c] != parent[c - 1]:
-                go.clear(o[c])
-            else:
-                go.copy(o[c], o[c - 1])
-                go.increase(o[c], factor(a, c - 1), s[c - 1])
-        run = np.empty(s.shape[1], s.dtype)
-        for c in range(nodes - 1, 0, -1):
-            if c == nodes - 1 or parent[c + 1] != parent[c]:
-                go.clear(run)
-            else:
-                go.increase(run, factor(a, c + 1), s[c + 1])
-            go.add(o[c], run)
-
-    @row
-    def outside(own, s, a, parent, o):
-        """o[c] = sum at c's parent over all bins that are not below c."""
-        beside(s, a, parent, o)
-        for c in range(1, len(s)):
-            u = parent[c]
-            go.add(o[c], own[u])
-            go.increase(o[c], factor(a, u), o[u])
-
-    return Surroundings(scatter, beside, outside)
-
-
-def _moments(ring, go, through, around):
-    """Compile the product with K o M over one semiring."""
-    factor = ring.factor
+        zero = ring.spread(ring.null(number(0.0, s)))
+        store(o, 0, zero)
+        run = zero
+        for c in range(1, len(parent)):
+            run = zero if c == 1 or parent[c] != parent[c - 1] else plus(run, times(factor(a, c - 1), load(s, c - 1)))
+            store(o, c, run)
+        for c in range(len(parent) - 1, 0, -1):
+            last = c == len(parent) - 1 or parent[c + 1] != parent[c]
+            run = zero if last else plus(run, times(factor(a, c + 1), load(s, c + 1)))
+            store(o, c, plus(load(o, c), run))
 
     @row
     def lift(s, a, w, parent, below, above):
         """below[v] = sum over the bins below v of distance K x, and above[v] the same seen from v's parent, over a."""
-        for v in range(len(s)):
-            go.clear(below[v])
-        for v in range(len(s) - 1, 0, -1):
-            go.copy(above[v], below[v])
-            go.increase(above[v], factor(w, v), s[v])
-            go.increase(below[parent[v]], factor(a, v), above[v])
+        for v in range(len(parent) - 1, 0, -1):
+            store(above, v, plus(load(below, v), times(factor(w, v), load(s, v))))
+            increase(below, parent[v], factor(a, v), load(above, v))
 
     @row
-    def moments(x, y, start, k0, a, w, parent, bin_node, t):
+    def moments(x, y, start, stop, k0, a, w, parent, bin_node, t):
         """y = (k0 K o M) x: sums of distance K x below each node, and outside of it as far as it is from the node."""
-        own, s, o, below, above, far = t[0], t[1], t[2], t[3], t[4], t[5]
-        around.scatter(x, start, bin_node, own)
-        around.scatter(x, start, bin_node, s)
-        through.up(a, parent, s)
-        around.outside(own, s, a, parent, o)
+        size = len(t) // 6
+        own, s, o, below = t[:size], t[size : 2 * size], t[2 * size : 3 * size], t[3 * size : 4 * size]
+        above, far, zero = t[4 * size : 5 * size], t[5 * size :], ring.spread(ring.null(number(0.0, t)))
+        for v in range(len(parent)):
+            store(own, v, zero)
+            store(below, v, zero)
+        for k in range(len(bin_node)):
+            enter(x, k, start, own, bin_node[k])
+        for v in range(len(parent)):
+            store(s, v, load(own, v))
+        for v in range(len(parent) - 1, 0, -1):
+            increase(s, parent[v], factor(a, v), load(s, v))
+        beside(s, a, parent, o)
         lift(s, a, w, parent, below, above)
-        around.beside(above, a, parent, far)
-        for c in range(1, len(s)):
-            go.increase(far[c], factor(w, c), o[c])
-            go.increase(far[c], factor(a, parent[c]), far[parent[c]])
+        beside(above, a, parent, far)
+        for c in range(1, len(parent)):
+            u = parent[c]
+            store(o, c, plus(load(o, c), load(own, u)))
+            increase(o, c, factor(a, u), load(o, u))
+            increase(far, c, factor(w, c), load(o, c))
+            increase(far, c, factor(a, u), load(far, u))
         for k in range(len(bin_node)):
             v = bin_node[k]
-            go.increase(below[v], factor(a, v), far[v])
-            go.scale(below[v], factor(k0, 0), below[v])
-            go.leave(y[k, start : start + ring.lanes(s[0])], below[v])
+            at = plus(load(below, v), times(factor(a, v), load(far, v)))
+            store(below, v, times(factor(k0, 0), at))
+            leave(y, k, start, stop, below, v)
 
     return moments
 
 
-def _transport(ring, go, through, around, crosses):
+def transports(ring, crosses):
     """Compile <T, M> over one semiring."""
-    load, factor, times = ring.load, ring.factor, ring.times
+    load, store, factor, plus, times = ring.load, ring.store, ring.factor, ring.plus, ring.times
 
     @row
-    def crossing(value, cost, k, su, ov, sv, ou):
-        """value + cost times what crosses an edge."""
-        n = len(value)
-        for i in range(n):
-            value[i] += cost * crosses(k, load(su, i, n), load(ov, i, n), load(sv, i, n), load(ou, i, n))
+    def sums(x, y, tree, edges):
+        """x and y with sums of all that is below inner nodes after the bins."""
+        bins, zero = len(tree.order), ring.spread(ring.null(number(0.0, x)))
+        for v in range(len(tree.parent) - 1, -1, -1):
+            of_x, of_y, own = zero, zero, edges.own[v]
+            if own >= 0:
+                of_x, of_y = load(x, own), load(y, own)
+            for c in range(edges.start[v + 1] - 1, edges.start[v] - 1, -1):
+                a, k = factor(edges.a, c), edges.element[c]
+                of_x, of_y = plus(of_x, times(a, load(x, k))), plus(of_y, times(a, load(y, k)))
+            store(x, bins + v, of_x)
+            store(y, bins + v, of_y)
 
     @row
-    def transport(u, v, value, start, k0, a, cost, parent, bin_node, t):
-        """value = <T, M> of the plan T = diag(u) k0 K diag(v): cost times the mass that crosses an edge either way."""
-        own, su, sv, ou, ov = t[0], t[1], t[2], t[3], t[4]
-        for x, s, o in ((u, su, ou), (v, sv, ov)):
-            around.scatter(x, start, bin_node, own)
-            around.scatter(x, start, bin_node, s)
-            through.up(a, parent, s)
-            around.outside(own, s, a, parent, o)
-        here = value[start : start + ring.lanes(su[0])]
-        for i in range(len(here)):
-            here[i] = 0
-        for c in range(1, len(su)):
-            crossing(here, cost[c], times(factor(k0, 0), factor(a, c)), su[c], ov[c], sv[c], ou[c])
+    def outside(v, x, y, tree, edges, ox, oy, gx, gy):
+        """gx, gy = sums at inner node v over all bins that are not below one child; ox, oy of those that are inner."""
+        bins, start, stop, own = len(tree.order), edges.start[v], edges.start[v + 1], edges.own[v]
+        zero, up = ring.spread(ring.null(number(0.0, x))), factor(tree.a, v)
+        above_x, above_y, own_x, own_y = times(up, load(ox, v)), times(up, load(oy, v)), zero, zero
+        if own >= 0:
+            own_x, own_y = load(x, own), load(y, own)
+        of_x, of_y = zero, zero
+        for c in range(start, stop):
+            a, k = factor(edges.a, c), edges.element[c]
+            store(gx, c - start, of_x)
+            store(gy, c - start, of_y)
+            of_x, of_y = plus(of_x, times(a, load(x, k))), plus(of_y, times(a, load(y, k)))
+        of_x, of_y = zero, zero
+        for c in range(stop - 1, start - 1, -1):
+            a, k = factor(edges.a, c), edges.element[c]
+            there_x = plus(plus(plus(load(gx, c - start), of_x), own_x), above_x)
+            there_y = plus(plus(plus(load(gy, c - start), of_y), own_y), above_y)
+            store(gx, c - start, there_x)
+            store(gy, c - start, there_y)
+            if k >= bins:
+                store(ox, k - bins, there_x)
+                store(oy, k - bins, there_y)
+            of_x, of_y = plus(of_x, times(a, load(x, k))), plus(of_y, times(a, load(y, k)))
+
+    @row
+    def transport(u, v, tree, edges, ou, ov, gu, gv):
+        """<T, M> of the plan T = diag(u) k0 K diag(v): cost times the mass that crosses an edge either way."""
+        zero = ring.spread(ring.null(number(0.0, u)))
+        sums(u, v, tree, edges)
+        store(ou, 0, zero)
+        store(ov, 0, zero)
+        value = ring.plain(zero)
+        for w in range(len(tree.parent)):
+            outside(w, u, v, tree, edges, ou, ov, gu, gv)
+            start = edges.start[w]
+            for c in range(start, edges.start[w + 1]):
+                k, e = times(factor(tree.k0, 0), factor(edges.a, c)), edges.element[c]
+                over = crosses(k, load(u, e), load(gv, c - start), load(v, e), load(gu, c - start))
+                value = value + edges.cost[c] * over
+        return value
 
     return transport
 
 
 linear_exchange, log_exchange = exchange(LINEAR), exchange(SCALED)
-_linear_around, _log_around = _surroundings(LINEAR, linear_columns), _surroundings(SCALED, scaled_columns)
-_linear_product = _products(LINEAR, linear_columns, linear)
-_log_product = _products(SCALED, scaled_columns, scaled)
-_linear_moments = _moments(LINEAR, linear_columns, linear, _linear_around)
-_log_moments = _moments(SCALED, scaled_columns, scaled, _log_around)
-_linear_transport = _transport(LINEAR, linear_columns, linear, _linear_around, linear_exchange)
-_log_transport = _transport(SCALED, scaled_columns, scaled, _log_around, log_exchange)
+linear_transport, log_transport = transports(LINEAR, linear_exchange), transports(SCALED, log_exchange)
+_linear_enter, _linear_leave = _transfers(LINEAR)
+_log_enter, _log_leave = _transfers(SCALED)
+_linear_product = _products(LINEAR, linear, _linear_enter, _linear_leave)
+_log_product = _products(SCALED, scaled, _log_enter, _log_leave)
+_linear_moments = _moments(LINEAR, _linear_enter, _linear_leave)
+_log_moments = _moments(SCALED, _log_enter, _log_leave)
+
+
+
+
+@row
+def room(parts, tree, like):
+    """Memory for a tile: bins, and two things by inner node."""
+    n, inner = parts * len(tree.order), parts * len(tree.parent)
+    return scratch(n, like.dtype), scratch(inner, like.dtype), scratch(inner, like.dtype)
+
+
+@row
+def bin_room(parts, tree, like):
+    """Four things by bin."""
+    n = parts * len(tree.order)
+    return scratch(n, like.dtype), scratch(n, like.dtype), scratch(n, like.dtype), scratch(n, like.dtype)
+
+
+@row
+def edge_room(parts, tree, edges, like):
+    """Memory of `transport`: two things by bin and inner node, two by inner node, two by child of one node."""
+    n, inner = parts * (len(tree.order) + len(tree.parent)), parts * len(tree.parent)
+    most = parts * edges.most
+    u, v, ou, ov = (scratch(n, like.dtype), scratch(n, like.dtype), scratch(inner, like.dtype), scratch(inner, like.dtype))
+    return u, v, ou, ov, scratch(most, like.dtype), scratch(most, like.dtype)
 
 
 @loop
 def linear_product(first, last, x, y, tree):
     """y[:, first:last] = k0 K x[:, first:last]."""
-    lanes = width(last - first)
-    size = len(tree.order) + 2 * len(tree.parent)
-    t = np.empty((size, lanes), x.dtype)
-    for start in range(first, last, lanes):
-        if last - start < lanes:
-            t = np.empty((size, last - start), x.dtype)
-        _linear_product(x, y, start, tree, t)
+    t, s, r = room(1, tree, x)
+    for start in range(first, last, width(x)):
+        _linear_product(x, y, start, last, tree, t, s, r)
 
 
 @loop
 def log_product(first, last, x, y, tree):
     """y[:, first:last] = k0 K x[:, first:last] with x and y logarithms, and factors scaled."""
-    lanes = width(last - first)
-    size = len(tree.order) + 2 * len(tree.parent)
-    t = np.empty((size, 2 * lanes), x.dtype)
-    for start in range(first, last, lanes):
-        if last - start < lanes:
-            t = np.empty((size, 2 * (last - start)), x.dtype)
-        _log_product(x, y, start, tree, t)
+    t, s, r = room(2, tree, x)
+    for start in range(first, last, width(x)):
+        _log_product(x, y, start, last, tree, t, s, r)
 
 
 @loop
 def linear_moments(first, last, x, y, k0, a, w, parent, bin_node):
     """y[:, first:last] = (k0 K o M) x[:, first:last], see `moments`; factors are (nodes, parts)."""
-    for start in range(first, last, _TILE):
-        t = np.empty((6, len(parent), min(_TILE, last - start)), x.dtype)
-        _linear_moments(x, y, start, k0, a, w, parent, bin_node, t)
+    t = scratch(6 * len(parent), x.dtype)
+    for start in range(first, last, width(x)):
+        _linear_moments(x, y, start, last, k0, a, w, parent, bin_node, t)
 
 
 @loop
 def log_moments(first, last, x, y, k0, a, w, parent, bin_node):
     """y[:, first:last] = (k0 K o M) x[:, first:last] with x and y logarithms; factors and edge costs w are scaled."""
-    for start in range(first, last, _TILE):
-        t = np.empty((6, len(parent), 2 * min(_TILE, last - start)), x.dtype)
-        _log_moments(x, y, start, k0, a, w, parent, bin_node, t)
+    t = scratch(12 * len(parent), x.dtype)
+    for start in range(first, last, width(x)):
+        _log_moments(x, y, start, last, k0, a, w, parent, bin_node, t)
 
 
 @loop
-def linear_cost(first, last, u, v, value, k0, a, cost, parent, bin_node):
+def linear_cost(first, last, u, v, value, tree, edges):
     """value[first:last] = <T, M>, see `transport`."""
-    for start in range(first, last, _TILE):
-        t = np.empty((5, len(parent), min(_TILE, last - start)), u.dtype)
-        _linear_transport(u, v, value, start, k0, a, cost, parent, bin_node, t)
+    a, b, ou, ov, gu, gv = edge_room(1, tree, edges, u)
+    one = scratch(1, u.dtype)
+    for start in range(first, last, width(u)):
+        for j in range(len(tree.order)):
+            _linear_enter(u, tree.order[j], start, a, j)
+            _linear_enter(v, tree.order[j], start, b, j)
+        store(one, 0, linear_transport(a, b, tree, edges, ou, ov, gu, gv))
+        for i in range(min(width(u), last - start)):
+            value[start + i] = one[i]
 
 
 @loop
-def log_cost(first, last, u, v, value, k0, a, cost, parent, bin_node):
+def log_cost(first, last, u, v, value, tree, edges):
     """value[first:last] = <T, M>, see `transport`, with u and v logarithms, and factors scaled."""
-    for start in range(first, last, _TILE):
-        t = np.empty((5, len(parent), 2 * min(_TILE, last - start)), u.dtype)
-        _log_transport(u, v, value, start, k0, a, cost, parent, bin_node, t)
+    a, b, ou, ov, gu, gv = edge_room(2, tree, edges, u)
+    one = scratch(1, u.dtype)
+    for start in range(first, last, width(u)):
+        for j in range(len(tree.order)):
+            _log_enter(u, tree.order[j], start, a, j)
+            _log_enter(v, tree.order[j], start, b, j)
+        store(one, 0, log_transport(a, b, tree, edges, ou, ov, gu, gv))
+        for i in range(min(width(u), last - start)):
+            value[start + i] = one[i]
 
 
 @loop
 def log_factors(x, y):
     """y, (len(x), 2), from logarithms."""
     for k in range(len(x)):
-        SCALED.store(y[k], 0, 1, SCALED.entered(x[k]))
+        y[k, 0], y[k, 1] = SCALED.entered(x[k])

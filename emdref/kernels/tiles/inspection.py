@@ -10,7 +10,7 @@ import numpy as np
 
 from emdref.kernels.arithmetic.floats import two_sum
 from emdref.kernels.arithmetic.lanes import fill, if_positive, least, lesser, load_row, total, width
-from emdref.kernels.compile.jit import row
+from emdref.kernels.compile.jit import loop, row
 
 COLUMNS = 1024  # used, and then looked at, at a time
 
@@ -100,3 +100,15 @@ def doubtful(sums, w, tolerance):
 def new_sums(x):
     """Scratch for `clear`, `look` and `doubtful`."""
     return np.zeros((6, width(x)))
+
+
+@loop
+def look_alone(first, last, p, q, bins, tolerance, doubt):
+    """Which rows, flat and one behind the other, do not pass."""
+    sums = new_sums(p)
+    for i in range(first, last):
+        clear(sums)
+        for start in range(0, bins, COLUMNS):
+            at = i * bins + start
+            look(p, at, q, at, min(COLUMNS, bins - start), 0, sums, False)
+        doubt[i] = doubtful(sums, 0, tolerance)

@@ -1,0 +1,207 @@
+"""Sinkhorn's iteration on a space, a tile of rows at a time from the caller's rows to the results."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emdref.arguments.casts import frozen
+from emdref.arguments.validation import Batch
+from emdref.entropic import failures, gibbs
+from emdref.entropic.results import RESOLVES, Run, SinkhornResult, first_scalings, lost_too_much, ranked, unresolved
+from emdref.entropic.variants import Variant
+from emdref.kernels.entropic.alternation import Given, How, Marks, Scalings
+
+_LARGEST_LOG = 750.0  # no logarithm of a float64 is larger
+
+
+class TileRun(Run):
+    """Many iterations in a call, and what is asked of the plan in the same pass; u_0 from `log_u`, if rows differ."""
+
+    def __init__(
+        self,
+        rows: Batch,
+        totals: NDArray[Any],
+        plan: gibbs.SpaceLinear,
+        switches: Variant,
+        lam: Any,
+        tol: NDArray[Any] | None,
+        log_u: NDArray[Any] | None,
+        max_iter: int,
+    ) -> None:
+        self.rows, self.totals, self.plan, self.switches, self.lam, self.tol = rows, totals, plan, switches, lam, tol
+        self.max_iter, self.size, self.dtype = max_iter, len(rows.p), rows.p.dtype
+        none, size = np.empty(0, self.dtype), self.size
+        self.marks = Marks(np.zeros((2, size), bool), np.zeros((2, size), int), np.full(size, -1))
+        self.results = np.empty((4, size), self.dtype)
+        u, v = self._planes()
+        first = first_scalings(switches, np.array([rows.p.shape[1]]), self.dtype) if log_u is None else none
+        if log_u is not None:
+            u[:] = self._elements(log_u.reshape(-1)).T.reshape(-1)
+        limits = none if tol is None else tol
+        self.given = Given(_flat(rows.p), _flat(rows.q), self._elements(first), limits, False)
+        self.where = Scalings(u, v, none)
+        self.done, self.known = 0, -1  # iterations done, and up to which results are known
+
+    def _elements(self, log: NDArray[Any]) -> NDArray[Any]:
+        return self.plan.elements(self.plan.domain.from_log(log))
+
+    def _planes(self) -> NDArray[Any]:
+        """Memory for u and v: one piece, since systems give what is large in larger pages."""
+        return _room((2, self.plan.parts * self.rows.p.size), self.dtype)
+
+    def _settled(self) -> bool:
+        return self.size == 0 or (self.tol is not None and bool(self.marks.holds[0].all()))
+
+    def _block(self, done: int, until: int) -> int:
+        last = min(until, done + self.plan.at_once)
+        self._run(last, last == until)
+        return last
+
+    def _run(self, until: int, evaluates: bool) -> None:
+        u, v, ktu = self.where
+        if self.known >= 0:  # in results that were given away
+            u, v = self._planes()
+            u[:], v[:] = self.where.u, self.where.v
+        if len(ktu) == 0 and (self.tol is not None or until < self.max_iter):
+            ktu = _room(len(u), self.dtype)
+        self.where = Scalings(u, v, ktu)
+        how = How(self.done, until, self.switches.refreshes_v, evaluates)
+        self.plan.alternate(self.size, self.given, self.where, self.marks, self.results, how=how)
+        self.done, self.known = until, until if evaluates else -1
+
+    def _evaluate(self) -> SinkhornResult:
+        if self.known != self.done:
+            self._run(self.done, True)
+        cost, error, unsound, reach = self.results.copy()
+        rows, (reached, _), (n_iter, at) = self.rows, self.marks.holds, self.marks.iterations
+        late = _Late(rows, self.plan, self.switches, self.lam, self.where.u, self.where.v)
+        nan, over, under, blurred = self._faults(cost, error, unsound, reach, late)
+        status = ranked(nan, over, under, blurred, reached | (error <= self.tol if self.tol is not None else False))
+        failed = nan | over | under
+        first = late.first_fault() if failed.any() else self.marks.bin
+        failed_at, failed_bin = failures.outcome(failed, at, self.marks.bin, first)
+        give, on_host = rows.as_rows, rows.on_host
+        return SinkhornResult.later(
+            late.made,
+            **({"value": give(cost)} if self.switches.value == "cost" else {}),
+            n_iter=on_host(n_iter.copy()),
+            marginal_error=give(error),
+            status=str(status[0]) if rows.shape == () else on_host(status),
+            converged=on_host(status == "converged"),
+            failed_at=on_host(failed_at),
+            failed_bin=on_host(failed_bin),
+            lost_entries=self.plan.lost,
+            checkpoints={},
+        )
+
+    def _faults(self, cost: Any, error: Any, unsound: Any, reach: Any, late: _Late) -> tuple[Any, Any, Any, Any]:
+        """Rows that are nan, overflow and underflow, and those that are unresolved.
+
+        Where nothing is unsound, |log u| and |log v| are at most `reach` where there is mass, or what the dtype allows
+        a plain number; the plan's masses sum to the totals and the error at most.  What is computed from these does
+        not exceed (2 reach + 1) (total + error + 1) / lam by more than rounding.  Where that is far within the dtype
+        no logarithm needs to be looked at.
+        """
+        under = (self.marks.holds[1]) | lost_too_much(self.plan.lost, error, self.totals)
+        most, reach = float(np.finfo(self.dtype).max) / 64, np.maximum(reach.astype(np.float64), _LARGEST_LOG)
+        bound = (2 * reach + 1) * (self.totals.astype(np.float64) + error + 1)
+        sound = (unsound == 0) & (np.abs(cost) <= most) & (bound <= most * min(1.0, float(self.lam)))
+        none = np.zeros(self.size, bool)
+        nan, over, lost = (none, none, none) if sound.all() else late.faults(cost)
+        log = self.plan.domain is gibbs.Log
+        clear = sound.all() and (reach * float(np.finfo(self.dtype).eps) <= RESOLVES).all()
+        return nan, over, under | lost, late.unresolved() if log and not clear else none
+
+
+_room = np.empty
+
+
+def _flat(x: NDArray[Any]) -> NDArray[Any]:
+    """Rows one behind the other, as the kernels are compiled for them."""
+    return frozen(x.reshape(-1))
+
+
+class _Late:
+    """What is made of u and v when it is read, once."""
+
+    def __init__(
+        self, rows: Batch, plan: gibbs.SpaceLinear, switches: Variant, lam: Any, u: NDArray[Any], v: NDArray[Any]
+    ) -> None:
+        self.rows, self.plan, self.switches, self.lam, self.u, self.v = rows, plan, switches, lam, u, v
+        self.names = {"objective", "grad", "log_u", "log_v"} | ({"value"} if switches.value != "cost" else set())
+        self.given: dict[str, Any] = {}  # to the caller
+        self.kept: dict[str, NDArray[Any]] = {}  # for others that are made of it
+        self.lock = Lock()
+
+    def made(self, name: str) -> Any:
+        """A field of the result."""
+        with self.lock, np.errstate(all="ignore"):
+            if name not in self.given:
+                self.given[name] = self.rows.as_rows(self._new(name))
+                if self.names <= self.given.keys():
+                    self.kept.clear()
+                    del self.u, self.v
+            return self.given[name]
+
+    def _new(self, name: str) -> NDArray[Any]:
+        """An array of the caller's own."""
+        if name == "grad":
+            return self._grad()
+        if name in ("value", "objective"):
+            return self._objective().copy()
+        if self.names <= {"log_u", "log_v", *self.given}:  # nothing else is made of it any more
+            return self.kept.pop(name) if name in self.kept else self._of(name)
+        return self._log(name).copy() if name in self.kept else self._of(name)
+
+    def _of(self, name: str) -> NDArray[Any]:
+        planes = self.u if name == "log_u" else self.v
+        return self.plan.logarithms(planes.reshape(self.plan.parts, *self.rows.p.shape))
+
+    def _log(self, name: str) -> NDArray[Any]:
+        """The same once."""
+        if name not in self.kept:
+            self.kept[name] = self._of(name)
+        return self.kept[name]
+
+    def _grad(self) -> NDArray[Any]:
+        kept, p = self.kept.get("log_u"), self.rows.p
+        grad = self._of("log_u") if kept is None else kept / self.lam
+        if kept is None:
+            grad /= self.lam
+        if self.switches.centred:
+            grad -= np.mean(grad, axis=1, where=p > 0, keepdims=True)
+        return grad
+
+    def _objective(self) -> NDArray[Any]:
+        if "objective" not in self.kept:
+            logs, none = (_flat(self._log(name)) for name in ("log_u", "log_v")), np.empty(0, self.u.dtype)
+            size, sums = len(self.rows.p), np.empty((4, len(self.rows.p)), self.u.dtype)
+            marks = Marks(np.zeros((2, size), bool), np.zeros((2, size), int), np.full(size, -1))
+            given = Given(*logs, self.plan.elements(none), none, True)
+            how = How(0, 0, False, True)
+            self.plan.alternate(size, given, Scalings(self.u, self.v, none), marks, sums, how=how)
+            of_u, of_v, mass, _ = sums
+            self.kept["objective"] = (of_u + of_v - self.switches.shift * mass) / self.lam
+        return self.kept["objective"]
+
+    def faults(self, cost: NDArray[Any]) -> tuple[Any, Any, Any]:
+        """Where cost and objective, u's logarithms over lam and v's are NaN, infinite, or lost to 0."""
+        with self.lock:
+            values, p, q = cost + self._objective(), self.rows.p, self.rows.q
+            grad, log_v = np.where(p > 0, self._log("log_u") / self.lam, 0), np.where(q > 0, self._log("log_v"), 0)
+        numbers = np.concatenate([values[:, None], grad, log_v], axis=1)
+        over = (numbers == np.inf).any(axis=1) | (values == -np.inf)
+        return np.isnan(numbers).any(axis=1), over, (numbers == -np.inf).any(axis=1)
+
+    def unresolved(self) -> NDArray[Any]:
+        """See `SinkhornResult.status`."""
+        return unresolved(self._log("log_u"), self._log("log_v"), self.rows.p, self.rows.q)
+
+    def first_fault(self) -> NDArray[Any]:
+        """The first bin of each row whose v is 0, infinite or NaN in spite of its mass, -1 for none."""
+        bad = (self.rows.q > 0) & ~np.isfinite(self._log("log_v"))
+        return np.where(bad.any(axis=1), bad.argmax(axis=1), -1)
