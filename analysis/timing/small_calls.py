@@ -84,23 +84,29 @@ def _centred(grad: Any) -> Any:
 def _batches(p: Any, q: Any, v: Any, chain: Any) -> Iterator[tuple[str, Callable[[], Any], Callable[[], Any], Judge]]:
     """Task, emdref's call, NumPy's, and what judges both; rho = 2 where there is a rho."""
 
-    def by_numpy() -> Any:
+    def both() -> Any:
         phi = flows(p - q)
         return np.einsum("ij,ij->i", phi, phi), _centred(sums_above(phi + phi))
 
+    def grad() -> Any:
+        return _centred(sums_above(2 * flows(p - q)))
+
+    def flow() -> Any:
+        return flows(p - q)
+
+    def product() -> Any:
+        return _centred(sums_above(2 * flows(_centred(v))))
+
     truth = Truth(p, q, chain, 2, np.arange(len(p)))
     for_value, for_grad = truth.tolerances(first=True)
-    every = truth.value, truth.grad
-    yield BOTH, lambda: emdref.emd_value_and_grad(p, q, chain, 2), by_numpy, near(every, (for_value, for_grad[:, None]))
-    grad = near((truth.grad,), (for_grad[:, None],))
-    yield GRAD, lambda: emdref.emd_grad(p, q, chain, 2), lambda: _centred(sums_above(2 * flows(p - q))), grad
     unit = truth.FACTOR * truth.eps
+    for_product = unit * 2 * chain.diameter * np.abs(v).sum(axis=1, keepdims=True)  # whose flows are sums of v
+    judge = near((truth.value, truth.grad), (for_value, for_grad[:, None]))
+    yield BOTH, lambda: emdref.emd_value_and_grad(p, q, chain, 2), both, judge
+    yield GRAD, lambda: emdref.emd_grad(p, q, chain, 2), grad, near((truth.grad,), (for_grad[:, None],))
     signed = emdref.flow(p, q, chain)
-    yield FLOW, lambda: emdref.flow(p, q, chain), lambda: flows(p - q), near((signed,), (unit * truth.phi.max(),))
-    right = _centred(sums_above(2 * flows(_centred(v))))
-    bound = unit * 2 * chain.diameter * np.abs(v).sum(axis=1).max()  # of H v, whose flows are sums of v
-    product = near((right,), (bound,))
-    yield PRODUCT, lambda: emdref.emd_hvp(p, q, chain, v, 2), lambda: _centred(sums_above(2 * flows(_centred(v)))), product
+    yield FLOW, lambda: emdref.flow(p, q, chain), flow, near((signed,), (unit * truth.phi.max(axis=1, keepdims=True),))
+    yield PRODUCT, lambda: emdref.emd_hvp(p, q, chain, v, 2), product, near((product(),), (for_product,))
 
 
 def measure_alone(shapes: list[str], dtypes: list[str], seconds: float, seed: int) -> Rows:
