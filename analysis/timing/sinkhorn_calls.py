@@ -28,7 +28,7 @@ READ = ("value", "grad")
 EVERY = (*READ, "objective", "log_u", "log_v", "n_iter", "marginal_error", "status", "converged", "failed_at",
          "failed_bin", "lost_entries")  # fmt: skip
 FIXED, ITERATION = "fixed cost", "one iteration"
-SOME, ALL = "value and gradient read", "every field read"
+READS = SOME, ALL = "value and gradient read", "every field read"
 STOPS = (5, CAP)
 STOPPING = f"checkpoints at {STOPS[0]} and {STOPS[1]}"
 PAPER, OTHERS = "paper", ("frogner", "cuturi", "caffe", "mocha", STOPPING)
