@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator
 
 from analysis.benchmarks import speed_growth
 from analysis.engine import machine, style
@@ -59,6 +60,11 @@ SHEETS = {
 }
 TOY = {"chain": [[10, BATCH], [BINS, 64]], "tree": [[BINS, 64]]}
 LIMITS = {BOTH: "np.subtract, out=", VALUE: "np.vdot"}  # the memory's bandwidth
+SHORT = {  # in labels
+    "EMD² value and gradient": "EMD²",
+    "forward and backward": "with backward",
+    "besides its iterations, WordNet tree, 512 rows": "besides, 512 rows",
+}
 LOOKS = {
     NATIVE: (style.BLUE, "o-"),
     COMPENSATED: (style.SKY, "s-"),
@@ -259,7 +265,9 @@ def _curves(axis: Any, part: pd.DataFrame, column: str) -> None:
 def _margins(table: pd.DataFrame):
     """How far each target is met or missed, a panel a group."""
     names = table.what + "\n" + ("beside " + table.against).where(table.against != "-", "") + ", " + table.target
-    names = names.str.replace("\n, ", "\n").str.replace("EMD² value and gradient", "EMD²") + " " + table.unit
+    for long, short in {"\n, ": "\n", **SHORT}.items():
+        names = names.str.replace(long, short)
+    names += " " + table.unit
     heights = table.assign(name=names).groupby("group", sort=False).name.nunique()
     fig, axes = style.figure(
         style.PAGE, 0.6 + 0.24 * heights.sum(), len(heights), 1, sharex=True, squeeze=False, height_ratios=heights
@@ -285,4 +293,6 @@ def _panel(axis: Any, table: pd.DataFrame, names: pd.Series) -> None:
     axis.axvline(1, color=style.BLACK, linewidth=0.8)
     axis.set(xscale="log", ylim=(min(places.values()) - 0.6, 0.6))
     axis.set_yticks(list(places.values()), list(places), fontsize=4.5)
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("")

@@ -1,6 +1,7 @@
 """A line a release: which it replaces, which it keeps, and when a ratio is worse than before; the machine it names."""
 
 import itertools
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,16 @@ def test_the_committed_history_ends_with_the_committed_figures():
 )
 def test_the_widest_registers_in_machine_code(code, bits):
     assert machine.width(code) == bits
+
+
+X86 = {"generic": "SSE2", "sandybridge": "AVX", "haswell": "AVX2", "skylake-avx512": "AVX-512"}
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), (X86 if platform.machine() in ("x86_64", "AMD64") else {"generic": "NEON"}).items()
+)
+def test_the_instructions_of_processors(name, found):
+    assert machine.instructions(name, "") == found
 
 
 def test_what_this_machine_compiles_for():
