@@ -71,8 +71,11 @@ def test_the_dense_iterations_and_the_whole_call_agree(monkeypatch):
     once(monkeypatch)
     table = pd.DataFrame(sinkhorn_calls.measure([1, 5], [10], "float64", 0.0, 1))
     assert (table.disagreement < 0.5).all() and table.seconds.notna().all()
+    p, q = sinkhorn_calls._pairs(TREE, 2, "float64", 0)
+    fewer = sinkhorn_calls.dense(TREE, p, q, 9)
+    assert sinkhorn_calls._judge(TREE, p, q, 10)(fewer.read(fewer.call())) > 100
     monkeypatch.setattr(sinkhorn_calls, "LONG", 0.0)  # every iteration takes too long
-    call = sinkhorn_calls.dense(TREE, *sinkhorn_calls._pairs(TREE, 2, "float64", 0), 40)
+    call = sinkhorn_calls.dense(TREE, p, q, 40)
     assert (call.share, call.note) == (0.25, "timed on 10 of the iterations")
 
 
@@ -91,6 +94,18 @@ def test_the_losses_by_hand_agree_or_say_that_torch_is_missing(monkeypatch):
     assert len(rows) == 16
     for row in rows:
         assert row["disagreement"] < 0.5 if "seconds" in row else row["note"].startswith("not installed")
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1 + 1e-3, 0.0), (1.0, 1e-4)])
+def test_a_loss_that_is_wrong_is_found(scale, shift):
+    batch = torch_losses.batch_of("chain", torch_losses.SMALL, "float32", 1)
+    p, q = batch.histograms()
+    value, grad = emdref.emd_value_and_grad(p, q / q.sum(1, keepdims=True), batch.space, 2)
+    judge, logits = torch_losses._emd_judge(batch), p * (grad - (p * grad).sum(1, keepdims=True)) / len(p)
+    assert judge((value.mean(), logits)) < 0.1
+    assert judge((value.mean(),)) < 0.1
+    assert judge((scale * value.mean() + shift, logits)) > 1
+    assert judge((value.mean(), scale * logits + shift)) > 1
 
 
 def test_every_row_of_a_real_run_has_its_own_key():
