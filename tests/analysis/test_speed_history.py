@@ -61,7 +61,8 @@ def test_what_is_slower_than_before_is_named():
 
 
 @pytest.mark.parametrize(
-    "now", [line("2"), line("2", scale=1.05), line("2", small_call=np.nan), line("2", tree_f64=1.5)]
+    "now",
+    [line("2"), line("2", scale=1.05), line("2", scale=0.95), line("2", small_call=np.nan), line("2", tree_f64=1.5)],
 )
 def test_what_is_within_the_noise_or_better_is_not(now):
     (claim,) = told(line("1"), now)
@@ -78,6 +79,8 @@ def test_another_machine_and_a_first_release_have_nothing_before_them():
     assert told(line("1", "B"), line("2", scale=2.0)) == []
     assert told(line("1")) == []
     (claim,) = told(line("1"), line("2", "B"), line("3", scale=2.0), line("3", "B"))
+    assert "slower than in 2 on" in claim.claimed and claim.holds
+    (claim,) = told(line("1", scale=0.5), line("2"), line("3"))  # what was lost before is an older release's
     assert "slower than in 2 on" in claim.claimed and claim.holds
 
 
