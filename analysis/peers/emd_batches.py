@@ -166,7 +166,7 @@ def _pot_plan(space: Space, dtype: Any, task: str) -> Prepared:
 
 
 def _unifrac(tree: emdref.Tree, dtype: Any, task: str) -> Prepared:
-    pair = wrappers.unifrac(tree.to_newick(), [str(v) for v in tree.bins], validate=False)
+    pair = wrappers.unifrac(tree.to_newick(), [str(name) for name in tree.bin_labels], validate=False)
 
     def enter(p: Any, q: Any) -> tuple[Any, Any]:
         return tuple(np.rint(x * 2.0**60).astype(np.int64) for x in (p, q))

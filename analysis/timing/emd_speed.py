@@ -27,7 +27,8 @@ LONG, OWN_LONG = 0.6, 3.0  # seconds: who needs more for a batch is timed on a p
 TRIED = 32  # rows of the first call, by which time and memory of the others are judged
 ARRAYS = 12  # of the batch's size that a contest may hold at once
 FAILURES = (
-    ImportError, ArithmeticError, AssertionError, AttributeError, MemoryError, RuntimeError, TypeError, ValueError,
+    ImportError, ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError,
+    ValueError,
 )  # fmt: skip
 _ARRAYS = {VALUE: 2, BOTH: 3}  # of the batch's size that must be read or written
 FRESH, REUSED = "np.subtract, fresh output", "np.subtract, out="
