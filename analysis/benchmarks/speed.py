@@ -1,4 +1,4 @@
-"""Time of EMD, EMD^2 with its gradient and Sinkhorn beside other people's code, one thread, and the targets for it.
+"""Time of calls, EMD, losses and Sinkhorn, beside what users would write and other people's code, and its targets.
 
 Each problem is timed in one process, all implementations in turn on the same inputs, after each has agreed with emdref
 within a tolerance that follows from eps and the size; medians and quartiles of the measurements, and of the ratios
@@ -6,27 +6,42 @@ within a turn.  Gradients of emdref are centred (gauge zero_sum) and its inputs 
 others' are not.  The limit is what NumPy takes to subtract arrays of that size into an array that is there (for values
 alone: to read both in a dot product).  Peers that are not installed or disagree are rows that say so; those
 that are slow are timed on a part of the batch, and their rows say so.  Start-up is that of whole processes.
+
+Small calls, PyTorch's losses and whole calls of Sinkhorn are timed as users make them, beside NumPy, PyTorch and dense
+iterations by hand.  PyTorch's rows need PyTorch in the same environment, and a C++ compiler for what is compiled.
+figures/speed_history.csv has a line a release and machine.
 """
 
 from __future__ import annotations
 
+import datetime
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator
 
 from analysis.benchmarks import speed_growth
-from analysis.engine import style
+from analysis.engine import machine, style
 from analysis.engine.cells import Cell
-from analysis.engine.machine import processor
 from analysis.engine.reproduction import exact, timing
 from analysis.engine.script import Claim, Options, must
 from analysis.peers import wrappers
 from analysis.peers.emd_batches import BOTH, PEERS, VALUE
-from analysis.timing import emd_speed, sinkhorn_speed, startup
+from analysis.timing import (
+    duels,
+    emd_speed,
+    sinkhorn_calls,
+    sinkhorn_speed,
+    small_calls,
+    speed_history,
+    startup,
+    torch_losses,
+)
 from analysis.timing.emd_speed import COMPENSATED, NATIVE
-from analysis.timing.speed_targets import SHEET, SOURCE, claims_of, goals, margins
+from analysis.timing.speed_targets import PICTURES, SHEET, SOURCE, claims_of, goals, margins
 
 DTYPES = ("float32", "float64")
 PNG = True
@@ -45,6 +60,11 @@ SHEETS = {
 }
 TOY = {"chain": [[10, BATCH], [BINS, 64]], "tree": [[BINS, 64]]}
 LIMITS = {BOTH: "np.subtract, out=", VALUE: "np.vdot"}  # the memory's bandwidth
+SHORT = {  # in labels
+    "EMD² value and gradient": "EMD²",
+    "forward and backward": "with backward",
+    "besides its iterations, WordNet tree, 512 rows": "besides, 512 rows",
+}
 LOOKS = {
     NATIVE: (style.BLUE, "o-"),
     COMPENSATED: (style.SKY, "s-"),
@@ -65,7 +85,8 @@ LOOKS = {
 
 def cells(options: Options) -> list[Cell]:
     """A process a sheet; the growth's are those of `speed_growth`."""
-    return [*_contests(options), *_sinkhorn(options), _startup(options), *speed_growth.sizes(options)]
+    work = (_contests, _calls, _losses, _sinkhorn, _whole, _rest)
+    return [*(cell for part in work for cell in part(options)), _startup(options), *speed_growth.sizes(options)]
 
 
 def _contests(options: Options) -> Iterator[Cell]:
@@ -87,29 +108,85 @@ def _sinkhorn(options: Options) -> Iterator[Cell]:
         yield Cell(sinkhorn_speed.FUNCTION, own, 15.0, alone=True)
 
 
+def _calls(options: Options) -> Iterator[Cell]:
+    own = {"seconds": 0.02 if options.toy else 1.0, "seed": options.seed}
+    yield Cell(small_calls.FUNCTION, own, 6.0, alone=True)
+    shapes, dtypes = (["chain"], DTYPES[1:]) if options.toy else (list(small_calls.SHAPES), DTYPES)
+    for kind, dtype in itertools.product(shapes, dtypes):
+        yield Cell(small_calls.ALONE, own | {"shapes": [kind], "dtypes": [dtype]}, 4.0, alone=True)
+
+
+def _losses(options: Options) -> Iterator[Cell]:
+    sheets: list[tuple[str, str, tuple[str, ...]]] = [(torch_losses.EMD, "chain", DTYPES)]
+    if not options.toy:
+        sheets += [(name, "tree", DTYPES[:1]) for name in (torch_losses.EMD, torch_losses.SINKHORN)]
+        sheets += [(name, "chain", DTYPES[:1]) for name in (torch_losses.SINKHORN, torch_losses.COMPILED)]
+    for name, kind, dtypes in sheets:
+        for dtype in dtypes[:1] if options.toy else dtypes:
+            own = {"names": [name], "kinds": [kind], "dtypes": [dtype]}
+            own |= {"seconds": 0.02 if options.toy else 1.0, "seed": options.seed}
+            yield Cell(torch_losses.FUNCTION, own, 20.0, alone=True)
+
+
+def _whole(options: Options) -> Iterator[Cell]:
+    sheets = itertools.product(DTYPES, ([1, 16], [512]), ([10, 100], [1000]))
+    for dtype, rows, caps in [("float64", [1], [10])] if options.toy else sheets:
+        own = {"rows": rows, "caps": caps, "dtype": dtype, "seconds": 1.0, "seed": options.seed}
+        yield Cell(sinkhorn_calls.FUNCTION, own, 8.0, alone=True)
+
+
+def _rest(options: Options) -> Iterator[Cell]:
+    """What a call of Sinkhorn costs besides its iterations."""
+    paper, every, both = (
+        [sinkhorn_calls.PAPER],
+        list(sinkhorn_calls.READS),
+        (DTYPES, ("linear", "log"), ([1, 16], [512])),
+    )
+    sheets = [(dtype, domain, rows, paper, every) for dtype, domain, rows in itertools.product(*both)]
+    sheets.append(("float64", "linear", [512], list(sinkhorn_calls.OTHERS), every[:1]))
+    if options.toy:
+        sheets = [("float64", "linear", [1], paper, every[:1])]
+    for dtype, domain, rows, variants, reads in sheets:
+        own = {"rows": rows, "domain": domain, "dtype": dtype, "variants": variants, "reads": reads}
+        own |= {"seconds": 0.0 if options.toy else 2.0, "seed": options.seed}
+        yield Cell(sinkhorn_calls.REST, own, 10.0, alone=True)
+
+
 def _startup(options: Options) -> Cell:
     own = {"repeats": 1, "cold": 0} if options.toy else {"repeats": 5, "cold": 2}
     return Cell(startup.FUNCTION, own, 8.0 * sum(own.values()), alone=True)
 
 
 def record() -> dict[str, Any]:
-    """The processor, how threads were limited, and the peers that are installed."""
+    """The day, the machine and what code is compiled for, how threads were limited, and the peers installed."""
     packages = sorted({peer.package for peer in (*PEERS, *sinkhorn_speed.solvers())} | {"jax", "threadpoolctl"})
     found = {
         package: wrappers.version_of(package) or "not installed" for package in packages if package != emd_speed.OWN
     }
-    return {"processor": processor(), "threads": emd_speed.threads_told(), "peers": found}
+    compiled = machine.vectors()
+    return {
+        "date": datetime.date.today().isoformat(),
+        "processor": machine.processor(), "cores": machine.cores(), "vectors": str(compiled),
+        "compiled_for": compiled.processor, "blas": machine.blas(),
+        "threads": emd_speed.threads_told(), "peers": found,
+    }  # fmt: skip
+
+
+def history(table: pd.DataFrame, record: dict[str, Any], old: pd.DataFrame | None) -> tuple[pd.DataFrame, list[Claim]]:
+    """figures/speed_history.csv with this run's line, and whether a release is slower than the one before."""
+    line = speed_history.line(goals(table), record)
+    lines = speed_history.updated(old, line)
+    return lines, speed_history.claims(lines, line)
 
 
 def check(table: pd.DataFrame) -> None:
     """Nobody was timed who disagrees, and emdref agrees with itself."""
-    timed = table[(table.part == "contest") & table.seconds.notna()]
+    contests = table.part.isin(["contest", duels.PART])
+    timed = table[contests & table.seconds.notna()]
     must((timed.seconds > 0).all(), "a time is not positive: the machine was too busy to measure")
     must(not (timed.disagreement > 1).any(), "an implementation that disagrees was timed")
-    own = table[
-        (table.kind == emd_speed.OWN) & (table.part == "contest") & ~table.implementation.str.contains("unchecked")
-    ]
-    must(not own.note.fillna("").str.contains("disagrees|failed").any(), "a kernel of emdref disagrees or fails")
+    own = table[(table.kind == emd_speed.OWN) & contests]
+    must(not _notes(own).str.contains("disagrees|failed").any(), "a kernel of emdref disagrees or fails")
 
 
 def tables(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -122,8 +199,14 @@ def claims(table: pd.DataFrame) -> list[Claim]:
     return [*claims_of(goals(table)), *_absent(table)]
 
 
+def _notes(table: pd.DataFrame) -> pd.Series:
+    """What rows say of themselves, nothing where nobody has anything to say."""
+    return table.get("note", pd.Series(index=table.index, dtype=object)).fillna("").astype(str)
+
+
 def _absent(table: pd.DataFrame) -> list[Claim]:
-    notes = table[table.kind == "peer"].groupby("implementation").note.first().dropna()
+    peers = table[table.kind == "peer"]
+    notes = _notes(peers).groupby(peers.implementation).first()
     gone = notes[notes.str.contains("not installed|disagrees|failed")]
     if gone.empty:
         return []
@@ -138,7 +221,9 @@ def draw(table: pd.DataFrame):
     """Time over that of the native kernel against size and batch, a sheet for either task; and the targets."""
     kinds = {"": (BOTH, "float32"), "_value": (VALUE, "float64")}
     sheets = {end: _sheet(table, *kinds[end]) for end in kinds if _part(table, *kinds[end]).size or not end}
-    return sheets | {SHEET: _margins(goals(table))}
+    found = goals(table)
+    ends = found.group.map(PICTURES).fillna(SHEET)
+    return sheets | {end: _margins(found[ends == end].reset_index(drop=True)) for end in dict.fromkeys(ends)}
 
 
 def _part(table: pd.DataFrame, task: str, dtype: str) -> pd.DataFrame:
@@ -178,11 +263,26 @@ def _curves(axis: Any, part: pd.DataFrame, column: str) -> None:
 
 
 def _margins(table: pd.DataFrame):
-    """How far each target is met or missed."""
-    fig, axis = style.figure(style.PAGE, 3.9, 1, 1)
-    fig.figure.get_layout_engine().set(w_pad=0.12)  # small letters are wider in print than the layout thinks
+    """How far each target is met or missed, a panel a group."""
     names = table.what + "\n" + ("beside " + table.against).where(table.against != "-", "") + ", " + table.target
-    names = names.str.replace("\n, ", "\n").str.replace("EMD² value and gradient", "EMD²") + " " + table.unit
+    for long, short in {"\n, ": "\n", **SHORT}.items():
+        names = names.str.replace(long, short)
+    names += " " + table.unit
+    heights = table.assign(name=names).groupby("group", sort=False).name.nunique()
+    fig, axes = style.figure(
+        style.PAGE, 0.6 + 0.24 * heights.sum(), len(heights), 1, sharex=True, squeeze=False, height_ratios=heights
+    )
+    fig.figure.get_layout_engine().set(w_pad=0.12)  # small letters are wider in print than the layout thinks
+    for axis, group in zip(axes.flat, heights.index, strict=True):
+        here = table.group == group
+        _panel(axis, table[here], names[here])
+        axis.set_title(group, loc="left")
+    axes[-1, 0].set_xlabel("times better than the target (left of 1: missed)")
+    axes[-1, 0].legend(loc="lower right", fontsize=6)
+    return fig
+
+
+def _panel(axis: Any, table: pd.DataFrame, names: pd.Series) -> None:
     places = {name: -i for i, name in enumerate(dict.fromkeys(names))}
     found = margins(table)
     for dtype, colour, marker, shift in (("float32", style.ORANGE, "s", 0.15), ("float64", style.BLUE, "o", -0.15)):
@@ -191,8 +291,8 @@ def _margins(table: pd.DataFrame):
         axis.plot(found.found[shown], y, marker, color=colour, markersize=3.5, label=dtype)
         axis.hlines(y, found.low[shown], found.high[shown], color=colour, linewidth=0.7)
     axis.axvline(1, color=style.BLACK, linewidth=0.8)
-    axis.set(xscale="log", xlabel="times better than the target (left of 1: missed)")
+    axis.set(xscale="log", ylim=(min(places.values()) - 0.6, 0.6))
     axis.set_yticks(list(places.values()), list(places), fontsize=4.5)
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter("{x:g}")
-    axis.legend(loc="lower right", fontsize=6)
-    return fig
+    axis.xaxis.set_minor_formatter("")

@@ -37,6 +37,8 @@ NUMBERLESS = (
     "engine/style",
     "engine/machine",
     "sinkhorn/stability_tables",
+    "timing/speed_history",
+    "timing/speed_targets",
     "experiments/breathing/cohort_sheet",
     "experiments/breathing/report",
     "experiments/hierarchy/claims",

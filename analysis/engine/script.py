@@ -95,7 +95,8 @@ class Script(Protocol):
     # well; reduce(table), what is kept of the rows; tables(table), what else is written as CSV, by the ends of the
     # names; record(), what else belongs into the record; join(table, options), the table with what other scripts have
     # measured; told(table), what of the record follows from the table; absent(options), why it cannot run here, or "";
-    # then(table, options), cells that depend on the rows of the first
+    # then(table, options), cells that depend on the rows of the first; history(table, record, old), NAME_history.csv
+    # with a line for this run, and what it claims beside older lines
 
     def cells(self, options: Options) -> list[Cell]:
         """The work, cut into cells whose rows are put together in this order."""
@@ -337,7 +338,12 @@ def _finish(name: str, script: Script, options: Options, text: str) -> Result:
             text = _csv(_joined(script, table, options))
             table = _parsed(text)
         script.check(table)
-        claims = script.claims(table)
+        tables, claims = getattr(script, "tables", lambda rows: {})(table), script.claims(table)
+        record = _redrawn(name, script, options, table) if options.redraw else _record(name, script, options, table)
+        if hasattr(script, "history"):
+            tables["_history"], more = script.history(table, record, _history(name, options))
+            claims += more
+        record["claims"] = [asdict(claim) for claim in claims]
         beside = Comparison("") if options.redraw else _beside(name, script, options, table)
         due = _due(name, options, beside)
         if not due:
@@ -350,7 +356,7 @@ def _finish(name: str, script: Script, options: Options, text: str) -> Result:
             raise
         raise RuntimeError(f"{name}.csv is not a table of this script ({error!r}): run without --redraw") from error
     try:
-        _save(name, script, options, text, table, claims, sheets)
+        _save(name, script, options, text, {"": table} | tables, record, sheets)
     except OSError as error:
         for part in options.out.glob(f".{name}*.{os.getpid()}*"):
             part.unlink()
@@ -399,24 +405,29 @@ def _save(
     script: Script,
     options: Options,
     text: str,
-    table: pd.DataFrame,
-    claims: list[Claim],
+    tables: dict[str, pd.DataFrame],
+    record: dict[str, Any],
     sheets: dict[str, SubFigure],
 ) -> None:
-    """Pictures and tables, each at once and whole."""
+    """Pictures and tables, by the ends of their names, each at once and whole."""
     for suffix, figure in sheets.items():
         with style.context():
             style.save(figure, options.out / f"{name}{suffix}", png=getattr(script, "PNG", False) and not options.toy)
-    stem = options.out / name
+    stem, table = options.out / name, tables.pop("")
     if options.parquet:
         _replace(stem.with_suffix(".parquet"), lambda part: table.to_parquet(part, index=False))
-    for suffix, extra in getattr(script, "tables", lambda rows: {})(table).items():
+    for suffix, extra in tables.items():
         _write(options.out / f"{name}{suffix}.csv", _csv(extra))
     if not options.redraw or hasattr(script, "join"):
         _write(stem.with_suffix(".csv"), text)
-    record = _redrawn(name, script, stem, table) if options.redraw else _record(name, script, options, table)
-    record["claims"] = [asdict(claim) for claim in claims]
     _write(stem.with_suffix(".json"), _json(record))
+
+
+def _history(name: str, options: Options) -> pd.DataFrame | None:
+    """The lines of former runs: those beside the table, else the project's own."""
+    own, project = (folder / f"{name}_history.csv" for folder in (options.out, FIGURES))
+    path = own if own.exists() or options.toy else project
+    return _parsed(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def _json(record: dict[str, Any]) -> str:
@@ -427,9 +438,9 @@ def _told(script: Script, table: pd.DataFrame) -> dict[str, Any]:
     return getattr(script, "told", lambda rows: {})(table)
 
 
-def _redrawn(name: str, script: Script, stem: Path, table: pd.DataFrame) -> dict[str, Any]:
+def _redrawn(name: str, script: Script, options: Options, table: pd.DataFrame) -> dict[str, Any]:
     own = {"script": name, "code": provenance.digest(name), "dtypes": script.DTYPES}
-    return _old_record(stem) | own | _told(script, table)
+    return _old_record(options.out / name) | own | _told(script, table)
 
 
 def _old_record(stem: Path) -> dict[str, Any]:

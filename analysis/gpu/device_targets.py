@@ -44,7 +44,7 @@ def fact(table: pd.DataFrame, name: str) -> str:
 def goals(table: pd.DataFrame) -> pd.DataFrame:
     """A row a target and dtype, as in figures/speed_targets.csv; what a step failed to measure is told."""
     rows = pd.DataFrame([goal.row() for goal in _all(table)]).rename(columns={"middle": "found"})
-    return rows[list(COLUMNS)]
+    return rows.assign(group="GPU")[list(COLUMNS)]
 
 
 def unmeasured() -> pd.DataFrame:

@@ -63,13 +63,20 @@ def _gaps(chain: emdref.Chain, dtype: Any) -> Any:
     return None if (chain.gaps == 1).all() else chain.gaps.astype(dtype)
 
 
-def _cumsum(chain: emdref.Chain, dtype: Any, task: str) -> Prepared:
-    def pull(slope: Any) -> Any:
-        grad = np.zeros((len(slope), chain.n_bins), dtype)
-        np.cumsum(slope[:, ::-1], axis=1, out=grad[:, -2::-1])
-        return grad
+def flows(d: Any) -> Any:
+    """NumPy's flows on a chain, d = p - q."""
+    return np.cumsum(d, axis=1)[:, :-1]
 
-    return _arrays(lambda d: np.cumsum(d, axis=1)[:, :-1], pull, _gaps(chain, dtype), task)
+
+def sums_above(slope: Any) -> Any:
+    """NumPy's raw gradient on a chain, of the slope of each edge."""
+    grad = np.zeros((len(slope), slope.shape[1] + 1), slope.dtype)
+    np.cumsum(slope[:, ::-1], axis=1, out=grad[:, -2::-1])
+    return grad
+
+
+def _cumsum(chain: emdref.Chain, dtype: Any, task: str) -> Prepared:
+    return _arrays(flows, sums_above, _gaps(chain, dtype), task)
 
 
 def _dense(space: Space, dtype: Any, task: str) -> Prepared:
@@ -159,7 +166,7 @@ def _pot_plan(space: Space, dtype: Any, task: str) -> Prepared:
 
 
 def _unifrac(tree: emdref.Tree, dtype: Any, task: str) -> Prepared:
-    pair = wrappers.unifrac(tree.to_newick(), [str(v) for v in tree.bins], validate=False)
+    pair = wrappers.unifrac(tree.to_newick(), [str(name) for name in tree.bin_labels], validate=False)
 
     def enter(p: Any, q: Any) -> tuple[Any, Any]:
         return tuple(np.rint(x * 2.0**60).astype(np.int64) for x in (p, q))

@@ -2,11 +2,13 @@
 
     python -m analysis.sources.speed_table
 
-In the root of a clone: it writes the table anew from figures/speed_targets.csv and figures/gpu.csv.
+In the root of a clone: it writes the table anew from figures/speed_targets.csv, speed.json and gpu.csv.
 """
 
 from __future__ import annotations
 
+import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,26 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
+def machine(record: dict[str, Any]) -> str:
+    """A sentence on where the CPU's numbers come from, of the record beside the table."""
+    versions = {"Python": record["python"], **record["versions"]}
+    names = {"numpy": "NumPy", "numba": "Numba", "scipy": "SciPy"}
+    with_these = [
+        f"{names.get(name, name)} {version}" for name, version in versions.items() if name in ("Python", *names)
+    ]
+    text = (
+        f"Measured with emdref {record['emdref']} on {record['date']}: {record['processor']}, {record['cores']} cores, "
+        f"{record['vectors']}; {', '.join(with_these)}, BLAS: {record['blas']}."
+    )
+    return textwrap.fill(text, 120) + "\n"
+
+
+def section(folder: Path) -> str:
+    """What stands between the README's two marks, from the files in that folder."""
+    record = json.loads((folder / "speed.json").read_text(encoding="utf-8"))
+    return f"{machine(record)}\n{markdown(targets(folder))}"
+
+
 def _mark(row: Any) -> str:
     """Bold where the target is missed."""
     text = row.holds if np.isnan(row.found) else f"{row.found:.3g}"
@@ -48,7 +70,7 @@ def main(readme: Path = Path("README.md"), folder: Path = Path("figures")) -> No
     text = readme.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    text = before + BEGIN + markdown(targets(folder)) + END + after
+    text = before + BEGIN + section(folder) + END + after
     readme.write_text(text, encoding="utf-8", newline="\n")
 
 

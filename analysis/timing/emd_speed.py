@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +27,8 @@ LONG, OWN_LONG = 0.6, 3.0  # seconds: who needs more for a batch is timed on a p
 TRIED = 32  # rows of the first call, by which time and memory of the others are judged
 ARRAYS = 12  # of the batch's size that a contest may hold at once
 FAILURES = (
-    ImportError, ArithmeticError, AssertionError, AttributeError, MemoryError, RuntimeError, TypeError, ValueError,
+    ImportError, ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError,
+    ValueError,
 )  # fmt: skip
 _ARRAYS = {VALUE: 2, BOTH: 3}  # of the batch's size that must be read or written
 FRESH, REUSED = "np.subtract, fresh output", "np.subtract, out="
@@ -171,18 +171,18 @@ def _admit(problem: Problem, peer: Peer, truth: Truth) -> Entry:
         prepared = peer.make(problem.space, problem.p.dtype.type, problem.task)
         return _tried(row, problem, peer, prepared, truth)
     except FAILURES as error:
-        return row | {"note": failure(error)}, None
+        return row | {"note": failure(error, peer.package)}, None
 
 
-def entry(common: dict[str, Any], peer: Peer) -> dict[str, Any]:
+def entry(common: dict[str, Any], peer: Any) -> dict[str, Any]:
     """The row of a participant, before it is tried."""
     kind = OWN if peer.package == OWN else "peer"
     return common | {"implementation": peer.name, "kind": kind, "version": wrappers.version_of(peer.package)}
 
 
-def failure(error: BaseException) -> str:
-    """What the table says of a participant that is missing or breaks."""
-    if isinstance(error, ImportError):
+def failure(error: BaseException, package: str = "") -> str:
+    """What the table says of a participant that is missing or breaks; emdref itself cannot be missing."""
+    if isinstance(error, ImportError) and package != OWN:
         return wrappers.missing(error)
     return f"failed: {type(error).__name__}: {str(error).strip()[:200]}"
 
@@ -260,13 +260,15 @@ def _unchecked(accuracy: str) -> Callable[..., Prepared]:
     """The same kernel on rows that were validated before: what checking costs is the difference."""
 
     def make(space: Space, dtype: Any, task: str) -> Prepared:
-        functions, gauges, pairs = (import_module(f"emdref.{name}") for name in ("evaluation", "gauges", "pairs"))
+        from emdref.arguments import gauges
+        from emdref.closed_form import batches, escalation
+
         code = gauges.code("zero_sum")
 
         def enter(p: Any, q: Any) -> tuple[Any, ...]:
-            return (pairs.checked(p, q, space, "raise", accuracy, None, gauge=code),)
+            return (batches.checked(p, q, space, "raise", accuracy, gauge=code),)
 
-        return Prepared(lambda rows: functions.value_and_grad(rows, space, RHO[task], "raise", accuracy, code), enter)
+        return Prepared(lambda rows: escalation.value_and_grad(rows, space, RHO[task], "raise", accuracy, code), enter)
 
     return make
 

@@ -54,14 +54,15 @@ class Truth:
     def disagreement(self, value: Any, grad: Any | None, first: bool, part: Any = slice(None)) -> float:
         """The largest error over its tolerance at some of the rows: above 1 they disagree; NaN counts as infinite."""
         for_value, for_grad = (x[part] for x in self.tolerances(first))
-        errors = [_over(np.asarray(value, float) - self.value[part], for_value)]
+        errors = [over(np.asarray(value, float) - self.value[part], for_value)]
         if grad is not None:
             grad = np.asarray(grad, float)
-            errors.append(_over(grad - grad.mean(axis=1, keepdims=True) - self.grad[part], for_grad[:, None]))
+            errors.append(over(grad - grad.mean(axis=1, keepdims=True) - self.grad[part], for_grad[:, None]))
         return max(errors)
 
 
-def _over(error: NDArray[np.float64], tolerance: NDArray[np.float64]) -> float:
+def over(error: NDArray[np.float64], tolerance: NDArray[np.float64]) -> float:
+    """The largest error over its tolerance: above 1 they disagree; NaN counts as infinite."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(error == 0, 0.0, np.abs(error) / tolerance)
     return float(np.nan_to_num(ratio, nan=np.inf).max(initial=0.0))

@@ -10,18 +10,24 @@ import pandas as pd
 
 from analysis.engine.script import Claim
 from analysis.peers.emd_batches import BOTH
-from analysis.timing import startup
-from analysis.timing.emd_speed import COMPENSATED, FRESH, NATIVE
+from analysis.timing import sinkhorn_calls, small_calls, startup, torch_losses
+from analysis.timing.emd_speed import COMPENSATED, FRESH, NATIVE, OWN
 from analysis.timing.measuring import Spread
-from analysis.timing.sinkhorn_speed import ITERATION
+from analysis.timing.torch_losses import BACKWARD, FORWARD
 
 SOURCE, SHEET = "Target", "_targets"  # of the claims
-COLUMNS = ("what", "against", "dtype", "target", "found", "low", "high", "unit", "holds")
+SMALL, LOSSES, SINKHORN, LARGE, REST = (
+    "small calls", "losses for PyTorch", "Sinkhorn", "large batches", "growth and start-up",
+)  # fmt: skip
+PICTURES = {SMALL: "_targets_calls", LOSSES: "_targets_calls", SINKHORN: "_targets_sinkhorn"}  # others: SHEET
+COLUMNS = ("group", "what", "against", "dtype", "target", "found", "low", "high", "unit", "holds")
 CHAIN = {"space": "chain", "bins": 1000, "rows": 8192}
 TREE = {"space": "tree", "bins": 1000, "rows": 512}
 FASTER, SLOWER = "times as fast", "times the time"
 SHARE = "of the bandwidth"
+ITERATIONS = "iterations"
 GIGABYTE = 1e9
+DTYPES = ("float32", "float64")
 
 
 class Goal(NamedTuple):
@@ -49,9 +55,15 @@ class Goal(NamedTuple):
 
 def goals(table: pd.DataFrame) -> pd.DataFrame:
     """A row a target and dtype; found, low and high are median and quartiles."""
-    parts = (_products, _bandwidth, _compensation, _checks, _sinkhorn, _growth, _startup)
-    rows = pd.DataFrame([goal.row() for part in parts for goal in part(table)]).rename(columns={"middle": "found"})
-    return rows[list(COLUMNS)]
+    parts = {
+        SMALL: (_small,),
+        LOSSES: (_losses, _compiled),
+        SINKHORN: (_sinkhorn, _fixed),
+        LARGE: (_products, _bandwidth, _compensation, _checks, _single),
+        REST: (_growth, _startup),
+    }
+    found = [goal.row() | {"group": group} for group in parts for part in parts[group] for goal in part(table)]
+    return pd.DataFrame(found).rename(columns={"middle": "found"})[list(COLUMNS)]
 
 
 def _each(column: str, rows: pd.DataFrame, names: tuple[str, str, str] = ("", "_low", "_high")) -> Spread:
@@ -74,8 +86,109 @@ def _ratios(table: pd.DataFrame, place: dict[str, Any], name: str, task: str = B
     rows = table[(table.task == task) & (table.implementation == name)]
     for column, value in place.items():
         rows = rows[rows[column] == value]
-    for dtype in ("float32", "float64"):
+    for dtype in DTYPES:
         yield dtype, _each("ratio", rows[rows.dtype == dtype])
+
+
+class Duel(NamedTuple):
+    """A target for a call beside a rival's in the same turns, one bound a dtype."""
+
+    what: str
+    task: str
+    rival: str
+    bounds: dict[str, float]
+    place: dict[str, Any] | None = None
+    unit: str = SLOWER
+
+    def goals(self, table: pd.DataFrame) -> Iterator[Goal]:
+        """For each dtype that has a bound."""
+        for dtype, found in _ratios(table, self.place or {}, self.rival, self.task):
+            if dtype in self.bounds:
+                found = found if self.unit == FASTER else _inverse(found)
+                yield Goal(self.what, self.rival, self.bounds[dtype], self.unit, dtype, found)
+
+
+def _small(table: pd.DataFrame) -> Iterator[Goal]:
+    pair = f"emd, one pair of {small_calls.BINS} bins"
+    place = {"rows": small_calls.ROWS, "bins": small_calls.BINS}
+    for duel in (
+        Duel(pair, small_calls.PAIR, small_calls.LINE, {"float64": 1.5}),
+        Duel(pair, small_calls.PAIR, small_calls.SCIPY, {"float64": 0.3}),
+        Duel(f"{pair}, lists", small_calls.LISTS, small_calls.LINE, {"float64": 4.0}),
+        Duel(f"{pair}, integers", small_calls.INTEGERS, small_calls.LINE, {"float64": 4.0}),
+        Duel("emd_value_and_grad, ρ = 2, 16 × 10", small_calls.BOTH, small_calls.NUMPY, {"float64": 0.75}, place),
+    ):
+        yield from duel.goals(table)
+
+
+def _losses(table: pd.DataFrame) -> Iterator[Goal]:
+    for shape in (torch_losses.SMALL, torch_losses.LARGE):
+        place = {"space": "chain", **dict(zip(("rows", "bins"), shape, strict=True))}
+        for accuracy, bound in (("compensated", 1.0), ("native", 0.8)):
+            for way in (FORWARD, BACKWARD):
+                what = f"EMDLoss, ρ = 2, chain, {shape[0]} × {shape[1]}, {accuracy}, {way}"
+                bounds = dict.fromkeys(DTYPES, bound if way == BACKWARD and shape == torch_losses.SMALL else 1.0)
+                task = torch_losses.task_of(torch_losses.EMD, way, accuracy)
+                yield from Duel(what, task, torch_losses.CUMSUM, bounds, place).goals(table)
+    task = torch_losses.task_of(torch_losses.EMD, BACKWARD, "native")
+    what = f"EMDLoss, ρ = 2, WordNet tree, 128 × 1000, native, {BACKWARD}"
+    yield from Duel(what, task, torch_losses.INCIDENCE, {"float32": 0.1}, {"space": "tree"}).goals(table)
+    for kind, shape in (("chain", torch_losses.SMALL), ("tree", torch_losses.LARGE)):
+        place = {"space": kind, **dict(zip(("rows", "bins"), shape, strict=True))}
+        name = "WordNet tree" if kind == "tree" else kind
+        for way in (FORWARD, BACKWARD):
+            what = f"SinkhornLoss, {torch_losses.CAP} iterations, {name}, {shape[0]} × {shape[1]}, {way}"
+            task = torch_losses.task_of(torch_losses.SINKHORN, way)
+            yield from Duel(what, task, torch_losses.LOOP, {"float32": 1.0}, place).goals(table)
+
+
+def _compiled(table: pd.DataFrame) -> Iterator[Goal]:
+    for accuracy in torch_losses.ACCURACIES[::-1]:
+        for way in (FORWARD, BACKWARD):
+            task = torch_losses.task_of(torch_losses.COMPILED, way, accuracy)
+            what = f"EMDLoss by torch.compile, ρ = 2, chain, 64 × 30, {accuracy}, {way}"
+            yield from Duel(what, task, torch_losses.EMPTY, {"float32": 1.2}).goals(table)
+
+
+def _sinkhorn(table: pd.DataFrame) -> Iterator[Goal]:
+    cap, beside = sinkhorn_calls.CAP, sinkhorn_calls.DENSE
+    for rows, name, bounds in (
+        (512, "512 rows", {"float32": 10.0, "float64": 12.0}),
+        (1, "one pair", dict.fromkeys(DTYPES, 3.0)),
+    ):
+        what = f"sinkhorn, whole call, {cap} iterations, WordNet tree, {name}"
+        yield from Duel(what, sinkhorn_calls.task_of(cap), beside, bounds, {"rows": rows}, FASTER).goals(table)
+
+
+def _fixed(table: pd.DataFrame) -> Iterator[Goal]:
+    rows = table[(table.part == sinkhorn_calls.FIXED) & (table.rows == 512)]
+    rows = rows[rows.implementation == f"{OWN}, {sinkhorn_calls.FIXED}"]
+    what, beside = "sinkhorn, besides its iterations, WordNet tree, 512 rows", f"{sinkhorn_calls.ITERATION} of it"
+    for domain in ("linear", "log"):
+        for read, bound in ((sinkhorn_calls.SOME, 4.0), (sinkhorn_calls.ALL, 6.0)):
+            some = rows[rows.task == sinkhorn_calls.rest_of(domain, read=read)]
+            for dtype in DTYPES:
+                found = _each("ratio", some[some.dtype == dtype])
+                yield Goal(f"{what}, {domain} domain, {read}", beside, bound, ITERATIONS, dtype, found)
+    others = [sinkhorn_calls.rest_of("linear", variant) for variant in sinkhorn_calls.OTHERS]
+    for task, name in ((others[:-1], "the dearest of the other variants"), (others[-1:], sinkhorn_calls.STOPPING)):
+        some = rows[rows.task.isin(task) & (rows.dtype == "float64")]
+        yield Goal(f"{what}, {name}", beside, 4.0, ITERATIONS, "float64", _dearest(some.ratio, some))
+
+
+def _dearest(found: pd.Series, rows: pd.DataFrame) -> Spread:
+    """The ratio of the row where it is largest."""
+    return _each("ratio", rows[found == found.max()][:1])
+
+
+def _single(table: pd.DataFrame) -> Iterator[Goal]:
+    beside = f"batch of {small_calls.ROWS}"
+    for accuracy in ("native", "compensated"):
+        rows = table[(table.task == f"{small_calls.SINGLE}, {accuracy}") & (table.implementation == beside)]
+        for dtype in DTYPES:
+            some = rows[rows.dtype == dtype]
+            what = f"EMD² value and gradient, one pair, a node, {accuracy}, dearest of all shapes"
+            yield Goal(what, beside, 3.0, SLOWER, dtype, _inverse(_dearest(1 / some.ratio, some)))
 
 
 def _products(table: pd.DataFrame) -> Iterator[Goal]:
@@ -104,13 +217,6 @@ def _checks(table: pd.DataFrame) -> Iterator[Goal]:
             for dtype, found in _ratios(table, place, own):
                 what = f"EMD² value and gradient, {name}, {own.split()[1]}, inputs checked"
                 yield Goal(what, "unchecked", 1.1, SLOWER, dtype, _over(found, without[dtype]))
-
-
-def _sinkhorn(table: pd.DataFrame) -> Iterator[Goal]:
-    what, against = "Sinkhorn iteration, WordNet tree, batch 512, space kernel", "dense product, BLAS"
-    bounds = {"float32": 15.0, "float64": 25.0}
-    for dtype, found in _ratios(table, TREE, against, ITERATION):
-        yield Goal(what, against, bounds[dtype], FASTER, dtype, found)
 
 
 def growth_rows(table: pd.DataFrame) -> pd.DataFrame:
@@ -144,8 +250,7 @@ def _growth(table: pd.DataFrame) -> Iterator[Goal]:
 def _startup(table: pd.DataFrame) -> Iterator[Goal]:
     rows = table[table.part == "start-up"].assign(seconds_low=table.low, seconds_high=table.high)
     wanted: tuple[tuple[str, str, str, float], ...] = (
-        (startup.IMPORT, "import emdref", "import of NumPy and Numba", 0.6),
-        (startup.WARM, "first call, machine code cached", "first call of a bare cached kernel", 0.3),
+        (startup.BOTH, "import and first call, machine code cached", "a bare cached kernel", 0.35),
         (startup.COLD, "import and first call, nothing cached, whole process", "-", 10.0),
     )
     for task, what, against, bound in wanted:
@@ -175,7 +280,8 @@ def _claim(what: str, against: str, unit: str, rows: pd.DataFrame) -> Claim:
     beside = "" if against == "-" else f", beside {against}"
     target = " / ".join(dict.fromkeys(rows.target))
     found = ", ".join(f"{_spread(row)} {row.dtype}".strip() for row in rows.itertuples())
-    return Claim(SOURCE, f"{what}{beside}: {target} {unit}", found, bool((rows.holds == "yes").all()), SHEET)
+    sheet = PICTURES.get(rows.group.iloc[0], SHEET)
+    return Claim(SOURCE, f"{what}{beside}: {target} {unit}", found, bool((rows.holds == "yes").all()), sheet)
 
 
 def _spread(row: Any) -> str:

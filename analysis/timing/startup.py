@@ -1,7 +1,7 @@
 """How long a program waits for emdref: whole processes, from the interpreter's start to its end, in turn.
 
-What emdref adds is told by differences of programs within a turn: its import over that of NumPy and Numba, and its
-first call, machine code read from the disk, over the first call of a bare cached kernel.
+What emdref adds is told by differences of programs within a turn: its import over that of NumPy and Numba, its first
+call, machine code read from the disk, over the first call of a bare cached kernel, and both together over the latter.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from analysis.engine.cells import ROOT, Rows
 from analysis.timing.measuring import race, spent, spread
 
 FUNCTION = f"{__name__}:compute"
-IMPORT, WARM, COLD = (
+IMPORT, WARM, BOTH, COLD = (
     "import over NumPy and Numba's",
     "first call, cached, over a bare kernel's",
+    "import and first call, cached, over a bare kernel's",
     "import and first call",
 )
 BARE = """\
@@ -79,9 +80,9 @@ def _rows(times: dict[str, Any], empty: list[float]) -> Rows:
     found = times | {IMPORT: imported - base}
     if calls:
         bare, called = calls
-        found |= {WARM: (called - imported) - (bare - base), COLD: np.array(empty)}
+        found |= {WARM: (called - imported) - (bare - base), BOTH: called - bare, COLD: np.array(empty)}
     return [
-        {"part": "start-up", "task": name, "implementation": "emdref" if name in (IMPORT, WARM, COLD) else name}
+        {"part": "start-up", "task": name, "implementation": "emdref" if name in (IMPORT, WARM, BOTH, COLD) else name}
         | dict(zip(("seconds", "low", "high"), spread(samples), strict=True))
         | {"repeats": len(samples)}
         for name, samples in found.items()

@@ -17,10 +17,12 @@ from analysis.inputs import histogram_pairs
 from analysis.inputs.histogram_pairs import Group
 from analysis.sinkhorn import gradient_shapes
 from analysis.timing import (
+    duels,
     emd_growth,
     emd_speed,
     measuring,
     own_process,
+    sinkhorn_calls,
     sinkhorn_growth,
     sinkhorn_speed,
     startup,
@@ -148,7 +150,7 @@ def options(request, monkeypatch):
     monkeypatch.setattr(startup, "_run", lambda *program: None)
     monkeypatch.setattr(emd_growth, "_measured", once)
     monkeypatch.setattr(casebook, "FAMILIES", dict(list(casebook.FAMILIES.items())[::4]))  # test_accuracy meets all
-    for module in (emd_speed, sinkhorn_speed, startup, table1):
+    for module in (duels, emd_speed, sinkhorn_calls, sinkhorn_speed, startup, table1):
         monkeypatch.setattr(module, "race", first_of)
         if hasattr(module, "stopwatch"):
             monkeypatch.setattr(module, "stopwatch", lambda call: lambda: measuring.spent(call))
