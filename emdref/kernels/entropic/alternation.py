@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from emdref.kernels.arithmetic import lanes
-from emdref.kernels.arithmetic.lanes import choose, columns_of, fill, greater, into_columns, least, number, scratch, width
+from emdref.kernels.arithmetic.lanes import AHEAD, choose, columns_of, fill, greater, into_columns, least, number, scratch, width
 from emdref.kernels.arithmetic.semirings import LINEAR, SCALED
 from emdref.kernels.compile.jit import inline, loop, row
 from emdref.kernels.entropic import products
@@ -246,7 +246,7 @@ def scatter(t, x, at, rows, place, parts, part, block):
         size = min(n, bins - k)
         for j in range(size):
             lanes.store(block, j, lanes.load(t, parts * place[k + j] + part))
-        into_columns(block, x, at + k, bins, rows, size)
+        into_columns(block, x, at + k, bins, rows, size, AHEAD)
 
 
 @row
