@@ -290,7 +290,13 @@ def test_results_into_arrays_that_are_given(monkeypatch, function):
 def test_work_that_takes_long_is_dealt_out(monkeypatch):
     """Threads, and Ctrl-C between blocks of rows, are the general way's."""
     calls = []
-    monkeypatch.setattr(escalation, "over_columns", lambda *args, **options: calls.append(args[1]))
+    dealt = escalation.over_columns
+
+    def over_columns(kernel, rows, *args, **options):
+        calls.append(rows)
+        dealt(kernel, rows, *args, **options)
+
+    monkeypatch.setattr(escalation, "over_columns", over_columns)
     chain = emdref.Chain(1000)
     one = prepared.find(chain, np.dtype(float), 1, "raise", "native")
     for rows in (one.most, one.most + 1):
