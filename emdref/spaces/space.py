@@ -68,7 +68,7 @@ class Kernel(NamedTuple):
     loop: Callable[..., None]
     shape: tuple[Any, ...]
     work: float  # nanoseconds that a row takes, about
-    single: Callable[..., None] | None = None  # the same loop for a few rows, if there is one that is faster for them
+    single: Callable[..., None] | None = None  # a loop that gives the same bits, faster if there are few rows
 
     def loop_for(self, rows: int) -> Callable[..., None]:
         """The loop for so many rows."""

@@ -35,7 +35,7 @@ def _copy(x, first, last, block):
 
 @row
 def _edges_of(shape, first, last, costs, counts):
-    """Costs of the edges after the bins from first to last, 0 where there is none, and how many bins are before them."""
+    """Costs of the edges after the bins from first to last, 0 where there is none, and how many bins are up to them."""
     bins, gaps, gap_step = shape
     zero = gaps.dtype.type(0)
     if gap_step == 0:
