@@ -53,6 +53,10 @@ class Prepared:
         usual = x.dtype is self.dtype and x.flags.num & _USUAL == _USUAL
         return usual and (x.shape == self.line or (x.ndim == 2 and x.shape[1:] == self.line))
 
+    def fits(self, out: Any, shape: tuple[int, ...]) -> bool:
+        """Whether results of that shape can go to an array of the caller's."""
+        return type(out) is _array and out.dtype is self.dtype and out.shape == shape and out.flags.writeable
+
     def fill(self, p: NDArray[Any], q: NDArray[Any], value: NDArray[Any] | None, grad: NDArray[Any] | None) -> bool:
         """Fill what is not None for at most `most` rows; False: nothing is said, neither of results nor of rows.
 
@@ -129,17 +133,17 @@ def _prepare(space: Any, dtype: Any, rho: Any, mass: Any, accuracy: Any, gauge: 
     return Prepared(kernel, space.n_bins, dtype, how, accuracy == "compensated")
 
 
-def value(p: Any, q: Any, space: Any, rho: Any, mass: Any, accuracy: Any) -> Any:
-    """The values of arrays that lie as usual; None: take the general way."""
-    both = _at_once(p, q, space, rho, mass, accuracy, None)
+def value(p: Any, q: Any, space: Any, rho: Any, mass: Any, accuracy: Any, out: Any = None) -> Any:
+    """The values of arrays that lie as usual, in `out` if there is one; None: take the general way."""
+    both = _at_once(p, q, space, rho, mass, accuracy, None, out)
     return None if both is None else both[0]
 
 
 def value_and_grad(
-    p: Any, q: Any, space: Any, rho: Any, mass: Any, accuracy: Any, gauge: Any
+    p: Any, q: Any, space: Any, rho: Any, mass: Any, accuracy: Any, gauge: Any, out: Any = None
 ) -> tuple[Any, Any] | None:
-    """Both likewise."""
-    return _at_once(p, q, space, rho, mass, accuracy, gauge) if type(gauge) is str else None
+    """Both likewise; `out` is the gradient's."""
+    return _at_once(p, q, space, rho, mass, accuracy, gauge, out) if type(gauge) is str else None
 
 
 def checked(p: Any, q: Any, space: Any, mass: Any, accuracy: Any, v: Any = None, gauge: int | None = None) -> Batch:
@@ -170,7 +174,7 @@ def _looked_at(p: Any, q: Any, space: Any, mass: Any, accuracy: Any, v: Any, gau
 
 
 def _at_once(
-    p: Any, q: Any, space: Any, rho: Any, mass: Any, accuracy: Any, gauge: str | None
+    p: Any, q: Any, space: Any, rho: Any, mass: Any, accuracy: Any, gauge: str | None, out: Any
 ) -> tuple[Any, Any] | None:
     if type(p) is not _array or p.dtype.kind != "f":
         p = _floats(p)
@@ -183,18 +187,29 @@ def _at_once(
         return None
     line, shape = one.line, p.shape
     if shape == q.shape == line:  # one pair
-        value = _empty(1, one.dtype)
-        grad = one.nothing if gauge is None else _empty(shape, one.dtype)
-        return (value[0], grad) if one.settles((p, 0, q, 0), value, grad) else None
+        if out is not None and not one.fits(out, line if gauge else ()):
+            return None
+        value, grad = _empty(1, one.dtype), one.nothing if gauge is None else _empty(shape, one.dtype)
+        if not one.settles((p, 0, q, 0), value, grad):
+            return None
+        return (value[0], grad) if out is None else _put(out, value[0], grad, gauge)
     steps = [0 if x.shape == line else line[0] for x in (p, q)]
     shape = shape if steps[0] else q.shape
     rows = shape[0]
     if (all(steps) and shape != q.shape) or not 0 < rows <= one.most:
         return None
-    value = _empty(rows, one.dtype)
-    grad = _empty((0, 0) if gauge is None else shape, one.dtype)
-    given = p.reshape(-1), steps[0], q.reshape(-1), steps[1]
-    return (value, grad) if one.settles(given, value, grad.reshape(-1)) else None
+    if out is not None and not one.fits(out, shape if gauge else (rows,)):
+        return None
+    value, grad = _empty(rows, one.dtype), _empty((0, 0) if gauge is None else shape, one.dtype)
+    if not one.settles((p.reshape(-1), steps[0], q.reshape(-1), steps[1]), value, grad.reshape(-1)):
+        return None
+    return (value, grad) if out is None else _put(out, value, grad, gauge)
+
+
+def _put(out: NDArray[Any], value: Any, grad: Any, gauge: str | None) -> tuple[Any, Any]:
+    """Value and gradient, of which `out` takes the latter's place if there is a gauge; it may be p's or q's memory."""
+    out[...] = value if gauge is None else grad
+    return (out, grad) if gauge is None else (value, out)
 
 
 def _floats(x: Any) -> NDArray[Any] | None:
