@@ -101,33 +101,35 @@ def find(space: Any, dtype: np.dtype[Any], rho: Any, mass: Any, accuracy: Any, g
     """
     if type(rho) not in _REALS or not type(mass) is type(accuracy) is str:
         return None
+    key = rho, mass, accuracy, gauge, dtype
     try:
         of_space = _kept.of(space, dict)
-        key = rho, mass, accuracy, gauge, dtype
-        found = of_space[key]
+        return of_space[key]
     except KeyError:
-        found = _prepare(space, dtype, rho, mass, accuracy, gauge)
-        if isinstance(space, Space):
-            if len(of_space) >= min(_MOST_KEPT, _MOST_NODES // space.n_nodes + 1):
-                of_space.clear()
-            of_space[key] = found
-    except TypeError:  # options that are no keys, and no space
+        pass
+    except TypeError:  # what is no key, and no space
         return None
-    return found if found is not None and found.dtype is dtype else None
+    try:
+        found = _prepare(space, dtype, rho, mass, accuracy, gauge)
+    except Exception:  # the general way says it, in its turn
+        return None
+    if len(of_space) >= min(_MOST_KEPT, _MOST_NODES // space.n_nodes + 1):
+        of_space.clear()
+    of_space[key] = found
+    return found
 
 
 def _prepare(space: Any, dtype: Any, rho: Any, mass: Any, accuracy: Any, gauge: Any) -> Prepared | None:
-    if mass == "normalize" or gauge == "normalized" or not any(dtype is known for known in _DTYPES):
+    """None where there is no kernel, or not for this; an error for what no call takes."""
+    batches.check_options(space, mass, accuracy)
+    code, rho = None if gauge is None else gauges.code(gauge), validation.exponent(rho)
+    if not any(dtype is known for known in _DTYPES):
+        raise TypeError("a dtype that is but equal to NumPy's")
+    if mass == "normalize" or code == gauges.NORMALIZED:
         return None
-    try:
-        batches.check_options(space, mass, accuracy)
-        code = None if gauge is None else gauges.code(gauge)
-        rho = validation.exponent(rho)
-        tolerance = validation.mass_tolerance(dtype, space.n_bins) if mass == "raise" else np.inf
-        how = escalation.options(space, dtype, rho, accuracy, code, escalation.is_long(space), tolerance)
-        kernel = space.kernel(rho, dtype, accuracy, False)
-    except Exception:  # the general way says it, in its turn
-        return None
+    tolerance = validation.mass_tolerance(dtype, space.n_bins) if mass == "raise" else np.inf
+    how = escalation.options(space, dtype, rho, accuracy, code, escalation.is_long(space), tolerance)
+    kernel = space.kernel(rho, dtype, accuracy, False)
     if kernel is None or threads.most_alone(kernel.work) == 0:
         return None
     return Prepared(kernel, space.n_bins, dtype, how, accuracy == "compensated")

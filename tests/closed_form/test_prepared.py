@@ -352,6 +352,18 @@ def test_somebody_who_goes_through_many_exponents():
         assert len(kept(chain)[1]) <= before + 1
 
 
+def test_what_only_equals_a_good_option_does_not_stand_for_it():
+    chain, plain = emdref.Chain(BINS), np.dtype(float)
+    for dtype, mass, gauge in (
+        (np.dtype("f8", metadata={"a": 1}), "raise", "raw"),
+        (plain, Posing("raise"), "raw"),
+        (plain, "raise", Posing("raw")),
+    ):
+        assert prepared.find(chain, dtype, 1, mass, "native", gauge) is None
+    assert prepared.find(chain, plain, 1, "raise", "native", "raw") is not None
+    assert prepared.find(chain, plain, True, "raise", "native", "raw") is None
+
+
 def test_many_threads_at_once():
     chain = emdref.Chain(BINS)
     options = [{"rho": rho, "accuracy": accuracy} for rho in (1, 2, 3) for accuracy in ("compensated", "native")] * 20
