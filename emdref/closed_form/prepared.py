@@ -17,7 +17,7 @@ from emdref.arguments import casts, gauges, validation
 from emdref.arguments.validation import Batch
 from emdref.closed_form import batches, escalation
 from emdref.kernels.compile import jit, threads
-from emdref.spaces.space import FEW, Kept, Kernel, Space
+from emdref.spaces.space import FEW, Kept, Kernel
 
 _DTYPES = np.dtype(np.float32), np.dtype(np.float64)
 _BOOL = np.dtype(bool)
@@ -184,25 +184,30 @@ def _at_once(
         q = _floats(q)
     if p is None or q is None:
         return None
-    one = find(space, p.dtype, rho, mass, accuracy, gauge)
-    if one is None or not one.lies(p) or not one.lies(q):
+    dtype, shape = p.dtype, p.shape
+    one = find(space, dtype, rho, mass, accuracy, gauge)
+    if one is None or not (dtype is one.dtype is q.dtype):
         return None
-    line, shape = one.line, p.shape
-    if shape == q.shape == line:  # one pair
+    if p.flags.num & _USUAL != _USUAL or q.flags.num & _USUAL != _USUAL:
+        return None
+    line = one.line
+    if shape == line and q.shape == line:  # one pair
         if out is not None and not one.fits(out, line if gauge else ()):
             return None
-        value, grad = _empty(1, one.dtype), one.nothing if gauge is None else _empty(shape, one.dtype)
+        value, grad = _empty(1, dtype), one.nothing if gauge is None else _empty(shape, dtype)
         if not one.settles((p, 0, q, 0), value, grad):
             return None
         return (value[0], grad) if out is None else _put(out, value[0], grad, gauge)
     steps = [0 if x.shape == line else line[0] for x in (p, q)]
     shape = shape if steps[0] else q.shape
+    if len(shape) != 2 or shape[1:] != line or (all(steps) and shape != q.shape):
+        return None
     rows = shape[0]
-    if (all(steps) and shape != q.shape) or not 0 < rows <= one.most:
+    if not 0 < rows <= one.most:
         return None
     if out is not None and not one.fits(out, shape if gauge else (rows,)):
         return None
-    value, grad = _empty(rows, one.dtype), _empty((0, 0) if gauge is None else shape, one.dtype)
+    value, grad = _empty(rows, dtype), _empty((0, 0) if gauge is None else shape, dtype)
     if not one.settles((p.reshape(-1), steps[0], q.reshape(-1), steps[1]), value, grad.reshape(-1)):
         return None
     return (value, grad) if out is None else _put(out, value, grad, gauge)
