@@ -30,7 +30,7 @@ from emdref.arguments.messages import shown, type_name
 if TYPE_CHECKING:
     from emdref.spaces.rooted import RootedTree
 
-FEW = 2  # rows that a loop may take one by one
+FEW = 1  # rows for which lanes may not be rows
 SHORT = 16  # nodes up to which a space is written out as code
 _Kept = TypeVar("_Kept")
 Number = Any  # an integer, a Fraction, a Decimal: exact arithmetic never asks which
