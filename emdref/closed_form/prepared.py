@@ -17,7 +17,7 @@ from emdref.arguments import casts, gauges, validation
 from emdref.arguments.validation import Batch
 from emdref.closed_form import batches, escalation
 from emdref.kernels.compile import jit, threads
-from emdref.spaces.space import FEW, Kept, Kernel
+from emdref.spaces.space import Kept, Kernel
 
 _DTYPES = np.dtype(np.float32), np.dtype(np.float64)
 _BOOL = np.dtype(bool)
@@ -37,7 +37,7 @@ class Prepared:
 
     def __init__(self, kernel: Kernel, line: int, dtype: np.dtype[Any], how: tuple[Any, ...], counts: bool) -> None:
         self._kernel, self._how, self._counts = kernel, how, counts
-        self._calls: list[Any] = [None] * (FEW + 1)  # by the number of rows, the last for all that are more
+        self._calls: list[Any] = [None, None]  # for one row, and for more
         self.dtype, self.line, self.nothing = dtype, (line,), np.empty(0, dtype)
         self.most = threads.most_alone(kernel.work)
 
@@ -45,7 +45,7 @@ class Prepared:
         row, flags, loop = casts.frozen(self.nothing), np.empty(0, _BOOL), self._kernel.loop_for(rows)
         results = self.nothing, self.nothing, flags, flags
         call = jit.straight(loop, (0, 0, (row, 0, row, 0), results, self._kernel.shape, self._how)) or _frozen(loop)
-        self._calls[min(rows, FEW + 1) - 1] = call
+        self._calls[rows > 1] = call
         return call
 
     def lies(self, x: NDArray[Any]) -> bool:
@@ -71,7 +71,7 @@ class Prepared:
         """`fill` for what a kernel is given, see `emdref.spaces.space.Kernel`; grad is empty if nobody wants it."""
         threads.check_limit()
         rows = len(value)
-        call = self._calls[rows - 1 if rows <= FEW else FEW] or self._compiled(rows)
+        call = self._calls[rows > 1] or self._compiled(rows)
         doubt = _empty(rows, _BOOL)
         if not self._counts:  # natively there is nothing to settle
             call(0, rows, given, (value, grad, doubt, doubt), self._kernel.shape, self._how)
