@@ -17,7 +17,7 @@ from emdref.arguments import casts, gauges, validation
 from emdref.arguments.validation import Batch
 from emdref.closed_form import batches, escalation
 from emdref.kernels.compile import jit, threads
-from emdref.spaces.space import FEW, Kept, Kernel, Space
+from emdref.spaces.space import Kept, Kernel
 
 _DTYPES = np.dtype(np.float32), np.dtype(np.float64)
 _BOOL = np.dtype(bool)
@@ -37,7 +37,7 @@ class Prepared:
 
     def __init__(self, kernel: Kernel, line: int, dtype: np.dtype[Any], how: tuple[Any, ...], counts: bool) -> None:
         self._kernel, self._how, self._counts = kernel, how, counts
-        self._calls: list[Any] = [None] * (FEW + 1)  # by the number of rows, the last for all that are more
+        self._calls: list[Any] = [None, None]  # for one row, and for more
         self.dtype, self.line, self.nothing = dtype, (line,), np.empty(0, dtype)
         self.most = threads.most_alone(kernel.work)
 
@@ -45,13 +45,17 @@ class Prepared:
         row, flags, kernel = casts.frozen(self.nothing), np.empty(0, _BOOL), self._kernel.for_rows(rows)
         arguments = 0, 0, (row, 0, row, 0), (self.nothing, self.nothing, flags, flags), kernel.shape, self._how
         call = jit.straight(kernel.loop, arguments) or _frozen(kernel.loop)
-        self._calls[min(rows, FEW + 1) - 1] = call, kernel.shape
+        self._calls[rows > 1] = call, kernel.shape
         return call, kernel.shape
 
     def lies(self, x: NDArray[Any]) -> bool:
         """Whether an array is a row, or rows, of the dtype, one entry behind the other."""
         usual = x.dtype is self.dtype and x.flags.num & _USUAL == _USUAL
         return usual and (x.shape == self.line or (x.ndim == 2 and x.shape[1:] == self.line))
+
+    def fits(self, out: Any, shape: tuple[int, ...]) -> bool:
+        """Whether results of that shape can go to an array of the caller's."""
+        return type(out) is _array and out.dtype is self.dtype and out.shape == shape and out.flags.writeable
 
     def fill(self, p: NDArray[Any], q: NDArray[Any], value: NDArray[Any] | None, grad: NDArray[Any] | None) -> bool:
         """Fill what is not None, dealt out if rows are many; False: nothing is said, neither of results nor of rows.
@@ -79,7 +83,7 @@ class Prepared:
         return True
 
     def _run(self, rows: int, given: tuple[Any, ...], results: tuple[Any, ...]) -> None:
-        call, shape = self._calls[rows - 1 if rows <= FEW else FEW] or self._compiled(rows)
+        call, shape = self._calls[rows > 1] or self._compiled(rows)
         if rows <= self.most:
             call(0, rows, given, results, shape, self._how)
         else:
@@ -103,49 +107,51 @@ def find(space: Any, dtype: np.dtype[Any], rho: Any, mass: Any, accuracy: Any, g
     """
     if type(rho) not in _REALS or not type(mass) is type(accuracy) is str:
         return None
+    key = rho, mass, accuracy, gauge, dtype
     try:
         of_space = _kept.of(space, dict)
-        key = rho, mass, accuracy, gauge, dtype
-        found = of_space[key]
+        return of_space[key]
     except KeyError:
-        found = _prepare(space, dtype, rho, mass, accuracy, gauge)
-        if isinstance(space, Space):
-            if len(of_space) >= min(_MOST_KEPT, _MOST_NODES // space.n_nodes + 1):
-                of_space.clear()
-            of_space[key] = found
-    except TypeError:  # options that are no keys, and no space
+        pass
+    except TypeError:  # what is no key, and no space
         return None
-    return found if found is not None and found.dtype is dtype else None
+    try:
+        found = _prepare(space, dtype, rho, mass, accuracy, gauge)
+    except Exception:  # the general way says it, in its turn
+        return None
+    if len(of_space) >= min(_MOST_KEPT, _MOST_NODES // space.n_nodes + 1):
+        of_space.clear()
+    of_space[key] = found
+    return found
 
 
 def _prepare(space: Any, dtype: Any, rho: Any, mass: Any, accuracy: Any, gauge: Any) -> Prepared | None:
-    if mass == "normalize" or gauge == "normalized" or not any(dtype is known for known in _DTYPES):
+    """None where there is no kernel, or not for this; an error for what no call takes."""
+    batches.check_options(space, mass, accuracy)
+    code, rho = None if gauge is None else gauges.code(gauge), validation.exponent(rho)
+    if not any(dtype is known for known in _DTYPES):
+        raise TypeError("a dtype that is but equal to NumPy's")
+    if mass == "normalize" or code == gauges.NORMALIZED:
         return None
-    try:
-        batches.check_options(space, mass, accuracy)
-        code = None if gauge is None else gauges.code(gauge)
-        rho = validation.exponent(rho)
-        tolerance = validation.mass_tolerance(dtype, space.n_bins) if mass == "raise" else np.inf
-        how = escalation.options(space, dtype, rho, accuracy, code, escalation.is_long(space), tolerance)
-        kernel = space.kernel(rho, dtype, accuracy, False)
-    except Exception:  # the general way says it, in its turn
-        return None
+    tolerance = validation.mass_tolerance(dtype, space.n_bins) if mass == "raise" else np.inf
+    how = escalation.options(space, dtype, rho, accuracy, code, escalation.is_long(space), tolerance)
+    kernel = space.kernel(rho, dtype, accuracy, False)
     if kernel is None or threads.most_alone(kernel.work) == 0:
         return None
     return Prepared(kernel, space.n_bins, dtype, how, accuracy == "compensated")
 
 
-def value(p: Any, q: Any, space: Any, rho: Any, mass: Any, accuracy: Any) -> Any:
-    """The values of arrays that lie as usual; None: take the general way."""
-    both = _at_once(p, q, space, rho, mass, accuracy, None)
+def value(p: Any, q: Any, space: Any, rho: Any, mass: Any, accuracy: Any, out: Any = None) -> Any:
+    """The values of arrays that lie as usual, in `out` if there is one; None: take the general way."""
+    both = _at_once(p, q, space, rho, mass, accuracy, None, out)
     return None if both is None else both[0]
 
 
 def value_and_grad(
-    p: Any, q: Any, space: Any, rho: Any, mass: Any, accuracy: Any, gauge: Any
+    p: Any, q: Any, space: Any, rho: Any, mass: Any, accuracy: Any, gauge: Any, out: Any = None
 ) -> tuple[Any, Any] | None:
-    """Both likewise."""
-    return _at_once(p, q, space, rho, mass, accuracy, gauge) if type(gauge) is str else None
+    """Both likewise; `out` is the gradient's."""
+    return _at_once(p, q, space, rho, mass, accuracy, gauge, out) if type(gauge) is str else None
 
 
 def checked(p: Any, q: Any, space: Any, mass: Any, accuracy: Any, v: Any = None, gauge: int | None = None) -> Batch:
@@ -176,7 +182,7 @@ def _looked_at(p: Any, q: Any, space: Any, mass: Any, accuracy: Any, v: Any, gau
 
 
 def _at_once(
-    p: Any, q: Any, space: Any, rho: Any, mass: Any, accuracy: Any, gauge: str | None
+    p: Any, q: Any, space: Any, rho: Any, mass: Any, accuracy: Any, gauge: str | None, out: Any
 ) -> tuple[Any, Any] | None:
     if type(p) is not _array or p.dtype.kind != "f":
         p = _floats(p)
@@ -184,23 +190,39 @@ def _at_once(
         q = _floats(q)
     if p is None or q is None:
         return None
-    one = find(space, p.dtype, rho, mass, accuracy, gauge)
-    if one is None or not one.lies(p) or not one.lies(q):
+    dtype, shape = p.dtype, p.shape
+    one = find(space, dtype, rho, mass, accuracy, gauge)
+    if one is None or not (dtype is one.dtype is q.dtype):
         return None
-    line, shape = one.line, p.shape
-    if shape == q.shape == line:  # one pair
-        value = _empty(1, one.dtype)
-        grad = one.nothing if gauge is None else _empty(shape, one.dtype)
-        return (value[0], grad) if one.settles((p, 0, q, 0), value, grad) else None
+    if p.flags.num & _USUAL != _USUAL or q.flags.num & _USUAL != _USUAL:
+        return None
+    line = one.line
+    if shape == line and q.shape == line:  # one pair
+        if out is not None and not one.fits(out, line if gauge else ()):
+            return None
+        value, grad = _empty(1, dtype), one.nothing if gauge is None else _empty(shape, dtype)
+        if not one.settles((p, 0, q, 0), value, grad):
+            return None
+        return (value[0], grad) if out is None else _put(out, value[0], grad, gauge)
     steps = [0 if x.shape == line else line[0] for x in (p, q)]
     shape = shape if steps[0] else q.shape
-    rows = shape[0]
-    if (all(steps) and shape != q.shape) or not 0 < rows <= one.most:
+    if len(shape) != 2 or shape[1:] != line or (all(steps) and shape != q.shape):
         return None
-    value = _empty(rows, one.dtype)
-    grad = _empty((0, 0) if gauge is None else shape, one.dtype)
-    given = p.reshape(-1), steps[0], q.reshape(-1), steps[1]
-    return (value, grad) if one.settles(given, value, grad.reshape(-1)) else None
+    rows = shape[0]
+    if not 0 < rows <= one.most:
+        return None
+    if out is not None and not one.fits(out, shape if gauge else (rows,)):
+        return None
+    value, grad = _empty(rows, dtype), _empty((0, 0) if gauge is None else shape, dtype)
+    if not one.settles((p.reshape(-1), steps[0], q.reshape(-1), steps[1]), value, grad.reshape(-1)):
+        return None
+    return (value, grad) if out is None else _put(out, value, grad, gauge)
+
+
+def _put(out: NDArray[Any], value: Any, grad: Any, gauge: str | None) -> tuple[Any, Any]:
+    """Value and gradient, of which `out` takes the latter's place if there is a gauge; it may be p's or q's memory."""
+    out[...] = value if gauge is None else grad
+    return (out, grad) if gauge is None else (value, out)
 
 
 def _floats(x: Any) -> NDArray[Any] | None:

@@ -97,14 +97,14 @@ class Chain(Gapped):
 
     def kernel(self, rho: float, dtype: np.dtype[Any], accuracy: str, shares: bool) -> Kernel | None:
         """Tiles of rows, see emdref.kernels.tiles."""
-        (cost, step), work, few = self.repeated_gaps, self.n_bins, self.n_bins >= MANY
+        (cost, step), work, long = self.repeated_gaps, self.n_bins, self.n_bins >= MANY
         if accuracy == "native":
             shape = self.n_bins, frozen(narrowed(cost, dtype)), step
-            return Kernel(plain.emd_chain, shape, work, Kernel(single.emd_chain, shape, work) if few else None)
+            return Kernel(plain.emd_chain, shape, work, Kernel(single.emd_chain, shape, work) if long else None)
         if shares or not fits_two_limbs(rho, *self.cost_range):
             return None
         exact = self.n_bins, cost, step, self.total_cost
-        row = Kernel(single.emd_chain2, exact, 3 * work) if few else None
+        row = Kernel(single.emd_chain2, exact, 3 * work) if long else None
         if dtype == np.float32:
             return Kernel(one_limb.emd_chain1, (exact, last_digit(cost)), 3 * work, row)
         return Kernel(two_limbs.emd_chain2, exact, 3 * work, row)

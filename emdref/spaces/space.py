@@ -30,7 +30,6 @@ from emdref.arguments.messages import shown, type_name
 if TYPE_CHECKING:
     from emdref.spaces.rooted import RootedTree
 
-FEW = 2  # rows that a loop may take one by one
 SHORT = 16  # nodes up to which a space is written out as code
 _Kept = TypeVar("_Kept")
 Number = Any  # an integer, a Fraction, a Decimal: exact arithmetic never asks which
@@ -68,11 +67,11 @@ class Kernel(NamedTuple):
     loop: Callable[..., None]
     shape: tuple[Any, ...]
     work: float  # nanoseconds that a row takes, about
-    few: Kernel | None = None  # another with the same results, if it is faster for a few rows
+    single: Kernel | None = None  # another that gives the same bits, faster if there is one row
 
     def for_rows(self, rows: int) -> Kernel:
         """The kernel for so many rows."""
-        return self if self.few is None or rows > FEW else self.few
+        return self if self.single is None or rows > 1 else self.single
 
 
 class Metric(ABC):

@@ -126,18 +126,18 @@ class Tree(Immutable, Space):
 
     def kernel(self, rho: float, dtype: np.dtype[Any], accuracy: str, shares: bool) -> Kernel | None:
         """Tiles of rows, see emdref.kernels.tiles."""
-        tree, nodes, few = self.rooted, self.n_nodes, self.n_nodes >= MANY
+        tree, nodes, large = self.rooted, self.n_nodes, self.n_nodes >= MANY
         if accuracy == "native":
             cost = tree.crossed_cost(shares)
             weight, cost = narrowed(cost * (tree.bins_below / self.n_bins), dtype), narrowed(cost, dtype)
             native = tree.parent, frozen(cost), frozen(weight), tree.bin_node, tree.empty, tree.inner
-            row = Kernel(single.emd_tree, native, nodes) if few else None
+            row = Kernel(single.emd_tree, native, nodes) if large else None
             return Kernel(plain.emd_tree, native, nodes, row)
         if shares or not fits_two_limbs(rho, *tree.cost_range):
             return None
         below = frozen(tree.bins_below.astype(np.float64))
         shape = tree.parent, tree.cost, below, tree.exempt, tree.bin_node, tree.empty, tree.inner, tree.total_cost
-        row = Kernel(single.emd_tree2, shape, 3 * nodes) if few else None
+        row = Kernel(single.emd_tree2, shape, 3 * nodes) if large else None
         if dtype == np.float32:
             return Kernel(one_limb.emd_tree1, (shape, float(tree.depth), tree.last_digit), 3 * nodes, row)
         return Kernel(two_limbs.emd_tree2, shape, 3 * nodes, row)

@@ -17,6 +17,7 @@ from emdref.kernels.tiles import inspection, plain, plain_sums, two_limb_sums, t
 
 _LANES = 8
 _BLOCK = 256  # bins at a time: all that is kept of them stays in the first-level cache
+_FAR = 2**13  # bins of which slopes are kept
 
 
 @inline
@@ -34,21 +35,26 @@ def _copy(x, first, last, block):
 
 @row
 def _edges_of(shape, first, last, costs, counts):
-    """Costs of the edges after the bins from first to last, 0 where there is none, and how many bins are before them.
-
-    One cost for all is written for the first block, and stays.
-    """
+    """Costs of the edges after the bins from first to last, 0 where there is none, and how many bins are up to them."""
     bins, gaps, gap_step = shape
-    if gap_step == 0 and first == 0:
-        for j in range(len(costs)):
+    zero = gaps.dtype.type(0)
+    if gap_step == 0:
+        for j in range(last - first):
             costs[j] = gaps[0]
-    elif gap_step == 1:
+    else:
         for k in range(first, min(last, bins - 1)):
             costs[k - first] = gaps[k]
     if last == bins:
-        costs[bins - 1 - first] = gaps.dtype.type(0)
+        costs[bins - 1 - first] = zero
     for j in range(last - first):
         counts[j] = gaps.dtype.type(first + j + 1)
+
+
+@row
+def _keep(slopes, costs, size, out, at):
+    """Slopes times costs of a block's edges for the way back; one that costs nothing has none, whatever flows."""
+    for j in range(size):
+        out[at + j] = slopes[j] if costs[j] > 0 else out.dtype.type(0)
 
 
 # --- plain arithmetic -------------------------------------------------------------------------------------------------
@@ -66,28 +72,24 @@ def _terms(x, cost, weight, rho, one, v, terms, steps, at):
 
 
 @row
-def _prepare(first, last, shape, share, rho, block, steps):
+def _prepare(first, last, shape, share, rho, block):
     """What the edges after the bins from first to last add to the sums, from the flows in the block."""
     t, costs, terms = block
     n, one = width(t), t.dtype.type(1)
     _edges_of(shape, first, last, costs, terms[0])
     for v in range(_vectors(last - first, n)):
         cost = load(costs, v)
-        _terms(load(t, v), cost, load(terms[0], v) * share * cost, rho, one, v, terms, steps, first // n + v)
+        _terms(load(t, v), cost, load(terms[0], v) * share * cost, rho, one, v, terms, t, v)
 
 
 @row
-def _forward(p, at, q, bt, first, last, ahead, phi, sums, block, steps):
-    """Add the edges after the bins from first to last, and go on to phi after as many bins as there are `ahead`,
-    Eq. (6): neither sum waits for the other."""
+def _forward(p, at, q, bt, size, ahead, phi, sums, block):
+    """Add the edges of a block of that size, and go on to phi after as many bins as there are `ahead`, Eq. (6): neither
+    sum waits for the other."""
     t, costs, terms = block
-    at, bt, zero = at + last, bt + last, t.dtype.type(0)
-    for j in range(max(ahead, last - first)):
-        if j < last - first:
-            if costs[j] > 0:  # else a power that overflows would count, as 0 * inf
-                sums = plain_sums.join(sums, (terms[0][j], terms[1][j], terms[2][j]))
-            else:
-                steps[first + j] = zero
+    for j in range(max(ahead, size)):
+        if j < size and costs[j] > 0:  # else a power that overflows would count, as 0 * inf
+            sums = plain_sums.join(sums, (terms[0][j], terms[1][j], terms[2][j]))
         if j < ahead:
             phi = phi + (p[at + j] - q[bt + j])
             t[j] = phi
@@ -96,7 +98,7 @@ def _forward(p, at, q, bt, first, last, ahead, phi, sums, block, steps):
 
 @inline
 def _block(dtype, n):
-    """Scratch for a block: flows, or weights, costs, and what edges add to three sums."""
+    """Scratch for a block: flows and then slopes, or weights; costs; and what edges add to three sums."""
     size = _BLOCK // n
     terms = scratch(size, dtype), scratch(size, dtype), scratch(size, dtype)
     return scratch(size, dtype), scratch(size, dtype), terms
@@ -104,28 +106,31 @@ def _block(dtype, n):
 
 @loop
 def emd_chain(first, last, given, results, shape, how):
-    """emdref.kernels.tiles.plain.emd_chain, row by row."""
+    """emdref.kernels.tiles.plain.emd_chain, row by row; the gradient's own memory holds the slopes."""
     p, p_step, q, q_step = given
     grad, bins, n = results[1], shape[0], width(p)
     rho, share, factor, _, _, tolerance = how
     zero = p.dtype.type(0)
-    looks, block, steps = inspection.new_sums(p), _block(p.dtype, n), scratch(_vectors(bins, n), p.dtype)
+    looks, block = inspection.new_sums(p), _block(p.dtype, n)
     for i in range(first, last):
         at, bt = i * p_step, i * q_step
         inspection.clear(looks)
         sums = plain_sums.begin(zero)
-        phi, sums = _forward(p, at, q, bt, 0, 0, min(_BLOCK, bins), zero, sums, block, steps)
+        phi, sums = _forward(p, at, q, bt, 0, min(_BLOCK, bins), zero, sums, block)
         for start in range(0, bins, _BLOCK):
             end = min(start + _BLOCK, bins)
-            _prepare(start, end, shape, share, rho, block, steps)
-            phi, sums = _forward(p, at, q, bt, start, end, min(_BLOCK, bins - end), phi, sums, block, steps)
+            _prepare(start, end, shape, share, rho, block)
+            if len(grad) > 0:
+                _keep(block[0], block[1], end - start, grad, i * bins + start)
+            ahead = min(_BLOCK, bins - end)
+            phi, sums = _forward(p, at + end, q, bt + end, end - start, ahead, phi, sums, block)
         _look(p, at, q, bt, bins, looks, tolerance >= 0.0, False)
         plain.deliver_row(i, sums[0], sums[2] * (factor + factor), looks, 0, results, how)
         if len(grad) > 0:
             r = zero - sums[1] if share > 0 else zero
-            for k in range(bins - 1, -1, -1):
-                r = r + steps[k]
-                grad[i * bins + k] = r * factor
+            for k in range((i + 1) * bins - 1, i * bins - 1, -1):
+                r = r + grad[k]
+                grad[k] = r * factor
 
 
 @row
@@ -217,30 +222,36 @@ def _terms2(h, l, cost, below, rho, v, terms, slopes, at):
 
 @inline
 def _add(sums, terms, j, slopes, k, exempt):
-    """Add edge number j of a block, k of all."""
+    """Add edge number j of a block, number k of those whose slopes these are."""
     added = terms[0][j], terms[1][j], terms[2][j], terms[3][j], slopes[0][k], slopes[1][k]
     return two_limb_sums.add_terms(sums, added, terms[4][j], exempt)
 
 
 @row
-def _forward2(p, at, q, bt, first, last, shape, how, flow, sums, block, slopes):
-    """The flow after the bins from first to last, and the edges after them added to the sums."""
-    counts, costs, terms = block
+def _flows2(p, at, q, bt, first, last, shape, how, flow, block):
+    """The flow after the bins from first to last, and what the edges after them add to the sums."""
+    slopes, costs, terms = block
     rho, _, _, _, closely, _ = how
     h, l, lost = flow
+    counts = terms[2]
     _edges_of(shape, first, last, costs, counts)
     for k in range(first, last):
         h, l, lost = two_limb_sums.lifted(h, l, lost, *two_sum(float(p[at + k]), -float(q[bt + k])), closely)
         terms[0][k - first], terms[1][k - first] = h, l
     for v in range(_vectors(last - first, _LANES)):
         xh, xl = two_sum(load(terms[0], v), load(terms[1], v))
-        _terms2(xh, xl, load(costs, v), load(counts, v), rho, v, terms, slopes, first // _LANES + v)
-    for j in range(last - first):
+        _terms2(xh, xl, load(costs, v), load(counts, v), rho, v, terms, slopes, v)
+    return h, l, lost
+
+
+@row
+def _sum2(size, sums, block):
+    """Add the edges of a block of that size."""
+    slopes, costs, terms = block
+    for j in range(size):
         if costs[j] > 0.0:
-            sums = _add(sums, terms, j, slopes, first + j, 0.0)
-        else:
-            slopes[0][first + j], slopes[1][first + j] = 0.0, 0.0
-    return (h, l, lost), sums
+            sums = _add(sums, terms, j, slopes, j, 0.0)
+    return sums
 
 
 @row
@@ -262,37 +273,49 @@ def _slopes(slopes, first, last):
 
 
 @inline
-def _block2():
-    """Scratch for a block: how many bins are below edges, costs, and what edges add to the sums."""
-    size, real = _BLOCK // _LANES, np.float64
-    terms = scratch(size, real), scratch(size, real), scratch(size, real), scratch(size, real), scratch(size, real)
-    return scratch(size, real), scratch(size, real), terms
-
-
-@inline
 def _limbs(entries):
     """Scratch for so many numbers in two limbs."""
     size = _vectors(entries, _LANES)
     return scratch(size, np.float64), scratch(size, np.float64)
 
 
+@inline
+def _block2():
+    """Scratch for a block: slopes, costs, and what edges add to the sums."""
+    size, real = _BLOCK // _LANES, np.float64
+    terms = scratch(size, real), scratch(size, real), scratch(size, real), scratch(size, real), scratch(size, real)
+    return _limbs(_BLOCK), scratch(size, real), terms
+
+
+@inline
+def _keep2(block, size, slopes, at):
+    """`_keep` for both limbs."""
+    _keep(block[0][0], block[1], size, slopes[0], at)
+    _keep(block[0][1], block[1], size, slopes[1], at)
+
+
 @loop
 def emd_chain2(first, last, given, results, shape, how):
-    """emdref.kernels.tiles.two_limbs.emd_chain2, row by row."""
+    """emdref.kernels.tiles.two_limbs.emd_chain2, row by row; on a long way slopes are computed once more."""
     p, p_step, q, q_step = given
     bins, gaps, gap_step, costs = shape
     grad, edges = results[1], bins - 1
     digits = 53 if p.itemsize == 8 else 24
-    looks, block, slopes, chain = inspection.new_sums(p), _block2(), _limbs(bins), (bins, gaps, gap_step)
+    looks, block, chain = inspection.new_sums(p), _block2(), (bins, gaps, gap_step)
+    slopes, marks = _limbs(min(bins, _FAR)), _limbs(bins // _FAR + 1)  # flows before each part of the way
     for i in range(first, last):
         at, bt = i * p_step, i * q_step
         inspection.clear(looks)
         flow, sums = (0.0, 0.0, 0.0), two_limb_sums.begin(0.0)
         for start in range(0, bins, inspection.COLUMNS):
             more = two_limb_sums.begin(0.0)
-            for at_once in range(start, min(start + inspection.COLUMNS, bins), _BLOCK):
-                end = min(at_once + _BLOCK, bins)
-                flow, more = _forward2(p, at, q, bt, at_once, end, chain, how, flow, more, block, slopes)
+            if start % _FAR == 0:
+                marks[0][start // _FAR], marks[1][start // _FAR], _ = flow
+            for k in range(start, min(start + inspection.COLUMNS, bins), _BLOCK):
+                size = min(_BLOCK, bins - k)
+                flow = _flows2(p, at, q, bt, k, k + size, chain, how, flow, block)
+                more = _sum2(size, more, block)
+                _keep2(block, size, slopes, k % _FAR)
             sums = two_limb_sums.join(sums, more)
         _look(p, at, q, bt, bins, looks, True, True)
         own = sums[0] + sums[1], sums[4], sums[5], sums[6], flow[2]
@@ -303,9 +326,15 @@ def emd_chain2(first, last, given, results, shape, how):
         r = 0.0 - oh, 0.0 - ol
         start, end = edges // inspection.COLUMNS * inspection.COLUMNS, bins
         while start >= 0:
-            _backward2(slopes, start, end, how[2], r, grad, i * bins)
+            part = start // _FAR * _FAR
+            if end % _FAR == 0 and end < bins:  # else the slopes of this part are there
+                flow = marks[0][part // _FAR], marks[1][part // _FAR], 0.0
+                for k in range(part, end, _BLOCK):
+                    flow = _flows2(p, at, q, bt, k, k + _BLOCK, chain, how, flow, block)
+                    _keep2(block, _BLOCK, slopes, k - part)
+            _backward2(slopes, start - part, end - part, how[2], r, grad, i * bins + part)
             if start > 0:
-                r = two_limb_sums.more(*r, *_slopes(slopes, start, min(end, edges)))
+                r = two_limb_sums.more(*r, *_slopes(slopes, start - part, min(end, edges) - part))
             end = start
             start -= inspection.COLUMNS
 
@@ -314,7 +343,7 @@ def emd_chain2(first, last, given, results, shape, how):
 def _up2(shape, rho, closely, t, block, slopes):
     """emdref.kernels.tiles.two_limbs._up, a lane a node."""
     parent, cost, below, exempt = shape
-    counts, costs, terms = block
+    (counts, _), costs, terms = block
     lost, sums, (high, low) = 0.0, two_limb_sums.begin(0.0), t
     at, h, l = 0, high[0], low[0]
     for v in range(len(parent) - 1, 0, -1):  # siblings stand side by side
