@@ -805,7 +805,7 @@ def test_shapes_and_memory_of_plain_tensors(monkeypatch):
     for given in (
         (x, q), (x[0, 0], q[0, 0]), (x[0, 0], torch.tensor(3)), (x, torch.arange(6).reshape(2, 3) % 5),
         (x[:0], q[:0]), (x, q[0]), (x[0], q), (x.transpose(0, 1), q.transpose(0, 1)), (X, torch._neg_view(-Q)),
-        (X, astray), (X, torch.nn.Parameter(Q, requires_grad=False)), (X.float(), Q.float()), (X.t().contiguous().t(), Q),
+        (X, astray), (X, torch.nn.Parameter(Q, requires_grad=False)), (X.float(), Q.float()), (X.T.contiguous().T, Q),
     ):  # fmt: skip
         for loss in losses:
             same_both_ways(monkeypatch, loss, *given)
