@@ -252,7 +252,13 @@ def sinkhorn_loss(
     else:
         records = p.requires_grad and torch.is_grad_enabled()
         known = _iterated(p, target, space if cost is None else _array(cost), *options, with_grad=records)
-        value = _Known.apply(p, None, known, "none", partial(_Final.apply, p)) if records else known[0]
+        how: Reduction = reduction if counts is None else "none"
+        if records:
+            value = _Known.apply(p, None, known, how, partial(_Final.apply, p))
+        else:
+            value = _quickly_reduced(known[0], how)
+        if counts is None:
+            return value
     return _reduced(value, counts, reduction)
 
 
@@ -919,7 +925,7 @@ def _histograms(
     if ignore_index is not None or weight is not None:
         x, target, counts = _counted(x, target, ignore_index, weight)
     p = _LAYERS[normalize](x)
-    if target.is_floating_point():
+    if target.is_floating_point() and (torch.compiler.is_compiling() or target.shape != p.shape):
         p, target = torch.broadcast_tensors(p, target)
     return p, target, counts
 
