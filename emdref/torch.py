@@ -44,7 +44,7 @@ __all__ = ["EMDLoss", "EMDMetric", "SinkhornLoss", "emd_loss", "sinkhorn_loss"]
 
 _HALVES = (torch.float16, torch.bfloat16)
 _FLOATS = (*_HALVES, torch.float32, torch.float64)
-_NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+_NUMPY: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 _PLAIN = frozenset({Tensor, nn.Parameter})
 _MOST_READY = 64  # options of one space: somebody who goes through many rho keeps the last of them
 _compiled: dict[int, Space] = {}  # what operators call by number: digests in compiled graphs, which keep them,
@@ -251,7 +251,7 @@ def sinkhorn_loss(
         value, _ = _Sinkhorn.apply(p, target, cost, space, *options)
     else:
         records = p.requires_grad and torch.is_grad_enabled()
-        known = _iterated(p, target, space if cost is None else _array(cost), *options, with_grad=records)
+        known = _iterated(records, p, target, space if cost is None else _array(cost), *options)
         how: Reduction = reduction if counts is None else "none"
         if records:
             value = _Known.apply(p, None, known, how, partial(_Final.apply, p))
@@ -506,32 +506,31 @@ def _over_another_axis(operator: Any, n_rows: int, info: Any, in_dims: Any, *arg
     return result, (0, 0) if isinstance(result, tuple) else 0
 
 
-# has-type: operators are defined below
 class _EMD(torch.autograd.Function):
     """The operator for spaces as they are, which it keeps; torch.func sees through this, and not through operators."""
 
-    forward = staticmethod(lambda p, q, cost, space, *options: _emd(p, q, cost, _temporary(space), *options))  # type: ignore[has-type]
+    forward = staticmethod(lambda p, q, cost, space, *options: _emd(p, q, cost, _temporary(space), *options))
     setup_context = staticmethod(_keep)
     backward = staticmethod(lambda *args: _back(_Product.apply, _Powers.apply, *args))
     vmap = staticmethod(lambda *args: _over_another_axis(_EMD.apply, 2, *args))
 
 
 class _Product(torch.autograd.Function):
-    forward = staticmethod(lambda p, q, v, cost, space, *options: _emd_hvp(p, q, v, cost, _temporary(space), *options))  # type: ignore[has-type]
+    forward = staticmethod(lambda p, q, v, cost, space, *options: _emd_hvp(p, q, v, cost, _temporary(space), *options))
     setup_context = staticmethod(lambda ctx, inputs, output: None)
     backward = staticmethod(_back_no_more)
     vmap = staticmethod(lambda *args: _over_another_axis(_Product.apply, 3, *args))
 
 
 class _Powers(torch.autograd.Function):
-    forward = staticmethod(lambda p, q, cost, space, *options: _emd_cost_grad(p, q, cost, _temporary(space), *options))  # type: ignore[has-type]
+    forward = staticmethod(lambda p, q, cost, space, *options: _emd_cost_grad(p, q, cost, _temporary(space), *options))
     setup_context = staticmethod(lambda ctx, inputs, output: None)
     backward = staticmethod(_back_no_cost)
     vmap = staticmethod(lambda *args: _over_another_axis(_Powers.apply, 2, *args))
 
 
 class _Sinkhorn(torch.autograd.Function):
-    forward = staticmethod(lambda p, q, cost, space, *options: _sinkhorn(p, q, cost, _temporary(space), *options))  # type: ignore[has-type]
+    forward = staticmethod(lambda p, q, cost, space, *options: _sinkhorn(p, q, cost, _temporary(space), *options))
     setup_context, backward = staticmethod(_keep_gradient), staticmethod(_back_once)
     vmap = staticmethod(lambda *args: _over_another_axis(_Sinkhorn.apply, 2, *args))
 
@@ -557,7 +556,8 @@ def _make_ready(x: Tensor, space: Space, given: tuple[Any, ...]) -> None:
     if x.dtype not in _NUMPY or {type(option) for option in given[1:]} - {str, type(None)}:
         return
     known = _ready.of(space, dict)
-    if (x.dtype, *given) in known:
+    key = (x.dtype, *given)
+    if key in known:
         return
     mass = batches.loss_mass(space, gauge, normalize, reduction, mass, accuracy)
     rows = prepared.find(space, _NUMPY[x.dtype], rho, mass, accuracy, gauge)
@@ -566,15 +566,16 @@ def _make_ready(x: Tensor, space: Space, given: tuple[Any, ...]) -> None:
     if len(known) >= _MOST_READY:
         known.clear()
     options = float(rho), gauge, mass, accuracy, normalize
-    known[(x.dtype, *given)] = _Ready(rows, _LAYERS[normalize], reduction, options)
+    known[key] = _Ready(rows, _LAYERS[normalize], reduction, options)
 
 
 def _at_once(x: Any, q: Any, space: Any, given: tuple[Any, ...]) -> Tensor | None:
     """The loss of plain tensors, bit for bit; None where the general way says what is wrong, or does more."""
     if not (_is_plain(x) and _is_plain(q)) or q.requires_grad or _is_watched():
         return None
+    key = (x.dtype, *given)
     try:
-        one, layer, reduction, options = _ready.known(space)[(x.dtype, *given)]  # type: ignore[index]
+        one, layer, reduction, options = _ready.known(space)[key]  # type: ignore[index]
     except (KeyError, TypeError):  # options that are new, or no keys; no space
         return None
     if x.shape[-1:] != one.line:
@@ -713,7 +714,7 @@ def _emd(
         one = prepared.find(where, _NUMPY[p.dtype], rho, mass, accuracy, gauge)
         known = None if one is None or p.shape[-1:] != one.line else _filled(one, p, q, True)
         if known is not None:
-            return known  # type: ignore[return-value]
+            return known
     options: Any = {"gauge": gauge, "mass": mass, "accuracy": accuracy}
     with _naming(layer):
         value, gradient = emd_value_and_grad(_array(p), _array(_target(p, q)), where, rho, **options)
@@ -746,12 +747,12 @@ def _sinkhorn(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The Sinkhorn distance of each row, and the variant's gradient, which behind a layer empty bins have none of."""
     where = _called(space) if cost is None else _array(cost)
-    return _iterated(p, q, where, lam, max_iter, tol, variant, kernel, domain, layer)
+    return _iterated(True, p, q, where, lam, max_iter, tol, variant, kernel, domain, layer)
 
 
 def _iterated(
-    p: Tensor, q: Tensor, where: Any, lam: float, max_iter: int, tol: float | None, variant: Any, kernel: Any,
-    domain: Any, layer: str | None, with_grad: bool = True,
+    with_grad: bool, p: Tensor, q: Tensor, where: Any, lam: float, max_iter: int, tol: float | None, variant: Any,
+    kernel: Any, domain: Any, layer: str | None,
 ) -> Any:  # fmt: skip
     """Values and gradients, None if nobody wants these."""
     until: Any = "auto" if tol is None else tol
