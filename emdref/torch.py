@@ -611,7 +611,7 @@ def _filled(one: prepared.Prepared, p: Tensor, q: Tensor, with_grad: bool) -> tu
     """Values, and gradients if asked, by the kernel alone; None where it is not for these rows, or does not settle."""
     shape, (bins,) = p.shape, one.line
     target = q if q.dtype is p.dtype else _one_hot(q, p)
-    if target is None or target.shape != shape:
+    if target is None or target.shape != shape or target.numel() == 0:
         return None
     a, b = p.numpy(force=True), target.numpy(force=True)
     if not (a.flags.aligned and b.flags.aligned):

@@ -23,8 +23,10 @@ from emdref import kernels
 from emdref.arguments.validation import Accuracy
 from emdref.kernels.compile import jit
 from emdref.kernels.compile.threads import processors
+from emdref.spaces.rooted import MANY
 
 _CHAIN, _TREE, _CIRCLE = emdref.Chain(4), emdref.Tree([-1, 0, 0, 1, 1, 2, 2]), emdref.Circle(4)
+_LONG = emdref.Chain(MANY)
 _EXACTLY = [[1, 2.0**-60, 2.0**-120, 0]], [[0, 1, 2.0**-60, 2.0**-120]]  # what two limbs cannot hold
 _ACCURACIES: tuple[Accuracy, ...] = "compensated", "native"
 
@@ -39,6 +41,14 @@ def _values(space: Any) -> None:
     for p, q in _pairs():
         for accuracy in _ACCURACIES:
             emdref.emd_value_and_grad(p, q, space, accuracy=accuracy)
+
+
+def _single(space: Any) -> None:
+    """One row of a space that is large enough for loops of its own."""
+    for dtype in (np.float32, np.float64):
+        p = np.ones(space.n_bins, dtype)
+        for accuracy in _ACCURACIES:
+            emdref.emd(p, p, space, accuracy=accuracy)
 
 
 def _round() -> None:
@@ -100,8 +110,10 @@ GROUPS: dict[str, Callable[[], None]] = {  # what takes long first
     "emd on circles": _round,
     "second derivatives": _second,
     "emd on chains": lambda: _values(_CHAIN),
+    "one row of a chain": lambda: _single(_LONG),
     "pairwise": _pairwise,
     "emd on trees": lambda: _values(_TREE),
+    "one row of a tree": lambda: _single(_LONG.to_tree()),
     "sparse rows": _sparse,
     "plan and distances": _one_pair,
     "layers and losses": _layers,

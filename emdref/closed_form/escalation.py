@@ -245,7 +245,7 @@ def _by_kernel(work: _Work, kernel: Kernel | None, closely: bool) -> tuple[NDArr
         doubt[:] = True  # nobody has looked at the rows
         return doubt, unsafe
     given, results = (*batches.flat(rows.p), *batches.flat(rows.q)), (value, grad.reshape(-1), doubt, unsafe)
-    over_columns(kernel.loop, work.n_rows, (given, results, kernel.shape, how), work=kernel.work)
+    over_columns(kernel.loop_for(work.n_rows), work.n_rows, (given, results, kernel.shape, how), work=kernel.work)
     return doubt, unsafe
 
 

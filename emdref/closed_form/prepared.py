@@ -17,7 +17,7 @@ from emdref.arguments import casts, gauges, validation
 from emdref.arguments.validation import Batch
 from emdref.closed_form import batches, escalation
 from emdref.kernels.compile import jit, threads
-from emdref.spaces.space import Kept, Kernel, Space
+from emdref.spaces.space import FEW, Kept, Kernel, Space
 
 _DTYPES = np.dtype(np.float32), np.dtype(np.float64)
 _BOOL = np.dtype(bool)
@@ -33,20 +33,29 @@ _kept: Kept[dict[Any, Prepared | None]] = Kept()
 class Prepared:
     """A space's kernel with its options, for rows of one dtype."""
 
-    __slots__ = ("_call", "_counts", "_how", "_shape", "_work", "dtype", "line", "most", "nothing")
+    __slots__ = ("_calls", "_counts", "_how", "_kernel", "dtype", "line", "most", "nothing")
 
     def __init__(self, kernel: Kernel, line: int, dtype: np.dtype[Any], how: tuple[Any, ...], counts: bool) -> None:
-        self._shape, self._how, self._counts, self._work = kernel.shape, how, counts, kernel.work
+        self._kernel, self._how, self._counts = kernel, how, counts
+        self._calls: list[Any] = [None] * (FEW + 1)  # by the number of rows, the last for all that are more
         self.dtype, self.line, self.nothing = dtype, (line,), np.empty(0, dtype)
         self.most = threads.most_alone(kernel.work)
-        row, flags = casts.frozen(self.nothing), np.empty(0, _BOOL)
-        arguments = 0, 0, (row, 0, row, 0), (self.nothing, self.nothing, flags, flags), kernel.shape, how
-        self._call = jit.straight(kernel.loop, arguments) or _frozen(kernel.loop)
+
+    def _compiled(self, rows: int) -> Any:
+        row, flags, loop = casts.frozen(self.nothing), np.empty(0, _BOOL), self._kernel.loop_for(rows)
+        results = self.nothing, self.nothing, flags, flags
+        call = jit.straight(loop, (0, 0, (row, 0, row, 0), results, self._kernel.shape, self._how)) or _frozen(loop)
+        self._calls[min(rows, FEW + 1) - 1] = call
+        return call
 
     def lies(self, x: NDArray[Any]) -> bool:
         """Whether an array is a row, or rows, of the dtype, one entry behind the other."""
         usual = x.dtype is self.dtype and x.flags.num & _USUAL == _USUAL
         return usual and (x.shape == self.line or (x.ndim == 2 and x.shape[1:] == self.line))
+
+    def fits(self, out: Any, shape: tuple[int, ...]) -> bool:
+        """Whether results of that shape can go to an array of the caller's."""
+        return type(out) is _array and out.dtype is self.dtype and out.shape == shape and out.flags.writeable
 
     def fill(self, p: NDArray[Any], q: NDArray[Any], value: NDArray[Any] | None, grad: NDArray[Any] | None) -> bool:
         """Fill what is not None, dealt out if rows are many; False: nothing is said, neither of results nor of rows.
@@ -62,22 +71,24 @@ class Prepared:
         """`fill` for what a kernel is given, see `emdref.spaces.space.Kernel`; grad is empty if nobody wants it."""
         threads.check_limit()
         rows = len(value)
+        call = self._calls[rows - 1 if rows <= FEW else FEW] or self._compiled(rows)
         doubt = _empty(rows, _BOOL)
         if not self._counts:  # natively there is nothing to settle
-            self._run(rows, given, (value, grad, doubt, doubt))
+            self._run(call, rows, given, (value, grad, doubt, doubt))
             return 1 not in doubt.tobytes()
         unsafe = _empty(rows, _BOOL)
-        self._run(rows, given, (value, grad, doubt, unsafe))
+        self._run(call, rows, given, (value, grad, doubt, unsafe))
         if 1 in doubt.tobytes() or 1 in unsafe.tobytes():
             return False
         fallback.count(rows, 0)
         return True
 
-    def _run(self, rows: int, given: tuple[Any, ...], results: tuple[Any, ...]) -> None:
+    def _run(self, call: Any, rows: int, given: tuple[Any, ...], results: tuple[Any, ...]) -> None:
         if rows <= self.most:
-            self._call(0, rows, given, results, self._shape, self._how)
+            call(0, rows, given, results, self._kernel.shape, self._how)
         else:
-            threads.over_columns(self._call, rows, (given, results, self._shape, self._how), work=self._work)
+            arguments = given, results, self._kernel.shape, self._how
+            threads.over_columns(call, rows, arguments, work=self._kernel.work)
 
 
 def _frozen(loop: Any) -> Any:
@@ -97,49 +108,51 @@ def find(space: Any, dtype: np.dtype[Any], rho: Any, mass: Any, accuracy: Any, g
     """
     if type(rho) not in _REALS or not type(mass) is type(accuracy) is str:
         return None
+    key = rho, mass, accuracy, gauge, dtype
     try:
         of_space = _kept.of(space, dict)
-        key = rho, mass, accuracy, gauge, dtype
-        found = of_space[key]
+        return of_space[key]
     except KeyError:
-        found = _prepare(space, dtype, rho, mass, accuracy, gauge)
-        if isinstance(space, Space):
-            if len(of_space) >= min(_MOST_KEPT, _MOST_NODES // space.n_nodes + 1):
-                of_space.clear()
-            of_space[key] = found
-    except TypeError:  # options that are no keys, and no space
+        pass
+    except TypeError:  # what is no key, and no space
         return None
-    return found if found is not None and found.dtype is dtype else None
+    try:
+        found = _prepare(space, dtype, rho, mass, accuracy, gauge)
+    except Exception:  # the general way says it, in its turn
+        return None
+    if len(of_space) >= min(_MOST_KEPT, _MOST_NODES // space.n_nodes + 1):
+        of_space.clear()
+    of_space[key] = found
+    return found
 
 
 def _prepare(space: Any, dtype: Any, rho: Any, mass: Any, accuracy: Any, gauge: Any) -> Prepared | None:
-    if mass == "normalize" or gauge == "normalized" or not any(dtype is known for known in _DTYPES):
+    """None where there is no kernel, or not for this; an error for what no call takes."""
+    batches.check_options(space, mass, accuracy)
+    code, rho = None if gauge is None else gauges.code(gauge), validation.exponent(rho)
+    if not any(dtype is known for known in _DTYPES):
+        raise TypeError("a dtype that is but equal to NumPy's")
+    if mass == "normalize" or code == gauges.NORMALIZED:
         return None
-    try:
-        batches.check_options(space, mass, accuracy)
-        code = None if gauge is None else gauges.code(gauge)
-        rho = validation.exponent(rho)
-        tolerance = validation.mass_tolerance(dtype, space.n_bins) if mass == "raise" else np.inf
-        how = escalation.options(space, dtype, rho, accuracy, code, escalation.is_long(space), tolerance)
-        kernel = space.kernel(rho, dtype, accuracy, False)
-    except Exception:  # the general way says it, in its turn
-        return None
+    tolerance = validation.mass_tolerance(dtype, space.n_bins) if mass == "raise" else np.inf
+    how = escalation.options(space, dtype, rho, accuracy, code, escalation.is_long(space), tolerance)
+    kernel = space.kernel(rho, dtype, accuracy, False)
     if kernel is None or threads.most_alone(kernel.work) == 0:
         return None
     return Prepared(kernel, space.n_bins, dtype, how, accuracy == "compensated")
 
 
-def value(p: Any, q: Any, space: Any, rho: Any, mass: Any, accuracy: Any) -> Any:
-    """The values of arrays that lie as usual; None: take the general way."""
-    both = _at_once(p, q, space, rho, mass, accuracy, None)
+def value(p: Any, q: Any, space: Any, rho: Any, mass: Any, accuracy: Any, out: Any = None) -> Any:
+    """The values of arrays that lie as usual, in `out` if there is one; None: take the general way."""
+    both = _at_once(p, q, space, rho, mass, accuracy, None, out)
     return None if both is None else both[0]
 
 
 def value_and_grad(
-    p: Any, q: Any, space: Any, rho: Any, mass: Any, accuracy: Any, gauge: Any
+    p: Any, q: Any, space: Any, rho: Any, mass: Any, accuracy: Any, gauge: Any, out: Any = None
 ) -> tuple[Any, Any] | None:
-    """Both likewise."""
-    return _at_once(p, q, space, rho, mass, accuracy, gauge) if type(gauge) is str else None
+    """Both likewise; `out` is the gradient's."""
+    return _at_once(p, q, space, rho, mass, accuracy, gauge, out) if type(gauge) is str else None
 
 
 def checked(p: Any, q: Any, space: Any, mass: Any, accuracy: Any, v: Any = None, gauge: int | None = None) -> Batch:
@@ -170,7 +183,7 @@ def _looked_at(p: Any, q: Any, space: Any, mass: Any, accuracy: Any, v: Any, gau
 
 
 def _at_once(
-    p: Any, q: Any, space: Any, rho: Any, mass: Any, accuracy: Any, gauge: str | None
+    p: Any, q: Any, space: Any, rho: Any, mass: Any, accuracy: Any, gauge: str | None, out: Any
 ) -> tuple[Any, Any] | None:
     if type(p) is not _array or p.dtype.kind != "f":
         p = _floats(p)
@@ -183,18 +196,29 @@ def _at_once(
         return None
     line, shape = one.line, p.shape
     if shape == q.shape == line:  # one pair
-        value = _empty(1, one.dtype)
-        grad = one.nothing if gauge is None else _empty(shape, one.dtype)
-        return (value[0], grad) if one.settles((p, 0, q, 0), value, grad) else None
+        if out is not None and not one.fits(out, line if gauge else ()):
+            return None
+        value, grad = _empty(1, one.dtype), one.nothing if gauge is None else _empty(shape, one.dtype)
+        if not one.settles((p, 0, q, 0), value, grad):
+            return None
+        return (value[0], grad) if out is None else _put(out, value[0], grad, gauge)
     steps = [0 if x.shape == line else line[0] for x in (p, q)]
     shape = shape if steps[0] else q.shape
     rows = shape[0]
     if (all(steps) and shape != q.shape) or not 0 < rows <= one.most:
         return None
-    value = _empty(rows, one.dtype)
-    grad = _empty((0, 0) if gauge is None else shape, one.dtype)
-    given = p.reshape(-1), steps[0], q.reshape(-1), steps[1]
-    return (value, grad) if one.settles(given, value, grad.reshape(-1)) else None
+    if out is not None and not one.fits(out, shape if gauge else (rows,)):
+        return None
+    value, grad = _empty(rows, one.dtype), _empty((0, 0) if gauge is None else shape, one.dtype)
+    if not one.settles((p.reshape(-1), steps[0], q.reshape(-1), steps[1]), value, grad.reshape(-1)):
+        return None
+    return (value, grad) if out is None else _put(out, value, grad, gauge)
+
+
+def _put(out: NDArray[Any], value: Any, grad: Any, gauge: str | None) -> tuple[Any, Any]:
+    """Value and gradient, of which `out` takes the latter's place if there is a gauge; it may be p's or q's memory."""
+    out[...] = value if gauge is None else grad
+    return (out, grad) if gauge is None else (value, out)
 
 
 def _floats(x: Any) -> NDArray[Any] | None:

@@ -110,10 +110,10 @@ def emd(
     >>> emdref.emd(p, q, emdref.Chain(10**6))
     array([2.])
     """
-    if device is None and out is None:
-        value = prepared.value(p, q, space, rho, mass, accuracy)
-        if value is not None:
-            return value
+    if device is None:
+        at_once = prepared.value(p, q, space, rho, mass, accuracy, out)
+        if at_once is not None:
+            return at_once
     place = devices.find(device, p=p, q=q)
     if place:
         outs = {"value": (out, "out")}
@@ -179,10 +179,10 @@ def emd_grad(
     >>> emdref.emd_grad([0.5, 0.5, 0.0], [0.0, 0.5, 0.5], emdref.Chain(3))
     array([ 1.,  0., -1.])
     """
-    if device is None and out is None:
-        both = prepared.value_and_grad(p, q, space, rho, mass, accuracy, gauge)
-        if both is not None:
-            return both[1]
+    if device is None:
+        at_once = prepared.value_and_grad(p, q, space, rho, mass, accuracy, gauge, out)
+        if at_once is not None:
+            return at_once[1]
     code, place = gauges.code(gauge), devices.find(device, p=p, q=q)
     if place:
         outs = {"gradient": (out, "out")}
@@ -222,9 +222,9 @@ def emd_value_and_grad(
     (np.float64(0.25), array([ 0.5, -0.5]))
     """
     if device is None and out is None:
-        both = prepared.value_and_grad(p, q, space, rho, mass, accuracy, gauge)
-        if both is not None:
-            return both
+        at_once = prepared.value_and_grad(p, q, space, rho, mass, accuracy, gauge)
+        if at_once is not None:
+            return at_once
     code, (to_value, to_grad) = gauges.code(gauge), results.both(out)
     place = devices.find(device, p=p, q=q)
     if place:

@@ -13,10 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from emdref.arguments import validation
 from emdref.arguments.casts import frozen, narrowed
 from emdref.kernels.compile.threads import alone
-from emdref.kernels.tiles import plain, two_limbs
+from emdref.kernels.tiles import plain, single, two_limbs
 from emdref.spaces import reading
 from emdref.spaces.gapped import Gapped
 from emdref.spaces.rooted import (
+    MANY,
     RootedTree,
     fits_two_limbs,
     read_only,
@@ -95,12 +96,14 @@ class Chain(Gapped):
 
     def kernel(self, rho: float, dtype: np.dtype[Any], accuracy: str, shares: bool) -> Kernel | None:
         """Tiles of rows, see emdref.kernels.tiles."""
-        cost, step = self.repeated_gaps
+        (cost, step), few = self.repeated_gaps, self.n_bins >= MANY
         if accuracy == "native":
-            return Kernel(plain.emd_chain, (self.n_bins, frozen(narrowed(cost, dtype)), step), self.n_bins)
+            shape = self.n_bins, frozen(narrowed(cost, dtype)), step
+            return Kernel(plain.emd_chain, shape, self.n_bins, single.emd_chain if few else None)
         if shares or not fits_two_limbs(rho, *self.cost_range):
             return None
-        return Kernel(two_limbs.emd_chain2, (self.n_bins, cost, step, self.total_cost), 3 * self.n_bins)
+        exact = self.n_bins, cost, step, self.total_cost
+        return Kernel(two_limbs.emd_chain2, exact, 3 * self.n_bins, single.emd_chain2 if few else None)
 
     @cached_property
     def total_cost(self) -> float:

@@ -13,6 +13,7 @@ from emdref.kernels.trees import heavy_paths, metric
 
 Places = NDArray[np.int64]
 Costs = NDArray[np.float64]
+MANY = 256  # nodes from which on one row has a loop of its own
 _WALK = 20  # nanoseconds a node, about, that a walk over all of them takes
 _SMALLEST, _LARGEST = (
     2.0**-400,

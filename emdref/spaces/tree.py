@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from emdref.arguments import validation
 from emdref.arguments.casts import frozen, narrowed
 from emdref.arguments.messages import shown
-from emdref.kernels.tiles import plain, two_limbs
+from emdref.kernels.tiles import plain, single, two_limbs
 from emdref.spaces import reading
 from emdref.spaces.rooted import (
+    MANY,
     RootedTree,
     fits_two_limbs,
     read_only,
@@ -130,12 +131,12 @@ class Tree(Immutable, Space):
             cost = tree.crossed_cost(shares)
             weight, cost = narrowed(cost * (tree.bins_below / self.n_bins), dtype), narrowed(cost, dtype)
             native = tree.parent, frozen(cost), frozen(weight), tree.bin_node, tree.empty, tree.inner
-            return Kernel(plain.emd_tree, native, nodes)
+            return Kernel(plain.emd_tree, native, nodes, single.emd_tree if nodes >= MANY else None)
         if shares or not fits_two_limbs(rho, *tree.cost_range):
             return None
         below = frozen(tree.bins_below.astype(np.float64))
         shape = tree.parent, tree.cost, below, tree.exempt, tree.bin_node, tree.empty, tree.inner, tree.total_cost
-        return Kernel(two_limbs.emd_tree2, shape, 3 * nodes)
+        return Kernel(two_limbs.emd_tree2, shape, 3 * nodes, single.emd_tree2 if nodes >= MANY else None)
 
     diameter = cached_property(tree_diameter)
     distances_from = tree_distances_from

@@ -29,6 +29,7 @@ SPACES = {
     "tree": TREE,
     "circle": emdref.Circle(BINS),
 }
+KINDS = "chain", "tree", "circle"
 
 
 class Own(np.ndarray):
@@ -215,7 +216,7 @@ def both_ways(monkeypatch, function, *args, **options):
     return straight
 
 
-@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("space", KINDS)
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_rows_of_all_kinds(monkeypatch, function, space):
     for p, q in (GOOD | VALUED | OTHER).values():
@@ -223,7 +224,7 @@ def test_rows_of_all_kinds(monkeypatch, function, space):
             both_ways(monkeypatch, function, p, q, SPACES[space], **options)
 
 
-@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("space", KINDS)
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_options_of_all_kinds(monkeypatch, function, space):
     for options in filter(lambda x: takes(function, x), TAKEN + NOT_TAKEN):
@@ -271,26 +272,33 @@ def test_no_space(monkeypatch, space):
 
 @pytest.mark.parametrize("function", VALUES)
 def test_results_into_arrays_that_are_given(monkeypatch, function):
-    value, grad = np.empty(4), np.empty((4, BINS))
-    for out in (
-        value,
-        grad,
-        (value, grad),
-        (None, grad),
-        (value, value),
-        grad[1:],
-        np.empty(4, "f4"),
-        [1],
-        3,
-        (None,) * 2,
-    ):
+    value, grad, one = np.empty(4), np.empty((4, BINS)), np.empty(())
+    for out in (value, grad, (value, grad), (None, grad), (value, value), grad[1:], np.empty(4, "f4"), [1], 3):
         both_ways(monkeypatch, function, P, Q, SPACES["chain"], out=out)
+    for out in (np.empty(8)[::2], np.empty((BINS, 4)).T, read_only(value), value.view(Own), (None, None), value[0]):
+        both_ways(monkeypatch, function, P, Q, SPACES["chain"], out=out)
+    for out in (one, np.empty(BINS), np.empty(1), np.empty((1, BINS)), np.ma.array(one)):
+        both_ways(monkeypatch, function, P[0], Q[0], SPACES["chain"], out=out)
+
+
+def test_an_array_that_is_given_comes_back_filled():
+    value, p = np.empty(4), P.copy()
+    assert emdref.emd(p, Q, TREE, out=value) is value
+    assert value.tolist() == emdref.emd(p, Q, TREE).tolist()
+    grad = emdref.emd_grad(p, Q, TREE, 2)
+    assert emdref.emd_grad(p, Q, TREE, 2, out=p) is p and p.tolist() == grad.tolist()
 
 
 def test_work_that_takes_long_is_dealt_out(monkeypatch):
     """Threads, and Ctrl-C between blocks of rows, are the general way's."""
     calls = []
-    monkeypatch.setattr(escalation, "over_columns", lambda *args, **options: calls.append(args[1]))
+    dealt = escalation.over_columns
+
+    def over_columns(kernel, rows, *args, **options):
+        calls.append(rows)
+        dealt(kernel, rows, *args, **options)
+
+    monkeypatch.setattr(escalation, "over_columns", over_columns)
     chain = emdref.Chain(1000)
     one = prepared.find(chain, np.dtype(float), 1, "raise", "native")
     for rows in (one.most, one.most + 1):
@@ -342,6 +350,18 @@ def test_somebody_who_goes_through_many_exponents():
         with pytest.raises(ValueError, match="rho"):
             emdref.emd(P[0], Q[0], chain, bad)
         assert len(kept(chain)[1]) <= before + 1
+
+
+def test_what_only_equals_a_good_option_does_not_stand_for_it():
+    chain, plain = emdref.Chain(BINS), np.dtype(float)
+    for dtype, mass, gauge in (
+        (np.dtype("f8", metadata={"a": 1}), "raise", "raw"),
+        (plain, Posing("raise"), "raw"),
+        (plain, "raise", Posing("raw")),
+    ):
+        assert prepared.find(chain, dtype, 1, mass, "native", gauge) is None
+    assert prepared.find(chain, plain, 1, "raise", "native", "raw") is not None
+    assert prepared.find(chain, plain, True, "raise", "native", "raw") is None
 
 
 def test_many_threads_at_once():

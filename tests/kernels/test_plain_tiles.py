@@ -185,11 +185,37 @@ def test_no_gradient_unless_asked(accuracy):
         assert np.array_equal(value, both(space, p, q, 2, accuracy=accuracy)[0])
 
 
+@pytest.fixture
+def one_by_one(monkeypatch):
+    """Every space has loops for single rows, which large ones have, and parts of the way are short."""
+    for module in (emdref.spaces.chain, emdref.spaces.tree):
+        monkeypatch.setattr(module, "MANY", 1)
+    single, inspection = emdref.kernels.tiles.single, emdref.kernels.tiles.inspection
+    for module, name, size in ((single, "_BLOCK", 64), (inspection, "COLUMNS", 64), (single, "_FAR", 128)):
+        monkeypatch.setattr(module, name, size)
+    return single
+
+
 @pytest.mark.parametrize("accuracy", ["native", "compensated"])
-def test_scratch_memory_is_not_read_before_it_is_written(accuracy, monkeypatch):
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_single_row_has_the_bits_of_its_tile(dtype, accuracy, one_by_one):
+    rng = np.random.default_rng(0)
+    for n, family in itertools.product((1, 2, 7, 33, 64, 70, 129, 300), ("plain", "moved")):
+        p, q = rng.random((2, 3, n)).astype(dtype) if family == "plain" else hostile.batch(rng, family, n, dtype, 3)
+        for space, rho, gauge in zip(spaces_of(n), (1, 2, 4), ("raw", "zero_sum", "scaled"), strict=True):
+            value, grad = both(space, p, q, rho, gauge, accuracy=accuracy)
+            for i in range(3):
+                number, line = both(space, p[i], q[i], rho, gauge, accuracy=accuracy)
+                assert number.tobytes() == value[i].tobytes() and line.tobytes() == grad[i].tobytes(), (n, family)
+            assert np.array_equal(emdref.emd(p[:2], q[:2], space, rho, mass="ignore", accuracy=accuracy), value[:2])
+
+
+@pytest.mark.parametrize("accuracy", ["native", "compensated"])
+@pytest.mark.parametrize("rows", [11, 1])
+def test_scratch_memory_is_not_read_before_it_is_written(accuracy, rows, one_by_one, monkeypatch):
     """With all of it NaN at first."""
-    p, q = np.random.default_rng(0).random((2, 11, 19))
-    spaces = list(spaces_of(19))
+    p, q = np.random.default_rng(0).random((2, rows, 75))
+    spaces = list(spaces_of(75))
     before = [both(space, p, q, 2, accuracy=accuracy) for space in spaces]
     scratch, asked = emdref.kernels.arithmetic.lanes.scratch, []
 
@@ -198,7 +224,7 @@ def test_scratch_memory_is_not_read_before_it_is_written(accuracy, monkeypatch):
         asked[-1][:] = np.nan
         return asked[-1]
 
-    for kernels in (emdref.kernels.tiles.plain, emdref.kernels.tiles.two_limbs):
+    for kernels in (emdref.kernels.tiles.plain, emdref.kernels.tiles.two_limbs, one_by_one):
         monkeypatch.setattr(kernels, "scratch", nan)
     after = [both(space, p, q, 2, accuracy=accuracy) for space in spaces]
     assert all(np.array_equal(x, y) for a, b in zip(before, after, strict=True) for x, y in zip(a, b, strict=True))

@@ -114,6 +114,8 @@ def main():
             calls(histograms(dtype, 2), histograms(dtype, 3), space)
     for dtype in (np.float32, np.float64):
         exact_emd(histograms(dtype, 2), histograms(dtype, 3), emdref.Circle(SPACES[0].n_bins))
+        for space, options in product((emdref.Chain(300), emdref.Chain(300).to_tree()), OPTIONS):
+            emdref.emd_value_and_grad(np.ones(300, dtype), np.ones(300, dtype), space, **options)
     needed = {name: list(map(str, x.signatures)) for name, x in kernels.items()}
     print(json.dumps({name: [warmed[name], needed[name]] for name in kernels}))
 

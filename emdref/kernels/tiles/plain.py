@@ -24,15 +24,22 @@ def look(tile, first, last, sums, closer):
 @row
 def _deliver(i, rows, sums, block, looks, results, how):
     """Write the values of a tile's rows, and which to look at again: for the input's sake or for an overflow."""
-    value, _, doubt, _ = results
-    _, _, factor, _, _, tolerance = how
+    factor = how[2]
     store(block, 0, sums[0])
     store(block, 1, sums[2] * (factor + factor))  # more than any entry of the gradient
     n = width(block)
     for w in range(rows):
-        value[i + w] = block[w]
-        finite = block[w] < math.inf and block[n + w] < math.inf
-        doubt[i + w] = not finite or (tolerance >= 0.0 and inspection.doubtful(looks, w, tolerance))
+        deliver_row(i + w, block[w], block[n + w], looks, w, results, how)
+
+
+@row
+def deliver_row(i, number, steepest, looks, w, results, how):
+    """Write a row's value, and whether to look at it again; no entry of its gradient is larger than `steepest`."""
+    value, _, doubt, _ = results
+    tolerance = how[5]
+    value[i] = number
+    finite = number < math.inf and steepest < math.inf
+    doubt[i] = not finite or (tolerance >= 0.0 and inspection.doubtful(looks, w, tolerance))
 
 
 # --- chains -----------------------------------------------------------------------------------------------------------

@@ -11,11 +11,16 @@ def begin(zero):
 
 
 @inline
-def add_edge(sums, phi, cost, weight, rho, one):
-    """Add an edge; its weight is the cost times the share of bins below."""
-    value, mean, total = sums
+def terms(phi, cost, weight, rho, one):
+    """What an edge adds to each of the sums; its weight is the cost times the share of bins below."""
     s = slope(phi, rho, one)
-    return value + cost * power(phi, rho), mean + weight * s, total + cost * abs(s)
+    return cost * power(phi, rho), weight * s, cost * abs(s)
+
+
+@inline
+def add_edge(sums, phi, cost, weight, rho, one):
+    """Add an edge."""
+    return join(sums, terms(phi, cost, weight, rho, one))
 
 
 @inline

@@ -46,14 +46,27 @@ def begin(zero):
 
 
 @inline
-def add_edge(sums, h, l, cost, below, rho, exempt):
-    """Add the edge of a normal flow h + l, with that many bins below; `exempt` is inf if its flow is exact anyhow."""
-    value_h, value_l, mean_h, mean_l, total, least, most = sums
+def terms(h, l, cost, below, rho):
+    """Limbs of what the edge of a normal flow h + l, with that many bins below, adds to value and mean; its slope's."""
     th, tl, sh, sl = edge2(h, l, cost, rho)
-    value_h, value_l = more(value_h, value_l, th, tl)
     mh, ml = two_prod(below, sh)
-    mean_h, mean_l = more(mean_h, mean_l, mh, ml + product(below, sl))
+    return th, tl, mh, ml + product(below, sl), sh, sl
+
+
+@inline
+def add_terms(sums, added, h, exempt):
+    """Add an edge by its `terms`; `exempt` is inf if its flow is exact anyhow."""
+    value_h, value_l, mean_h, mean_l, total, least, most = sums
+    th, tl, mh, ml, sh, _ = added
+    value_h, value_l = more(value_h, value_l, th, tl)
+    mean_h, mean_l = more(mean_h, mean_l, mh, ml)
     return value_h, value_l, mean_h, mean_l, total + abs(sh), lesser(least, abs(h) + exempt), greater(most, abs(h))
+
+
+@inline
+def add_edge(sums, h, l, cost, below, rho, exempt):
+    """Add an edge."""
+    return add_terms(sums, terms(h, l, cost, below, rho), h, exempt)
 
 
 @inline

@@ -24,21 +24,27 @@ def _most_lost(looks, w, digits, entries):
 @row
 def _deliver(i, rows, sums, lost, costs, nodes, out, looks, digits, results, how):
     """Write the values of a tile's rows, which to do again, and which to look at again: see `tiles.plain`."""
-    value, _, doubt, unsafe = results
-    rho, _, factor, limit, closely, tolerance = how
     store(out, 0, sums[0] + sums[1])
     store(out, 1, sums[4])
     store(out, 2, sums[5])
     store(out, 3, sums[6])
     store(out, 4, lost)
     for w in range(rows):
-        value[i + w] = out[w]
-        most = 1.01 * out[32 + w] if closely else _most_lost(looks, w, digits, float(nodes))
-        unsafe[i + w] = two_limb_sums.unsafe(
-            out[w], most, out[8 + w], out[16 + w], out[24 + w], rho, costs, float(nodes)
-        )
-        within = out[w] <= limit and 2.0 * factor * out[8 + w] <= limit
-        doubt[i + w] = not within or (tolerance >= 0.0 and inspection.doubtful(looks, w, tolerance))
+        own = out[w], out[8 + w], out[16 + w], out[24 + w], out[32 + w]
+        deliver_row(i + w, own, costs, nodes, looks, w, digits, results, how)
+
+
+@row
+def deliver_row(i, own, costs, nodes, looks, w, digits, results, how):
+    """... of one row: `own` are its value, its sum of |slope|, the smallest and the largest |phi|, and what is lost."""
+    value, _, doubt, unsafe = results
+    rho, _, factor, limit, closely, tolerance = how
+    number, total, least, most, lost = own
+    value[i] = number
+    lost = 1.01 * lost if closely else _most_lost(looks, w, digits, float(nodes))
+    unsafe[i] = two_limb_sums.unsafe(number, lost, total, least, most, rho, costs, float(nodes))
+    within = number <= limit and 2.0 * factor * total <= limit
+    doubt[i] = not within or (tolerance >= 0.0 and inspection.doubtful(looks, w, tolerance))
 
 
 @inline
