@@ -17,7 +17,7 @@ from emdref.arguments import casts, gauges, validation
 from emdref.arguments.validation import Batch
 from emdref.closed_form import batches, escalation
 from emdref.kernels.compile import jit, threads
-from emdref.spaces.space import FEW, Kept, Kernel, Space
+from emdref.spaces.space import FEW, Kept, Kernel
 
 _DTYPES = np.dtype(np.float32), np.dtype(np.float64)
 _BOOL = np.dtype(bool)
