@@ -151,8 +151,8 @@ def emd_loss(
     0.5556 [[ 0.2963  0.0741 -0.3704]]
     """
     given = rho, gauge, normalize, reduction, mass, accuracy
-    plain = weight is None and cost is None and ignore_index is None and type(dim) is int and dim == -1
-    plain = plain and not torch.compiler.is_compiling()
+    plain = not torch.compiler.is_compiling() and weight is None and cost is None and ignore_index is None
+    plain = plain and type(dim) is int and dim == -1
     if plain and (loss := _at_once(logits_or_p, q, space, given)) is not None:
         return loss
     value, counts = _emd_rows(
@@ -830,7 +830,8 @@ def _emd_options(
     _check_constant(rho, "rho")
     given = space, gauge, normalize, reduction, mass, accuracy, dim, ignore_index
     mass = (torch.compiler.is_compiling() and _mass_in_graph(*given)) or _mass(*given)
-    _check_weight(weight)
+    if weight is not None:
+        _check_weight(weight)
     rho = float(rho) if torch.compiler.is_compiling() else validation.exponent(rho)
     return space, rho, gauge, mass, accuracy, normalize
 
@@ -860,7 +861,8 @@ def _sinkhorn_options(
     """What `_Sinkhorn` takes beside p and q, the costs first, likewise."""
     validation.layers(normalize, reduction)
     _check_rows(dim, ignore_index)
-    _check_weight(weight)
+    if weight is not None:
+        _check_weight(weight)
     _check_constant(lam, "lam")
     _check_constant(tol, "tol")
     space, cost = _where(space_or_cost)
@@ -895,8 +897,6 @@ def _check_rows(dim: Any, ignore_index: Any) -> None:
 
 def _check_weight(weight: Any) -> None:
     """Refuse what are no weights, of whichever classes."""
-    if weight is None:
-        return
     _check_tensor(weight, "weight")
     _check_no_grad(weight.requires_grad, "weight")
     if not weight.is_floating_point():
@@ -920,7 +920,7 @@ def _histograms(
         raise RuntimeError(f"logits_or_p is on {x.device} and q on {q.device}: give q.to({str(x.device)!r})")
     if x.dtype not in _FLOATS or x.ndim == 0:
         raise TypeError(f"logits_or_p is {_kind(x)}: give float32 or float64 (halves become float32) of shape (..., N)")
-    x = x.float() if x.dtype in _HALVES else x
+    x = x.float() if x.dtype.itemsize == 2 else x
     x, q = (x, q) if dim == -1 else _bins_last(x, q, dim)
     target, counts = _converted(q, x), None
     if ignore_index is not None or weight is not None:
@@ -1031,7 +1031,7 @@ def _converted(q: Tensor, x: Tensor) -> Tensor:
                 f"q holds classes in shape {_shape(q)}, the output's rows are {written(tuple(x.shape[:-1]))}"
             )
         q = q.to(x.dtype)
-    q = q.float() if q.dtype in _HALVES else q
+    q = q.float() if q.dtype.itemsize == 2 else q
     if q.dtype != x.dtype:
         raise TypeError(f"p is {x.dtype} and q is {q.dtype}: give both the same dtype, e.g. q.to({x.dtype})")
     sizes = zip(x.shape[-2::-1], q.shape[-2::-1], strict=False)
