@@ -632,7 +632,7 @@ def _one_hot(q: Tensor, p: Tensor) -> Tensor | None:
     if q.dtype is not torch.int64 or q.shape != p.shape[:-1]:
         return None
     try:
-        return torch.zeros(p.shape, dtype=p.dtype).scatter_(-1, q.unsqueeze(-1), 1)
+        return p.new_zeros(p.shape).scatter_(-1, q.unsqueeze(-1), 1)
     except RuntimeError:  # no class
         return None
 
@@ -647,17 +647,17 @@ class _Known(getattr(torch.autograd.function, "_SingleLevelFunction", torch.auto
     ) -> Tensor:
         values, gradient = known
         ctx.save_for_backward(gradient, *(() if q is None else (p, q)))
-        ctx.problem = reduction, again
+        ctx.problem = reduction, again, _as_tensor(values.numel(), values.dtype)
         return _quickly_reduced(values, reduction)
 
     @staticmethod
     def backward(ctx: Any, of_loss: Tensor) -> tuple[Any, ...]:
         gradient, *given = ctx.saved_tensors
-        reduction, again = ctx.problem
+        reduction, again, count = ctx.problem
         if torch.is_grad_enabled():
             gradient = again(gradient, *given)
         if reduction == "mean":
-            of_loss = of_loss / _as_tensor(gradient.numel() // gradient.shape[-1], of_loss.dtype)
+            of_loss = of_loss / count
         elif reduction == "none":
             of_loss = of_loss.unsqueeze(-1)
         return of_loss * gradient, None, None, None, None
@@ -686,7 +686,8 @@ def _quickly_reduced(values: Tensor, reduction: Reduction) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _as_tensor(count: int, dtype: torch.dtype) -> Tensor:
-    return torch.tensor(count, dtype=dtype)
+    with torch.inference_mode(False):  # whose tensors would be of no use to others
+        return torch.tensor(count, dtype=dtype)
 
 
 # --- operators, which take tensors, numbers and texts alone -----------------------------------------------------------

@@ -885,6 +885,22 @@ def test_a_graph_of_plain_tensors_is_as_any_other():
     torch.testing.assert_close(seen, [0.5 * once], rtol=1e-15, atol=0)
 
 
+@pytest.mark.parametrize("q", [histograms(11), torch.arange(11) % 5], ids=["histograms", "classes"])
+def test_what_is_kept_serves_in_other_modes(q):
+    """As many rows as no other test has, at first without autograd; backward where other devices are the default."""
+    x, loss = outputs(11), EMDLoss(TREE, 3)
+    with torch.inference_mode():
+        assert loss(x, q) == loss(x, q)
+    leaf = recorded(x)
+    (g,) = torch.autograd.grad(loss(leaf, q), leaf, create_graph=True)
+    (g**2).sum().backward()
+    value = loss(x.requires_grad_(), q)
+    with torch.device("meta"):
+        value.backward()
+        assert loss(x, q).device.type == "cpu"
+    assert torch.equal(x.grad, g)
+
+
 @each_loss
 def test_wrappers_that_outlive_their_transform(loss):
     kept = []
