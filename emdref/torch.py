@@ -44,7 +44,7 @@ __all__ = ["EMDLoss", "EMDMetric", "SinkhornLoss", "emd_loss", "sinkhorn_loss"]
 
 _HALVES = (torch.float16, torch.bfloat16)
 _FLOATS = (*_HALVES, torch.float32, torch.float64)
-_NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+_NUMPY: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 _PLAIN = frozenset({Tensor, nn.Parameter})
 _MOST_READY = 64  # options of one space: somebody who goes through many rho keeps the last of them
 _compiled: dict[int, Space] = {}  # what operators call by number: digests in compiled graphs, which keep them,
@@ -151,8 +151,8 @@ def emd_loss(
     0.5556 [[ 0.2963  0.0741 -0.3704]]
     """
     given = rho, gauge, normalize, reduction, mass, accuracy
-    plain = weight is None and cost is None and ignore_index is None and type(dim) is int and dim == -1
-    plain = plain and not torch.compiler.is_compiling()
+    plain = not torch.compiler.is_compiling() and weight is None and cost is None and ignore_index is None
+    plain = plain and type(dim) is int and dim == -1
     if plain and (loss := _at_once(logits_or_p, q, space, given)) is not None:
         return loss
     value, counts = _emd_rows(
@@ -251,8 +251,14 @@ def sinkhorn_loss(
         value, _ = _Sinkhorn.apply(p, target, cost, space, *options)
     else:
         records = p.requires_grad and torch.is_grad_enabled()
-        known = _iterated(p, target, space if cost is None else _array(cost), *options, with_grad=records)
-        value = _Known.apply(p, None, known, "none", partial(_Final.apply, p)) if records else known[0]
+        known = _iterated(records, p, target, space if cost is None else _array(cost), *options)
+        how: Reduction = reduction if counts is None else "none"
+        if records:
+            value = _Known.apply(p, None, known, how, partial(_Final.apply, p))
+        else:
+            value = _quickly_reduced(known[0], how)
+        if counts is None:
+            return value
     return _reduced(value, counts, reduction)
 
 
@@ -500,32 +506,31 @@ def _over_another_axis(operator: Any, n_rows: int, info: Any, in_dims: Any, *arg
     return result, (0, 0) if isinstance(result, tuple) else 0
 
 
-# has-type: operators are defined below
 class _EMD(torch.autograd.Function):
     """The operator for spaces as they are, which it keeps; torch.func sees through this, and not through operators."""
 
-    forward = staticmethod(lambda p, q, cost, space, *options: _emd(p, q, cost, _temporary(space), *options))  # type: ignore[has-type]
+    forward = staticmethod(lambda p, q, cost, space, *options: _emd(p, q, cost, _temporary(space), *options))
     setup_context = staticmethod(_keep)
     backward = staticmethod(lambda *args: _back(_Product.apply, _Powers.apply, *args))
     vmap = staticmethod(lambda *args: _over_another_axis(_EMD.apply, 2, *args))
 
 
 class _Product(torch.autograd.Function):
-    forward = staticmethod(lambda p, q, v, cost, space, *options: _emd_hvp(p, q, v, cost, _temporary(space), *options))  # type: ignore[has-type]
+    forward = staticmethod(lambda p, q, v, cost, space, *options: _emd_hvp(p, q, v, cost, _temporary(space), *options))
     setup_context = staticmethod(lambda ctx, inputs, output: None)
     backward = staticmethod(_back_no_more)
     vmap = staticmethod(lambda *args: _over_another_axis(_Product.apply, 3, *args))
 
 
 class _Powers(torch.autograd.Function):
-    forward = staticmethod(lambda p, q, cost, space, *options: _emd_cost_grad(p, q, cost, _temporary(space), *options))  # type: ignore[has-type]
+    forward = staticmethod(lambda p, q, cost, space, *options: _emd_cost_grad(p, q, cost, _temporary(space), *options))
     setup_context = staticmethod(lambda ctx, inputs, output: None)
     backward = staticmethod(_back_no_cost)
     vmap = staticmethod(lambda *args: _over_another_axis(_Powers.apply, 2, *args))
 
 
 class _Sinkhorn(torch.autograd.Function):
-    forward = staticmethod(lambda p, q, cost, space, *options: _sinkhorn(p, q, cost, _temporary(space), *options))  # type: ignore[has-type]
+    forward = staticmethod(lambda p, q, cost, space, *options: _sinkhorn(p, q, cost, _temporary(space), *options))
     setup_context, backward = staticmethod(_keep_gradient), staticmethod(_back_once)
     vmap = staticmethod(lambda *args: _over_another_axis(_Sinkhorn.apply, 2, *args))
 
@@ -551,7 +556,8 @@ def _make_ready(x: Tensor, space: Space, given: tuple[Any, ...]) -> None:
     if x.dtype not in _NUMPY or {type(option) for option in given[1:]} - {str, type(None)}:
         return
     known = _ready.of(space, dict)
-    if (x.dtype, *given) in known:
+    key = (x.dtype, *given)
+    if key in known:
         return
     mass = batches.loss_mass(space, gauge, normalize, reduction, mass, accuracy)
     rows = prepared.find(space, _NUMPY[x.dtype], rho, mass, accuracy, gauge)
@@ -560,15 +566,16 @@ def _make_ready(x: Tensor, space: Space, given: tuple[Any, ...]) -> None:
     if len(known) >= _MOST_READY:
         known.clear()
     options = float(rho), gauge, mass, accuracy, normalize
-    known[(x.dtype, *given)] = _Ready(rows, _LAYERS[normalize], reduction, options)
+    known[key] = _Ready(rows, _LAYERS[normalize], reduction, options)
 
 
 def _at_once(x: Any, q: Any, space: Any, given: tuple[Any, ...]) -> Tensor | None:
     """The loss of plain tensors, bit for bit; None where the general way says what is wrong, or does more."""
     if not (_is_plain(x) and _is_plain(q)) or q.requires_grad or _is_watched():
         return None
+    key = (x.dtype, *given)
     try:
-        one, layer, reduction, options = _ready.known(space)[(x.dtype, *given)]  # type: ignore[index]
+        one, layer, reduction, options = _ready.known(space)[key]  # type: ignore[index]
     except (KeyError, TypeError):  # options that are new, or no keys; no space
         return None
     if x.shape[-1:] != one.line:
@@ -604,7 +611,7 @@ def _filled(one: prepared.Prepared, p: Tensor, q: Tensor, with_grad: bool) -> tu
     """Values, and gradients if asked, by the kernel alone; None where it is not for these rows, or does not settle."""
     shape, (bins,) = p.shape, one.line
     target = q if q.dtype is p.dtype else _one_hot(q, p)
-    if target is None or target.shape != shape:
+    if target is None or target.shape != shape or target.numel() == 0:
         return None
     a, b = p.numpy(force=True), target.numpy(force=True)
     if not (a.flags.aligned and b.flags.aligned):
@@ -625,7 +632,7 @@ def _one_hot(q: Tensor, p: Tensor) -> Tensor | None:
     if q.dtype is not torch.int64 or q.shape != p.shape[:-1]:
         return None
     try:
-        return torch.zeros(p.shape, dtype=p.dtype).scatter_(-1, q.unsqueeze(-1), 1)
+        return p.new_zeros(p.shape).scatter_(-1, q.unsqueeze(-1), 1)
     except RuntimeError:  # no class
         return None
 
@@ -640,17 +647,17 @@ class _Known(getattr(torch.autograd.function, "_SingleLevelFunction", torch.auto
     ) -> Tensor:
         values, gradient = known
         ctx.save_for_backward(gradient, *(() if q is None else (p, q)))
-        ctx.problem = reduction, again
+        ctx.problem = reduction, again, _as_tensor(values.numel(), values.dtype)
         return _quickly_reduced(values, reduction)
 
     @staticmethod
     def backward(ctx: Any, of_loss: Tensor) -> tuple[Any, ...]:
         gradient, *given = ctx.saved_tensors
-        reduction, again = ctx.problem
+        reduction, again, count = ctx.problem
         if torch.is_grad_enabled():
             gradient = again(gradient, *given)
         if reduction == "mean":
-            of_loss = of_loss / _as_tensor(gradient.numel() // gradient.shape[-1], of_loss.dtype)
+            of_loss = of_loss / count
         elif reduction == "none":
             of_loss = of_loss.unsqueeze(-1)
         return of_loss * gradient, None, None, None, None
@@ -679,7 +686,8 @@ def _quickly_reduced(values: Tensor, reduction: Reduction) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _as_tensor(count: int, dtype: torch.dtype) -> Tensor:
-    return torch.tensor(count, dtype=dtype)
+    with torch.inference_mode(False):  # whose tensors would be of no use to others
+        return torch.tensor(count, dtype=dtype)
 
 
 # --- operators, which take tensors, numbers and texts alone -----------------------------------------------------------
@@ -707,7 +715,7 @@ def _emd(
         one = prepared.find(where, _NUMPY[p.dtype], rho, mass, accuracy, gauge)
         known = None if one is None or p.shape[-1:] != one.line else _filled(one, p, q, True)
         if known is not None:
-            return known  # type: ignore[return-value]
+            return known
     options: Any = {"gauge": gauge, "mass": mass, "accuracy": accuracy}
     with _naming(layer):
         value, gradient = emd_value_and_grad(_array(p), _array(_target(p, q)), where, rho, **options)
@@ -740,12 +748,12 @@ def _sinkhorn(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The Sinkhorn distance of each row, and the variant's gradient, which behind a layer empty bins have none of."""
     where = _called(space) if cost is None else _array(cost)
-    return _iterated(p, q, where, lam, max_iter, tol, variant, kernel, domain, layer)
+    return _iterated(True, p, q, where, lam, max_iter, tol, variant, kernel, domain, layer)
 
 
 def _iterated(
-    p: Tensor, q: Tensor, where: Any, lam: float, max_iter: int, tol: float | None, variant: Any, kernel: Any,
-    domain: Any, layer: str | None, with_grad: bool = True,
+    with_grad: bool, p: Tensor, q: Tensor, where: Any, lam: float, max_iter: int, tol: float | None, variant: Any,
+    kernel: Any, domain: Any, layer: str | None,
 ) -> Any:  # fmt: skip
     """Values and gradients, None if nobody wants these."""
     until: Any = "auto" if tol is None else tol
@@ -823,7 +831,8 @@ def _emd_options(
     _check_constant(rho, "rho")
     given = space, gauge, normalize, reduction, mass, accuracy, dim, ignore_index
     mass = (torch.compiler.is_compiling() and _mass_in_graph(*given)) or _mass(*given)
-    _check_weight(weight)
+    if weight is not None:
+        _check_weight(weight)
     rho = float(rho) if torch.compiler.is_compiling() else validation.exponent(rho)
     return space, rho, gauge, mass, accuracy, normalize
 
@@ -853,7 +862,8 @@ def _sinkhorn_options(
     """What `_Sinkhorn` takes beside p and q, the costs first, likewise."""
     validation.layers(normalize, reduction)
     _check_rows(dim, ignore_index)
-    _check_weight(weight)
+    if weight is not None:
+        _check_weight(weight)
     _check_constant(lam, "lam")
     _check_constant(tol, "tol")
     space, cost = _where(space_or_cost)
@@ -888,8 +898,6 @@ def _check_rows(dim: Any, ignore_index: Any) -> None:
 
 def _check_weight(weight: Any) -> None:
     """Refuse what are no weights, of whichever classes."""
-    if weight is None:
-        return
     _check_tensor(weight, "weight")
     _check_no_grad(weight.requires_grad, "weight")
     if not weight.is_floating_point():
@@ -913,13 +921,13 @@ def _histograms(
         raise RuntimeError(f"logits_or_p is on {x.device} and q on {q.device}: give q.to({str(x.device)!r})")
     if x.dtype not in _FLOATS or x.ndim == 0:
         raise TypeError(f"logits_or_p is {_kind(x)}: give float32 or float64 (halves become float32) of shape (..., N)")
-    x = x.float() if x.dtype in _HALVES else x
+    x = x.float() if x.dtype.itemsize == 2 else x
     x, q = (x, q) if dim == -1 else _bins_last(x, q, dim)
     target, counts = _converted(q, x), None
     if ignore_index is not None or weight is not None:
         x, target, counts = _counted(x, target, ignore_index, weight)
     p = _LAYERS[normalize](x)
-    if target.is_floating_point():
+    if target.is_floating_point() and (torch.compiler.is_compiling() or target.shape != p.shape):
         p, target = torch.broadcast_tensors(p, target)
     return p, target, counts
 
@@ -1024,7 +1032,7 @@ def _converted(q: Tensor, x: Tensor) -> Tensor:
                 f"q holds classes in shape {_shape(q)}, the output's rows are {written(tuple(x.shape[:-1]))}"
             )
         q = q.to(x.dtype)
-    q = q.float() if q.dtype in _HALVES else q
+    q = q.float() if q.dtype.itemsize == 2 else q
     if q.dtype != x.dtype:
         raise TypeError(f"p is {x.dtype} and q is {q.dtype}: give both the same dtype, e.g. q.to({x.dtype})")
     sizes = zip(x.shape[-2::-1], q.shape[-2::-1], strict=False)

@@ -731,6 +731,183 @@ def test_a_row_that_sinkhorn_fails_on_warns():
         sinkhorn_loss(x, q, emdref.Chain(gaps=[1.0]), 200.0, normalize=None, reduction="none")
 
 
+# --- plain tensors, which bypass the operator -------------------------------------------------------------------------
+
+
+OPTIONS = [
+    {},
+    {"rho": 1, "accuracy": "native", "reduction": "sum"},
+    {"rho": 2.5, "normalize": "l1", "reduction": "none"},
+    {"rho": 3.0, "normalize": "square", "gauge": "scaled", "accuracy": "native"},
+    {"gauge": "raw", "normalize": None, "reduction": "none"},
+    {"gauge": "normalized", "mass": "normalize"},
+    {"mass": "ignore", "normalize": None, "accuracy": "native"},
+]
+
+
+def outcome(loss, x, q):
+    """A loss, its gradient and a second derivative, up to the first error; and the warnings, with their places."""
+    found = []
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            found.append(loss(x, q))
+            x = recorded(x.detach())
+            value = loss(x, q)
+            weight = torch.linspace(0.3, 1.7, value.numel(), dtype=value.dtype).reshape(value.shape)
+            found += [value, *torch.autograd.grad(value, x, weight, retain_graph=True)]
+            found += torch.autograd.grad(value, x, weight, create_graph=True)
+            found += torch.autograd.grad(found[-1], x, torch.ones_like(x).cumsum(-1))
+        except Exception as error:
+            found += [type(error), str(error)]
+    return found, {(w.category, str(w.message), w.filename) for w in said}
+
+
+def same_both_ways(monkeypatch, loss, *given):
+    """What comes of a call is the same by the operator, and as often as one likes without."""
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_is_watched", lambda: True)
+        expected = outcome(loss, *given)
+    for _ in range(2):  # of which the first may go the general way
+        got = outcome(loss, *given)
+        assert got[1] == expected[1]
+        for a, b in zip(got[0], expected[0], strict=True):
+            if isinstance(a, torch.Tensor):
+                torch.testing.assert_close(a.detach(), b.detach(), rtol=0, atol=0, equal_nan=True)
+            else:
+                assert a == b
+    return expected[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "dtype"), list(zip(OPTIONS, 4 * (torch.float32, torch.float64), strict=False)), ids=str
+)
+def test_plain_tensors_get_the_same_bits_by_a_shorter_way(monkeypatch, options, dtype):
+    settled = []
+    monkeypatch.setattr(
+        module, "_filled", lambda *args, fill=module._filled: settled.append(fill(*args)) or settled[-1]
+    )
+    x, q = outputs(7, dtype=dtype), histograms(7, dtype=dtype)
+    x = x if options.get("normalize", "") is not None else x / x.sum(-1, keepdim=True)
+    for space in THREE.values():
+        loss = EMDLoss(space, **options)
+        for target in (q, torch.arange(7) % 5):
+            same_both_ways(monkeypatch, loss, x, target)
+    if "normalized" not in options.values():
+        assert any(known is not None for known in settled)
+
+
+def test_shapes_and_memory_of_plain_tensors(monkeypatch):
+    losses = EMDLoss(TREE, 2), SinkhornLoss(TREE, 2.0, max_iter=3, reduction="none")
+    x, q = outputs(2, 3), histograms(2, 3)
+    raw = bytearray(8 * 15 + 1)
+    astray = torch.frombuffer(raw, dtype=torch.float64, count=15, offset=1).reshape(3, 5).copy_(Q)
+    for given in (
+        (x, q), (x[0, 0], q[0, 0]), (x[0, 0], torch.tensor(3)), (x, torch.arange(6).reshape(2, 3) % 5),
+        (x[:0], q[:0]), (x, q[0]), (x[0], q), (x.transpose(0, 1), q.transpose(0, 1)), (X, torch._neg_view(-Q)),
+        (X, astray), (X, torch.nn.Parameter(Q, requires_grad=False)), (X.float(), Q.float()), (X.T.contiguous().T, Q),
+    ):  # fmt: skip
+        for loss in losses:
+            same_both_ways(monkeypatch, loss, *given)
+
+
+@each_loss
+@pytest.mark.parametrize(
+    ("words", "given"), [(words, given) for _, words, given in REFUSED], ids=[words for _, words, _ in REFUSED]
+)
+def test_bad_input_is_refused_by_a_shorter_way_too(monkeypatch, loss, words, given):
+    """After a call that was sound."""
+    options = {"space" if loss is emd_loss else "space_or_cost": CHAIN}
+    loss(X, Q, **options), loss(X, torch.tensor([0, 1, 2]), **options)
+    given = {"logits_or_p": X, "q": Q, **given}
+    call = partial(loss, **options, **{name: x for name, x in given.items() if name not in ("logits_or_p", "q")})
+    assert re.search(words, same_both_ways(monkeypatch, call, given["logits_or_p"], given["q"])[-1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_is_beyond_the_dtype_is_said_by_a_shorter_way_too(monkeypatch, dtype):
+    top = float(torch.finfo(dtype).max)
+    steep = emdref.Chain(gaps=[1.0, min(top * 4, 1e300), 1.0, 1.0])
+    for accuracy in ("compensated", "native"):
+        p, q = torch.eye(5, dtype=dtype)[:3], torch.eye(5, dtype=dtype)[2:]
+        loss = EMDLoss(steep, 4, accuracy=accuracy, normalize=None, reduction="none")
+        same_both_ways(monkeypatch, loss, 1e9 * p, 1e9 * q)
+    same_both_ways(monkeypatch, SinkhornLoss(steep, 200.0, normalize=None), p, q)
+
+
+def test_what_is_changed_between_two_calls_counts(monkeypatch):
+    loss = EMDLoss(CHAIN, 2)
+    changes = [
+        lambda: loss.options.update(reduction="sum"),
+        lambda: loss.options.update(gauge="raw", accuracy="native"),
+        lambda: setattr(loss, "space", TREE),
+        lambda: setattr(loss, "strengths", (3,)),
+        lambda: setattr(loss, "strengths", (True,)),
+        lambda: setattr(loss, "strengths", (3.0,)),
+        lambda: loss.options.update(gauge=["raw"]),
+        lambda: loss.options.update(gauge="zero_sum", mass="keep"),
+        lambda: loss.options.update(mass="ignore", dim=True),
+        lambda: loss.options.update(dim=-1, ignore_index=2),
+        lambda: loss.options.update(ignore_index=None, normalize="l2"),
+        lambda: loss.options.update(normalize=None),
+        lambda: setattr(loss, "space", emdref.Chain(4)),
+        lambda: setattr(loss, "space", 5),
+    ]
+    found = [same_both_ways(monkeypatch, loss, X, Q)]
+    for change in changes:
+        change()
+        found.append(same_both_ways(monkeypatch, loss, X, Q))
+    assert [isinstance(x[0], type) for x in found] == [k in (5, 7, 8, 9, 10, 11, 13, 14) for k in range(15)]
+
+
+def test_a_graph_of_plain_tensors_is_as_any_other():
+    """Kept it serves twice, else once; nothing that it saved may change; hooks, checkpoints and scales."""
+    x, loss = recorded(X), EMDLoss(TREE, 3)
+    loss(x, Q)
+    value = loss(x, Q)
+    assert type(value.grad_fn).__name__ == "_KnownBackward"
+    value.backward(retain_graph=True)
+    once = x.grad.clone()
+    value.backward()
+    assert torch.equal(x.grad, 2 * once)
+    with pytest.raises(RuntimeError, match="second time"):
+        value.backward()
+    for change in (lambda p, q: p.mul_(2), lambda p, q: q.mul_(2)):
+        p, q = recorded(histograms(3, seed=5)) * 1, Q.clone()
+        value = emd_loss(p, q, TREE, 3, normalize=None)
+        with torch.no_grad():
+            change(p, q)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            value.backward()
+    seen = []
+    x.register_hook(seen.append)
+    torch.utils.checkpoint.checkpoint(lambda y: 0.5 * loss(y, Q), x, use_reentrant=False).backward()
+    torch.testing.assert_close(seen, [0.5 * once], rtol=1e-15, atol=0)
+
+
+@pytest.mark.parametrize("q", [histograms(11), torch.arange(11) % 5], ids=["histograms", "classes"])
+def test_what_is_kept_serves_in_other_modes(q):
+    """As many rows as no other test has, at first without autograd; backward where other devices are the default."""
+    x, loss = outputs(11), EMDLoss(TREE, 3)
+    with torch.inference_mode():
+        assert loss(x, q) == loss(x, q)
+    leaf = recorded(x)
+    (g,) = torch.autograd.grad(loss(leaf, q), leaf, create_graph=True)
+    (g**2).sum().backward()
+    value = loss(x.requires_grad_(), q)
+    with torch.device("meta"):
+        value.backward()
+        assert loss(x, q).device.type == "cpu"
+    assert torch.equal(x.grad, g)
+
+
+@each_loss
+def test_wrappers_that_outlive_their_transform(loss):
+    kept = []
+    torch.func.grad(lambda x: kept.append(x) or x.sum())(X)
+    assert loss(kept[0], Q, TREE) == loss(X, Q, TREE)
+
+
 # --- torch.compile ----------------------------------------------------------------------------------------------------
 
 
