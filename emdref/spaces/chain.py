@@ -98,7 +98,8 @@ class Chain(Gapped):
         """Tiles of rows, see emdref.kernels.tiles."""
         cost, step = self.repeated_gaps
         if accuracy == "native":
-            return Kernel(plain.emd_chain, (self.n_bins, frozen(narrowed(cost, dtype)), step), self.n_bins)
+            native = self.n_bins, frozen(narrowed(cost, dtype)), step, narrowed(np.float64(self.total_cost), dtype)
+            return Kernel(plain.emd_chain, native, self.n_bins)
         if shares or not fits_two_limbs(rho, *self.cost_range):
             return None
         shape = self.n_bins, cost, step, self.total_cost

@@ -129,7 +129,8 @@ class Tree(Immutable, Space):
         if accuracy == "native":
             cost = tree.crossed_cost(shares)
             weight, cost = narrowed(cost * (tree.bins_below / self.n_bins), dtype), narrowed(cost, dtype)
-            native = tree.parent, frozen(cost), frozen(weight), tree.bin_node, tree.empty, tree.inner
+            total = narrowed(np.float64(tree.total_cost), dtype)
+            native = tree.parent, frozen(cost), frozen(weight), tree.bin_node, tree.empty, tree.inner, total
             return Kernel(plain.emd_tree, native, nodes)
         if shares or not fits_two_limbs(rho, *tree.cost_range):
             return None
