@@ -55,6 +55,7 @@ def spaces_of(n):
     yield emdref.Tree(np.append(-1, np.arange(2 * n - 1) // 3), np.arange(2 * n) % 3 / 8, np.arange(n)[::-1] * 2)
 
 
+@pytest.mark.filterwarnings("ignore:[0-9]+ entries of the:RuntimeWarning")
 @pytest.mark.parametrize("family", hostile.FAMILIES)
 def test_the_bits_are_those_of_two_limbs(family, in_two_limbs):
     rng = np.random.default_rng([3, *family.encode()])
