@@ -92,7 +92,7 @@ def near_a_tie(rng, n, of):
     gaps = rng.random(n - 1) * 2.0 ** -rng.integers(0, 7, n - 1)
     gaps[0] = 0
     rest = of(plain.exactly(gaps))
-    weight = of([Fraction(1)] + plain.exactly(gaps)[1:]) - rest
+    weight = of([Fraction(1), *plain.exactly(gaps)[1:]]) - rest
     tie = next_tie(rest + weight)
     ulp = Fraction(2) ** -52 * abs(tie)
     gaps[0] = float((tie + int(rng.integers(-5, 6)) * ulp / 2 - rest) / weight)

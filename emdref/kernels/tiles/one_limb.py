@@ -127,7 +127,7 @@ def _all_settled(apart, rows, out):
     """Whether no entry of any row's gradient is near a place where rounding changes."""
     store(out, 0, apart)
     for w in range(rows):
-        if not out[w] == 0.0:
+        if out[w] != 0.0:  # nor what is no number
             return False
     return True
 
@@ -274,10 +274,9 @@ def emd_chain1(first, last, given, results, shape, how):
     _prepare(0, min(chain[0], inspection.COLUMNS), chain, memory[1], memory[2])
     for i in range(first, last, _LANES):
         rows = min(_LANES, last - i)
-        if how[1] > 0.0 or len(results[1]) == 0:
-            if chain_tile(i, rows, memory, given, results, chain, unit, how):
-                continue
-        two_limbs.chain_tile(i, rows, memory[0], given, results, chain, how)
+        easy = how[1] > 0.0 or len(results[1]) == 0
+        if not (easy and chain_tile(i, rows, memory, given, results, chain, unit, how)):
+            two_limbs.chain_tile(i, rows, memory[0], given, results, chain, how)
 
 
 # --- trees ------------------------------------------------------------------------------------------------------------
@@ -403,7 +402,6 @@ def emd_tree1(first, last, given, results, shape, how):
     memory = two_limbs.tree_memory(given[0], len(tree[0]), results[1])
     for i in range(first, last, _LANES):
         rows = min(_LANES, last - i)
-        if how[1] > 0.0 or len(results[1]) == 0:
-            if tree_tile(i, rows, memory, given, results, tree, depth, unit, how):
-                continue
-        two_limbs.tree_tile(i, rows, memory, given, results, tree, how)
+        easy = how[1] > 0.0 or len(results[1]) == 0
+        if not (easy and tree_tile(i, rows, memory, given, results, tree, depth, unit, how)):
+            two_limbs.tree_tile(i, rows, memory, given, results, tree, how)

@@ -6,7 +6,18 @@ is the sum over edges of M_e slope(phi_e) times the share of bins below e.  Goin
 
 import math
 
-from emdref.kernels.arithmetic.lanes import AHEAD, difference, fill, into_columns, load, peek, poke, scratch, store, width
+from emdref.kernels.arithmetic.lanes import (
+    AHEAD,
+    difference,
+    fill,
+    into_columns,
+    load,
+    peek,
+    poke,
+    scratch,
+    store,
+    width,
+)
 from emdref.kernels.compile.jit import inline, loop, row
 from emdref.kernels.tiles import inspection
 from emdref.kernels.tiles.plain_sums import add_edge, beyond
@@ -123,7 +134,8 @@ def emd_chain(first, last, given, results, shape, how):
     zero = fill(p.dtype.type(0))
     looks, block = inspection.new_sums(p), scratch(n, p.dtype)
     columns = min(bins, inspection.COLUMNS)
-    t, costs, weights = scratch(columns, p.dtype), scratch(columns // n + 1, p.dtype), scratch(columns // n + 1, p.dtype)
+    t = scratch(columns, p.dtype)
+    costs, weights = scratch(columns // n + 1, p.dtype), scratch(columns // n + 1, p.dtype)
     marks = scratch(bins // inspection.COLUMNS + 1, p.dtype)  # phi before each block of columns
     prepared = -1
     for i in range(first, last, n):
