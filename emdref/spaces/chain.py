@@ -99,8 +99,10 @@ class Chain(Gapped):
         """Tiles of rows, see emdref.kernels.tiles."""
         (cost, step), work, long = self.repeated_gaps, self.n_bins, self.n_bins >= MANY
         if accuracy == "native":
-            shape = self.n_bins, frozen(narrowed(cost, dtype)), step
-            return Kernel(plain.emd_chain, shape, work, Kernel(single.emd_chain, shape, work) if long else None)
+            native = self.n_bins, frozen(narrowed(cost, dtype)), step
+            row = Kernel(single.emd_chain, native, work) if long else None
+            total = narrowed(np.float64(self.total_cost), dtype)
+            return Kernel(plain.emd_chain, (*native, total), work, row)
         if shares or not fits_two_limbs(rho, *self.cost_range):
             return None
         exact = self.n_bins, cost, step, self.total_cost

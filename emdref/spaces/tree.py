@@ -132,7 +132,8 @@ class Tree(Immutable, Space):
             weight, cost = narrowed(cost * (tree.bins_below / self.n_bins), dtype), narrowed(cost, dtype)
             native = tree.parent, frozen(cost), frozen(weight), tree.bin_node, tree.empty, tree.inner
             row = Kernel(single.emd_tree, native, nodes) if large else None
-            return Kernel(plain.emd_tree, native, nodes, row)
+            total = narrowed(np.float64(tree.total_cost), dtype)
+            return Kernel(plain.emd_tree, (*native, total), nodes, row)
         if shares or not fits_two_limbs(rho, *tree.cost_range):
             return None
         below = frozen(tree.bins_below.astype(np.float64))

@@ -314,8 +314,8 @@ def test_compiled_turns_do_what_plain_ones_mean(source, target):
         MEANING.columns_of(x, at, step, rows, columns, meant)
         assert (found == meant).all()
         there, back = np.full(len(x), -7, source), np.full(len(x), -7, source)
-        _into_columns(found, there, at, step, rows, columns)
-        MEANING.into_columns(meant, back, at, step, rows, columns)
+        _into_columns(found, there, at, step, rows, columns, 3)
+        MEANING.into_columns(meant, back, at, step, rows, columns, 3)
         assert (there == back).all() and (there != -7).sum() == rows * columns
         if source == target:
             _difference(x, at, step, y, at + 1, 0, rows, columns, found)

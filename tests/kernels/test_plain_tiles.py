@@ -434,7 +434,7 @@ def test_rows_into_lanes_and_back(source, target):
             assert block[j, w] == x[at + min(w, rows - 1) * step + j]  # without a row, the last one's
         assert (out[n * columns :] == -7).all()
         back = np.full(len(x), -7, source)
-        lanes.into_columns(out, back, at, step, rows, columns)
+        lanes.into_columns(out, back, at, step, rows, columns, 3)
         written = np.add.outer(at + step * np.arange(rows), np.arange(columns))
         assert (back[written] == x[written]).all() and (np.delete(back, written.ravel()) == -7).all()
         if source == target:

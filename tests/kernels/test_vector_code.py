@@ -1,6 +1,7 @@
 """Tiles are computed in the widest registers that the machine has: proven in the compiled code."""
 
 import functools
+import itertools
 import platform
 import re
 
@@ -9,10 +10,15 @@ import pytest
 from numba import float32, float64
 from tile_code import compiled, tile_code
 
-KERNELS = ["emd_chain", "emd_tree", "emd_chain2", "emd_tree2"]
+KERNELS = [
+    *itertools.product(("emd_chain", "emd_tree"), (float32, float64)),
+    *itertools.product(("emd_chain1", "emd_tree1"), (float32,)),
+    *itertools.product(("emd_chain2", "emd_tree2"), (float64,)),
+]
 FEW = [("emd_chain", float32), ("emd_tree2", float64)]
 PACKED = re.compile(r"\bv(add|mul)p[sd]\s[^\n]*%[yz]mm")
 SCALAR = re.compile(r"\bv(add|mul)s[sd]\s")
+each_kernel = pytest.mark.parametrize(("kernel", "real"), KERNELS, ids=str)
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled with NUMBA_DISABLE_JIT")
 
 
@@ -32,8 +38,8 @@ def avx():
 
 
 def lanes(kernel, real):
-    """What a vector of 64 bytes is called; two limbs are float64 whatever the rows are."""
-    return "<16 x float>" if real is float32 and not kernel.endswith("2") else "<8 x double>"
+    """What a vector of 64 bytes is called; limbs are float64 whatever the rows are."""
+    return "<16 x float>" if real is float32 and kernel[-1] not in "12" else "<8 x double>"
 
 
 def loops(assembly):
@@ -45,8 +51,7 @@ def loops(assembly):
             yield assembly[start : jump.start()]
 
 
-@pytest.mark.parametrize("real", [float32, float64], ids=str)
-@pytest.mark.parametrize("kernel", KERNELS)
+@each_kernel
 def test_arithmetic_is_packed(kernel, real):
     code = tile_code(kernel, real, blind=True)[0]
     for operation in ("fadd", "fsub", "fmul"):
@@ -54,8 +59,7 @@ def test_arithmetic_is_packed(kernel, real):
 
 
 @pytest.mark.usefixtures("avx")
-@pytest.mark.parametrize("real", [float32, float64], ids=str)
-@pytest.mark.parametrize("kernel", KERNELS)
+@each_kernel
 def test_loops_over_edges_use_wide_registers(kernel, real):
     """There is no loop of scalar products beside them."""
     hot = [loop for loop in loops(tile_code(kernel, real, blind=True)[1]) if len(PACKED.findall(loop)) > 10]
@@ -68,8 +72,7 @@ def test_loops_over_edges_use_wide_registers(kernel, real):
     "tiles",
     [
         pytest.param((kernel, real), marks=() if (kernel, real) in FEW else pytest.mark.slow, id=f"{kernel}-{real}")
-        for kernel in KERNELS
-        for real in (float32, float64)
+        for kernel, real in KERNELS
     ],
 )
 def test_the_first_look_adds_up_in_wide_registers_as_well(tiles):

@@ -36,6 +36,7 @@ MODULES = {  # which tests of the plain kernels a module's mutants must face
     "kernels/tiles/inspection.py": "tiles",
     "kernels/tiles/plain.py": "tiles",
     "kernels/tiles/two_limbs.py": "tiles",
+    "kernels/tiles/one_limb.py": "one_limb tiles",
     "kernels/rows/native.py": "native",
     "kernels/rows/hessian.py": "native",
     "kernels/trees/metric.py": "native",

@@ -17,6 +17,7 @@ import test_plain_floats
 import test_plain_hessian
 import test_plain_layers
 import test_plain_native
+import test_plain_one_limb
 import test_plain_plan
 import test_plain_tiles
 import test_plain_two_limbs
@@ -38,7 +39,7 @@ class Mutant:
 
 
 NATIVE, TWOLIMB, HESSIAN, EXACT = test_plain_native, test_plain_two_limbs, test_plain_hessian, test_plain_exact
-TILES = test_plain_tiles
+TILES, ONE_LIMB = test_plain_tiles, test_plain_one_limb
 
 FLIPPED_SIGNS = [
     Mutant(
@@ -367,6 +368,62 @@ DROPPED_COMPENSATION = [
     ),
 ]
 
+BOUNDS = [
+    Mutant(
+        "one limb's value is believed",
+        "kernels/tiles/one_limb.py",
+        "number * ((nodes + 24.0) * _UNIT)",
+        "number * 0.0",
+        ONE_LIMB,
+        "test_results_that_are_all_but_halfway",
+        ("chain", sum, 0),
+    ),
+    Mutant(
+        "one limb's gradient is believed",
+        "kernels/tiles/one_limb.py",
+        "(24.0 + 2.0 * rho) * _UNIT",
+        "0.0",
+        ONE_LIMB,
+        "test_results_that_are_all_but_halfway",
+        ("chain", ONE_LIMB.entry, 1),
+    ),
+    Mutant(
+        "one limb's gradient on a tree is believed",
+        "kernels/tiles/one_limb.py",
+        "rho * factor * _UNIT)\n    error = _unless_exact(error, mean,",
+        "0.0)\n    error = _unless_exact(error, mean,",
+        ONE_LIMB,
+        "test_results_that_are_all_but_halfway",
+        ("tree", ONE_LIMB.entry, 1),
+    ),
+    Mutant(
+        "nothing is ever near a place where rounding changes",
+        "kernels/arithmetic/lanes.py",
+        "return (np.float32(x + d) - np.float32(x - d)).astype(np.float64)",
+        "return x - x",
+        ONE_LIMB,
+        "test_results_that_are_all_but_halfway",
+        ("tree", sum, 0),
+    ),
+    Mutant(
+        "any flow fits into one limb",
+        "kernels/tiles/one_limb.py",
+        "looks[5, w] * 2.0**28",
+        "looks[5, w] * 2.0**128",
+        ONE_LIMB,
+        "test_a_digit_that_one_limb_has_no_room_for",
+    ),
+    Mutant(
+        "sums of any length are exact",
+        "kernels/tiles/one_limb.py",
+        "_SHORT = 2.0**48",
+        "_SHORT = 2.0**300",
+        ONE_LIMB,
+        "test_results_that_are_all_but_halfway",
+        ("chain", sum, 0),
+    ),
+]
+
 CUMULATIVE_SUMS = [
     Mutant(
         "cumsum(p) - cumsum(q)",
@@ -380,8 +437,8 @@ CUMULATIVE_SUMS = [
     Mutant(
         "a tile's cumsum(p) - cumsum(q)",
         "kernels/tiles/plain.py",
-        "            phi = phi + load(block, j)\n",
-        "            s = load(block, j)\n            phi = (phi + (s + 1)) - 1\n",
+        "        phi = phi + load(block, j)\n",
+        "        s = load(block, j)\n        phi = (phi + (s + 1)) - 1\n",
         TILES,
         "test_native_subtraction_comes_first",
     ),
@@ -518,7 +575,7 @@ PLANS = [
     ),
 ]
 
-MUTANTS = [*FLIPPED_SIGNS, *OFF_BY_ONE, *DROPPED_COMPENSATION, *CUMULATIVE_SUMS, *WRONG_GAUGES, *PLANS]
+MUTANTS = [*FLIPPED_SIGNS, *OFF_BY_ONE, *DROPPED_COMPENSATION, *BOUNDS, *CUMULATIVE_SUMS, *WRONG_GAUGES, *PLANS]
 
 
 def holds(mutant, library, monkeypatch):

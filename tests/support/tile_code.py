@@ -95,18 +95,20 @@ def _given(real):
 
 
 def _signature(name, real):
-    two_limbs = name.endswith("2")
-    rows, numbers = _given(real), float64 if two_limbs else real
+    plain = name[-1] not in "12"
+    rows, numbers = _given(real), real if plain else float64
     given, results = (rows, int64, rows, int64), (real[::1], real[::1], boolean[::1], boolean[::1])
     costs, places = _given(numbers), _given(int64)
-    tree = places, costs, costs, *[costs] * two_limbs, places, places, places
-    shape = *((int64, costs, int64) if "chain" in name else tree), *[float64] * two_limbs
+    tree = places, costs, costs, *[costs] * (not plain), places, places, places
+    shape = *((int64, costs, int64) if "chain" in name else tree), numbers
+    if name.endswith("1"):
+        shape = numba.types.Tuple.from_types(shape), *[float64] * (1 if "chain" in name else 2)
     how = numbers, numbers, numbers, float64, boolean, float64
     return int64, int64, *map(numba.types.Tuple.from_types, (given, results, shape, how))
 
 
 @functools.cache
 def tile_code(name, real, blind=False):
-    """(LLVM code, assembly) of emd_chain, emd_tree, emd_chain2 or emd_tree2 for rows of that type."""
-    module = kernels("tiles.two_limbs" if name.endswith("2") else "tiles.plain", blind)
+    """(LLVM code, assembly) of emd_chain, emd_tree, emd_chain2, emd_tree1 and so on for rows of that type."""
+    module = kernels({"1": "tiles.one_limb", "2": "tiles.two_limbs"}.get(name[-1], "tiles.plain"), blind)
     return compiled(getattr(module, name), _signature(name, real), "blind" if blind else "")

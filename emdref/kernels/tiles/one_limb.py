@@ -22,7 +22,10 @@ from emdref.kernels.arithmetic.lanes import (
     greater,
     into_columns,
     load,
+    peek,
+    poke,
     rounds_apart,
+    scratch,
     sgn,
     store,
 )
@@ -124,7 +127,7 @@ def _all_settled(apart, rows, out):
     """Whether no entry of any row's gradient is near a place where rounding changes."""
     store(out, 0, apart)
     for w in range(rows):
-        if not out[w] == 0.0:
+        if out[w] != 0.0:  # nor what is no number
             return False
     return True
 
@@ -133,52 +136,85 @@ def _all_settled(apart, rows, out):
 
 
 @row
-def _forward(tile, first, last, shape, rho, phi, sums, block, t):
+def _prepare(first, last, shape, costs, below):
+    """Costs of the edges after the bins from first to last, 0 after the last of all, and how many bins are below."""
+    bins, gaps, gap_step, _ = shape
+    for k in range(first, last):
+        poke(costs, k - first, peek(gaps, k * gap_step) if k < bins - 1 else 0.0)
+        poke(below, k - first, float(k + 1))
+
+
+@inline
+def _along(size, at, costs, below, rho, phi, block, t):
+    """phi after each of so many bins into t; sums over their edges, number `at` and those after it."""
+    value, mean, total = phi - phi, phi - phi, phi - phi
+    for j in range(size):
+        phi = phi + load(block, j)
+        store(t, at + j, phi)
+        cost = peek(costs, at + j)
+        if cost > 0.0:
+            term, weighed, slope = _edge(phi, cost, peek(below, at + j), rho)
+            value, mean, total = value + term, mean + weighed, total + abs(slope)
+    return phi, value, mean, total
+
+
+@row
+def _forward(tile, first, last, costs, below, rho, phi, sums, block, t):
     """phi after each of the bins from first to last, Eq. (6), into t, and the edges after them added to the sums.
 
     These are the value, two limbs of the mean, and the sum of |slopes|.
     """
     p, p_at, p_step, q, q_at, q_step, rows = tile
-    bins, gaps, gap_step, _ = shape
     value, h, l, total = sums
-    zero = phi - phi
     for k in range(first, last, _LANES):
         size = min(_LANES, last - k)
         difference(p, p_at + k, p_step, q, q_at + k, q_step, rows, size, block)
-        some, mean, steep = zero, zero, zero
-        for j in range(size):
-            phi = phi + load(block, j)
-            store(t, k - first + j, phi)
-            cost = gaps[(k + j) * gap_step] if k + j < bins - 1 else 0.0
-            if cost > 0.0:
-                term, weighed, slope = _edge(phi, cost, float(k + j + 1), rho)
-                some, mean, steep = some + term, mean + weighed, steep + abs(slope)
+        if rho == 2.0:  # compiled apart
+            phi, some, mean, steep = _along(size, k - first, costs, below, 2.0, phi, block, t)
+        else:
+            phi, some, mean, steep = _along(size, k - first, costs, below, rho, phi, block, t)
         h, e = two_sum(h, mean)
         value, l, total = value + some, l + e, total + steep
     return phi, (value, h, l, total)
 
 
+@inline
+def _back(size, at, costs, rho, factor, above, apart, error, block, t):
+    """Gradient of so many bins into the block; sums of their slopes, and how far apart entries may be rounded."""
+    below = above - above
+    for j in range(size - 1, -1, -1):
+        cost = peek(costs, at + j)
+        if cost > 0.0:
+            below = below + _slope(load(t, at + j), cost, rho)
+        g = factor * (above + below)
+        apart = apart + rounds_apart(g, error)
+        store(block, j, g)
+    return below, apart
+
+
 @row
-def _backward(t, first, last, shape, rho, factor, r, error, rows, block, grad, at):
+def _backward(t, first, last, costs, rho, factor, r, error, rows, block, grad, at, bins):
     """Gradient of the bins from last to first, from two limbs of r after them, and how far apart it may be rounded."""
-    bins, gaps, gap_step, _ = shape
     h, l, apart = r
     k = first + (last - 1 - first) // _LANES * _LANES
     while k >= first:
         size = min(_LANES, last - k)
-        above, below = h + l, h - h
-        for j in range(size - 1, -1, -1):
-            cost = gaps[(k + j) * gap_step] if k + j < bins - 1 else 0.0
-            if cost > 0.0:
-                below = below + _slope(load(t, k - first + j), cost, rho)
-            g = factor * (above + below)
-            apart = apart + rounds_apart(g, error)
-            store(block, j, g)
+        if rho == 2.0:
+            below, apart = _back(size, k - first, costs, 2.0, factor, h + l, apart, error, block, t)
+        else:
+            below, apart = _back(size, k - first, costs, rho, factor, h + l, apart, error, block, t)
         h, e = two_sum(h, below)
         l = l + e
         into_columns(block, grad, at + k, bins, rows, size, -AHEAD)
         k -= _LANES
     return h, l, apart
+
+
+@row
+def chain_memory(p, bins):
+    """Scratch of chain_tile: that of two limbs, and costs and numbers of bins below of a block of columns."""
+    lanes = min(bins, inspection.COLUMNS) // _LANES + 1
+    return two_limbs.chain_memory(p, bins), scratch(lanes, np.float64), scratch(lanes, np.float64)
 
 
 @row
@@ -192,7 +228,7 @@ def chain_tile(i, rows, memory, given, results, shape, unit, how):
     p, p_step, q, q_step = given
     bins, grad = shape[0], results[1]
     rho, share, factor, _, _, _ = how
-    looks, block, _, t, marks = memory
+    (looks, block, _, t, marks), costs, below = memory
     tile = p, i * p_step, p_step, q, i * q_step, q_step, rows
     zero = fill(np.float64(0.0))
     inspection.clear(looks)
@@ -203,7 +239,9 @@ def chain_tile(i, rows, memory, given, results, shape, unit, how):
         if not _holds(looks, rows):
             return False
         store(marks, start // inspection.COLUMNS, phi)
-        phi, sums = _forward(tile, start, end, shape, rho, phi, sums, block, t)
+        if bins > inspection.COLUMNS:  # else they are prepared already
+            _prepare(start, end, shape, costs, below)
+        phi, sums = _forward(tile, start, end, costs, below, rho, phi, sums, block, t)
     total = sums[3]
     if not _deliver(i, rows, sums[0], total + total, float(bins), unit, block, looks, results, how):
         return False
@@ -217,8 +255,9 @@ def chain_tile(i, rows, memory, given, results, shape, unit, how):
     while start >= 0:
         if end < bins:  # else t holds them still
             phi = load(marks, start // inspection.COLUMNS)
-            _forward(tile, start, end, shape, rho, phi, (zero, zero, zero, zero), block, t)
-        r = _backward(t, start, end, shape, rho, rho * factor, r, error, rows, block, grad, i * bins)
+            _prepare(start, end, shape, costs, below)
+            _forward(tile, start, end, costs, below, rho, phi, (zero, zero, zero, zero), block, t)
+        r = _backward(t, start, end, costs, rho, rho * factor, r, error, rows, block, grad, i * bins, bins)
         end = start
         start -= inspection.COLUMNS
     return _all_settled(r[2], rows, block)
@@ -231,13 +270,13 @@ def emd_chain1(first, last, given, results, shape, how):
     `shape` is that one's, and a power of two of which all gaps are multiples.
     """
     chain, unit = shape
-    memory = two_limbs.chain_memory(given[0], chain[0])
+    memory = chain_memory(given[0], chain[0])
+    _prepare(0, min(chain[0], inspection.COLUMNS), chain, memory[1], memory[2])
     for i in range(first, last, _LANES):
         rows = min(_LANES, last - i)
-        if how[1] > 0.0 or len(results[1]) == 0:
-            if chain_tile(i, rows, memory, given, results, chain, unit, how):
-                continue
-        two_limbs.chain_tile(i, rows, memory, given, results, chain, how)
+        easy = how[1] > 0.0 or len(results[1]) == 0
+        if not (easy and chain_tile(i, rows, memory, given, results, chain, unit, how)):
+            two_limbs.chain_tile(i, rows, memory[0], given, results, chain, how)
 
 
 # --- trees ------------------------------------------------------------------------------------------------------------
@@ -251,20 +290,20 @@ def _scatter(tile, first, last, bin_node, block, t):
         size = min(_LANES, last - k)
         difference(p, p_at + k, p_step, q, q_at + k, q_step, rows, size, block)
         for j in range(size):
-            store(t, bin_node[k + j], load(block, j))
+            store(t, peek(bin_node, k + j), load(block, j))
 
 
-@row
+@inline
 def _up(parent, cost, bins_below, rho, zero, t):
     """Flows in place, Eq. (14); returns the value, two limbs of the mean times N, the same of |slopes|, the largest."""
     value, h, l, total, steepest = zero, zero, zero, zero, zero
     for first in range((len(parent) - 1) // _NODES * _NODES, -1, -_NODES):
         some, mean, steep = zero, zero, zero
         for v in range(min(first + _NODES, len(parent)) - 1, max(first, 1) - 1, -1):
-            phi = load(t, v)
-            store(t, parent[v], load(t, parent[v]) + phi)
-            if cost[v] > 0.0:
-                term, weighed, slope = _edge(phi, cost[v], bins_below[v], rho)
+            phi, u, c = load(t, v), peek(parent, v), peek(cost, v)
+            store(t, u, load(t, u) + phi)
+            if c > 0.0:
+                term, weighed, slope = _edge(phi, c, peek(bins_below, v), rho)
                 some, mean, steep = some + term, mean + weighed, steep + abs(weighed)
                 steepest = greater(steepest, abs(slope))
         h, e = two_sum(h, mean)
@@ -275,29 +314,29 @@ def _up(parent, cost, bins_below, rho, zero, t):
 @inline
 def _below(v, parent, cost, rho, t, r):
     """r at a node from r at its parent."""
-    above = load(r, parent[v])
-    return above + _slope(load(t, v), cost[v], rho) if cost[v] > 0.0 else above
+    above, c = load(r, peek(parent, v)), peek(cost, v)
+    return above + _slope(load(t, v), c, rho) if c > 0.0 else above
 
 
-@row
+@inline
 def _down(parent, inner, cost, rho, t, r):
     """r at the nodes that have children, the root's being given; returns the largest |r|."""
     most = abs(load(r, 0))
     for i in range(1, len(inner)):
-        x = _below(inner[i], parent, cost, rho, t, r)
-        store(r, inner[i], x)
+        x = _below(peek(inner, i), parent, cost, rho, t, r)
+        store(r, peek(inner, i), x)
         most = greater(most, abs(x))
     return most
 
 
-@row
+@inline
 def _gather(parent, cost, rho, factor, bin_node, t, r, error, rows, block, grad, at):
     """Gradient at the bins, and how far apart it may be rounded; a bin at the root has the root's r."""
     bins, apart = len(bin_node), error - error
     for k in range(0, bins, _LANES):
         size = min(_LANES, bins - k)
         for j in range(size):
-            g = factor * _below(bin_node[k + j], parent, cost, rho, t, r)
+            g = factor * _below(peek(bin_node, k + j), parent, cost, rho, t, r)
             apart = apart + rounds_apart(g, error)
             store(block, j, g)
         into_columns(block, grad, at + k, bins, rows, size, AHEAD)
@@ -330,7 +369,10 @@ def tree_tile(i, rows, memory, given, results, shape, depth, unit, how):
         if not _holds(looks, rows):
             return False
         _scatter(tile, start, end, bin_node, block, t)
-    value, mean, low, total, steepest = _up(parent, cost, bins_below, rho, zero, t)
+    if rho == 2.0:  # compiled apart
+        value, mean, low, total, steepest = _up(parent, cost, bins_below, 2.0, zero, t)
+    else:
+        value, mean, low, total, steepest = _up(parent, cost, bins_below, rho, zero, t)
     scale = steepest * (2.0 * depth)
     if not _deliver(i, rows, value, scale, float(len(parent)), unit, block, looks, results, how):
         return False
@@ -342,7 +384,10 @@ def tree_tile(i, rows, memory, given, results, shape, depth, unit, how):
     error = total * ((18.0 + rho) / share) + most * (2.0 * rho * depth + 4.0) + steepest * (rho + 4.0)
     error = error * (rho * factor * _UNIT)
     error = _unless_exact(error, mean, scale * share, rows, unit, block, looks, how)
-    apart = _gather(parent, cost, rho, rho * factor, bin_node, t, r, error, rows, block, grad, i * bins)
+    if rho == 2.0:
+        apart = _gather(parent, cost, 2.0, rho * factor, bin_node, t, r, error, rows, block, grad, i * bins)
+    else:
+        apart = _gather(parent, cost, rho, rho * factor, bin_node, t, r, error, rows, block, grad, i * bins)
     return _all_settled(apart, rows, block)
 
 
@@ -357,7 +402,6 @@ def emd_tree1(first, last, given, results, shape, how):
     memory = two_limbs.tree_memory(given[0], len(tree[0]), results[1])
     for i in range(first, last, _LANES):
         rows = min(_LANES, last - i)
-        if how[1] > 0.0 or len(results[1]) == 0:
-            if tree_tile(i, rows, memory, given, results, tree, depth, unit, how):
-                continue
-        two_limbs.tree_tile(i, rows, memory, given, results, tree, how)
+        easy = how[1] > 0.0 or len(results[1]) == 0
+        if not (easy and tree_tile(i, rows, memory, given, results, tree, depth, unit, how)):
+            two_limbs.tree_tile(i, rows, memory, given, results, tree, how)

@@ -6,10 +6,21 @@ is the sum over edges of M_e slope(phi_e) times the share of bins below e.  Goin
 
 import math
 
-from emdref.kernels.arithmetic.lanes import AHEAD, difference, fill, into_columns, load, peek, poke, scratch, store, width
+from emdref.kernels.arithmetic.lanes import (
+    AHEAD,
+    difference,
+    fill,
+    into_columns,
+    load,
+    peek,
+    poke,
+    scratch,
+    store,
+    width,
+)
 from emdref.kernels.compile.jit import inline, loop, row
 from emdref.kernels.tiles import inspection
-from emdref.kernels.tiles.plain_sums import add_edge, begin, beyond
+from emdref.kernels.tiles.plain_sums import add_edge, beyond
 
 
 @row
@@ -22,11 +33,14 @@ def look(tile, first, last, sums, closer):
 
 
 @row
-def _deliver(i, rows, sums, block, looks, results, how):
-    """Write the values of a tile's rows, and which to look at again: for the input's sake or for an overflow."""
-    factor = how[2]
+def _deliver(i, rows, sums, costs, block, looks, results, how):
+    """Write the values of a tile's rows, and which to look at again: for the input's sake or for an overflow.
+
+    Slopes are at most rho times all costs and the value, for |phi|**(rho - 1) <= 1 + |phi|**rho.
+    """
+    rho, _, factor, _, _, _ = how
     store(block, 0, sums[0])
-    store(block, 1, sums[2] * (factor + factor))  # more than any entry of the gradient
+    store(block, 1, (sums[0] + costs) * (rho * (factor + factor)))  # more than any entry of the gradient
     n = width(block)
     for w in range(rows):
         deliver_row(i + w, block[w], block[n + w], looks, w, results, how)
@@ -42,13 +56,20 @@ def deliver_row(i, number, steepest, looks, w, results, how):
     doubt[i] = not finite or (tolerance >= 0.0 and inspection.doubtful(looks, w, tolerance))
 
 
+@inline
+def _add_edge(sums, phi, cost, weight, rho):
+    """Add an edge to the value and the mean of r."""
+    value, mean, _ = add_edge((*sums, sums[1]), phi, cost, weight, rho, type(cost)(1))
+    return value, mean
+
+
 # --- chains -----------------------------------------------------------------------------------------------------------
 
 
 @row
 def prepare(first, last, shape, share, costs, weights):
     """Costs of the edges after the bins from first to last, 0 after the last of all, and costs times shares below."""
-    bins, gaps, gap_step = shape
+    bins, gaps, gap_step, _ = shape
     for k in range(first, last):
         cost = peek(gaps, k * gap_step) if k < bins - 1 else gaps.dtype.type(0)
         poke(costs, k - first, cost)
@@ -63,7 +84,7 @@ def _along(size, at, costs, weights, rho, phi, sums, block, t):
         store(t, at + j, phi)
         cost = peek(costs, at + j)
         if cost > 0:  # else a power that overflows would count, as 0 * inf
-            sums = add_edge(sums, phi, cost, peek(weights, at + j), rho, costs.dtype.type(1))
+            sums = _add_edge(sums, phi, cost, peek(weights, at + j), rho)
     return phi, sums
 
 
@@ -111,23 +132,24 @@ def _backward(t, first, last, costs, rho, factor, r, rows, block, grad, at, bins
 def emd_chain(first, last, given, results, shape, how):
     """Value, and gradient unless grad is empty, of rows first to last; see `emdref.spaces.space.Kernel`.
 
-    `shape` is (bins, gaps, step): gap number k is entry k times the step.
+    `shape` is (bins, gaps, step, total): gap number k is entry k times the step.
     """
     p, p_step, q, q_step = given
-    grad, bins = results[1], shape[0]
+    grad, bins, total = results[1], shape[0], shape[3]
     rho, share, factor, _, _, tolerance = how
     n = width(p)
     zero = fill(p.dtype.type(0))
     looks, block = inspection.new_sums(p), scratch(n, p.dtype)
     columns = min(bins, inspection.COLUMNS)
-    t, costs, weights = scratch(columns, p.dtype), scratch(columns // n + 1, p.dtype), scratch(columns // n + 1, p.dtype)
+    t = scratch(columns, p.dtype)
+    costs, weights = scratch(columns // n + 1, p.dtype), scratch(columns // n + 1, p.dtype)
     marks = scratch(bins // inspection.COLUMNS + 1, p.dtype)  # phi before each block of columns
     prepared = -1
     for i in range(first, last, n):
         rows = min(n, last - i)
         tile = p, i * p_step, p_step, q, i * q_step, q_step, rows
         inspection.clear(looks)
-        phi, sums = zero, begin(zero)
+        phi, sums = zero, (zero, zero)
         for start in range(0, bins, inspection.COLUMNS):
             end = min(start + inspection.COLUMNS, bins)
             store(marks, start // inspection.COLUMNS, phi)
@@ -137,7 +159,7 @@ def emd_chain(first, last, given, results, shape, how):
             phi, sums = _forward(tile, start, end, costs, weights, rho, phi, sums, block, t)
             if tolerance >= 0.0:  # now that the rows are in the cache
                 look(tile, start, end, looks, False)
-        _deliver(i, rows, sums, block, looks, results, how)
+        _deliver(i, rows, sums, total, block, looks, results, how)
         if len(grad) == 0:
             continue
         r = zero - sums[1] if share > 0 else zero
@@ -171,13 +193,13 @@ def _scatter(tile, first, last, bin_node, block, t):
 
 @inline
 def _up(parent, cost, weight, rho, zero, t):
-    """Flows in place, Eq. (14); returns the value, Eq. (13), the mean of r, Eq. (15), and the sum of |slopes|."""
-    sums = begin(zero)
+    """Flows in place, Eq. (14); returns the value, Eq. (13), and the mean of r, Eq. (15)."""
+    sums = zero, zero
     for v in range(len(parent) - 1, 0, -1):
         phi, u, c = load(t, v), peek(parent, v), peek(cost, v)
         store(t, u, load(t, u) + phi)
         if c > 0:
-            sums = add_edge(sums, phi, c, peek(weight, v), rho, cost.dtype.type(1))
+            sums = _add_edge(sums, phi, c, peek(weight, v), rho)
     return sums
 
 
@@ -209,11 +231,11 @@ def _gather(parent, cost, rho, factor, bin_node, t, r, rows, block, grad, at):
 def emd_tree(first, last, given, results, shape, how):
     """Value and gradient of rows on a tree; see `emdref.spaces.space.Kernel`.
 
-    `shape` is (parent, cost, weight, bin_node, empty, inner): weight is the cost times the share of bins below, `empty`
-    are the nodes without a bin, `inner` those with children, the root first.
+    `shape` is (parent, cost, weight, bin_node, empty, inner, total): weight is the cost times the share of bins below,
+    `empty` are the nodes without a bin, `inner` those with children, the root first.
     """
     p, p_step, q, q_step = given
-    parent, cost, weight, bin_node, empty, inner = shape
+    parent, cost, weight, bin_node, empty, inner, total = shape
     rho, share, factor, _, _, tolerance = how
     grad, n, bins = results[1], width(p), len(bin_node)
     zero = fill(p.dtype.type(0))
@@ -235,7 +257,7 @@ def emd_tree(first, last, given, results, shape, how):
             sums = _up(parent, cost, weight, cost.dtype.type(2), zero, t)
         else:
             sums = _up(parent, cost, weight, rho, zero, t)
-        _deliver(i, rows, sums, block, looks, results, how)
+        _deliver(i, rows, sums, total, block, looks, results, how)
         if len(grad) > 0:
             store(r, 0, zero - sums[1] if share > 0 else zero)
             if rho == 2:

@@ -8,7 +8,7 @@ emdref.kernels.rows.two_limbs, which looks closer; nearly all rows are settled h
 import numpy as np
 
 from emdref.kernels.arithmetic.floats import two_sum
-from emdref.kernels.arithmetic.lanes import AHEAD, columns_of, fill, into_columns, load, scratch, store
+from emdref.kernels.arithmetic.lanes import AHEAD, columns_of, fill, into_columns, load, peek, scratch, store
 from emdref.kernels.compile.jit import inline, loop, row
 from emdref.kernels.tiles import inspection, two_limb_sums
 from emdref.kernels.tiles.plain import look
@@ -79,7 +79,7 @@ def _edges(t, first, last, shape, rho, zero):
     _, gaps, gap_step, _ = shape
     sums = two_limb_sums.begin(zero)
     for k in range(first, last):
-        cost, v = gaps[k * gap_step], 2 * (k - first)
+        cost, v = peek(gaps, k * gap_step), 2 * (k - first)
         if cost > 0.0:
             sums = two_limb_sums.add_edge(sums, load(t, v), load(t, v + 1), cost, float(k + 1), rho, 0.0)
     return sums
@@ -92,7 +92,7 @@ def _slopes(t, first, last, shape, rho, zero):
     h, l = zero, zero
     for k in range(first, last):
         v = 2 * (k - first)
-        h, l = two_limb_sums.beyond(h, l, load(t, v), load(t, v + 1), gaps[k * gap_step], rho)
+        h, l = two_limb_sums.beyond(h, l, load(t, v), load(t, v + 1), peek(gaps, k * gap_step), rho)
     return h, l
 
 
@@ -106,7 +106,7 @@ def _backward(t, first, last, shape, rho, factor, r, rows, block, grad, at):
     while k >= first:
         size = min(_LANES, last - k)
         for j in range(size - 1, -1, -1):
-            cost = gaps[(k + j) * gap_step] if k + j < edges else 0.0
+            cost = peek(gaps, (k + j) * gap_step) if k + j < edges else 0.0
             v = 2 * (k - first + j)
             rh, rl = two_limb_sums.beyond(rh, rl, load(t, v), load(t, v + 1), cost, rho)
             store(block, j, two_limb_sums.gradient(rh, rl, factor))
@@ -181,7 +181,7 @@ def _scatter(tile, first, last, bin_node, a, b, t):
         _load_pair(p, p_at + k, p_step, q, q_at + k, q_step, rows, size, a, b)
         for j in range(size):
             h, l = two_sum(load(a, j), -load(b, j))
-            v = 2 * bin_node[k + j]
+            v = 2 * peek(bin_node, k + j)
             store(t, v, h)
             store(t, v + 1, l)
 
@@ -193,16 +193,16 @@ def _up(parent, cost, below, exempt, rho, closely, zero, t):
     for first in range((len(parent) - 1) // two_limb_sums.EDGES * two_limb_sums.EDGES, -1, -two_limb_sums.EDGES):
         block = two_limb_sums.begin(zero)
         for v in range(min(first + two_limb_sums.EDGES, len(parent)) - 1, max(first, 1) - 1, -1):
-            u = 2 * parent[v]
+            u, c = 2 * peek(parent, v), peek(cost, v)
             h, l = load(t, 2 * v), load(t, 2 * v + 1)
             uh, ul, lost = two_limb_sums.lifted(load(t, u), load(t, u + 1), lost, h, l, closely)
             store(t, u, uh)
             store(t, u + 1, ul)
-            if cost[v] > 0.0:
+            if c > 0.0:
                 h, l = two_sum(h, l)
                 store(t, 2 * v, h)
                 store(t, 2 * v + 1, l)
-                block = two_limb_sums.add_edge(block, h, l, cost[v], below[v], rho, exempt[v])
+                block = two_limb_sums.add_edge(block, h, l, c, peek(below, v), rho, peek(exempt, v))
         sums = two_limb_sums.join(sums, block)
     return lost, sums
 
@@ -210,17 +210,18 @@ def _up(parent, cost, below, exempt, rho, closely, zero, t):
 @inline
 def _below(v, parent, cost, rho, t, r):
     """r at a node from r at its parent."""
-    u = 2 * parent[v]
-    return two_limb_sums.beyond(load(r, u), load(r, u + 1), load(t, 2 * v), load(t, 2 * v + 1), cost[v], rho)
+    u = 2 * peek(parent, v)
+    return two_limb_sums.beyond(load(r, u), load(r, u + 1), load(t, 2 * v), load(t, 2 * v + 1), peek(cost, v), rho)
 
 
 @row
 def _down(parent, inner, cost, rho, t, r):
     """r at the nodes that have children, the root's being given."""
     for i in range(1, len(inner)):
-        rh, rl = _below(inner[i], parent, cost, rho, t, r)
-        store(r, 2 * inner[i], rh)
-        store(r, 2 * inner[i] + 1, rl)
+        v = peek(inner, i)
+        rh, rl = _below(v, parent, cost, rho, t, r)
+        store(r, 2 * v, rh)
+        store(r, 2 * v + 1, rl)
 
 
 @row
@@ -230,7 +231,7 @@ def _gather(parent, cost, rho, factor, bin_node, t, r, rows, block, grad, at):
     for k in range(0, bins, _LANES):
         size = min(_LANES, bins - k)
         for j in range(size):
-            rh, rl = _below(bin_node[k + j], parent, cost, rho, t, r)
+            rh, rl = _below(peek(bin_node, k + j), parent, cost, rho, t, r)
             store(block, j, two_limb_sums.gradient(rh, rl, factor))
         into_columns(block, grad, at + k, bins, rows, size, AHEAD)
 
