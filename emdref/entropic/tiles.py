@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emdref.arguments.casts import frozen
-from emdref.arguments.validation import Batch
+from emdref.arguments.validation import Batch, mass_tolerance
 from emdref.entropic import failures, gibbs
 from emdref.entropic.results import RESOLVES, Run, SinkhornResult, first_scalings, lost_too_much, ranked, unresolved
 from emdref.entropic.variants import Variant
@@ -24,19 +25,21 @@ class TileRun(Run):
     def __init__(
         self,
         rows: Batch,
-        totals: NDArray[Any],
+        totals: NDArray[Any] | None,
         plan: gibbs.SpaceLinear,
         switches: Variant,
         lam: Any,
         tol: NDArray[Any] | None,
         log_u: NDArray[Any] | None,
         max_iter: int,
+        check: Callable[[], object] | None,
     ) -> None:
         self.rows, self.totals, self.plan, self.switches, self.lam, self.tol = rows, totals, plan, switches, lam, tol
-        self.max_iter, self.size, self.dtype = max_iter, len(rows.p), rows.p.dtype
+        self.max_iter, self.size, self.dtype, self.check = max_iter, len(rows.p), rows.p.dtype, check
+        self.limit = mass_tolerance(self.dtype, rows.p.shape[1])
         none, size = np.empty(0, self.dtype), self.size
         self.marks = Marks(np.zeros((2, size), bool), np.zeros((2, size), int), np.full(size, -1))
-        self.results = np.empty((4, size), self.dtype)
+        self.results = np.empty((6, size), self.dtype)
         u, v = self._planes()
         first = first_scalings(switches, np.array([rows.p.shape[1]]), self.dtype) if log_u is None else none
         if log_u is not None:
@@ -69,17 +72,21 @@ class TileRun(Run):
         if len(ktu) == 0 and (self.tol is not None or until < self.max_iter):
             ktu = _room(len(u), self.dtype)
         self.where = Scalings(u, v, ktu)
-        how = How(self.done, until, self.switches.refreshes_v, evaluates)
+        how = How(self.done, until, self.switches.refreshes_v, evaluates, self.limit)
         self.plan.alternate(self.size, self.given, self.where, self.marks, self.results, how=how)
+        if self.check and self.results[5].any():
+            self.check()
+        self.check = None
         self.done, self.known = until, until if evaluates else -1
 
     def _evaluate(self) -> SinkhornResult:
         if self.known != self.done:
             self._run(self.done, True)
-        cost, error, unsound, reach = self.results.copy()
+        cost, error, unsound, reach, total, _ = self.results.copy()
+        total = total if self.totals is None else self.totals
         rows, (reached, _), (n_iter, at) = self.rows, self.marks.holds, self.marks.iterations
         late = _Late(rows, self.plan, self.switches, self.lam, self.where.u, self.where.v)
-        nan, over, under, blurred = self._faults(cost, error, unsound, reach, late)
+        nan, over, under, blurred = self._faults((cost, error, unsound, reach, total), late)
         status = ranked(nan, over, under, blurred, reached | (error <= self.tol if self.tol is not None else False))
         failed = nan | over | under
         first = late.first_fault() if failed.any() else self.marks.bin
@@ -98,7 +105,7 @@ class TileRun(Run):
             checkpoints={},
         )
 
-    def _faults(self, cost: Any, error: Any, unsound: Any, reach: Any, late: _Late) -> tuple[Any, Any, Any, Any]:
+    def _faults(self, seen: tuple[NDArray[Any], ...], late: _Late) -> tuple[Any, Any, Any, Any]:
         """Rows that are nan, overflow and underflow, and those that are unresolved.
 
         Where nothing is unsound, |log u| and |log v| are at most `reach` where there is mass, or what the dtype allows
@@ -106,9 +113,10 @@ class TileRun(Run):
         not exceed (2 reach + 1) (total + error + 1) / lam by more than rounding.  Where that is far within the dtype
         no logarithm needs to be looked at.
         """
-        under = (self.marks.holds[1]) | lost_too_much(self.plan.lost, error, self.totals)
+        cost, error, unsound, reach, total = seen
+        under = self.marks.holds[1] | lost_too_much(self.plan.lost, error, total)
         most, reach = float(np.finfo(self.dtype).max) / 64, np.maximum(reach.astype(np.float64), _LARGEST_LOG)
-        bound = (2 * reach + 1) * (self.totals.astype(np.float64) + error + 1)
+        bound = (2 * reach + 1) * (total.astype(np.float64) + error + 1)
         sound = (unsound == 0) & (np.abs(cost) <= most) & (bound <= most * min(1.0, float(self.lam)))
         none = np.zeros(self.size, bool)
         nan, over, lost = (none, none, none) if sound.all() else late.faults(cost)
@@ -179,12 +187,12 @@ class _Late:
     def _objective(self) -> NDArray[Any]:
         if "objective" not in self.kept:
             logs, none = (_flat(self._log(name)) for name in ("log_u", "log_v")), np.empty(0, self.u.dtype)
-            size, sums = len(self.rows.p), np.empty((4, len(self.rows.p)), self.u.dtype)
+            size, sums = len(self.rows.p), np.empty((6, len(self.rows.p)), self.u.dtype)
             marks = Marks(np.zeros((2, size), bool), np.zeros((2, size), int), np.full(size, -1))
             given = Given(*logs, self.plan.elements(none), none, True)
-            how = How(0, 0, False, True)
+            how = How(0, 0, False, True, 0.0)
             self.plan.alternate(size, given, Scalings(self.u, self.v, none), marks, sums, how=how)
-            of_u, of_v, mass, _ = sums
+            of_u, of_v, mass = sums[:3]
             self.kept["objective"] = (of_u + of_v - self.switches.shift * mass) / self.lam
         return self.kept["objective"]
 
