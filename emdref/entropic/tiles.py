@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from threading import Lock
 from typing import Any
@@ -70,7 +71,7 @@ class TileRun(Run):
             u, v = self._planes()
             u[:], v[:] = self.where.u, self.where.v
         if len(ktu) == 0 and (self.tol is not None or until < self.max_iter):
-            ktu = _room(len(u), self.dtype)
+            ktu = _room((len(u),), self.dtype)
         self.where = Scalings(u, v, ktu)
         how = How(self.done, until, self.switches.refreshes_v, evaluates, self.limit)
         self.plan.alternate(self.size, self.given, self.where, self.marks, self.results, how=how)
@@ -125,7 +126,17 @@ class TileRun(Run):
         return nan, over, under | lost, late.unresolved() if log and not clear else none
 
 
-_room = np.empty
+_PAGE = 2**21  # bytes of a large page
+
+
+def _room(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Memory to be written to, in large pages if it fills one: small ones take longer to come by than to fill."""
+    size = math.prod(shape) * dtype.itemsize
+    if size < _PAGE:
+        return np.empty(shape, dtype)
+    whole = np.empty(size + _PAGE, np.uint8)  # for which NumPy asks Linux for them
+    start = -whole.ctypes.data % _PAGE
+    return whole[start : start + size].view(dtype).reshape(shape)
 
 
 def _flat(x: NDArray[Any]) -> NDArray[Any]:
@@ -166,8 +177,9 @@ class _Late:
         return self._log(name).copy() if name in self.kept else self._of(name)
 
     def _of(self, name: str) -> NDArray[Any]:
-        planes = self.u if name == "log_u" else self.v
-        return self.plan.logarithms(planes.reshape(self.plan.parts, *self.rows.p.shape))
+        planes, out = self.u if name == "log_u" else self.v, _room(self.rows.p.shape, self.u.dtype)
+        self.plan.logarithms(planes.reshape(self.plan.parts, *out.shape), out)
+        return out
 
     def _log(self, name: str) -> NDArray[Any]:
         """The same once."""
@@ -177,9 +189,8 @@ class _Late:
 
     def _grad(self) -> NDArray[Any]:
         kept, p = self.kept.get("log_u"), self.rows.p
-        grad = self._of("log_u") if kept is None else kept / self.lam
-        if kept is None:
-            grad /= self.lam
+        grad = self._of("log_u") if kept is None else _room(p.shape, p.dtype)
+        np.divide(grad if kept is None else kept, self.lam, out=grad)
         if self.switches.centred:
             grad -= np.mean(grad, axis=1, where=p > 0, keepdims=True)
         return grad
