@@ -412,7 +412,17 @@ class Outline(NamedTuple):
         edges = self.edges
         leaf, inner, leaf_parent = self.leaf, self.inner, edges[0][self.leaf]
         twigs = products.Twigs(
-            k0, a[inner], b[inner], self.above, a[leaf], b[leaf], leaf_parent, self.own, self.order, self.first, self.below
+            k0,
+            a[inner],
+            b[inner],
+            self.above,
+            a[leaf],
+            b[leaf],
+            leaf_parent,
+            self.own,
+            self.order,
+            self.first,
+            self.below,
         )
         return alternation.Tree(twigs, products.Edges(a, cost, *edges), self.place, self.sums)
 

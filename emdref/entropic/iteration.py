@@ -28,6 +28,7 @@ from emdref.entropic.unrolled import Tape, Unrolled
 from emdref.entropic.variants import Variant
 from emdref.spaces.space import Metric, rooted
 
+
 def iterate(
     rows: Batch,
     where: Metric,
@@ -51,10 +52,10 @@ def iterate(
     plan = plan_for(where, kernel, domain, dtype, lam, switches.shift)
     with np.errstate(all="ignore"):
         wanted = tolerance(tol, where, rows.p.shape[1], float(lam), domain, dtype)
-        by_tiles = isinstance(plan, gibbs.SpaceLinear) and _by_tiles(switches, unrolled)
+        by_tiles = _by_tiles(switches, unrolled)
         totals = rows.p.sum(axis=1) if wanted.number or plan.lost or not by_tiles else None
         tol = None if totals is None else wanted.of(totals, rows.p.dtype, rows.shape)
-        if by_tiles:
+        if by_tiles and isinstance(plan, gibbs.SpaceLinear):
             alike = init is None and not switches.drops_empty
             log_u = None if alike else _initial(init, rows, switches)
             return TileRun(rows, totals, plan, switches, lam, tol, log_u, max_iter, check).go(max_iter, stops)

@@ -90,7 +90,7 @@ class TileRun(Run):
         nan, over, under, blurred = self._faults((cost, error, unsound, reach, total), late)
         status = ranked(nan, over, under, blurred, reached | (error <= self.tol if self.tol is not None else False))
         failed = nan | over | under
-        first = late.first_fault() if failed.any() else self.marks.bin
+        first = late.first_fault(rows.q) if failed.any() else self.marks.bin
         failed_at, failed_bin = failures.outcome(failed, at, self.marks.bin, first)
         give, on_host = rows.as_rows, rows.on_host
         return SinkhornResult.later(
@@ -120,10 +120,10 @@ class TileRun(Run):
         bound = (2 * reach + 1) * (total.astype(np.float64) + error + 1)
         sound = (unsound == 0) & (np.abs(cost) <= most) & (bound <= most * min(1.0, float(self.lam)))
         none = np.zeros(self.size, bool)
-        nan, over, lost = (none, none, none) if sound.all() else late.faults(cost)
+        nan, over, lost = (none, none, none) if sound.all() else late.faults(cost, self.rows.p, self.rows.q)
         log = self.plan.domain is gibbs.Log
         clear = sound.all() and (reach * float(np.finfo(self.dtype).eps) <= RESOLVES).all()
-        return nan, over, under | lost, late.unresolved() if log and not clear else none
+        return nan, over, under | lost, late.unresolved(self.rows.p, self.rows.q) if log and not clear else none
 
 
 _PAGE = 2**21  # bytes of a large page
@@ -150,7 +150,10 @@ class _Late:
     def __init__(
         self, rows: Batch, plan: gibbs.SpaceLinear, switches: Variant, lam: Any, u: NDArray[Any], v: NDArray[Any]
     ) -> None:
-        self.rows, self.plan, self.switches, self.lam, self.u, self.v = rows, plan, switches, lam, u, v
+        self.plan, self.switches, self.lam, self.u, self.v = plan, switches, lam, u, v
+        self.rows = rows._replace(p=u[:0], q=u[:0])  # the caller's own may change, and need not be kept
+        self.shape = rows.p.shape
+        self.mass = rows.p > 0 if switches.centred else None
         self.names = {"objective", "grad", "log_u", "log_v"} | ({"value"} if switches.value != "cost" else set())
         self.given: dict[str, Any] = {}  # to the caller
         self.kept: dict[str, NDArray[Any]] = {}  # for others that are made of it
@@ -177,7 +180,7 @@ class _Late:
         return self._log(name).copy() if name in self.kept else self._of(name)
 
     def _of(self, name: str) -> NDArray[Any]:
-        planes, out = self.u if name == "log_u" else self.v, _room(self.rows.p.shape, self.u.dtype)
+        planes, out = self.u if name == "log_u" else self.v, _room(self.shape, self.u.dtype)
         self.plan.logarithms(planes.reshape(self.plan.parts, *out.shape), out)
         return out
 
@@ -188,39 +191,39 @@ class _Late:
         return self.kept[name]
 
     def _grad(self) -> NDArray[Any]:
-        kept, p = self.kept.get("log_u"), self.rows.p
-        grad = self._of("log_u") if kept is None else _room(p.shape, p.dtype)
+        kept = self.kept.get("log_u")
+        grad = self._of("log_u") if kept is None else _room(self.shape, self.u.dtype)
         np.divide(grad if kept is None else kept, self.lam, out=grad)
-        if self.switches.centred:
-            grad -= np.mean(grad, axis=1, where=p > 0, keepdims=True)
+        if self.mass is not None:
+            grad -= np.mean(grad, axis=1, where=True if self.mass.all() else self.mass, keepdims=True)
         return grad
 
     def _objective(self) -> NDArray[Any]:
         if "objective" not in self.kept:
-            logs, none = (_flat(self._log(name)) for name in ("log_u", "log_v")), np.empty(0, self.u.dtype)
-            size, sums = len(self.rows.p), np.empty((6, len(self.rows.p)), self.u.dtype)
+            log_u, log_v, none = _flat(self._log("log_u")), _flat(self._log("log_v")), np.empty(0, self.u.dtype)
+            size, sums = self.shape[0], np.empty((6, self.shape[0]), self.u.dtype)
             marks = Marks(np.zeros((2, size), bool), np.zeros((2, size), int), np.full(size, -1))
-            given = Given(*logs, self.plan.elements(none), none, True)
+            given = Given(log_u, log_v, self.plan.elements(none), none, True)
             how = How(0, 0, False, True, 0.0)
             self.plan.alternate(size, given, Scalings(self.u, self.v, none), marks, sums, how=how)
             of_u, of_v, mass = sums[:3]
             self.kept["objective"] = (of_u + of_v - self.switches.shift * mass) / self.lam
         return self.kept["objective"]
 
-    def faults(self, cost: NDArray[Any]) -> tuple[Any, Any, Any]:
+    def faults(self, cost: NDArray[Any], p: NDArray[Any], q: NDArray[Any]) -> tuple[Any, Any, Any]:
         """Where cost and objective, u's logarithms over lam and v's are NaN, infinite, or lost to 0."""
         with self.lock:
-            values, p, q = cost + self._objective(), self.rows.p, self.rows.q
+            values = cost + self._objective()
             grad, log_v = np.where(p > 0, self._log("log_u") / self.lam, 0), np.where(q > 0, self._log("log_v"), 0)
         numbers = np.concatenate([values[:, None], grad, log_v], axis=1)
         over = (numbers == np.inf).any(axis=1) | (values == -np.inf)
         return np.isnan(numbers).any(axis=1), over, (numbers == -np.inf).any(axis=1)
 
-    def unresolved(self) -> NDArray[Any]:
+    def unresolved(self, p: NDArray[Any], q: NDArray[Any]) -> NDArray[Any]:
         """See `SinkhornResult.status`."""
-        return unresolved(self._log("log_u"), self._log("log_v"), self.rows.p, self.rows.q)
+        return unresolved(self._log("log_u"), self._log("log_v"), p, q)
 
-    def first_fault(self) -> NDArray[Any]:
+    def first_fault(self, q: NDArray[Any]) -> NDArray[Any]:
         """The first bin of each row whose v is 0, infinite or NaN in spite of its mass, -1 for none."""
-        bad = (self.rows.q > 0) & ~np.isfinite(self._log("log_v"))
+        bad = (q > 0) & ~np.isfinite(self._log("log_v"))
         return np.where(bad.any(axis=1), bad.argmax(axis=1), -1)

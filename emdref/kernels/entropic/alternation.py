@@ -369,7 +369,7 @@ def _iteration(ring, through, halves):
 
 def _evaluation(ring, through, transport):
     """Compile what is asked of a plan, over one semiring."""
-    load, store, factor, times, plain = ring.load, ring.store, ring.factor, ring.times, ring.plain
+    load, store, times, plain = ring.load, ring.store, ring.times, ring.plain
 
     @row
     def begin(tile, tree):
@@ -419,7 +419,9 @@ def _evaluation(ring, through, transport):
         by_column = summed(tile.d, space.sums)
         unsound, reach_u = rows(tile, tree, unsound)
         by_row = summed(tile.d, space.sums)
-        lanes.store(tile.few, 1, choose(by_row > by_column, by_row, choose(by_column >= by_row, by_column, by_row + by_column)))
+        lanes.store(
+            tile.few, 1, choose(by_row > by_column, by_row, choose(by_column >= by_row, by_column, by_row + by_column))
+        )
         lanes.store(tile.few, 2, unsound)
         lanes.store(tile.few, 3, reach + reach_u)
         cost = transport(tile.x, tile.v, tree, space.edges, tile.s, tile.r, tile.gu, tile.gv)

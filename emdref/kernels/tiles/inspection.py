@@ -89,4 +89,3 @@ def doubtful(sums, w, tolerance):
 def new_sums(x):
     """Scratch for `clear`, `look` and `doubtful`."""
     return np.zeros((6, width(x)))
-
