@@ -334,9 +334,9 @@ class SpaceLinear:
         return x[:, None]
 
     @staticmethod
-    def logarithms(x: Array) -> Array:
-        """Of elements in planes, (parts, ...)."""
-        return np.log(x[0])
+    def logarithms(x: Array, out: Array) -> None:
+        """Of elements in planes, (parts, rows, N)."""
+        np.log(x[0], out=out)
 
     def times(self, v: Array) -> Array:
         return self._mapped(self._product, v, self.twigs)
@@ -387,11 +387,10 @@ class SpaceLog(SpaceLinear):
         return out
 
     @staticmethod
-    def logarithms(x: Array) -> Array:
-        out = np.empty(x.shape[1:], x.dtype)
-        for row, m, e in zip(out, *x.astype(np.float64, copy=False), strict=True):  # a row's temporaries stay in the cache
+    def logarithms(x: Array, out: Array) -> None:
+        for row, m, e in zip(out, *x, strict=True):  # so that temporaries stay in the cache
+            m, e = m.astype(np.float64, copy=False), e.astype(np.float64, copy=False)
             row[:] = e * LOG_HIGH + (np.log(m) + e * LOG_LOW)
-        return out
 
 
 class Outline(NamedTuple):
@@ -413,7 +412,17 @@ class Outline(NamedTuple):
         edges = self.edges
         leaf, inner, leaf_parent = self.leaf, self.inner, edges[0][self.leaf]
         twigs = products.Twigs(
-            k0, a[inner], b[inner], self.above, a[leaf], b[leaf], leaf_parent, self.own, self.order, self.first, self.below
+            k0,
+            a[inner],
+            b[inner],
+            self.above,
+            a[leaf],
+            b[leaf],
+            leaf_parent,
+            self.own,
+            self.order,
+            self.first,
+            self.below,
         )
         return alternation.Tree(twigs, products.Edges(a, cost, *edges), self.place, self.sums)
 

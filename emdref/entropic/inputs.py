@@ -13,8 +13,6 @@ from emdref.arguments.casts import contiguous, frozen
 from emdref.arguments.messages import written
 from emdref.arguments.validation import Batch
 from emdref.entropic.formats import Format
-from emdref.kernels.compile.threads import over_columns
-from emdref.kernels.tiles import inspection
 from emdref.spaces.matrix import Matrix
 from emdref.spaces.space import Metric, Space
 
@@ -26,12 +24,7 @@ def rows(p: Any, q: Any, where: Metric, dtype: Any) -> Batch:
     coarsest = None
     if isinstance(dtype, Format):
         return _rounded(p, q, where, dtype)
-    if dtype is None:
-        unseen, _ = validation.unseen_batch(p, q, where.n_bins)
-        plain = unseen._replace(p=frozen(contiguous(unseen.p)), q=frozen(contiguous(unseen.q)))
-        if _passes(plain):
-            return plain
-    else:
+    if dtype is not None:
         target = validation.float_dtype(dtype, _FORMATS).newbyteorder("=")
         p, q = validation.histogram(p, "p"), validation.histogram(q, "q")
         coarsest = min(p.dtype, q.dtype, target, key=lambda d: d.itemsize)  # totals are compared in its precision
@@ -41,13 +34,10 @@ def rows(p: Any, q: Any, where: Metric, dtype: Any) -> Batch:
     return checked
 
 
-def _passes(rows: Batch) -> bool:
-    """Whether a first look finds nothing that `validation` might refuse."""
-    p, q = frozen(rows.p.reshape(-1)), frozen(rows.q.reshape(-1))
-    bins, doubt = rows.p.shape[1], np.empty(len(rows.p), bool)
-    limit = validation.mass_tolerance(rows.p.dtype, bins)
-    over_columns(inspection.look_alone, len(doubt), (p, q, bins, limit, doubt), work=bins)
-    return not doubt.any()
+def unseen(p: Any, q: Any, where: Metric) -> Batch:
+    """The same in their own dtype, if nobody has looked at their entries yet."""
+    checked, _ = validation.unseen_batch(p, q, where.n_bins)
+    return checked._replace(p=frozen(contiguous(checked.p)), q=frozen(contiguous(checked.q)))
 
 
 def _rounded(p: Any, q: Any, where: Metric, form: Format) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ from emdref.entropic.unrolled import Tape, Unrolled
 from emdref.entropic.variants import Variant
 from emdref.spaces.space import Metric, rooted
 
+
 def iterate(
     rows: Batch,
     where: Metric,
@@ -40,21 +42,31 @@ def iterate(
     stops: tuple[int, ...] = (),
     unrolled: bool = False,
     form: formats.Format | None = None,
+    check: Callable[[], object] | None = None,
 ) -> dict[int, SinkhornResult]:
-    """Results of checked rows after `max_iter` iterations and after each of `stops`, by iteration."""
+    """Results of checked rows after `max_iter` iterations and after each of `stops`, by iteration.
+
+    Rows that `looks_itself` need not be checked: `check` does if a first look is in doubt.
+    """
     dtype = form or rows.p.dtype.type
     plan = plan_for(where, kernel, domain, dtype, lam, switches.shift)
     with np.errstate(all="ignore"):
         wanted = tolerance(tol, where, rows.p.shape[1], float(lam), domain, dtype)
-        totals = rows.p.sum(axis=1)
-        tol = wanted.of(totals, rows.p.dtype, rows.shape)
-        if isinstance(plan, gibbs.SpaceLinear) and _by_tiles(switches, unrolled):
+        by_tiles = _by_tiles(switches, unrolled)
+        totals = rows.p.sum(axis=1) if wanted.number or plan.lost or not by_tiles else None
+        tol = None if totals is None else wanted.of(totals, rows.p.dtype, rows.shape)
+        if by_tiles and isinstance(plan, gibbs.SpaceLinear):
             alike = init is None and not switches.drops_empty
             log_u = None if alike else _initial(init, rows, switches)
-            return TileRun(rows, totals, plan, switches, lam, tol, log_u, max_iter).go(max_iter, stops)
+            return TileRun(rows, totals, plan, switches, lam, tol, log_u, max_iter, check).go(max_iter, stops)
         run = _Run(rows, plan, switches, lam, tol, unrolled)
         run.start(_initial(init, rows, switches))
         return run.go(max_iter, stops)
+
+
+def looks_itself(where: Metric, switches: Variant, kernel: str, unrolled: bool, dtype: Any) -> bool:
+    """Whether rows in their own dtype are looked at while they are worked on."""
+    return dtype is None and kernel != "dense" and where.rooted is not None and _by_tiles(switches, unrolled)
 
 
 def _by_tiles(switches: Variant, unrolled: bool) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emdref.arguments.casts import frozen
-from emdref.arguments.validation import Batch
+from emdref.arguments.validation import Batch, mass_tolerance
 from emdref.entropic import failures, gibbs
 from emdref.entropic.results import RESOLVES, Run, SinkhornResult, first_scalings, lost_too_much, ranked, unresolved
 from emdref.entropic.variants import Variant
@@ -24,19 +26,21 @@ class TileRun(Run):
     def __init__(
         self,
         rows: Batch,
-        totals: NDArray[Any],
+        totals: NDArray[Any] | None,
         plan: gibbs.SpaceLinear,
         switches: Variant,
         lam: Any,
         tol: NDArray[Any] | None,
         log_u: NDArray[Any] | None,
         max_iter: int,
+        check: Callable[[], object] | None,
     ) -> None:
         self.rows, self.totals, self.plan, self.switches, self.lam, self.tol = rows, totals, plan, switches, lam, tol
-        self.max_iter, self.size, self.dtype = max_iter, len(rows.p), rows.p.dtype
+        self.max_iter, self.size, self.dtype, self.check = max_iter, len(rows.p), rows.p.dtype, check
+        self.limit = mass_tolerance(self.dtype, rows.p.shape[1])
         none, size = np.empty(0, self.dtype), self.size
         self.marks = Marks(np.zeros((2, size), bool), np.zeros((2, size), int), np.full(size, -1))
-        self.results = np.empty((4, size), self.dtype)
+        self.results = np.empty((6, size), self.dtype)
         u, v = self._planes()
         first = first_scalings(switches, np.array([rows.p.shape[1]]), self.dtype) if log_u is None else none
         if log_u is not None:
@@ -67,22 +71,26 @@ class TileRun(Run):
             u, v = self._planes()
             u[:], v[:] = self.where.u, self.where.v
         if len(ktu) == 0 and (self.tol is not None or until < self.max_iter):
-            ktu = _room(len(u), self.dtype)
+            ktu = _room((len(u),), self.dtype)
         self.where = Scalings(u, v, ktu)
-        how = How(self.done, until, self.switches.refreshes_v, evaluates)
+        how = How(self.done, until, self.switches.refreshes_v, evaluates, self.limit)
         self.plan.alternate(self.size, self.given, self.where, self.marks, self.results, how=how)
+        if self.check and self.results[5].any():
+            self.check()
+        self.check = None
         self.done, self.known = until, until if evaluates else -1
 
     def _evaluate(self) -> SinkhornResult:
         if self.known != self.done:
             self._run(self.done, True)
-        cost, error, unsound, reach = self.results.copy()
+        cost, error, unsound, reach, total, _ = self.results.copy()
+        total = total if self.totals is None else self.totals
         rows, (reached, _), (n_iter, at) = self.rows, self.marks.holds, self.marks.iterations
         late = _Late(rows, self.plan, self.switches, self.lam, self.where.u, self.where.v)
-        nan, over, under, blurred = self._faults(cost, error, unsound, reach, late)
+        nan, over, under, blurred = self._faults((cost, error, unsound, reach, total), late)
         status = ranked(nan, over, under, blurred, reached | (error <= self.tol if self.tol is not None else False))
         failed = nan | over | under
-        first = late.first_fault() if failed.any() else self.marks.bin
+        first = late.first_fault(rows.q) if failed.any() else self.marks.bin
         failed_at, failed_bin = failures.outcome(failed, at, self.marks.bin, first)
         give, on_host = rows.as_rows, rows.on_host
         return SinkhornResult.later(
@@ -98,7 +106,7 @@ class TileRun(Run):
             checkpoints={},
         )
 
-    def _faults(self, cost: Any, error: Any, unsound: Any, reach: Any, late: _Late) -> tuple[Any, Any, Any, Any]:
+    def _faults(self, seen: tuple[NDArray[Any], ...], late: _Late) -> tuple[Any, Any, Any, Any]:
         """Rows that are nan, overflow and underflow, and those that are unresolved.
 
         Where nothing is unsound, |log u| and |log v| are at most `reach` where there is mass, or what the dtype allows
@@ -106,18 +114,29 @@ class TileRun(Run):
         not exceed (2 reach + 1) (total + error + 1) / lam by more than rounding.  Where that is far within the dtype
         no logarithm needs to be looked at.
         """
-        under = (self.marks.holds[1]) | lost_too_much(self.plan.lost, error, self.totals)
+        cost, error, unsound, reach, total = seen
+        under = self.marks.holds[1] | lost_too_much(self.plan.lost, error, total)
         most, reach = float(np.finfo(self.dtype).max) / 64, np.maximum(reach.astype(np.float64), _LARGEST_LOG)
-        bound = (2 * reach + 1) * (self.totals.astype(np.float64) + error + 1)
+        bound = (2 * reach + 1) * (total.astype(np.float64) + error + 1)
         sound = (unsound == 0) & (np.abs(cost) <= most) & (bound <= most * min(1.0, float(self.lam)))
         none = np.zeros(self.size, bool)
-        nan, over, lost = (none, none, none) if sound.all() else late.faults(cost)
+        nan, over, lost = (none, none, none) if sound.all() else late.faults(cost, self.rows.p, self.rows.q)
         log = self.plan.domain is gibbs.Log
         clear = sound.all() and (reach * float(np.finfo(self.dtype).eps) <= RESOLVES).all()
-        return nan, over, under | lost, late.unresolved() if log and not clear else none
+        return nan, over, under | lost, late.unresolved(self.rows.p, self.rows.q) if log and not clear else none
 
 
-_room = np.empty
+_PAGE = 2**21  # bytes of a large page
+
+
+def _room(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Memory to be written to, in large pages if it fills one: small ones take longer to come by than to fill."""
+    size = math.prod(shape) * dtype.itemsize
+    if size < _PAGE:
+        return np.empty(shape, dtype)
+    whole = np.empty(size + _PAGE, np.uint8)  # for which NumPy asks Linux for them
+    start = -whole.ctypes.data % _PAGE
+    return whole[start : start + size].view(dtype).reshape(shape)
 
 
 def _flat(x: NDArray[Any]) -> NDArray[Any]:
@@ -131,7 +150,10 @@ class _Late:
     def __init__(
         self, rows: Batch, plan: gibbs.SpaceLinear, switches: Variant, lam: Any, u: NDArray[Any], v: NDArray[Any]
     ) -> None:
-        self.rows, self.plan, self.switches, self.lam, self.u, self.v = rows, plan, switches, lam, u, v
+        self.plan, self.switches, self.lam, self.u, self.v = plan, switches, lam, u, v
+        self.rows = rows._replace(p=u[:0], q=u[:0])  # the caller's own may change, and need not be kept
+        self.shape = rows.p.shape
+        self.mass = rows.p > 0 if switches.centred else None
         self.names = {"objective", "grad", "log_u", "log_v"} | ({"value"} if switches.value != "cost" else set())
         self.given: dict[str, Any] = {}  # to the caller
         self.kept: dict[str, NDArray[Any]] = {}  # for others that are made of it
@@ -158,8 +180,9 @@ class _Late:
         return self._log(name).copy() if name in self.kept else self._of(name)
 
     def _of(self, name: str) -> NDArray[Any]:
-        planes = self.u if name == "log_u" else self.v
-        return self.plan.logarithms(planes.reshape(self.plan.parts, *self.rows.p.shape))
+        planes, out = self.u if name == "log_u" else self.v, _room(self.shape, self.u.dtype)
+        self.plan.logarithms(planes.reshape(self.plan.parts, *out.shape), out)
+        return out
 
     def _log(self, name: str) -> NDArray[Any]:
         """The same once."""
@@ -168,40 +191,39 @@ class _Late:
         return self.kept[name]
 
     def _grad(self) -> NDArray[Any]:
-        kept, p = self.kept.get("log_u"), self.rows.p
-        grad = self._of("log_u") if kept is None else kept / self.lam
-        if kept is None:
-            grad /= self.lam
-        if self.switches.centred:
-            grad -= np.mean(grad, axis=1, where=p > 0, keepdims=True)
+        kept = self.kept.get("log_u")
+        grad = self._of("log_u") if kept is None else _room(self.shape, self.u.dtype)
+        np.divide(grad if kept is None else kept, self.lam, out=grad)
+        if self.mass is not None:
+            grad -= np.mean(grad, axis=1, where=True if self.mass.all() else self.mass, keepdims=True)
         return grad
 
     def _objective(self) -> NDArray[Any]:
         if "objective" not in self.kept:
-            logs, none = (_flat(self._log(name)) for name in ("log_u", "log_v")), np.empty(0, self.u.dtype)
-            size, sums = len(self.rows.p), np.empty((4, len(self.rows.p)), self.u.dtype)
+            log_u, log_v, none = _flat(self._log("log_u")), _flat(self._log("log_v")), np.empty(0, self.u.dtype)
+            size, sums = self.shape[0], np.empty((6, self.shape[0]), self.u.dtype)
             marks = Marks(np.zeros((2, size), bool), np.zeros((2, size), int), np.full(size, -1))
-            given = Given(*logs, self.plan.elements(none), none, True)
-            how = How(0, 0, False, True)
+            given = Given(log_u, log_v, self.plan.elements(none), none, True)
+            how = How(0, 0, False, True, 0.0)
             self.plan.alternate(size, given, Scalings(self.u, self.v, none), marks, sums, how=how)
-            of_u, of_v, mass, _ = sums
+            of_u, of_v, mass = sums[:3]
             self.kept["objective"] = (of_u + of_v - self.switches.shift * mass) / self.lam
         return self.kept["objective"]
 
-    def faults(self, cost: NDArray[Any]) -> tuple[Any, Any, Any]:
+    def faults(self, cost: NDArray[Any], p: NDArray[Any], q: NDArray[Any]) -> tuple[Any, Any, Any]:
         """Where cost and objective, u's logarithms over lam and v's are NaN, infinite, or lost to 0."""
         with self.lock:
-            values, p, q = cost + self._objective(), self.rows.p, self.rows.q
+            values = cost + self._objective()
             grad, log_v = np.where(p > 0, self._log("log_u") / self.lam, 0), np.where(q > 0, self._log("log_v"), 0)
         numbers = np.concatenate([values[:, None], grad, log_v], axis=1)
         over = (numbers == np.inf).any(axis=1) | (values == -np.inf)
         return np.isnan(numbers).any(axis=1), over, (numbers == -np.inf).any(axis=1)
 
-    def unresolved(self) -> NDArray[Any]:
+    def unresolved(self, p: NDArray[Any], q: NDArray[Any]) -> NDArray[Any]:
         """See `SinkhornResult.status`."""
-        return unresolved(self._log("log_u"), self._log("log_v"), self.rows.p, self.rows.q)
+        return unresolved(self._log("log_u"), self._log("log_v"), p, q)
 
-    def first_fault(self) -> NDArray[Any]:
+    def first_fault(self, q: NDArray[Any]) -> NDArray[Any]:
         """The first bin of each row whose v is 0, infinite or NaN in spite of its mass, -1 for none."""
-        bad = (self.rows.q > 0) & ~np.isfinite(self._log("log_v"))
+        bad = (q > 0) & ~np.isfinite(self._log("log_v"))
         return np.where(bad.any(axis=1), bad.argmax(axis=1), -1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from emdref.arguments import containers, devices, libraries, validation
 from emdref.arguments.devices import Device
 from emdref.arguments.messages import shown
 from emdref.entropic import failures, formats, inputs
-from emdref.entropic.iteration import iterate
+from emdref.entropic.iteration import iterate, looks_itself
 from emdref.entropic.results import SinkhornResult, with_checkpoints
 from emdref.entropic.variants import VARIANTS, Variant
 from emdref.spaces.space import Space
@@ -205,11 +206,28 @@ def sinkhorn(
             place, (p, q), where, dtype, lam, switches, kernel, domain, tol, init, max_iter, stops
         )
         return _reported(results, max_iter, stops, shape, error, tol)
-    rows = inputs.rows(p, q, where, form or dtype)._replace(home=libraries.home(given))
-    lam = inputs.strength(lam, rows.p.dtype)
-    results = iterate(rows, where, lam, switches, kernel, domain, tol, init, max_iter, stops, unrolled, form)
+    looks = looks_itself(where, switches, kernel, unrolled, dtype)
+    rows = (inputs.unseen(p, q, where) if looks else inputs.rows(p, q, where, form or dtype))._replace(
+        home=libraries.home(given)
+    )
+    check = partial(inputs.rows, p, q, where, None) if looks else None
+    try:
+        lam = inputs.strength(lam, rows.p.dtype)
+        results = iterate(rows, where, lam, switches, kernel, domain, tol, init, max_iter, stops, unrolled, form, check)
+    except Exception:
+        _comes_first(check)
+        raise
     error = libraries.as_numpy(results[max_iter].marginal_error, "marginal_error")
     return _reported(results, max_iter, stops, rows.shape, error, tol)
+
+
+def _comes_first(check: Any) -> None:
+    """What is wrong with p and q is said before anything else."""
+    if check:
+        try:
+            check()
+        except Exception as error:
+            raise error from None
 
 
 def _on_gpu(space_or_cost: Any) -> Any:

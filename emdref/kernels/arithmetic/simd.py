@@ -110,6 +110,7 @@ for _operation, _instruction in (
 ):
     _define(_operation, _instruction)
 
+
 def _compare(operation, sign):
     @infer_global(operation)
     class _Template(AbstractTemplate):
@@ -225,7 +226,11 @@ def _chosen(builder, comparison, a, b, yes, no):
 
 @intrinsic
 def choose(context, holds, yes, no):
-    kind = Lanes(yes) if isinstance(holds, Mask) and yes == no and not isinstance(yes, Lanes) else _common((yes, no)) or yes
+    kind = (
+        Lanes(yes)
+        if isinstance(holds, Mask) and yes == no and not isinstance(yes, Lanes)
+        else _common((yes, no)) or yes
+    )
 
     def generate(context, builder, sig, args):
         values = list(zip(sig.args[1:], args[1:], strict=True))

@@ -11,10 +11,24 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from emdref.kernels.arithmetic import lanes
-from emdref.kernels.arithmetic.lanes import AHEAD, choose, columns_of, fill, greater, into_columns, least, number, scratch, width
+from emdref.kernels.arithmetic.floats import two_sum
+from emdref.kernels.arithmetic.lanes import (
+    AHEAD,
+    choose,
+    columns_of,
+    fill,
+    greater,
+    into_columns,
+    least,
+    lesser,
+    number,
+    scratch,
+    width,
+)
 from emdref.kernels.arithmetic.semirings import LINEAR, SCALED
 from emdref.kernels.compile.jit import inline, loop, row
 from emdref.kernels.entropic import products
+from emdref.kernels.rows.first_look import fails
 
 
 class State(NamedTuple):
@@ -70,6 +84,7 @@ class How(NamedTuple):
     until: Any
     refreshes: Any  # whether v is taken from the last u
     evaluates: Any  # whether results are asked for
+    limit: Any  # how far totals may differ, relative to the larger
 
 
 class Tile(NamedTuple):
@@ -229,13 +244,25 @@ def summed(d, parts):
 
 @row
 def gather(x, at, rows, place, parts, part, block, t):
-    """Rows of x from `at` on become vectors by bin, number `part` of so many an element."""
+    """Rows of x from `at` on become vectors by bin, number `part` of so many an element; their sums and least entries.
+
+    A sum errs by a few units in the last place for each of a square's columns: far less than half of what
+    `validation.mass_tolerance` allows for all bins.
+    """
     bins, n = len(place), width(block)
+    zero = fill(number(0.0, x))
+    total, rest, low = zero, zero, zero
     for k in range(0, bins, n):
         size = min(n, bins - k)
         columns_of(x, at + k, bins, rows, size, block)
+        some = zero
         for j in range(size):
-            lanes.store(t, parts * place[k + j] + part, lanes.load(block, j))
+            column = lanes.load(block, j)
+            lanes.store(t, parts * place[k + j] + part, column)
+            some, low = some + column, lesser(low, column)
+        total, lost = two_sum(total, some)
+        rest = rest + lost
+    return total + rest, low
 
 
 @row
@@ -264,10 +291,11 @@ def _transfers(ring):
 
     @row
     def fetch(x, start, rows, place, block, t):
-        """A tile of plain rows from number `start` on."""
-        gather(x, start * len(place), rows, place, ring.parts, 0, block, t)
+        """A tile of plain rows from number `start` on; what `gather` says of them."""
+        total, low = gather(x, start * len(place), rows, place, ring.parts, 0, block, t)
         for j in range(len(place)):
             ring.store(t, j, ring.taken(lanes.load(t, ring.parts * j)))
+        return total, low
 
     @row
     def resume(x, start, rows, place, block, t):
@@ -342,7 +370,7 @@ def _iteration(ring, through, halves):
 
 def _evaluation(ring, through, transport):
     """Compile what is asked of a plan, over one semiring."""
-    load, store, factor, times, plain = ring.load, ring.store, ring.factor, ring.times, ring.plain
+    load, store, times, plain = ring.load, ring.store, ring.times, ring.plain
 
     @row
     def begin(tile, tree):
@@ -392,7 +420,9 @@ def _evaluation(ring, through, transport):
         by_column = summed(tile.d, space.sums)
         unsound, reach_u = rows(tile, tree, unsound)
         by_row = summed(tile.d, space.sums)
-        lanes.store(tile.few, 1, choose(by_row > by_column, by_row, choose(by_column >= by_row, by_column, by_row + by_column)))
+        lanes.store(
+            tile.few, 1, choose(by_row > by_column, by_row, choose(by_column >= by_row, by_column, by_row + by_column))
+        )
         lanes.store(tile.few, 2, unsound)
         lanes.store(tile.few, 3, reach + reach_u)
         cost = transport(tile.x, tile.v, tree, space.edges, tile.s, tile.r, tile.gu, tile.gv)
@@ -424,6 +454,15 @@ def _evaluation(ring, through, transport):
         lanes.store(tile.few, 2, summed(tile.d, space.sums))
 
     return begin, evaluate, weigh
+
+
+@row
+def look(few, limit, results, start, rows):
+    """Totals of p, and whether a row does not pass, see emdref.kernels.rows.first_look."""
+    n = width(few)
+    for i in range(rows):
+        bad = fails(few[i], few[n + i], few[2 * n + i], number(0.5 * limit, few))
+        results[4, start + i], results[5, start + i] = few[i], number(1.0 if bad else 0.0, few)
 
 
 @row
@@ -498,8 +537,12 @@ def _run(ring, through, halves, transport):
             weigh(tile, space)
             hand_over(tile.few, 3, results, start, rows)
             return
-        fetch(given.p, start, rows, space.place, tile.block, tile.p)
-        fetch(given.q, start, rows, space.place, tile.block, tile.q)
+        p_total, p_low = fetch(given.p, start, rows, space.place, tile.block, tile.p)
+        q_total, q_low = fetch(given.q, start, rows, space.place, tile.block, tile.q)
+        lanes.store(tile.few, 0, p_total)
+        lanes.store(tile.few, 1, q_total)
+        lanes.store(tile.few, 2, lesser(p_low, q_low))
+        look(tile.few, how.limit, results, start, rows)
         if how.done > 0 or len(given.first) == 0:
             again(tile, where, start, rows, space, how)
         else:

@@ -294,8 +294,6 @@ _linear_moments = _moments(LINEAR, _linear_enter, _linear_leave)
 _log_moments = _moments(SCALED, _log_enter, _log_leave)
 
 
-
-
 @row
 def room(parts, tree, like):
     """Memory for a tile: bins, and two things by inner node."""
@@ -315,7 +313,12 @@ def edge_room(parts, tree, edges, like):
     """Memory of `transport`: two things by bin and inner node, two by inner node, two by child of one node."""
     n, inner = parts * (len(tree.order) + len(tree.parent)), parts * len(tree.parent)
     most = parts * edges.most
-    u, v, ou, ov = (scratch(n, like.dtype), scratch(n, like.dtype), scratch(inner, like.dtype), scratch(inner, like.dtype))
+    u, v, ou, ov = (
+        scratch(n, like.dtype),
+        scratch(n, like.dtype),
+        scratch(inner, like.dtype),
+        scratch(inner, like.dtype),
+    )
     return u, v, ou, ov, scratch(most, like.dtype), scratch(most, like.dtype)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from emdref.kernels.arithmetic.floats import two_sum
 from emdref.kernels.arithmetic.lanes import fill, if_positive, least, lesser, load_row, total, width
-from emdref.kernels.compile.jit import loop, row
+from emdref.kernels.compile.jit import row
+from emdref.kernels.rows.first_look import fails
 
 COLUMNS = 1024  # used, and then looked at, at a time
 
@@ -82,15 +83,6 @@ def look(p, at, q, bt, n, w, sums, closer):
 
 
 @row
-def fails(p_total, q_total, least, half):
-    """True where a row does not pass, from its totals, its least entry and half the tolerance."""
-    zero = type(least)(0)
-    top = max(p_total, q_total)
-    fine = least >= zero and p_total > zero and q_total > zero and top < type(least)(math.inf)
-    return not (fine and abs(p_total - q_total) <= half * top)
-
-
-@row
 def doubtful(sums, w, tolerance):
     """True where lane w's row does not pass."""
     return fails(sums[0, w] + sums[1, w], sums[2, w] + sums[3, w], sums[4, w], 0.5 * tolerance)
@@ -100,15 +92,3 @@ def doubtful(sums, w, tolerance):
 def new_sums(x):
     """Scratch for `clear`, `look` and `doubtful`."""
     return np.zeros((6, width(x)))
-
-
-@loop
-def look_alone(first, last, p, q, bins, tolerance, doubt):
-    """Which rows, flat and one behind the other, do not pass."""
-    sums = new_sums(p)
-    for i in range(first, last):
-        clear(sums)
-        for start in range(0, bins, COLUMNS):
-            at = i * bins + start
-            look(p, at, q, at, min(COLUMNS, bins - start), 0, sums, False)
-        doubt[i] = doubtful(sums, 0, tolerance)
