@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import emdref
 
 LEAST = 5e-4  # seconds: shorter calls are repeated until one measurement takes so long
-ROUNDS = (5, 41)
+ROUNDS = (7, 41)  # at least so many, since a busy machine takes a processor away for milliseconds
 SLOW, FEWER = 2.0, 3  # seconds of a round beyond which so few are enough
 Stopwatch = Callable[[], float]  # one measurement, in seconds a call
 

@@ -211,16 +211,17 @@ def _nothing(loss: Loss, batch: Batch, way: str) -> Call:
         graphs.append(graph)
         return graph.forward
 
-    torch.compile(loss, dynamic=False, backend=keep)(torch.tensor(batch.x, requires_grad=True), torch.tensor(batch.q))
+    x, q = torch.tensor(batch.x, requires_grad=way == BACKWARD), torch.tensor(batch.q)
+    torch.compile(loss, dynamic=False, backend=keep)(x, q)
     (graph,) = graphs
     operators = [node for node in graph.graph.nodes if str(node.target).startswith("emdref.")]
     if not operators:
         raise RuntimeError("the compiled loss calls no operator of emdref")
     for node in operators:
-        node.target = _empty(node.target)
+        node.target = _empty(node.target, node.meta["example_value"])
     graph.recompile()
-    first, *_ = (node for node in graph.graph.nodes if node.op == "placeholder")
-    swapped = not first.meta["example_value"].requires_grad
+    first, *_ = (node.name for node in graph.graph.nodes if node.op == "placeholder")
+    swapped = first.lower().startswith("l_q_")  # by the name of the argument
     inner = _compiled(graph)
 
     def empty(x: Any, q: Any) -> Any:
@@ -232,8 +233,8 @@ def _nothing(loss: Loss, batch: Batch, way: str) -> Call:
 _kept: list[Any] = []  # libraries, whose operators last as long as they do
 
 
-def _empty(operator: Any) -> Any:
-    """An operator of the same signature that makes its results and leaves them as they are."""
+def _empty(operator: Any, example: Any) -> Any:
+    """An operator of the same signature that makes results like those and leaves them as they are."""
     import torch
 
     overload = operator if hasattr(operator, "_schema") else operator.default
@@ -242,16 +243,21 @@ def _empty(operator: Any) -> Any:
     _kept.append(library)
     library.define(f"{unique}({str(overload._schema).partition('(')[2]}")
 
+    single = isinstance(example, torch.Tensor)
+    shapes = [(tuple(x.shape), x.dtype) for x in ((example,) if single else example)]
+
     def results(p: Any, *others: Any) -> Any:
-        return p.new_empty(p.shape[:-1]), torch.empty_like(p)
+        found = tuple(p.new_empty(shape, dtype=dtype) for shape, dtype in shapes)
+        return found[0] if single else found
 
     def keep(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.save_for_backward(output[1])
+        ctx.save_for_backward(*(() if single else output[1:]))
         ctx.count = len(inputs) - 1
 
-    def back(ctx: Any, of_value: Any, of_gradient: Any) -> Any:
-        (gradient,) = ctx.saved_tensors
-        return of_value.unsqueeze(-1) * gradient, *(None for _ in range(ctx.count))
+    def back(ctx: Any, of_value: Any, *others: Any) -> Any:
+        gradient, *_ = ctx.saved_tensors
+        of_value = of_value.reshape(of_value.shape + (1,) * (gradient.ndim - of_value.ndim))
+        return of_value * gradient, *(None for _ in range(ctx.count))
 
     full = f"emdref_empty::{unique}"
     library.impl(unique, results, "CPU")
