@@ -221,7 +221,7 @@ def both_ways(monkeypatch, function, *args, **options):
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_rows_of_all_kinds(monkeypatch, function, space):
     for p, q in (GOOD | VALUED | OTHER).values():
-        for options in ({}, {"mass": "ignore", "rho": 2}, {"accuracy": "native"}):
+        for options in ({}, {"mass": "ignore", "rho": 2, "accuracy": "native"}):
             both_ways(monkeypatch, function, p, q, SPACES[space], **options)
 
 
