@@ -82,8 +82,9 @@ def test_what_costs_nothing_counts_nothing(accuracy, rows, request):
         request.getfixturevalue("one_by_one")
     chain = emdref.Chain(gaps=[0, 1])
     for space in (chain, chain.to_tree()):
-        value, grad = both(space, [1e200, 0, 1], [0, 1e200, 1], 2, accuracy=accuracy)
-        assert value == 0 and not grad.any()
+        for rho in (2, 3):  # the power, and the slope as well
+            value, grad = both(space, [1e200, 0, 1], [0, 1e200, 1], rho, accuracy=accuracy)
+            assert value == 0 and not grad.any()
 
 
 # --- two limbs --------------------------------------------------------------------------------------------------------
