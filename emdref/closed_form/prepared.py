@@ -72,15 +72,14 @@ class Prepared:
         threads.check_limit()
         rows = len(value)
         call = self._calls[rows > 1] or self._compiled(rows)
-        doubt = _empty(rows, _BOOL)
-        if not self._counts:  # natively there is nothing to settle
-            call(0, rows, given, (value, grad, doubt, doubt), self._kernel.shape, self._how)
-            return 1 not in doubt.tobytes()
-        unsafe = _empty(rows, _BOOL)
+        doubt, unsafe = _empty(rows, _BOOL), _empty(rows, _BOOL)
         call(0, rows, given, (value, grad, doubt, unsafe), self._kernel.shape, self._how)
-        if 1 in doubt.tobytes() or 1 in unsafe.tobytes():
+        if 1 in doubt.tobytes():
             return False
-        fallback.count(rows, 0)
+        if self._counts:  # natively there is nothing to settle
+            if 1 in unsafe.tobytes():
+                return False
+            fallback.count(rows, 0)
         return True
 
 
