@@ -71,15 +71,14 @@ class Prepared:
         """`fill` for what a kernel is given, see `emdref.spaces.space.Kernel`; grad is empty if nobody wants it."""
         threads.check_limit()
         rows = len(value)
-        doubt = _empty(rows, _BOOL)
-        if not self._counts:  # natively there is nothing to settle
-            self._run(rows, given, (value, grad, doubt, doubt))
-            return 1 not in doubt.tobytes()
-        unsafe = _empty(rows, _BOOL)
+        doubt, unsafe = _empty(rows, _BOOL), _empty(rows, _BOOL)
         self._run(rows, given, (value, grad, doubt, unsafe))
-        if 1 in doubt.tobytes() or 1 in unsafe.tobytes():
+        if 1 in doubt.tobytes():
             return False
-        fallback.count(rows, 0)
+        if self._counts:  # natively there is nothing to settle
+            if 1 in unsafe.tobytes():
+                return False
+            fallback.count(rows, 0)
         return True
 
     def _run(self, rows: int, given: tuple[Any, ...], results: tuple[Any, ...]) -> None:

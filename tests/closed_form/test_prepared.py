@@ -221,7 +221,7 @@ def both_ways(monkeypatch, function, *args, **options):
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_rows_of_all_kinds(monkeypatch, function, space):
     for p, q in (GOOD | VALUED | OTHER).values():
-        for options in ({}, {"mass": "ignore", "rho": 2}, {"accuracy": "native"}):
+        for options in ({}, {"mass": "ignore", "rho": 2, "accuracy": "native"}):
             both_ways(monkeypatch, function, p, q, SPACES[space], **options)
 
 
@@ -416,7 +416,13 @@ def test_a_space_with_a_loop_of_its_own(monkeypatch):
     p, q = np.array([1.0, 0.0]), np.array([0.5, 0.5])
     assert both_ways(monkeypatch, emdref.emd, p, q, pair)[0][-1] == np.float64(1.5).tobytes()
     both_ways(monkeypatch, emdref.emd_value_and_grad, p, q, pair)
-    both_ways(monkeypatch, emdref.emd, p, p[::-1].copy(), pair)  # doubted
+    for accuracy in ("native", "compensated"):
+        with monkeypatch.context() as patch:  # doubted: looked at again
+            seen = []
+            patch.setattr(batches.Unseen, "verify", seen.append)
+            emdref.emd(p, p[::-1].copy(), pair, accuracy=accuracy)
+        assert len(seen) == 1
+        both_ways(monkeypatch, emdref.emd, p, p[::-1].copy(), pair, accuracy=accuracy)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         dearer = copy.copy(pair)

@@ -184,8 +184,6 @@ def emd_tree(first, last, given, results, shape, how):
     zero = p.dtype.type(0)
     looks, block = inspection.new_sums(p), _block(p.dtype, n)
     steps, t = scratch(_vectors(nodes, n), p.dtype), scratch(_vectors(nodes, n), p.dtype)
-    for v in range(nodes, len(t)):
-        t[v] = zero
     for i in range(first, last):
         at, bt = i * p_step, i * q_step
         inspection.clear(looks)
@@ -399,8 +397,6 @@ def emd_tree2(first, last, given, results, shape, how):
     looks, block = inspection.new_sums(p), _block2()
     slopes, t = _limbs(nodes), _limbs(nodes)
     high, low = t
-    for v in range(nodes, len(high)):
-        high[v], low[v] = 0.0, 0.0
     for i in range(first, last):
         at, bt = i * p_step, i * q_step
         inspection.clear(looks)
