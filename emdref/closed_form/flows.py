@@ -62,4 +62,4 @@ def _compensated(rows: Batch, tree: RootedTree, shares: bool) -> NDArray[Any]:
 
 
 def _take(x: NDArray[Any], out: NDArray[Any], columns: NDArray[np.int64]) -> None:
-    np.take(x, columns, 1, out, "clip")  # unless an index that is out of range is put right, out is buffered
+    x.take(columns, 1, out, "clip")  # unless an index that is out of range is put right, out is buffered

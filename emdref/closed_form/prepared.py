@@ -17,7 +17,7 @@ from emdref.arguments import casts, gauges, validation
 from emdref.arguments.validation import Batch
 from emdref.closed_form import batches, escalation
 from emdref.kernels.compile import jit, threads
-from emdref.spaces.space import FEW, Kept, Kernel
+from emdref.spaces.space import Kept, Kernel
 
 _DTYPES = np.dtype(np.float32), np.dtype(np.float64)
 _BOOL = np.dtype(bool)
@@ -33,19 +33,25 @@ _kept: Kept[dict[Any, Prepared | None]] = Kept()
 class Prepared:
     """A space's kernel with its options, for rows of one dtype."""
 
-    __slots__ = ("_calls", "_counts", "_how", "_kernel", "dtype", "line", "most", "nothing")
+    __slots__ = ("_calls", "_counts", "_how", "_kernel", "_met", "dtype", "line", "most", "nothing")
 
     def __init__(self, kernel: Kernel, line: int, dtype: np.dtype[Any], how: tuple[Any, ...], counts: bool) -> None:
         self._kernel, self._how, self._counts = kernel, how, counts
-        self._calls: list[Any] = [None] * (FEW + 1)  # by the number of rows, the last for all that are more
+        self._calls: list[Any] = [None, None]  # for one row, and for more
+        self._met = [False, False]
         self.dtype, self.line, self.nothing = dtype, (line,), np.empty(0, dtype)
         self.most = threads.most_alone(kernel.work)
 
     def _compiled(self, rows: int) -> Any:
-        row, flags, loop = casts.frozen(self.nothing), np.empty(0, _BOOL), self._kernel.loop_for(rows)
+        """The loop, from the second call on without what looks at types: to find that takes as long as ten calls."""
+        loop = self._kernel.loop_for(rows)
+        if not self._met[rows > 1]:
+            self._met[rows > 1] = True
+            return _frozen(loop)
+        row, flags = casts.frozen(self.nothing), np.empty(0, _BOOL)
         results = self.nothing, self.nothing, flags, flags
         call = jit.straight(loop, (0, 0, (row, 0, row, 0), results, self._kernel.shape, self._how)) or _frozen(loop)
-        self._calls[min(rows, FEW + 1) - 1] = call
+        self._calls[rows > 1] = call
         return call
 
     def lies(self, x: NDArray[Any]) -> bool:
@@ -71,7 +77,7 @@ class Prepared:
         """`fill` for what a kernel is given, see `emdref.spaces.space.Kernel`; grad is empty if nobody wants it."""
         threads.check_limit()
         rows = len(value)
-        call = self._calls[rows - 1 if rows <= FEW else FEW] or self._compiled(rows)
+        call = self._calls[rows > 1] or self._compiled(rows)
         doubt = _empty(rows, _BOOL)
         if not self._counts:  # natively there is nothing to settle
             self._run(call, rows, given, (value, grad, doubt, doubt))
@@ -191,25 +197,30 @@ def _at_once(
         q = _floats(q)
     if p is None or q is None:
         return None
-    one = find(space, p.dtype, rho, mass, accuracy, gauge)
-    if one is None or not one.lies(p) or not one.lies(q):
+    dtype, shape = p.dtype, p.shape
+    one = find(space, dtype, rho, mass, accuracy, gauge)
+    if one is None or not (dtype is one.dtype is q.dtype):
         return None
-    line, shape = one.line, p.shape
-    if shape == q.shape == line:  # one pair
+    if p.flags.num & _USUAL != _USUAL or q.flags.num & _USUAL != _USUAL:
+        return None
+    line = one.line
+    if shape == line and q.shape == line:  # one pair
         if out is not None and not one.fits(out, line if gauge else ()):
             return None
-        value, grad = _empty(1, one.dtype), one.nothing if gauge is None else _empty(shape, one.dtype)
+        value, grad = _empty(1, dtype), one.nothing if gauge is None else _empty(shape, dtype)
         if not one.settles((p, 0, q, 0), value, grad):
             return None
         return (value[0], grad) if out is None else _put(out, value[0], grad, gauge)
     steps = [0 if x.shape == line else line[0] for x in (p, q)]
     shape = shape if steps[0] else q.shape
+    if len(shape) != 2 or shape[1:] != line or (all(steps) and shape != q.shape):
+        return None
     rows = shape[0]
-    if (all(steps) and shape != q.shape) or not 0 < rows <= one.most:
+    if not 0 < rows <= one.most:
         return None
     if out is not None and not one.fits(out, shape if gauge else (rows,)):
         return None
-    value, grad = _empty(rows, one.dtype), _empty((0, 0) if gauge is None else shape, one.dtype)
+    value, grad = _empty(rows, dtype), _empty((0, 0) if gauge is None else shape, dtype)
     if not one.settles((p.reshape(-1), steps[0], q.reshape(-1), steps[1]), value, grad.reshape(-1)):
         return None
     return (value, grad) if out is None else _put(out, value, grad, gauge)

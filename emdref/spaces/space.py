@@ -30,7 +30,6 @@ from emdref.arguments.messages import shown, type_name
 if TYPE_CHECKING:
     from emdref.spaces.rooted import RootedTree
 
-FEW = 2  # rows that a loop may take one by one
 SHORT = 16  # nodes up to which a space is written out as code
 _Kept = TypeVar("_Kept")
 Number = Any  # an integer, a Fraction, a Decimal: exact arithmetic never asks which
@@ -68,11 +67,11 @@ class Kernel(NamedTuple):
     loop: Callable[..., None]
     shape: tuple[Any, ...]
     work: float  # nanoseconds that a row takes, about
-    single: Callable[..., None] | None = None  # a loop that gives the same bits, faster if there are few rows
+    single: Callable[..., None] | None = None  # a loop that gives the same bits, faster if there is one row
 
     def loop_for(self, rows: int) -> Callable[..., None]:
         """The loop for so many rows."""
-        return self.loop if self.single is None or rows > FEW else self.single
+        return self.loop if self.single is None or rows > 1 else self.single
 
 
 class Metric(ABC):

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from fractions import Fraction
 
+import numba
 import numpy as np
 import pytest
 
@@ -287,6 +288,15 @@ def test_an_array_that_is_given_comes_back_filled():
     assert value.tolist() == emdref.emd(p, Q, TREE).tolist()
     grad = emdref.emd_grad(p, Q, TREE, 2)
     assert emdref.emd_grad(p, Q, TREE, 2, out=p) is p and p.tolist() == grad.tolist()
+
+
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is compiled")
+def test_machine_code_is_called_at_once():
+    """Past Numba's look at the types of arguments, which takes as long as the rest."""
+    for space in SPACES.values():
+        emdref.emd(*GOOD["one pair"], space)
+        call = prepared.find(space, np.dtype(float), 1, "raise", "compensated")._calls[0]
+        assert type(call) is type(len)
 
 
 def test_work_that_takes_long_is_dealt_out(monkeypatch):
