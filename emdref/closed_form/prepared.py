@@ -33,16 +33,22 @@ _kept: Kept[dict[Any, Prepared | None]] = Kept()
 class Prepared:
     """A space's kernel with its options, for rows of one dtype."""
 
-    __slots__ = ("_calls", "_counts", "_how", "_kernel", "dtype", "line", "most", "nothing")
+    __slots__ = ("_calls", "_counts", "_how", "_kernel", "_met", "dtype", "line", "most", "nothing")
 
     def __init__(self, kernel: Kernel, line: int, dtype: np.dtype[Any], how: tuple[Any, ...], counts: bool) -> None:
         self._kernel, self._how, self._counts = kernel, how, counts
         self._calls: list[Any] = [None, None]  # for one row, and for more
+        self._met = [False, False]
         self.dtype, self.line, self.nothing = dtype, (line,), np.empty(0, dtype)
         self.most = threads.most_alone(kernel.work)
 
     def _compiled(self, rows: int) -> Any:
-        row, flags, kernel = casts.frozen(self.nothing), np.empty(0, _BOOL), self._kernel.for_rows(rows)
+        """The loop, from the second call on without what looks at types: to find that takes as long as ten calls."""
+        kernel = self._kernel.for_rows(rows)
+        if not self._met[rows > 1]:
+            self._met[rows > 1] = True
+            return _frozen(kernel.loop), kernel.shape
+        row, flags = casts.frozen(self.nothing), np.empty(0, _BOOL)
         arguments = 0, 0, (row, 0, row, 0), (self.nothing, self.nothing, flags, flags), kernel.shape, self._how
         call = jit.straight(kernel.loop, arguments) or _frozen(kernel.loop)
         self._calls[rows > 1] = call, kernel.shape
