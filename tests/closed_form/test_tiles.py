@@ -403,6 +403,18 @@ def test_neither_batch_nor_place_nor_threads_count(mass, gauge, dtype, accuracy,
             assert same(both(p[part], q[part], space, rho, **options), [x[part] for x in alone])
 
 
+@pytest.mark.parametrize("rho", [1, 2, 3, 4])
+def test_a_row_beside_one_that_needs_two_limbs(rho):
+    """What one limb gives are the bits of two."""
+    p, q = np.random.default_rng(rho).random((2, 32, 200)).astype(np.float32)
+    wide = p.copy()
+    wide[::8, 0] = 1e-30
+    for space in (*two_spaces(200), emdref.Chain(gaps=np.linspace(0, 1, 199)).to_tree()):
+        one, two = both(p, q, space, rho), both(wide, q, space, rho)
+        other = np.arange(32) % 8 > 0
+        assert same([x[other] for x in one], [x[other] for x in two])
+
+
 # --- out= -------------------------------------------------------------------------------------------------------------
 
 
