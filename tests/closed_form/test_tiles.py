@@ -298,6 +298,23 @@ def test_compiled_product_errors_are_exact():
         assert out.tolist() == MEANING.product_error(x, y, x * y).tolist()
 
 
+@compiled
+def _apart(x, d, out):
+    lanes.store(out, 0, lanes.rounds_apart(lanes.load_row(x, 0), lanes.load_row(d, 0)))
+
+
+def test_compiled_roundings_are_those_of_plain_ones():
+    """Near the middle of two float32, at the ends of the range, where there is no number."""
+    rng, out = np.random.default_rng(0), np.zeros(8)
+    for _ in range(100):
+        x = rng.lognormal(0, 20, 8).astype(np.float32).astype(float) * (1 + 2.0**-24) * rng.choice([1, -1, 0], 8)
+        x[:3] = rng.choice([np.inf, np.nan, 3.5e38, 1e-45, 2.0**-150, 3.4028235677973366e38], 3)
+        d = np.nan_to_num(np.abs(x), posinf=1) * rng.choice([0, 2.0**-53, 2.0**-50], 8)
+        _apart(x, d, out)
+        np.testing.assert_array_equal(out, MEANING.rounds_apart(x, d))
+        assert (out[3:][d[3:] == 0] == 0).all()
+
+
 _columns_of, _into_columns, _difference = (
     compiled(getattr(turn, "py_func", turn)) for turn in (lanes.columns_of, lanes.into_columns, lanes.difference)
 )
@@ -317,10 +334,9 @@ def test_compiled_turns_do_what_plain_ones_mean(source, target):
         _into_columns(found, there, at, step, rows, columns, 3)
         MEANING.into_columns(meant, back, at, step, rows, columns, 3)
         assert (there == back).all() and (there != -7).sum() == rows * columns
-        if source == target:
-            _difference(x, at, step, y, at + 1, 0, rows, columns, found)
-            MEANING.difference(x, at, step, y, at + 1, 0, rows, columns, meant)
-            assert (found == meant).all()
+        _difference(x, at, step, y, at + 1, 0, rows, columns, found)
+        MEANING.difference(x, at, step, y, at + 1, 0, rows, columns, meant)
+        assert (found == meant).all()
 
 
 # --- memory layouts, batches, threads ---------------------------------------------------------------------------------
