@@ -1,9 +1,9 @@
 """Value and gradient of rows in compensated arithmetic, and what they are in native arithmetic.
 
-Most rows are settled by one kernel, in two limbs and many rows side by side, whose errors are bounded beforehand.  What
-that bound leaves open is looked at more closely, in up to four stages: the same kernel adds up what flows lose; another
-looks at single rows, scaled to the middle of the range; the same works from flows that are exact; and rationals settle
-the rest.
+Most rows are settled by one kernel, in two limbs (of float32 rows in one) and many rows side by side, whose errors are
+bounded beforehand.  What that bound leaves open is looked at more closely, in up to four stages: the same kernel adds
+up what flows lose; another looks at single rows, scaled to the middle of the range; the same works from flows that are
+exact; and rationals settle the rest.
 """
 
 from __future__ import annotations

@@ -298,6 +298,23 @@ def test_compiled_product_errors_are_exact():
         assert out.tolist() == MEANING.product_error(x, y, x * y).tolist()
 
 
+@compiled
+def _apart(x, d, out):
+    lanes.store(out, 0, lanes.rounds_apart(lanes.load_row(x, 0), lanes.load_row(d, 0)))
+
+
+def test_compiled_roundings_are_those_of_plain_ones():
+    """Near the middle of two float32, at the ends of the range, where there is no number."""
+    rng, out = np.random.default_rng(0), np.zeros(8)
+    for _ in range(100):
+        x = rng.lognormal(0, 20, 8).astype(np.float32).astype(float) * (1 + 2.0**-24) * rng.choice([1, -1, 0], 8)
+        x[:3] = rng.choice([np.inf, np.nan, 3.5e38, 1e-45, 2.0**-150, 3.4028235677973366e38], 3)
+        d = np.nan_to_num(np.abs(x), posinf=1) * rng.choice([0, 2.0**-53, 2.0**-50], 8)
+        _apart(x, d, out)
+        np.testing.assert_array_equal(out, MEANING.rounds_apart(x, d))
+        assert (out[3:][d[3:] == 0] == 0).all()
+
+
 _columns_of, _into_columns, _difference = (
     compiled(getattr(turn, "py_func", turn)) for turn in (lanes.columns_of, lanes.into_columns, lanes.difference)
 )
@@ -317,10 +334,9 @@ def test_compiled_turns_do_what_plain_ones_mean(source, target):
         _into_columns(found, there, at, step, rows, columns, 3)
         MEANING.into_columns(meant, back, at, step, rows, columns, 3)
         assert (there == back).all() and (there != -7).sum() == rows * columns
-        if source == target:
-            _difference(x, at, step, y, at + 1, 0, rows, columns, found)
-            MEANING.difference(x, at, step, y, at + 1, 0, rows, columns, meant)
-            assert (found == meant).all()
+        _difference(x, at, step, y, at + 1, 0, rows, columns, found)
+        MEANING.difference(x, at, step, y, at + 1, 0, rows, columns, meant)
+        assert (found == meant).all()
 
 
 # --- memory layouts, batches, threads ---------------------------------------------------------------------------------
@@ -401,6 +417,18 @@ def test_neither_batch_nor_place_nor_threads_count(mass, gauge, dtype, accuracy,
             assert same(both(p, q, space, rho, **options), alone)
         for part in (slice(3, 21), slice(None, None, -1)):
             assert same(both(p[part], q[part], space, rho, **options), [x[part] for x in alone])
+
+
+@pytest.mark.parametrize("rho", [1, 2, 3, 4])
+def test_a_row_beside_one_that_needs_two_limbs(rho):
+    """What one limb gives are the bits of two."""
+    p, q = np.random.default_rng(rho).random((2, 32, 200)).astype(np.float32)
+    wide = p.copy()
+    wide[::8, 0] = 1e-30
+    for space in (*two_spaces(200), emdref.Chain(gaps=np.linspace(0, 1, 199)).to_tree()):
+        one, two = both(p, q, space, rho), both(wide, q, space, rho)
+        other = np.arange(32) % 8 > 0
+        assert same([x[other] for x in one], [x[other] for x in two])
 
 
 # --- out= -------------------------------------------------------------------------------------------------------------

@@ -452,7 +452,7 @@ def test_rows_into_lanes_and_back(source, target):
         lanes.into_columns(out, back, at, step, rows, columns, 3)
         written = np.add.outer(at + step * np.arange(rows), np.arange(columns))
         assert (back[written] == x[written]).all() and (np.delete(back, written.ravel()) == -7).all()
-        if source == target:
-            lanes.difference(x, at, step, y, at + 1, 0, rows, columns, out)
-            for j, w in itertools.product(range(columns), range(n)):
-                assert out[j * n + w] == x[at + min(w, rows - 1) * step + j] - y[at + 1 + j]
+        lanes.difference(x, at, step, y, at + 1, 0, rows, columns, out)
+        a, b = x.astype(target), y.astype(target)
+        for j, w in itertools.product(range(columns), range(n)):
+            assert out[j * n + w] == a[at + min(w, rows - 1) * step + j] - b[at + 1 + j]
