@@ -21,6 +21,9 @@ RESOLVES = 2.0**-6  # eps (max|log u| + max|log v|) beyond which rounding of log
 class SinkhornResult:
     """Outcome of `sinkhorn`: a scalar (grad, log_u, log_v: a vector) for one pair, else with the batch's leading axes.
 
+    On a space, `objective`, `grad`, `log_u` and `log_v` are made when they are first read, and then kept; what was
+    given to `sinkhorn` may change in between.
+
     Attributes
     ----------
     value

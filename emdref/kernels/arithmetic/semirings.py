@@ -32,8 +32,8 @@ class Semiring(NamedTuple):
     load: Any  # elements number v of scratch memory, a row a lane
     store: Any
     factor: Any  # an element of an array (nodes, parts)
-    lane: Any  # one row's element of elements number v
-    put: Any  # and another in its place
+    take: Any  # one row's element, whose parts are so many entries apart
+    give: Any  # and another in its place
     spread: Any  # the same element in all lanes
     entered: Any  # from what the caller's arrays hold
     left: Any  # to that
@@ -67,13 +67,13 @@ def _factor1(a, v):
 
 
 @inline
-def _lane1(x, v, i):
-    return x[v * lanes.width(x) + i]
+def _take1(x, i, plane):
+    return x[i]
 
 
 @inline
-def _put1(x, v, i, value):
-    x[v * lanes.width(x) + i] = value
+def _give1(x, i, plane, value):
+    x[i] = value
 
 
 @inline
@@ -141,15 +141,14 @@ def _factor2(a, v):
 
 
 @inline
-def _lane2(x, v, i):
-    at = 2 * v * lanes.width(x) + i
-    return x[at], x[at + lanes.width(x)]
+def _take2(x, i, plane):
+    return x[i], x[i + plane]
 
 
 @inline
-def _put2(x, v, i, value):
-    at = 2 * v * lanes.width(x) + i
-    x[at], x[at + lanes.width(x)] = value
+def _give2(x, i, plane, value):
+    x[i] = value[0]
+    x[i + plane] = value[1]
 
 
 @inline
@@ -274,10 +273,10 @@ def _reach2(x):
 
 
 LINEAR = Semiring(
-    1, _load1, _store1, _factor1, _lane1, _put1, _spread1, _itself, _itself, _itself, _itself, _null1, _plus1, _times1,
+    1, _load1, _store1, _factor1, _take1, _give1, _spread1, _itself, _itself, _itself, _itself, _null1, _plus1, _times1,
     _over1, _vanished1, _sound1, _reach1,
 )  # fmt: skip
 SCALED = Semiring(
-    2, _load2, _store2, _factor2, _lane2, _put2, _spread2, _entered2, _left2, _taken2, _plain2, _null2, _plus2, _times2,
+    2, _load2, _store2, _factor2, _take2, _give2, _spread2, _entered2, _left2, _taken2, _plain2, _null2, _plus2, _times2,
     _over2, _vanished2, _sound2, _reach2,
 )  # fmt: skip

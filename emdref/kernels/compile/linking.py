@@ -1,8 +1,8 @@
 """How a function is compiled that only other compiled functions call.
 
 Numba makes machine code of every function, with a way in for Python, and links the code before that, LLVM's, into the
-functions that call it.  Of what Python never calls only the latter is wanted: the loops come out the same, and a first
-call takes little more than half the time.
+functions that call it.  Of what Python never calls only the latter is wanted, and it need not be optimised as a whole
+before the loop that it ends in is: the loops come out the same, and a first call takes half the time.
 
 This needs a few of Numba's inner classes.  They are as used here from 0.60 to 0.68; with any other version functions
 are compiled the ordinary way.

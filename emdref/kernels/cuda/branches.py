@@ -107,7 +107,7 @@ def steps(ring):
 
 def _elements(ring):
     """How a thread reads and writes elements."""
-    take, give = ring.load, ring.store
+    take, give = ring.take, ring.give
 
     @row
     def load(x, i, plane):

@@ -178,7 +178,8 @@ def _notes(ring):
         """The first bin of lane i that is not sound in spite of its mass."""
         least = len(order)
         for j in range(len(order)):
-            if not ring.vanished(ring.lane(p, j, i)) and not ring.sound(ring.lane(x, j, i)):
+            at = ring.parts * j * width(x) + i
+            if not ring.vanished(ring.take(p, at, width(p))) and not ring.sound(ring.take(x, at, width(x))):
                 least = min(least, order[j])
         return least
 

@@ -131,12 +131,12 @@ def _transfers(ring):
         """Elements number v from bin k of the tile's rows."""
         last = x.shape[1] - 1
         for i in range(width(s)):
-            ring.put(s, v, i, ring.entered(x[k, min(start + i, last)]))
+            ring.give(s, ring.parts * v * width(s) + i, width(s), ring.entered(x[k, min(start + i, last)]))
 
     @row
     def leave(y, k, start, stop, s, v):
         for i in range(min(width(s), stop - start)):
-            y[k, start + i] = ring.left(ring.lane(s, v, i))
+            y[k, start + i] = ring.left(ring.take(s, ring.parts * v * width(s) + i, width(s)))
 
     return enter, leave
 
