@@ -419,7 +419,7 @@ def test_a_space_with_a_loop_of_its_own(monkeypatch):
     for accuracy in ("native", "compensated"):
         with monkeypatch.context() as patch:  # doubted: looked at again
             seen = []
-            patch.setattr(batches.Unseen, "verify", seen.append)
+            patch.setattr(batches.Unseen, "verify", lambda rows, seen=seen: seen.append(rows))
             emdref.emd(p, p[::-1].copy(), pair, accuracy=accuracy)
         assert len(seen) == 1
         both_ways(monkeypatch, emdref.emd, p, p[::-1].copy(), pair, accuracy=accuracy)

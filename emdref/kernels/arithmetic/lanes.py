@@ -67,12 +67,6 @@ def load_row(x, at):
 
 
 @primitive
-def store_row(x, at, lanes):
-    """Write lanes to consecutive entries of x from `at` on."""
-    x[at : at + 64 // x.itemsize] = lanes
-
-
-@primitive
 def peek(x, at):
     """x[at] of a 1-D array whose entries stand side by side; `at` never counts from the end, which saves a look."""
     return x[at]

@@ -383,23 +383,14 @@ def poke(context, x, at, value):
     return types.void(x, types.int64, x.dtype), generate
 
 
-def _stored(array, lanes, step):
-    def generate(context, builder, sig, args):
-        _, write = _vectors(context, builder, sig.args[0], args[0], lanes.count)
-        write(builder.mul(args[1], ir.Constant(args[1].type, lanes.count)) if step else args[1], args[2])
-        return context.get_dummy_value()
-
-    return types.void(array, types.int64, lanes), generate
-
-
 @intrinsic
 def store(context, x, v, lanes):
-    return _stored(x, lanes, True)
+    def generate(context, builder, sig, args):
+        _, write = _vectors(context, builder, sig.args[0], args[0], lanes.count)
+        write(builder.mul(args[1], ir.Constant(args[1].type, lanes.count)), args[2])
+        return context.get_dummy_value()
 
-
-@intrinsic
-def store_row(context, x, at, lanes):
-    return _stored(x, lanes, False)
+    return types.void(x, types.int64, lanes), generate
 
 
 # --- rows into lanes and back -----------------------------------------------------------------------------------------
