@@ -277,6 +277,6 @@ LINEAR = Semiring(
     _over1, _vanished1, _sound1, _reach1,
 )  # fmt: skip
 SCALED = Semiring(
-    2, _load2, _store2, _factor2, _take2, _give2, _spread2, _entered2, _left2, _taken2, _plain2, _null2, _plus2, _times2,
-    _over2, _vanished2, _sound2, _reach2,
+    2, _load2, _store2, _factor2, _take2, _give2, _spread2, _entered2, _left2, _taken2, _plain2, _null2, _plus2,
+    _times2, _over2, _vanished2, _sound2, _reach2,
 )  # fmt: skip

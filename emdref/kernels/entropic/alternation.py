@@ -519,7 +519,7 @@ def _run(ring, through, halves, transport):
         for i in range(rows):
             live[i] = not marks.holds[0, start + i]
             gone += 0 if live[i] else 1
-        apart = gone > 0
+        apart = False  # all rows' lanes are as they were kept
         while it < how.until and gone < rows:
             it, count = iterate(start, marks, given.tol, it, how.until, space.twigs, tile, live, chosen)
             apart = count < rows
