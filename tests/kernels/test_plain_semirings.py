@@ -81,14 +81,19 @@ def test_logarithms_enter_and_leave(scale, dtype):
         assert abs(ring().left((m, e)) - x) <= max(2 * eps, eps * abs(x))
 
 
+def plainly(mantissa, exponent):
+    return ring().plain((np.float64(mantissa), np.float64(exponent)))
+
+
 def test_plain_values():
-    assert ring().plain((0.75, 2.0)) == 0.75 * 2.0**128 and ring().plain((0.75, -2.0)) == 0.75 * 2.0**-128
-    assert ring().plain((1.0, 16.0)) == INF and ring().plain((1.0, -17.0)) == 0 and ring().plain((1.0, 1e9)) == INF
-    assert ring().plain((2.0**30, -17.0)) == 2.0**-1058 and ring().plain((2.0**20, -16.0)) == 2.0**-1004
+    assert plainly(0.75, 2.0) == 0.75 * 2.0**128 and plainly(0.75, -2.0) == 0.75 * 2.0**-128
+    assert plainly(1.0, 16.0) == INF and plainly(1.0, -17.0) == 0 and plainly(1.0, 1e9) == INF
+    assert plainly(2.0**30, -17.0) == 2.0**-1058 and plainly(2.0**20, -16.0) == 2.0**-1004
 
 
-def test_elements_of_a_row_lie_in_two_halves():
-    row = np.array([1.0, 2, 3, 10, 20, 30])
-    assert ring().lanes(row) == 3 and ring().load(row, 1, 3) == (2, 20)
-    ring().store(row, 2, 3, (7.0, 70.0))
-    assert row.tolist() == [1, 2, 7, 10, 20, 70]
+def test_mantissas_of_as_many_rows_as_there_are_lanes_lie_before_their_exponents():
+    memory = np.arange(32.0)
+    mantissas, exponents = ring().load(memory, 1)
+    assert mantissas.tolist() == list(range(16, 24)) and exponents.tolist() == list(range(24, 32))
+    ring().store(memory, 0, (mantissas + 100, exponents))
+    assert memory[:16].tolist() == [*range(116, 124), *range(24, 32)]
