@@ -892,7 +892,7 @@ def test_what_is_kept_serves_in_other_modes(q):
     with torch.inference_mode():
         assert loss(x, q) == loss(x, q)
     leaf = recorded(x)
-    (g,) = torch.autograd.grad(loss(leaf, q), leaf, create_graph=True)
+    (g,) = torch.autograd.grad(loss(leaf, q), leaf, recorded(torch.tensor(1.0).double()), create_graph=True)
     (g**2).sum().backward()
     value = loss(x.requires_grad_(), q)
     with torch.device("meta"):
@@ -980,8 +980,10 @@ def test_options_in_a_graph():
 
 @compiled
 def test_one_graph_for_batches_of_every_size():
+    from torch._dynamo.testing import CompileCounterWithBackend
+
     torch._dynamo.reset()
-    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    counter = CompileCounterWithBackend("aot_eager")
     graph = torch.compile(lambda x, q: emd_loss(x, q, TREE), fullgraph=True, dynamic=True, backend=counter)
     for rows in (3, 7, 12):
         x, q = outputs(rows), histograms(rows)
