@@ -24,6 +24,7 @@ torch = pytest.importorskip("torch", reason="the losses for PyTorch need the ext
 
 from torch.autograd import gradcheck, gradgradcheck  # noqa: E402
 from torch.autograd.gradcheck import GradcheckError  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 import array_kinds  # noqa: E402
 import cases  # noqa: E402
@@ -899,6 +900,19 @@ def test_what_is_kept_serves_in_other_modes(q):
         value.backward()
         assert loss(x, q).device.type == "cpu"
     assert torch.equal(x.grad, g)
+
+
+@each_loss
+def test_who_looks_at_operators_sees_one(loss):
+    class Look(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    expected, seen = [loss(X, Q, TREE) for _ in range(2)], []
+    with Look():
+        value = loss(X, Q, TREE)
+    assert value == expected[1] and f"emdref.{loss.__name__.removesuffix('_loss')}.default" in seen
 
 
 @each_loss
