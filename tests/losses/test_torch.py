@@ -24,6 +24,7 @@ torch = pytest.importorskip("torch", reason="the losses for PyTorch need the ext
 
 from torch.autograd import gradcheck, gradgradcheck  # noqa: E402
 from torch.autograd.gradcheck import GradcheckError  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 import array_kinds  # noqa: E402
 import cases  # noqa: E402
@@ -892,13 +893,26 @@ def test_what_is_kept_serves_in_other_modes(q):
     with torch.inference_mode():
         assert loss(x, q) == loss(x, q)
     leaf = recorded(x)
-    (g,) = torch.autograd.grad(loss(leaf, q), leaf, create_graph=True)
+    (g,) = torch.autograd.grad(loss(leaf, q), leaf, recorded(torch.tensor(1.0).double()), create_graph=True)
     (g**2).sum().backward()
     value = loss(x.requires_grad_(), q)
     with torch.device("meta"):
         value.backward()
         assert loss(x, q).device.type == "cpu"
     assert torch.equal(x.grad, g)
+
+
+@each_loss
+def test_who_looks_at_operators_sees_one(loss):
+    class Look(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    expected, seen = [loss(X, Q, TREE) for _ in range(2)], []
+    with Look():
+        value = loss(X, Q, TREE)
+    assert value == expected[1] and f"emdref.{loss.__name__.removesuffix('_loss')}.default" in seen
 
 
 @each_loss
@@ -980,8 +994,10 @@ def test_options_in_a_graph():
 
 @compiled
 def test_one_graph_for_batches_of_every_size():
+    from torch._dynamo.testing import CompileCounterWithBackend
+
     torch._dynamo.reset()
-    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    counter = CompileCounterWithBackend("aot_eager")
     graph = torch.compile(lambda x, q: emd_loss(x, q, TREE), fullgraph=True, dynamic=True, backend=counter)
     for rows in (3, 7, 12):
         x, q = outputs(rows), histograms(rows)
