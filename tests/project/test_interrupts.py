@@ -193,6 +193,7 @@ def test_an_interrupted_call_writes_nothing_into_out(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(threads, "_PATIENCE", -1)
+    monkeypatch.setattr(threads, "_SERIAL_WORK", 1)  # no call is small
     monkeypatch.setattr(threads, "_wait", interrupted)
     out = np.full((3, 5), 7.0)
     with pytest.raises(KeyboardInterrupt):
