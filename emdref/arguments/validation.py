@@ -214,12 +214,22 @@ def batch(p: Any, q: Any, n_bins: "int | None", v: Any = None) -> Batch:
 def unseen_batch(p: Any, q: Any, n_bins: int) -> "tuple[Batch, dict[str, NDArray[Any]]]":
     """Rows of p and q whose entries nobody looks at, in place if they lie as usual; and the arrays as given."""
     given = {"p": p, "q": q}
+    if _lie_as_usual(p, q, n_bins):
+        return Batch(frozen(p.reshape(-1, n_bins)), frozen(q.reshape(-1, n_bins)), p.shape[:-1]), given
     arrays = {name: histogram(x, name) for name, x in given.items()}
     home = libraries.home(given)
     same_dtype(arrays, given)
     lead = leading_axes(arrays, n_bins, "the space's")
     rows = (_views(x, (*lead, n_bins)) for x in arrays.values())
     return Batch(next(rows), next(rows), lead, None, home), arrays
+
+
+def _lie_as_usual(p: Any, q: Any, n_bins: int) -> bool:
+    """Whether both are NumPy's own arrays of one native float dtype and shape, one entry behind the other."""
+    if not type(p) is type(q) is np.ndarray or p.dtype != q.dtype or p.dtype not in _FLOATS or p.shape != q.shape:
+        return False
+    flags = p.flags.c_contiguous and q.flags.c_contiguous and p.flags.aligned and q.flags.aligned
+    return bool(flags and p.dtype.isnative and p.shape[-1:] == (n_bins,))
 
 
 def _views(x: NDArray[Any], shape: "tuple[int, ...]") -> NDArray[Any]:

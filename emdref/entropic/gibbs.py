@@ -327,6 +327,7 @@ class SpaceLinear:
         self.twigs = self.tree.twigs
         farthest = self.domain is Linear and np.exp(dtype(-float(lam) * space.diameter - shift)) == 0
         self.lost = 2.0 / space.n_bins**2 if farthest else 0.0  # at least that pair, there and back
+        self.starts: dict[str, Array] = {}  # u_0 by its name in variants, for who starts there
 
     @staticmethod
     def elements(x: Array) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from threading import Lock
 from typing import Any
 
@@ -38,17 +39,26 @@ class TileRun(Run):
         self.rows, self.totals, self.plan, self.switches, self.lam, self.tol = rows, totals, plan, switches, lam, tol
         self.max_iter, self.size, self.dtype, self.check = max_iter, len(rows.p), rows.p.dtype, check
         self.limit = mass_tolerance(self.dtype, rows.p.shape[1])
-        none, size = np.empty(0, self.dtype), self.size
+        none, size = _nothing(self.dtype), self.size
         self.marks = Marks(np.zeros((2, size), bool), np.zeros((2, size), int), np.full(size, -1))
         self.results = np.empty((6, size), self.dtype)
         u, v = self._planes()
-        first = first_scalings(switches, np.array([rows.p.shape[1]]), self.dtype) if log_u is None else none
-        if log_u is not None:
+        if log_u is None:
+            first = self._first()
+        else:
+            first = self._elements(none)
             u[:] = self._elements(log_u.reshape(-1)).T.reshape(-1)
         limits = none if tol is None else tol
-        self.given = Given(_flat(rows.p), _flat(rows.q), self._elements(first), limits, False)
+        self.given = Given(_flat(rows.p), _flat(rows.q), first, limits, False)
         self.where = Scalings(u, v, none)
         self.done, self.known = 0, -1  # iterations done, and up to which results are known
+
+    def _first(self) -> NDArray[Any]:
+        """u_0, one number for all bins of all rows, as the plan's elements."""
+        start, bins = self.switches.start, np.array([self.rows.p.shape[1]])
+        if start not in self.plan.starts:
+            self.plan.starts[start] = self._elements(first_scalings(self.switches, bins, self.dtype))
+        return self.plan.starts[start]
 
     def _elements(self, log: NDArray[Any]) -> NDArray[Any]:
         return self.plan.elements(self.plan.domain.from_log(log))
@@ -83,20 +93,19 @@ class TileRun(Run):
     def _evaluate(self) -> SinkhornResult:
         if self.known != self.done:
             self._run(self.done, True)
-        cost, error, unsound, reach, total, _ = self.results.copy()
-        total = total if self.totals is None else self.totals
-        rows, (reached, _), (n_iter, at) = self.rows, self.marks.holds, self.marks.iterations
+        seen, rows = self.results.copy(), self.rows
         late = _Late(rows, self.plan, self.switches, self.lam, self.where.u, self.where.v)
-        nan, over, under, blurred = self._faults((cost, error, unsound, reach, total), late)
-        status = ranked(nan, over, under, blurred, reached | (error <= self.tol if self.tol is not None else False))
-        failed = nan | over | under
-        first = late.first_fault(rows.q) if failed.any() else self.marks.bin
-        failed_at, failed_bin = failures.outcome(failed, at, self.marks.bin, first)
+        if self._sound(seen):
+            size = self.size
+            status, failed_at, failed_bin = np.full(size, "iteration_limit"), np.zeros(size, int), np.full(size, -1)
+        else:
+            status, failed_at, failed_bin = self._told(seen, late)
+        cost, error = seen[:2]
         give, on_host = rows.as_rows, rows.on_host
         return SinkhornResult.later(
             late.made,
             **({"value": give(cost)} if self.switches.value == "cost" else {}),
-            n_iter=on_host(n_iter.copy()),
+            n_iter=on_host(self.marks.iterations[0].copy()),
             marginal_error=give(error),
             status=str(status[0]) if rows.shape == () else on_host(status),
             converged=on_host(status == "converged"),
@@ -106,7 +115,26 @@ class TileRun(Run):
             checkpoints={},
         )
 
-    def _faults(self, seen: tuple[NDArray[Any], ...], late: _Late) -> tuple[Any, Any, Any, Any]:
+    def _told(self, seen: NDArray[Any], late: _Late) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """The status of each row, and iteration and bin in which it failed."""
+        nan, over, under, blurred = self._faults(seen, late)
+        reached, at = self.marks.holds[0], self.marks.iterations[1]
+        status = ranked(nan, over, under, blurred, reached | (seen[1] <= self.tol if self.tol is not None else False))
+        failed = nan | over | under
+        first = late.first_fault(self.rows.q) if failed.any() else self.marks.bin
+        return status, *failures.outcome(failed, at, self.marks.bin, first)
+
+    def _sound(self, seen: NDArray[Any]) -> bool:
+        """Whether all rows are, and nothing but the cap ends them, by the bound of `_faults` at its largest."""
+        if self.tol is not None or self.plan.lost or self.size == 0 or self.marks.holds.any():
+            return False
+        cost, error, unsound, reach, total, _ = seen.max(axis=1).tolist()
+        most, log = float(np.finfo(self.dtype).max) / 64, self.plan.domain is gibbs.Log
+        bound = (2 * max(reach, _LARGEST_LOG) + 1) * (total + error + 1)
+        resolved = not log or max(reach, _LARGEST_LOG) * float(np.finfo(self.dtype).eps) <= RESOLVES
+        return unsound == 0 and cost <= most and bound <= most * min(1.0, float(self.lam)) and resolved
+
+    def _faults(self, seen: NDArray[Any], late: _Late) -> tuple[Any, Any, Any, Any]:
         """Rows that are nan, overflow and underflow, and those that are unresolved.
 
         Where nothing is unsound, |log u| and |log v| are at most `reach` where there is mass, or what the dtype allows
@@ -114,7 +142,8 @@ class TileRun(Run):
         not exceed (2 reach + 1) (total + error + 1) / lam by more than rounding.  Where that is far within the dtype
         no logarithm needs to be looked at.
         """
-        cost, error, unsound, reach, total = seen
+        cost, error, unsound, reach, total, _ = seen
+        total = total if self.totals is None else self.totals
         under = self.marks.holds[1] | lost_too_much(self.plan.lost, error, total)
         most, reach = float(np.finfo(self.dtype).max) / 64, np.maximum(reach.astype(np.float64), _LARGEST_LOG)
         bound = (2 * reach + 1) * (total.astype(np.float64) + error + 1)
@@ -124,6 +153,11 @@ class TileRun(Run):
         log = self.plan.domain is gibbs.Log
         clear = sound.all() and (reach * float(np.finfo(self.dtype).eps) <= RESOLVES).all()
         return nan, over, under | lost, late.unresolved(self.rows.p, self.rows.q) if log and not clear else none
+
+
+@cache
+def _nothing(dtype: np.dtype[Any]) -> NDArray[Any]:
+    return np.empty(0, dtype)
 
 
 _PAGE = 2**21  # bytes of a large page
