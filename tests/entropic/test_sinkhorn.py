@@ -263,6 +263,12 @@ def test_status_overflow():
     assert got.value == np.inf  # some 9e40, beyond float32
 
 
+def test_status_overflow_where_lam_is_all_but_zero():
+    with pytest.warns(RuntimeWarning, match="'overflow'"):
+        got = emdref.sinkhorn([4.0, 4.0], [2.0, 6.0], emdref.Chain(2), 1e-308, max_iter=1)
+    assert got.status == "overflow" and np.isinf(got.objective) and np.isfinite(got.value)
+
+
 def test_log_domain_never_fails_where_linear_does():
     tree, rng = emdref.wordnet_tree(), np.random.default_rng(0)
     p, q = histograms(rng, (2, 1000)), histograms(rng, (2, 1000))
