@@ -1,8 +1,8 @@
-"""The README's table of targets for emdref's speed, from what was measured on a CPU and on a GPU.
+"""Tables of targets for emdref's speed: all of them in docs/speed.md, the main ones in the README.
 
     python -m analysis.sources.speed_table
 
-In the root of a clone: it writes the table anew from figures/speed_targets.csv, speed.json and gpu.csv.
+In the root of a clone: it writes both anew from figures/speed_targets.csv, speed.json and gpu.csv.
 """
 
 from __future__ import annotations
@@ -18,10 +18,27 @@ import pandas as pd
 from analysis.gpu import device_targets
 
 BEGIN, END = "<!-- speed: begin -->\n", "<!-- speed: end -->\n"
+MAIN = (  # what the README shows
+    "emd, one pair of 10 bins",
+    "emd_value_and_grad, ρ = 2, 16 × 10",
+    "EMDLoss, ρ = 2, chain, 64 × 30, compensated, forward and backward",
+    "EMDLoss, ρ = 2, chain, 64 × 30, native, forward and backward",
+    "EMDLoss, ρ = 2, WordNet tree, 128 × 1000, native, forward and backward",
+    "sinkhorn, whole call, 10 iterations, WordNet tree, 512 rows",
+    "sinkhorn, whole call, 10 iterations, WordNet tree, one pair",
+    "sinkhorn, besides its iterations, WordNet tree, 512 rows, linear domain, value and gradient read",
+    "EMD² value and gradient, WordNet tree, 512 × 1000, native",
+    "EMD² value and gradient, chain, 8192 × 1000, native",
+    "EMD² value and gradient, chain, 8192 × 1000, compensated",
+    "EMD² value and gradient, WordNet tree, 512 × 1000, compensated",
+    "EMD² value and gradient, one pair, a node, compensated, dearest of all shapes",
+    "time of EMD² value and gradient, batch 16, V = 10³ to 10⁶ nodes, worst of all shapes",
+    "import and first call, machine code cached",
+)
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """The README's table of targets, from that of `targets`."""
+    """A table of targets, from that of `targets`."""
     lines = ["| what | beside | target | float32 | float64 | |", "|---|---|---|---|---|---|"]
     for (what, against, unit), rows in table.groupby(["what", "against", "unit"], sort=False):
         found = {row.dtype: f"{_mark(row)}" for row in rows.itertuples()}
@@ -45,10 +62,10 @@ def machine(record: dict[str, Any]) -> str:
     return textwrap.fill(text, 120) + "\n"
 
 
-def section(folder: Path) -> str:
-    """What stands between the README's two marks, from the files in that folder."""
-    record = json.loads((folder / "speed.json").read_text(encoding="utf-8"))
-    return f"{machine(record)}\n{markdown(targets(folder))}"
+def section(folder: Path, *, whole: bool = False) -> str:
+    """What stands between two marks, from the files in that folder: in the README, and as a whole in docs/speed.md."""
+    record, table = json.loads((folder / "speed.json").read_text(encoding="utf-8")), targets(folder)
+    return f"{machine(record)}\n{markdown(table if whole else table[table.what.isin(MAIN)])}"
 
 
 def _mark(row: Any) -> str:
@@ -65,13 +82,13 @@ def targets(folder: Path) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True).fillna({"dtype": ""})
 
 
-def main(readme: Path = Path("README.md"), folder: Path = Path("figures")) -> None:
-    """Put the table into the README, between its two marks."""
-    text = readme.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    text = before + BEGIN + section(folder) + END + after
-    readme.write_text(text, encoding="utf-8", newline="\n")
+def main(root: Path = Path()) -> None:
+    """Put the tables into README and docs/speed.md, between their two marks."""
+    for page, whole in ((root / "README.md", False), (root / "docs" / "speed.md", True)):
+        before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+        _, _, after = rest.partition(END)
+        text = before + BEGIN + section(root / "figures", whole=whole) + END + after
+        page.write_text(text, encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -368,31 +368,37 @@ def test_margins_say_how_far_a_target_is_met():
     np.testing.assert_allclose(found[table.what.str.startswith("import and first call, machine")], 0.35 / 0.3)
 
 
-def test_the_readme_has_the_table_of_the_figure():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("whole", [False, True], ids=["README.md", "docs/speed.md"])
+def test_pages_have_the_tables_of_the_figure(whole):
+    text = (ROOT / ("docs/speed.md" if whole else "README.md")).read_text(encoding="utf-8")
     inside = text.partition(speed_table.BEGIN)[2].partition(speed_table.END)[0]
-    assert inside == speed_table.section(ROOT / "figures"), "python -m analysis.sources.speed_table writes it anew"
+    expected = speed_table.section(ROOT / "figures", whole=whole)
+    assert inside == expected, "python -m analysis.sources.speed_table writes it anew"
     record = json.loads((ROOT / "figures" / "speed.json").read_text(encoding="utf-8"))
     told = " ".join(inside.partition("|")[0].split())
     assert all(str(record[name]) in told for name in ("emdref", "date", "processor", "cores", "vectors", "blas"))
+    assert all(f"| {what} |" in inside for what in speed_table.MAIN)
 
 
-def test_the_readme_is_written_between_its_marks(tmp_path):
-    source, readme = tmp_path / "speed_targets.csv", tmp_path / "README.md"
-    table = speed_targets.goals(measured())
-    table.to_csv(source, index=False)
-    readme.write_text(f"before\n{speed_table.BEGIN}old\n{speed_table.END}after\n")
-    record = json.loads((ROOT / "figures" / "speed.json").read_text(encoding="utf-8"))
-    (tmp_path / "speed.json").write_text(json.dumps(record | {"processor": "Abacus"}), encoding="utf-8")
-    speed_table.main(readme, tmp_path)
-    assert "Abacus" in readme.read_text()
-    text = (
-        speed_table.machine(record | {"processor": "Abacus"})
-        + "\n"
-        + speed_table.markdown(table)
-        + "".join(speed_table.markdown(device_targets.unmeasured()).splitlines(keepends=True)[2:])
+def test_pages_are_written_between_their_marks(tmp_path):
+    table, figures = speed_targets.goals(measured()), tmp_path / "figures"
+    figures.mkdir()
+    table.to_csv(figures / "speed_targets.csv", index=False)
+    pages = tmp_path / "README.md", tmp_path / "docs" / "speed.md"
+    pages[1].parent.mkdir()
+    for page in pages:
+        page.write_text(f"before\n{speed_table.BEGIN}old\n{speed_table.END}after\n")
+    record = json.loads((ROOT / "figures" / "speed.json").read_text(encoding="utf-8")) | {"processor": "Abacus"}
+    (figures / "speed.json").write_text(json.dumps(record), encoding="utf-8")
+    speed_table.main(tmp_path)
+    unmeasured = speed_table.markdown(device_targets.unmeasured()).splitlines(keepends=True)[2:]
+    tables = (
+        speed_table.markdown(table[table.what.isin(speed_table.MAIN)]),
+        "".join([speed_table.markdown(table), *unmeasured]),
     )
-    assert readme.read_text() == f"before\n{speed_table.BEGIN}{text}{speed_table.END}after\n"
+    for page, rows in zip(pages, tables, strict=True):
+        text = f"{speed_table.machine(record)}\n{rows}"
+        assert "Abacus" in text and page.read_text() == f"before\n{speed_table.BEGIN}{text}{speed_table.END}after\n"
 
 
 def test_the_committed_targets_follow_from_the_committed_table():
