@@ -102,7 +102,8 @@ def worked(call: Callable[[], Any]) -> float:
 
 def stopwatch(call: Callable[[], Any]) -> Stopwatch:
     """Measures that call, repeated if it is short; the first one is not counted."""
-    count = int(np.clip(np.ceil(LEAST / max(spent(call), 1e-9)), 1, 10_000))
+    usual = min(spent(call) for _ in range(3))  # the first of them fills caches
+    count = int(np.clip(np.ceil(LEAST / max(usual, 1e-9)), 1, 10_000))
 
     def measure() -> float:
         start = time.perf_counter()

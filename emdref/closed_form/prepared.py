@@ -78,7 +78,12 @@ class Prepared:
         threads.check_limit()
         rows = len(value)
         doubt, unsafe = _empty(rows, _BOOL), _empty(rows, _BOOL)
-        self._run(rows, given, (value, grad, doubt, unsafe))
+        call, shape = self._calls[rows > 1] or self._compiled(rows)
+        results = value, grad, doubt, unsafe
+        if rows <= self.most:
+            call(0, rows, given, results, shape, self._how)
+        else:
+            threads.over_columns(call, rows, (given, results, shape, self._how), work=self._kernel.work)
         if 1 in doubt.tobytes():
             return False
         if self._counts:  # natively there is nothing to settle
@@ -86,13 +91,6 @@ class Prepared:
                 return False
             fallback.count(rows, 0)
         return True
-
-    def _run(self, rows: int, given: tuple[Any, ...], results: tuple[Any, ...]) -> None:
-        call, shape = self._calls[rows > 1] or self._compiled(rows)
-        if rows <= self.most:
-            call(0, rows, given, results, shape, self._how)
-        else:
-            threads.over_columns(call, rows, (given, results, shape, self._how), work=self._kernel.work)
 
 
 def _frozen(loop: Any) -> Any:
