@@ -229,7 +229,7 @@ def _lie_as_usual(p: Any, q: Any, n_bins: int) -> bool:
     if not type(p) is type(q) is np.ndarray or p.dtype != q.dtype or p.dtype not in _FLOATS or p.shape != q.shape:
         return False
     flags = p.flags.c_contiguous and q.flags.c_contiguous and p.flags.aligned and q.flags.aligned
-    return bool(flags and p.dtype.isnative and p.shape[-1:] == (n_bins,))
+    return bool(flags and p.shape[-1:] == (n_bins,))
 
 
 def _views(x: NDArray[Any], shape: "tuple[int, ...]") -> NDArray[Any]:

@@ -95,11 +95,13 @@ class TileRun(Run):
             self._run(self.done, True)
         seen, rows = self.results.copy(), self.rows
         late = _Late(rows, self.plan, self.switches, self.lam, self.where.u, self.where.v)
-        if self._sound(seen):
+        sound, resolved = self._bounds(seen)
+        ended = self.tol is not None or self.plan.lost or self.marks.holds.any()  # by more than the cap
+        if sound and resolved and not ended:
             size = self.size
             status, failed_at, failed_bin = np.full(size, "iteration_limit"), np.zeros(size, int), np.full(size, -1)
         else:
-            status, failed_at, failed_bin = self._told(seen, late)
+            status, failed_at, failed_bin = self._told(seen, late, sound, resolved)
         cost, error = seen[:2]
         give, on_host = rows.as_rows, rows.on_host
         return SinkhornResult.later(
@@ -115,44 +117,38 @@ class TileRun(Run):
             checkpoints={},
         )
 
-    def _told(self, seen: NDArray[Any], late: _Late) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    def _told(
+        self, seen: NDArray[Any], late: _Late, sound: bool, resolved: bool
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """The status of each row, and iteration and bin in which it failed."""
-        nan, over, under, blurred = self._faults(seen, late)
-        reached, at = self.marks.holds[0], self.marks.iterations[1]
-        status = ranked(nan, over, under, blurred, reached | (seen[1] <= self.tol if self.tol is not None else False))
+        cost, error, _, _, total, _ = seen
+        p, q, none, reached = self.rows.p, self.rows.q, np.zeros(self.size, bool), self.marks.holds[0]
+        lost = lost_too_much(self.plan.lost, error, total if self.totals is None else self.totals)
+        nan, over, under = (none, none, none) if sound else late.faults(cost, p, q)
+        under = under | self.marks.holds[1] | lost
+        blurred = none if resolved else late.unresolved(p, q)
+        status = ranked(nan, over, under, blurred, reached | (error <= self.tol if self.tol is not None else False))
         failed = nan | over | under
-        first = late.first_fault(self.rows.q) if failed.any() else self.marks.bin
-        return status, *failures.outcome(failed, at, self.marks.bin, first)
+        first = late.first_fault(q) if failed.any() else self.marks.bin
+        return status, *failures.outcome(failed, self.marks.iterations[1], self.marks.bin, first)
 
-    def _sound(self, seen: NDArray[Any]) -> bool:
-        """Whether all rows are, and nothing but the cap ends them, by the bound of `_faults` at its largest."""
-        if self.tol is not None or self.plan.lost or self.size == 0 or self.marks.holds.any():
-            return False
-        cost, error, unsound, reach, total, _ = seen.max(axis=1).tolist()
-        most, log = float(np.finfo(self.dtype).max) / 64, self.plan.domain is gibbs.Log
-        bound = (2 * max(reach, _LARGEST_LOG) + 1) * (total + error + 1)
-        resolved = not log or max(reach, _LARGEST_LOG) * float(np.finfo(self.dtype).eps) <= RESOLVES
-        return unsound == 0 and cost <= most and bound <= most * min(1.0, float(self.lam)) and resolved
-
-    def _faults(self, seen: NDArray[Any], late: _Late) -> tuple[Any, Any, Any, Any]:
-        """Rows that are nan, overflow and underflow, and those that are unresolved.
+    def _bounds(self, seen: NDArray[Any]) -> tuple[bool, bool]:
+        """Whether no row can be nan, overflow, or underflow for u's or v's sake; and whether none is unresolved.
 
         Where nothing is unsound, |log u| and |log v| are at most `reach` where there is mass, or what the dtype allows
         a plain number; the plan's masses sum to the totals and the error at most.  What is computed from these does
-        not exceed (2 reach + 1) (total + error + 1) / lam by more than rounding.  Where that is far within the dtype
-        no logarithm needs to be looked at.
+        not exceed (2 reach + 1) (total + error + 1) / lam by more than rounding.  Where that is far within the dtype,
+        for the largest of all rows' numbers, no logarithm needs to be looked at.
         """
-        cost, error, unsound, reach, total, _ = seen
-        total = total if self.totals is None else self.totals
-        under = self.marks.holds[1] | lost_too_much(self.plan.lost, error, total)
-        most, reach = float(np.finfo(self.dtype).max) / 64, np.maximum(reach.astype(np.float64), _LARGEST_LOG)
-        bound = (2 * reach + 1) * (total.astype(np.float64) + error + 1)
-        sound = (unsound == 0) & (np.abs(cost) <= most) & (bound <= most * min(1.0, float(self.lam)))
-        none = np.zeros(self.size, bool)
-        nan, over, lost = (none, none, none) if sound.all() else late.faults(cost, self.rows.p, self.rows.q)
-        log = self.plan.domain is gibbs.Log
-        clear = sound.all() and (reach * float(np.finfo(self.dtype).eps) <= RESOLVES).all()
-        return nan, over, under | lost, late.unresolved(self.rows.p, self.rows.q) if log and not clear else none
+        if self.size == 0:
+            return True, True
+        cost, error, unsound, reach, total, _ = seen.max(axis=1).tolist()
+        most, reach = float(np.finfo(self.dtype).max) / 64, max(reach, _LARGEST_LOG)
+        bound = (2 * reach + 1) * (total + error + 1)
+        sound = unsound == 0 and cost <= most and bound <= most * min(1.0, float(self.lam))
+        return sound, self.plan.domain is not gibbs.Log or (
+            sound and reach * float(np.finfo(self.dtype).eps) <= RESOLVES
+        )
 
 
 @cache

@@ -374,11 +374,11 @@ def _evaluation(ring, through, transport):
     load, store, times, plain = ring.load, ring.store, ring.times, ring.plain
 
     @row
-    def begin(tile, tree):
-        """y = K u."""
-        through.inward(tile.x, tree, tile.s)
+    def product(x, tile, tree):
+        """y = k0 K x."""
+        through.inward(x, tree, tile.s)
         through.turn(tree, tile.s, tile.r)
-        through.outward(tile.x, tile.y, tree, tile.r)
+        through.outward(x, tile.y, tree, tile.r)
 
     @inline
     def judged(mass, x, unsound, reach):
@@ -404,9 +404,7 @@ def _evaluation(ring, through, transport):
     def rows(tile, tree, unsound):
         """Defects of the rows, and the same of u; y becomes K v."""
         reach = fill(number(0.0, tile.d))
-        through.inward(tile.v, tree, tile.s)
-        through.turn(tree, tile.s, tile.r)
-        through.outward(tile.v, tile.y, tree, tile.r)
+        product(tile.v, tile, tree)
         for j in range(len(tree.order)):
             mass, u = load(tile.p, j), load(tile.x, j)
             unsound, reach = judged(mass, u, unsound, reach)
@@ -442,19 +440,17 @@ def _evaluation(ring, through, transport):
     def weigh(tile, space):
         """Sums of row masses times log u, of column masses times log v, and of row masses."""
         tree, bins = space.twigs, len(space.place)
-        begin(tile, tree)
+        product(tile.x, tile, tree)
         weighted(tile.v, tile.y, bins, tree.order, tile.q, tile.d)
         lanes.store(tile.few, 1, summed(tile.d, space.sums))
-        through.inward(tile.v, tree, tile.s)
-        through.turn(tree, tile.s, tile.r)
-        through.outward(tile.v, tile.y, tree, tile.r)
+        product(tile.v, tile, tree)
         weighted(tile.x, tile.y, bins, tree.order, tile.p, tile.d)
         lanes.store(tile.few, 0, summed(tile.d, space.sums))
         for j in range(bins):
             lanes.store(tile.d, tree.order[j], plain(times(load(tile.x, j), load(tile.y, j))))
         lanes.store(tile.few, 2, summed(tile.d, space.sums))
 
-    return begin, evaluate, weigh
+    return product, evaluate, weigh
 
 
 @row
@@ -479,7 +475,7 @@ def _run(ring, through, halves, transport):
     """Compile all that is done with a tile, over one semiring."""
     fetch, resume, deposit = _transfers(ring)
     iterate = _iteration(ring, through, halves)
-    begin, evaluate, weigh = _evaluation(ring, through, transport)
+    product, evaluate, weigh = _evaluation(ring, through, transport)
 
     @row
     def first(tile, given, space):
@@ -488,7 +484,7 @@ def _run(ring, through, halves, transport):
             u = ring.spread(ring.factor(given.first, 0))
             for j in range(len(space.place)):
                 ring.store(tile.x, j, u)
-            begin(tile, space.twigs)
+            product(tile.x, tile, space.twigs)
             for j in range(len(space.place)):
                 ring.store(tile.first, j, ring.load(tile.y, j))
 
@@ -501,7 +497,7 @@ def _run(ring, through, halves, transport):
         if how.done > 0 and len(where.ktu) > 0:
             resume(where.ktu, start, rows, space.place, tile.block, tile.y)
         else:
-            begin(tile, space.twigs)
+            product(tile.x, tile, space.twigs)
 
     @row
     def keep(tile, where, start, rows, space, chosen, how):
