@@ -13,43 +13,39 @@ from typing import Any
 import pandas as pd
 
 from analysis.engine import style
-from analysis.engine.cells import Cell, Rows
+from analysis.engine.cells import Cell
 from analysis.engine.claims import Claim
-from analysis.engine.reproduction import exact, like_another_seed
+from analysis.engine.reproduction import exact, like_another_seed, timing
 from analysis.engine.script import Options, must
 from analysis.experiments.hierarchy import claims as said
-from analysis.experiments.hierarchy import experiment, openml, panels, statistics
-from analysis.experiments.hierarchy.experiment import DATA, SIMULATED
+from analysis.experiments.hierarchy import costs, experiment, openml, panels, plan, statistics
+from analysis.experiments.hierarchy.plan import DATA, SIMULATED
 from analysis.experiments.training.torch_extra import absent as absent
 
 DTYPES = ("float32",)
 PNG = True
-_RUN = ("part", "data", "stage", "size", "loss", "optimizer", "rate")
+_RUN = ("part", "data", "stage", "width", "size", "epochs", "loss", "optimizer", "rate")
+_MEASURED = [*statistics.MEASURES, *statistics.OF_TRAINING, *(f"choosing_{name}" for name in statistics.MEASURES)]
 KINDS = {
-    **exact(*_RUN, "seed", "step", "epoch", "status"),
-    **like_another_seed(("choosing", "top1", "holistic", "severity"), (*_RUN, "step")),
+    **exact(*_RUN, "answers", "seed", "step", "epoch", "status"),
+    **timing("seconds"),
+    **like_another_seed(_MEASURED, (*_RUN, "step")),
 }
 CHANCE = 3  # times as many right answers as guessing gives, which something must have learned
 
 
 def cells(options: Options) -> list[Cell]:
-    """The search: each loss in each setting."""
-    return experiment.search(f"{__name__}:run", _plan(options), _data(options), options.seed)
+    """The search: each loss in each setting; and what a loss costs."""
+    return experiment.search(_plan(options), _data(options), options.seed) + costs.cells(options.toy, options.seed)
 
 
 def then(table: pd.DataFrame, options: Options) -> list[Cell]:
-    """More seeds in the settings chosen."""
-    best = statistics.best(table)
-    return experiment.more(f"{__name__}:run", _plan(options), _data(options), options.seed, best)
+    """More seeds in the settings chosen, and longer runs."""
+    return experiment.more(_plan(options), _data(options), options.seed, statistics.best(statistics.runs(table)))
 
 
-def run(**parameters: Any) -> Rows:
-    """One network trained."""
-    return experiment.trained(f"{__name__}:run", **parameters)
-
-
-def _plan(options: Options) -> experiment.Plan:
-    return experiment.TOY if options.toy else experiment.Plan()
+def _plan(options: Options) -> plan.Plan:
+    return plan.TOY if options.toy else plan.PLAN
 
 
 def _data(options: Options) -> Any:

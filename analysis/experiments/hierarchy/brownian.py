@@ -36,7 +36,9 @@ def parts(tree: Tree, training: int, choosing: int, testing: int, seed: int, noi
     """So many samples of every class to train on, to choose by, to test on; only the first depend on `training`."""
     place, chosen, tested, trained = np.random.default_rng([seed, 1000]).spawn(4)
     centres = means(tree, place)
-    return Parts(*(samples(centres, *some, noise) for some in ((training, trained), (choosing, chosen), (testing, tested))))
+    return Parts(
+        *(samples(centres, *some, noise) for some in ((training, trained), (choosing, chosen), (testing, tested)))
+    )
 
 
 def samples(centres: NDArray[Any], each: int, rng: np.random.Generator, noise: float = NOISE) -> Samples:

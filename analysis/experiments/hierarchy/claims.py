@@ -16,7 +16,10 @@ import pandas as pd
 from analysis.engine.claims import Claim
 from analysis.engine.intervals import Interval, against
 from analysis.experiments.hierarchy import statistics
-from analysis.experiments.hierarchy.experiment import ADAM, ALONE, DATA, SGD, SIMULATED, TOGETHER
+from analysis.experiments.hierarchy.perceptron import ADAM, SGD
+from analysis.experiments.hierarchy.plan import DATA, SIMULATED
+from analysis.experiments.hierarchy.plan import DRAWN as TOGETHER
+from analysis.experiments.hierarchy.plan import STUCK as ALONE
 
 SOURCE = "arXiv 1611.07573, Sec. 5.3 and Fig. 7"
 HALF = 0.5

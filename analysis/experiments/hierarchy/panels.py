@@ -12,7 +12,8 @@ from analysis.engine import style
 from analysis.engine.intervals import interval
 from analysis.experiments.hierarchy import statistics
 from analysis.experiments.hierarchy.claims import words
-from analysis.experiments.hierarchy.experiment import DATA, SIMULATED, TOGETHER
+from analysis.experiments.hierarchy.plan import DATA, SIMULATED
+from analysis.experiments.hierarchy.plan import DRAWN as TOGETHER
 
 LINES = {
     "CE": (style.ORANGE, "-", "o"),

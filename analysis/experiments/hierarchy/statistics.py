@@ -1,4 +1,4 @@
-"""What the table of runs says: settings chosen, means over seeds with intervals, losses compared in pairs of seeds."""
+"""What the table of runs says: settings chosen by each measure, means over seeds, losses compared in pairs of seeds."""
 
 from __future__ import annotations
 
@@ -9,57 +9,117 @@ import pandas as pd
 
 from analysis.engine.intervals import chance, holm, interval
 
-MEASURES = ("top1", "holistic", "severity")
+MEASURES = ("top1", "emd", "emd2", "severity")
+LARGER = ("top1",)  # is better; of the others less is
+OF_TRAINING = ("training_top1", "training_loss")
+GROUP = ["part", "width", "size", "loss"]
 SETTING = ["optimizer", "rate"]
-RUN = ["part", "size", "loss", *SETTING, "seed"]
-FAILED = 0.0  # what a run that diverged counts as where settings are chosen
+RUN = [*GROUP, *SETTING, "epochs", "seed"]
+SEARCHED, LONGER, COST = "search", "longer", "cost"
+
+
+def runs(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of networks trained; the others are timings."""
+    return table[table.part != COST].astype({"width": int, "epochs": int})
 
 
 def last(table: pd.DataFrame) -> pd.DataFrame:
     """Each run's last row; what it measured is NaN if the run diverged."""
     rows = table.groupby(RUN, as_index=False, sort=False).tail(1).copy()
-    rows.loc[rows.status != "ok", [*MEASURES, "choosing"]] = np.nan
+    choosing = [f"choosing_{measure}" for measure in MEASURES]
+    rows.loc[rows.status != "ok", [*MEASURES, *OF_TRAINING, *choosing]] = np.nan
     return rows
 
 
-def best(table: pd.DataFrame) -> dict[tuple[str, int, str], tuple[str, float]]:
-    """For each part, size and loss the optimizer and rate with the most right answers on the samples that choose."""
-    found = last(table[table.stage == "search"])
-    score = found.choosing.fillna(FAILED).groupby([found[name] for name in RUN[:-1]], sort=False).mean()
-    return {key: tuple(scores.idxmax()[3:]) for key, scores in score.groupby(level=[0, 1, 2], sort=False)}
+def best(table: pd.DataFrame) -> dict[tuple[str, int, int, str], dict[str, tuple[str, float]]]:
+    """For each part, width, size and loss, by each measure, the optimizer and rate best on the samples that choose.
+
+    A run that diverged counts as worse than any; where no answer is wrong none is severe.
+    """
+    ends = last(table[table.stage == SEARCHED])
+    found: dict[tuple[str, int, int, str], dict[str, tuple[str, float]]] = {}
+    for measure in MEASURES:
+        score = _score(ends, measure).groupby([ends[name] for name in (*GROUP, *SETTING)], sort=False).mean()
+        for key, scores in score.groupby(level=[0, 1, 2, 3], sort=False):
+            found.setdefault(key, {})[measure] = tuple(scores.idxmax()[4:])
+    return found
 
 
-def chosen(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of all runs, also those of the search, in their chosen settings."""
+def _score(ends: pd.DataFrame, measure: str) -> pd.Series:
+    """The more, the better; finite, so that a mean over seeds is one."""
+    values = ends[f"choosing_{measure}"]
+    values = values if measure in LARGER else -values
+    if measure == "severity":
+        values = values.mask(values.isna() & (ends.status == "ok"), 0.0)
+    return values.fillna(-1e9)
+
+
+def chosen(table: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """The rows of all runs, also those of the search, in the settings chosen by a measure; longer runs are left out."""
     settings = best(table)
-    rows = zip(*(table[name] for name in RUN[:-1]), strict=True)
-    return table[[settings[row[:3]] == row[3:] for row in rows]]
+    rows = zip(*(table[name] for name in (*GROUP, *SETTING)), strict=True)
+    return table[[settings[row[:4]][measure] == row[4:] for row in rows] & (table.stage != LONGER)]
+
+
+def edges(table: pd.DataFrame) -> dict[tuple[str, int, int, str, str], str]:
+    """Of part, width, size, loss and measure: the setting chosen, where its rate is the grid's first or last."""
+    tried = table[table.stage == SEARCHED].groupby([*GROUP, "optimizer"]).rate.agg(["min", "max"])
+    return {
+        (*key, measure): f"{name} {rate:g}"
+        for key, settings in best(table).items()
+        for measure, (name, rate) in settings.items()
+        if rate in tuple(tried.loc[(*key, name)]) and tried.loc[(*key, name)].nunique() > 1
+    }
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """For each part, size, loss and measure: mean and interval, difference from CE, p and p with Holm's correction.
+    """For each part, width, size, loss and measure: mean, interval, difference from CE, p and p with Holm's correction.
 
-    The correction is over all comparisons of a part.
+    Each measure at the setting that it chose; the correction is over all comparisons of a part.
     """
-    ends = last(chosen(table))
     rows = []
-    for (part, size, loss), runs in ends.groupby(["part", "size", "loss"], sort=False):
-        base = ends[(ends.part == part) & (ends["size"] == size) & (ends.loss == "CE")].set_index("seed")
-        rows += [_line(part, size, loss, measure, runs.set_index("seed"), base) for measure in MEASURES]
+    for measure in MEASURES:
+        ends = last(chosen(table, measure))
+        for key, runs in ends.groupby(GROUP, sort=False):
+            same = (ends.part == key[0]) & (ends.width == key[1]) & (ends["size"] == key[2])
+            base = ends[same & (ends.loss == "CE")].set_index("seed")
+            rows.append(dict(zip(GROUP, key, strict=True)) | _line(measure, runs.set_index("seed"), base))
     found = pd.DataFrame(rows)
     found["p_holm"] = np.nan
     for _, some in found.groupby("part"):
         found.loc[some.index, "p_holm"] = holm(some.p)
-    return found
+    order = {name: rank for rank, name in enumerate(dict.fromkeys(table.part))}
+    losses = {name: rank for rank, name in enumerate(dict.fromkeys(table.loss))}
+    ranks = {"part": order, "loss": losses, "measure": {name: rank for rank, name in enumerate(MEASURES)}}
+    columns = [*GROUP, "measure"]
+    return found.sort_values(columns, key=lambda x: x.map(ranks[x.name]) if x.name in ranks else x, ignore_index=True)
 
 
-def _line(part: str, size: int, loss: str, measure: str, runs: pd.DataFrame, base: pd.DataFrame) -> dict[str, Any]:
+def _line(measure: str, runs: pd.DataFrame, base: pd.DataFrame) -> dict[str, Any]:
     lost = int((runs.status != "ok").sum())
     own = interval(runs[measure], lost)
-    line = {"part": part, "size": size, "loss": loss, **runs[SETTING].iloc[0], "measure": measure, "seeds": own.n}
-    line |= {"diverged": lost, "mean": own.mean, "low": own.low, "high": own.high}
-    if loss == "CE":
+    line = dict(runs[SETTING].iloc[0]) | {"measure": measure, "seeds": own.n, "diverged": lost}
+    line |= {"mean": own.mean, "low": own.low, "high": own.high, "training_top1": runs.training_top1.mean()}
+    if not len(base) or (runs.loss == "CE").all():
         return line | dict.fromkeys(("minus_CE", "minus_CE_low", "minus_CE_high", "p"), np.nan)
     apart = runs[measure] - base[measure]
     pairs = interval(apart)
     return line | {"minus_CE": pairs.mean, "minus_CE_low": pairs.low, "minus_CE_high": pairs.high, "p": chance(apart)}
+
+
+def moves(table: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """How far runs in the settings chosen by a measure still move, means over seeds, by part, width, size and loss.
+
+    ``tenth``: training top-1 over the last tenth of the epochs.  ``doubled``: the measure at the end of runs of twice
+    the epochs, less that of the same seeds' runs; NaN where there are none.
+    """
+    runs = chosen(table, measure)
+    ends = last(runs)
+    late = runs[(runs.epoch < runs.epochs) & (runs.status == "ok")].groupby(RUN, sort=False).tail(1)
+    tenth = ends.set_index(RUN).training_top1 - late.set_index(RUN).training_top1
+    longer = last(table[table.stage == LONGER]).set_index([*GROUP, *SETTING, "seed"])[measure]
+    same = ends.set_index([*GROUP, *SETTING, "seed"])[measure]
+    doubled = longer - same.reindex(longer.index)
+    return pd.DataFrame(
+        {name: some.groupby(level=GROUP).mean() for name, some in (("tenth", tenth), ("doubled", doubled))}
+    )
