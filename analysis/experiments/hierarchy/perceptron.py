@@ -5,7 +5,6 @@ Which loss it is trained with is nothing to this module, so that what is calibra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np

@@ -70,24 +70,23 @@ HOUR = Plan(
 )
 NIGHT = Plan(
     (
-        *(replace(_FEW, losses=DRAWN + MIXED + STUCK, searching=2),),
-        *(replace(_FEW, sizes=(20, 100)),),
+        replace(_FEW, losses=DRAWN + MIXED + STUCK, searching=2),
+        replace(_FEW, sizes=(20, 100)),
         *(replace(_WIDER, settings=WIDE, measures=EVERY, width=width) for width in (512, 1024)),
         *(replace(some, losses=DRAWN + MIXED + STUCK, settings=WIDE) for some in (_REAL, _DIGITS)),
     )
 )
-_TINY = Search(
-    SIMULATED, (1, 2), DRAWN, ((SGD, 0.2), (ADAM, 0.01)), seeds=2, batch=128, epochs=1, choosing=1, testing=1
-)
+_TINY = Search(SIMULATED, (1, 2), DRAWN, ((SGD, 0.2), (ADAM, 0.01)), seeds=2, batch=128, epochs=1, choosing=1, testing=1)
+_ONCE = replace(_TINY, sizes=(1,), settings=_TINY.settings[1:], seeds=1, again=0)
 TOY = Plan(
     (
         _TINY,
-        replace(_TINY, sizes=(1,), losses=MIXED + STUCK),
-        *(
-            replace(_TINY, part=part, sizes=(1, 2), losses=DRAWN + STUCK, epochs=2, testing=3)
-            for part in (DATA, DIGITS)
-        ),
-        replace(_TINY, sizes=(1,), losses=WIDTHS, width=16),
+        replace(_ONCE, losses=MIXED + STUCK, settings=_TINY.settings),
+        replace(_ONCE, losses=WIDTHS, width=16),
+        replace(_TINY, part=DATA, epochs=2, testing=3),
+        replace(_ONCE, part=DATA, losses=STUCK, settings=_TINY.settings, epochs=2, testing=3),
+        replace(_TINY, part=DIGITS, epochs=2, testing=3),
+        replace(_ONCE, part=DIGITS, losses=STUCK, settings=_TINY.settings, epochs=2, testing=3),
     )
 )
 PLAN = HOUR

@@ -58,7 +58,7 @@ def chosen(table: pd.DataFrame, measure: str) -> pd.DataFrame:
     """The rows of all runs, also those of the search, in the settings chosen by a measure; longer runs are left out."""
     settings = best(table)
     rows = zip(*(table[name] for name in (*GROUP, *SETTING)), strict=True)
-    return table[[settings[row[:4]][measure] == row[4:] for row in rows] & (table.stage != LONGER)]
+    return table[np.array([settings[row[:4]][measure] == row[4:] for row in rows]) & (table.stage != LONGER)]
 
 
 def edges(table: pd.DataFrame) -> dict[tuple[str, int, int, str, str], str]:
