@@ -79,32 +79,29 @@ def captions(table: pd.DataFrame) -> dict[str, str]:
     runs = statistics.runs(table)
     simulated = said.Part(runs, SIMULATED)
     few, many = simulated.sizes[0], simulated.sizes[-1]
-    epochs = simulated.own.epochs.min()
     seeds = {size: simulated.end("CE", "top1", [size]).size for size in (few, many)}
     found = {
-        "": f"Simulated features of WordNet's 1000 classes: top-1 on test samples with {many} samples a class (a) and with "
-        f"{few} (b), and the holistic error with {few}, for both powers of the EMD (c), over {epochs} epochs. Each line is "
-        f"the mean of {seeds[few]} seeds ({seeds[many]} in a) with its 95% interval, at the rate that was best by the "
-        "measure drawn on samples neither trained on nor tested.",
-        "_differences": "Simulated: how far each loss ends from CE in pairs of equal seeds, with 95% intervals, in top-1 and "
-        f"in the holistic error of both powers; filled marks are {few} samples a class, open ones {many}. To the right "
-        "is better in top-1, to the left in the errors.",
-        "_training": "Simulated: top-1 on samples trained on (a, b) and the training loss over its start (c) at the rates "
-        "best in top-1, and top-1 against the network's width (d), thin lines and open marks on training samples. "
-        "The curves are flat at the end, where the rate falls to 0; EMD² fits fewer of its training samples than CE, "
-        "and more of them in a wider network.",
+        "": f"Simulated features of WordNet's 1000 classes: top-1 on test samples with {many} samples a class (a) "
+        f"and with {few} (b), and the holistic error with {few}, by both powers of the EMD (c). Each line is the mean "
+        f"of {seeds[few]} seeds ({seeds[many]} in a) with its 95% interval, at the rate that was best by the measure "
+        "drawn on samples neither trained on nor tested.",
+        "_differences": "Simulated: how far each loss ends from CE in pairs of equal seeds, with 95% intervals, in "
+        f"top-1 (a) and in the holistic error of both powers (b, c); filled marks are {few} samples a class, open ones "
+        f"{many}. To the right is better in (a), to the left in (b) and (c).",
+        "_training": "Simulated: top-1 on samples trained on with many samples (a) and with few (b), and the training "
+        "loss over its start with few (c), at the rates best in top-1; (d) is top-1 against the network's width, in "
+        "thin lines on training samples. Rates fall to 0 along half a cosine, the same number of epochs for all.",
     }
     real = [part for part in (DATA, DIGITS) if (runs.part == part).any()]
     if real:
-        about = {DATA: "species of leaves in their families", DIGITS: "handwritten digits in a tree of their closed loops"}
-        answers = runs[runs.part.isin(real) & (runs.stage == statistics.SEARCHED)]
-        rests = [
-            f"{int(some.answers.min() * some.seed.nunique())}" for part, some in answers.groupby("part", sort=False)
-        ]
+        searched = runs[runs.part.isin(real) & (runs.stage == statistics.SEARCHED)]
+        answers = [some.answers.min() * some.seed.nunique() for _, some in searched.groupby("part", sort=False)]
+        about = {DATA: "leaves in the tree of their species", DIGITS: "digits in a tree of their closed loops and bows"}
         found["_data"] = (
-            f"Real data, {' and '.join(about[part] for part in real)}: top-1, and what each loss ends with less CE in pairs "
-            "of equal seeds with 95% intervals, against the samples of each class. Rates are chosen by cross-validation "
-            f"over three splits, at least {' and '.join(rests)} answers, and no sample chosen by is one of the test's."
+            f"Real data, {' and '.join(about[part] for part in real)}: top-1, and what each loss ends with less CE in "
+            "pairs of equal seeds with 95% intervals, against the samples of each class. Rates are chosen by "
+            f"cross-validation over {searched.seed.nunique()} splits, {' and '.join(f'{x:.0f}' for x in answers)} "
+            "answers or more, none of them of a sample that tests."
         )
     return found
 

@@ -16,9 +16,10 @@ from analysis.experiments.hierarchy.samples import Parts, Samples
 from emdref import Tree
 
 DIMENSIONS = 32
-# Standard deviation of samples around their class's mean, in units of a step along an edge of cost 1: what `calibration`
-# found, which trains with cross entropy and can see no other loss.  CE's top-1 at 4 samples a class, mean of seeds 100 and
-# 101, with Adam at 0.003, the best of its three settings: 34.6% at 2.6, 28.5% at 2.8, 23.5% at 3.0, 19.5% at 3.2.
+# Standard deviation of samples around their class's mean, in units of a step along an edge of cost 1: what
+# `calibration` found, which trains with cross entropy and can see no other loss.  CE's top-1 at 4 samples a class, the
+# mean of seeds 100 and 101, with Adam at 0.003, the best of three settings: 34.6% at 2.6, 28.5% at 2.8, 23.5% at 3.0,
+# 19.5% at 3.2.
 NOISE = 2.95
 
 

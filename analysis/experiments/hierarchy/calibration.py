@@ -1,5 +1,6 @@
-"""How hard the simulated features are, fixed before any loss is compared: ``python -m analysis.experiments.hierarchy.calibration``.
+"""How hard the simulated features are, fixed before any loss is compared.
 
+``python -m analysis.experiments.hierarchy.calibration`` says what it rests on.
 The noise is a quantity of the data: that at which cross entropy, at the best of its rates, names about a quarter of the
 test samples where there are the fewest to train on (the paper's AlexNet on 50 thousand images is near that).  This
 module trains with cross entropy alone and imports, directly or not, none of the modules that know another loss, which

@@ -45,7 +45,7 @@ def search(plan: Plan, data: Path | None, seed: int) -> list[Cell]:
 
 
 def more(plan: Plan, data: Path | None, seed: int, best: Best) -> list[Cell]:
-    """The other seeds in the best settings of a part, a width, a size, a loss; then longer runs of the fewest samples."""
+    """The other seeds in the best settings of a part, a width, a size, a loss; then longer runs."""
     found = []
     for some in plan.searches:
         seeds = range(seed + some.searching, seed + some.seeds)
@@ -59,13 +59,14 @@ def more(plan: Plan, data: Path | None, seed: int, best: Best) -> list[Cell]:
 
 def longer(plan: Plan, data: Path | None, seed: int, best: Best) -> list[Cell]:
     """Runs of more epochs in the settings best by top-1, of each search's fewest samples."""
-    return [
-        _cell(some, source, "longer", loss, best[some.part, some.width, source["size"], loss]["top1"], each, plan.longer)
-        for some in plan.searches
-        for source in sources(some, data)[:1]
-        for loss in some.losses
-        for each in range(seed, seed + some.again)
-    ]  # fmt: skip
+    found = []
+    for some in plan.searches:
+        for source in sources(some, data)[:1]:
+            for loss in some.losses:
+                setting = best[some.part, some.width, source["size"], loss]["top1"]
+                seeds = range(seed, seed + some.again)
+                found += [_cell(some, source, "longer", loss, setting, each, plan.longer) for each in seeds]
+    return found
 
 
 def sources(some: Search, data: Path | None) -> list[dict[str, Any]]:

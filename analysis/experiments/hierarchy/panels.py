@@ -51,7 +51,9 @@ def curves(
         bands = [interval(values) for _, values in by_epoch]
         colour, dashes, _ = LINES[loss]
         at = np.array(list(by_epoch.groups))
-        axis.plot(at, [band.mean for band in bands], color=colour, dashes=dashes or (None, None), label=words(loss), lw=1.2)
+        axis.plot(
+            at, [band.mean for band in bands], color=colour, dashes=dashes or (None, None), label=words(loss), lw=1.2
+        )
         axis.fill_between(at, [b.low for b in bands], [b.high for b in bands], color=colour, alpha=0.15, lw=0)
     axis.set_xscale("symlog", linthresh=1.0, linscale=0.4)
     axis.set_xticks([0, 1, 3, 10, 30, 60], ["0", "1", "3", "10", "30", "60"])
@@ -134,7 +136,9 @@ def _by_size(axis: Any, found: pd.DataFrame, ends: tuple[str, str, str], losses:
         mean, low, high = (factor * rows[name].to_numpy() for name in ends)
         colour, dashes, marker = LINES[loss]
         at = [sizes.index(size) + shift for size in rows["size"]]
-        bars = axis.errorbar(at, mean, [mean - low, high - mean], color=colour, marker=marker, ms=3, lw=1.0, label=words(loss))
+        bars = axis.errorbar(
+            at, mean, [mean - low, high - mean], color=colour, marker=marker, ms=3, lw=1.0, label=words(loss)
+        )
         bars[0].set_dashes(dashes or (None, None))
     axis.set_xticks(range(len(sizes)), [str(size) for size in sizes])
     axis.set(xlabel="samples of each class")

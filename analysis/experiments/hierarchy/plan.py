@@ -76,7 +76,9 @@ NIGHT = Plan(
         *(replace(some, losses=DRAWN + MIXED + STUCK, settings=WIDE) for some in (_REAL, _DIGITS)),
     )
 )
-_TINY = Search(SIMULATED, (1, 2), DRAWN, ((SGD, 0.2), (ADAM, 0.01)), seeds=2, batch=128, epochs=1, choosing=1, testing=1)
+_TINY = Search(
+    SIMULATED, (1, 2), DRAWN, ((SGD, 0.2), (ADAM, 0.01)), seeds=2, batch=128, epochs=1, choosing=1, testing=1
+)
 _ONCE = replace(_TINY, sizes=(1,), settings=_TINY.settings[1:], seeds=1, again=0)
 TOY = Plan(
     (

@@ -31,13 +31,16 @@ def last(table: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def best(table: pd.DataFrame) -> dict[tuple[str, int, int, str], dict[str, tuple[str, float]]]:
+Best = dict[tuple[str, int, int, str], dict[str, tuple[str, float]]]
+
+
+def best(table: pd.DataFrame) -> Best:
     """For each part, width, size and loss, by each measure, the optimizer and rate best on the samples that choose.
 
     A run that diverged counts as worse than any; where no answer is wrong none is severe.
     """
     ends = last(table[table.stage == SEARCHED])
-    found: dict[tuple[str, int, int, str], dict[str, tuple[str, float]]] = {}
+    found: Best = {}
     for measure in MEASURES:
         score = _score(ends, measure).groupby([ends[name] for name in (*GROUP, *SETTING)], sort=False).mean()
         for key, scores in score.groupby(level=[0, 1, 2, 3], sort=False):
@@ -54,20 +57,20 @@ def _score(ends: pd.DataFrame, measure: str) -> pd.Series:
     return values.fillna(-1e9)
 
 
-def chosen(table: pd.DataFrame, measure: str) -> pd.DataFrame:
+def chosen(table: pd.DataFrame, measure: str, settings: Best | None = None) -> pd.DataFrame:
     """The rows of all runs, also those of the search, in the settings chosen by a measure; longer runs are left out."""
-    settings = best(table)
+    settings = settings or best(table)
     rows = zip(*(table[name] for name in (*GROUP, *SETTING)), strict=True)
     return table[np.array([settings[row[:4]][measure] == row[4:] for row in rows]) & (table.stage != LONGER)]
 
 
-def edges(table: pd.DataFrame) -> dict[tuple[str, int, int, str, str], str]:
+def edges(table: pd.DataFrame, settings: Best | None = None) -> dict[tuple[str, int, int, str, str], str]:
     """Of part, width, size, loss and measure: the setting chosen, where its rate is the grid's first or last."""
     tried = table[table.stage == SEARCHED].groupby([*GROUP, "optimizer"]).rate.agg(["min", "max"])
     return {
         (*key, measure): f"{name} {rate:g}"
-        for key, settings in best(table).items()
-        for measure, (name, rate) in settings.items()
+        for key, each in (settings or best(table)).items()
+        for measure, (name, rate) in each.items()
         if rate in tuple(tried.loc[(*key, name)]) and tried.loc[(*key, name)].nunique() > 1
     }
 
@@ -77,9 +80,9 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
     Each measure at the setting that it chose; the correction is over all comparisons of a part.
     """
-    rows = []
+    rows, settings = [], best(table)
     for measure in MEASURES:
-        ends = last(chosen(table, measure))
+        ends = last(chosen(table, measure, settings))
         for key, runs in ends.groupby(GROUP, sort=False):
             same = (ends.part == key[0]) & (ends.width == key[1]) & (ends["size"] == key[2])
             base = ends[same & (ends.loss == "CE")].set_index("seed")
@@ -107,13 +110,13 @@ def _line(measure: str, runs: pd.DataFrame, base: pd.DataFrame) -> dict[str, Any
     return line | {"minus_CE": pairs.mean, "minus_CE_low": pairs.low, "minus_CE_high": pairs.high, "p": chance(apart)}
 
 
-def moves(table: pd.DataFrame, measure: str) -> pd.DataFrame:
+def moves(table: pd.DataFrame, measure: str, settings: Best | None = None) -> pd.DataFrame:
     """How far runs in the settings chosen by a measure still move, means over seeds, by part, width, size and loss.
 
     ``tenth``: training top-1 over the last tenth of the epochs.  ``doubled``: the measure at the end of runs of twice
     the epochs, less that of the same seeds' runs; NaN where there are none.
     """
-    runs = chosen(table, measure)
+    runs = chosen(table, measure, settings)
     ends = last(runs)
     late = runs[(runs.epoch < runs.epochs) & (runs.status == "ok")].groupby(RUN, sort=False).tail(1)
     tenth = ends.set_index(RUN).training_top1 - late.set_index(RUN).training_top1
