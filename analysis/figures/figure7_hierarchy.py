@@ -122,7 +122,8 @@ def _papers(runs: pd.DataFrame) -> Any:
     panels.curves(axes[0, 1], runs, "top1", "top1", few)
     for axis, measure in zip(axes[1], ("emd2", "emd"), strict=True):
         panels.curves(axis, runs, measure, measure, few)
-    for axis, letter, title in zip(axes.flat, "abcc", (f"{many} a class", *[f"{few} a class"] * 3), strict=True):
+    titles = (f"{many} a class", f"{few} a class", f"{few} a class, ρ = 2", f"{few} a class, ρ = 1")
+    for axis, letter, title in zip(axes.flat, "abcc", titles, strict=True):
         style.letter(axis, letter, title)
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, handlelength=2.6)
     fig.suptitle("Simulated: 1000 classes of WordNet's tree")
@@ -131,11 +132,12 @@ def _papers(runs: pd.DataFrame) -> Any:
 
 def _differences(summary: pd.DataFrame) -> Any:
     few, many = _ends(summary)
-    losses = [loss for loss in panels.LINES if loss in set(summary.loss) - {"CE", "EMD", "SD"}]
-    fig, axes = style.figure(5.2, 3, 1)
+    losses = [loss for loss in panels.LINES if loss in set(summary.loss) - {"CE", *plan.STUCK}]
+    fig, axes = style.figure(4.8, 3, 1)
     for axis, letter, measure in zip(axes, "abc", panels.UNITS, strict=True):
         panels.differences(axis, summary, SIMULATED, measure, [few, many], losses)
-        style.letter(axis, letter, f"{few} a class" + f" (filled), {many} (open)" * (measure == "top1"))
+        sizes = f"{few} a class" + f" (filled), {many} (open)" * (measure == "top1")
+        style.letter(axis, letter, f"{panels.TITLES[measure]}, {sizes}")
     fig.suptitle("Simulated: the end of training, less CE")
     return fig
 
@@ -164,7 +166,7 @@ def _real(summary: pd.DataFrame, real: list[str]) -> Any:
         axes[0, column].set_title(f"({'ab'[column]}) {panels.KINDS[part]}", loc="left")
         for axis in axes[:-1, column]:
             axis.set_xlabel("")
-        for axis in axes[:, column][: 4 if column else 0]:
+        for axis in axes[:, column] if column else ():
             axis.set_ylabel("")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, handlelength=2.6)
     fig.suptitle("Real data")

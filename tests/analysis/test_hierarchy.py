@@ -752,7 +752,7 @@ def test_a_small_run_of_all(toy):
         )
     } <= {path.name for path in folder.iterdir()}
     table = pd.read_csv(folder / "figure7_hierarchy.csv")
-    assert set(table.part) == {"simulated", "data", costs.COST} | {"digits"} * digits.installed()
+    assert set(table.part) == {"simulated", "data", costs.COST} | {"digits"} & {"digits" * digits.installed()}
     assert set(table.loss) == {*plan.DRAWN, *plan.MIXED, *plan.STUCK}
     assert set(table[table.part == "data"].data) == {"leaves.npz"}
     ends = statistics.last(statistics.runs(table))

@@ -27,14 +27,15 @@ LINES = {  # colour, dashes, marker
 }
 NAMES = {
     "top1": "top-1 accuracy",
-    "emd": "holistic error, ρ = 1 (edges)",
-    "emd2": "holistic error, ρ = 2 (edges)",
+    "emd": "holistic error (edges)",
+    "emd2": "holistic error (edges)",
     "training_top1": "training top-1",
     "training_loss": "training loss over its start",
 }
 KINDS = {SIMULATED: "simulated", DATA: "leaves", DIGITS: "digits"}
 SCALE = {"top1": 100.0}
-UNITS = {"top1": "top-1 (points)", "emd": "error, ρ = 1 (edges)", "emd2": "error, ρ = 2 (edges)"}
+UNITS = {"top1": "points", "emd": "edges", "emd2": "edges"}
+TITLES = {"top1": "top-1", "emd": "holistic error, ρ = 1", "emd2": "holistic error, ρ = 2"}
 
 
 def curves(
@@ -61,7 +62,8 @@ def curves(
     axis.set_xlim(0, max(1.0, rows.epoch.max()))
     axis.set(xlabel="epoch", ylabel=NAMES[shown])
     _percent(axis, shown)
-    axis.set_ylim(bottom=0)
+    if not shown.startswith("emd"):  # errors differ by less than they are
+        axis.set_ylim(bottom=0)
 
 
 def _shared(runs: pd.DataFrame, shown: str) -> pd.DataFrame:
@@ -88,7 +90,7 @@ def differences(axis: Any, summary: pd.DataFrame, part: str, measure: str, sizes
     axis.axvline(0, color=style.BLACK, lw=0.7)
     axis.set_yticks(range(len(losses)), [words(loss) for loss in losses])
     axis.set_ylim(len(losses) - 0.5, -0.5)
-    axis.set(xlabel=f"less CE, {UNITS[measure]}")
+    axis.set(xlabel=f"less CE ({UNITS[measure]})")
 
 
 def _shifts(count: int) -> list[float]:
@@ -108,7 +110,7 @@ def widths(axis: Any, summary: pd.DataFrame, size: int) -> None:
     style.log_axis(axis, "x")
     axis.set_xticks(sorted(found.width.unique()), [str(width) for width in sorted(found.width.unique())])
     axis.minorticks_off()
-    axis.set(xlabel="hidden units", ylabel="top-1 accuracy")
+    axis.set(xlabel="hidden units", ylabel="top-1: filled test, open training")
     _percent(axis, "top1")
     axis.set_ylim(0, 1.05)
 
@@ -126,7 +128,7 @@ def gaps(axis: Any, summary: pd.DataFrame, part: str, measure: str) -> None:
     ends = ("minus_CE", "minus_CE_low", "minus_CE_high")
     _by_size(axis, found, ends, [loss for loss in DRAWN if loss != "CE"], SCALE.get(measure, 1.0))
     axis.axhline(0, color=style.BLACK, lw=0.7)
-    axis.set(ylabel=f"less CE, {UNITS[measure]}")
+    axis.set(ylabel=f"{TITLES[measure].removeprefix('holistic ')}\nless CE ({UNITS[measure]})")
 
 
 def _by_size(axis: Any, found: pd.DataFrame, ends: tuple[str, str, str], losses: Any, factor: float) -> None:

@@ -19,6 +19,7 @@ EVERY = ("top1", "emd", "emd2", "severity")  # measures: each chooses a setting 
 Settings = tuple[tuple[str, float], ...]
 SGD_RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 ADAM_RATES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
+LOWER = ((ADAM, 0.0001),)  # where a network has more samples or is wider, the best rates are lower
 WIDE: Settings = (*((SGD, rate) for rate in SGD_RATES), *((ADAM, rate) for rate in ADAM_RATES))
 INNER: Settings = (*((SGD, rate) for rate in SGD_RATES[:5]), *((ADAM, rate) for rate in ADAM_RATES[:5]))
 SHOTS = (1, 2, 4, 8, 12)  # of real classes
@@ -51,21 +52,25 @@ class Plan:
     longer: int = 2
 
 
-_REAL = Search(DATA, SHOTS, DRAWN, settings=INNER, searching=3, batch=32, choosing=12, testing=3)
+_REAL = Search(DATA, SHOTS, DRAWN, settings=INNER, measures=EVERY[:3], searching=3, batch=32, choosing=12, testing=3)
 _DIGITS = replace(_REAL, part=DIGITS, settings=WIDE, choosing=20, testing=50)
-_FEW, _MANY = Search(SIMULATED, (4,), DRAWN, again=2), Search(SIMULATED, (20,), DRAWN, INNER[1:], ("top1",), seeds=5)
-_WIDER = Search(SIMULATED, (4,), WIDTHS, INNER[5:], ("top1",))
+_FEW = Search(SIMULATED, (4,), DRAWN, again=2)
+_MANY = Search(SIMULATED, (20,), WIDTHS, LOWER + INNER[1:], EVERY[:1], seeds=5)
+_WIDER = Search(SIMULATED, (4,), WIDTHS, LOWER + INNER[5:], EVERY[:1])
 HOUR = Plan(
     (
         _FEW,
-        replace(_FEW, losses=MIXED + STUCK, measures=EVERY[:3], seeds=5),
+        replace(_FEW, losses=MIXED, measures=EVERY[:3], seeds=5, again=1),
+        replace(_FEW, losses=("EMD",), measures=EVERY[:3], seeds=5, again=1),
+        replace(_FEW, losses=("SD+CE 1:1", "SD"), measures=EVERY[:1], seeds=2, again=1),
         _MANY,
+        replace(_MANY, losses=("SD+CE",), again=0),
         replace(_WIDER, width=512, seeds=6),
-        replace(_WIDER, width=1024, settings=INNER[5:9], seeds=3, again=0),
+        replace(_WIDER, width=1024, settings=LOWER + INNER[5:9], seeds=2, again=0),
         _REAL,
-        replace(_REAL, sizes=SHOTS[:1], losses=STUCK, settings=WIDE, measures=EVERY[:3], seeds=5),
+        replace(_REAL, sizes=SHOTS[:1], losses=STUCK, settings=WIDE, seeds=5),
         _DIGITS,
-        replace(_DIGITS, sizes=SHOTS[:1], losses=STUCK, measures=EVERY[:3], seeds=5),
+        replace(_DIGITS, sizes=SHOTS[:1], losses=STUCK, seeds=5),
     )
 )
 NIGHT = Plan(
