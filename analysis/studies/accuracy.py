@@ -39,6 +39,7 @@ _LOOKS = {
     "POT": (style.PURPLE, "+"),
     "scikit-bio": (style.BLACK, "d"),
 }
+_SHOWN, _EDGE = (1e-2, 1e6), "#E6E6E6"  # ulp in the picture; what is beyond stands at an edge of that colour
 
 
 def _another_draw(table: pd.DataFrame) -> pd.Series:
@@ -211,23 +212,37 @@ def claims(table: pd.DataFrame) -> list[Claim]:
 
 
 def draw(table: pd.DataFrame):
-    """Largest error of the value per family; below 0.01 ulp and beyond 1e32 it stands at the edge."""
-    fig, axes = style.figure(style.PAGE, 5.6, 2, 2, sharex=True, sharey=True)
+    """Largest error of the value per family; beyond either end of the axis it stands at the edge, which says so."""
+    fig, axes = style.figure(style.COLUMN, 5.6, 2, 2, sharex=True, sharey=True)
     families = list(casebook.FAMILIES)[::-1]
     for row, dtype in zip(axes, DTYPES, strict=True):
-        for axis, space in zip(row, ("chain", "WordNet"), strict=True):
+        for axis, space in zip(row, SEEDS, strict=True):
             part = table[(table.space == space) & (table.dtype == dtype) & (table.function == "value")]
-            for i, (name, (colour, marker)) in enumerate(_LOOKS.items()):
-                rows = part[(part.implementation == name) & part.max_ulp.notna()]
-                places = np.array([families.index(f) for f in rows.family], float) + 0.09 * (3 - i)
-                axis.plot(rows.max_ulp.clip(1e-2, 1e32), places, marker, color=colour, markersize=4, label=name)
+            part = part[part.max_ulp.notna()]
+            there = [name for name in _LOOKS if (part.implementation == name).any()]
+            for name, shift in zip(there, np.linspace(0.3, -0.3, len(there)), strict=True):
+                (colour, marker), rows = _LOOKS[name], part[part.implementation == name]
+                places = np.array([families.index(f) for f in rows.family], float) + shift
+                axis.plot(rows.max_ulp.clip(*_SHOWN), places, marker, color=colour, markersize=3, label=name)
             axis.axvline(1, color=style.GREY, linewidth=0.8, linestyle="--")
-            axis.set(xscale="log", yticks=range(len(families)), yticklabels=[f.replace("_", " ") for f in families])
+            _clipped(axis)
+            axis.set(yticks=range(len(families)), yticklabels=[f.replace("_", " ") for f in families])
             axis.set_title(f"{space}, {dtype}", loc="left")
     for axis in axes[1]:
-        axis.set_xlabel("largest error of the value (ulp)")
+        axis.set_xlabel("largest error (ulp)")
+    fig.suptitle("Errors of the value", fontsize=8)
     handles = {}
     for axis in axes[0]:
         handles |= {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
+    fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
     return fig
+
+
+def _clipped(axis: Any) -> None:
+    """A log axis whose grey ends hold what lies beyond them."""
+    low, high = _SHOWN
+    axis.set(xscale="log", xlim=(low / 3, high * 3))
+    axis.axvspan(low / 3, low * 2, color=_EDGE, linewidth=0)
+    axis.axvspan(high / 2, high * 3, color=_EDGE, linewidth=0)
+    axis.set_xticks([low, 1, 1e3, high], ["≤0.01", "1", "1000", "≥1e6"], fontsize=7)
+    axis.set_xticks([], minor=True)
