@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.patches import Patch
 
 import emdref
 from analysis.engine import reproduction, style
 from analysis.engine.cells import Cell, Rows, grid
-from analysis.engine.claims import Claim
+from analysis.engine.claims import TARGET, Claim, Exact
 from analysis.engine.reproduction import CONFIDENCE, NOT_INSTALLED, Rounding
 from analysis.engine.script import Options, must
 from analysis.peers import wrappers
@@ -39,6 +40,12 @@ _LOOKS = {
     "SciPy": (style.RED, "x"),
     "POT": (style.PURPLE, "+"),
     "scikit-bio": (style.BLACK, "d"),
+}
+CAPTIONS = {
+    "": "Largest error of the EMD's value in units in the last place (ulp), by family of graded pairs, on a chain of "
+    "200 bins and on the WordNet tree, for emdref and for other programs on the same pairs. Errors of 0.01 ulp and "
+    "less, and of a million and more or without a number, stand at the grey edges; the dashed line is the 1 ulp that "
+    "emdref promises."
 }
 _SHOWN, _EDGE = (1e-2, 1e6), "#E6E6E6"  # ulp in the picture; what is beyond stands at an edge of that colour
 
@@ -197,18 +204,22 @@ def check(table: pd.DataFrame) -> None:
 def claims(table: pd.DataFrame) -> list[Claim]:
     """The contract, and what other programs reach on the same pairs."""
     own = _own(table)
-    exactly, grads = (own[own.function.str.startswith("gradient") == g] for g in (False, True))
+    exactly, grads = (own[own.function.str.startswith("gradient") == g].max_ulp.max() for g in (False, True))
+    wrong = int(own.wrong_signs.sum())
     ordinary = table[(table.family == "softmax") & (table.function == "value") & table.max_ulp.notna()]
     others = ordinary[~ordinary.implementation.isin(OWN)]
     listed = ", ".join(f"{r.implementation} {r.max_ulp:.2g} ({r.dtype}, {r.space})" for r in others.itertuples())
+    judged = {
+        "compensated values and flows are within 1 ulp": (
+            exactly <= 1, f"at most {exactly:.3f} ulp; others' values on ordinary softmax pairs: {listed}"
+        ),
+        "compensated gradients are within 8 ulp of max|r|": (grads <= 8, f"at most {grads:.2f} ulp"),
+        "compensated flows have the right sign, 0 included": (wrong == 0, f"{wrong} wrong signs"),
+    }  # fmt: skip
+    contrast = "the worst of all families, seeds, spaces and dtypes, beside exact rationals"
     return [
-        Claim(
-            "emdref's contract",
-            "compensated values and flows are within 1 ulp, gradients within 8 ulp of max|r|, all signs right",
-            f"values and flows at most {exactly.max_ulp.max():.3f} ulp, gradients {grads.max_ulp.max():.2f} ulp, "
-            f"{int(own.wrong_signs.sum())} wrong signs; others on ordinary softmax pairs: {listed}",
-            bool((own.wrong_signs == 0).all() and exactly.max_ulp.max() <= 1 and grads.max_ulp.max() <= 8),
-        )
+        Claim("emdref's contract", claimed, contrast, Exact(bool(held)), found, (), TARGET)
+        for claimed, (held, found) in judged.items()
     ]
 
 
@@ -235,6 +246,7 @@ def draw(table: pd.DataFrame):
     handles = {}
     for axis in axes[0]:
         handles |= {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    handles["clipped, at the axis' ends"] = Patch(color=_EDGE)
     fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
     return fig
 
@@ -245,5 +257,5 @@ def _clipped(axis: Any) -> None:
     axis.set(xscale="log", xlim=(low / 3, high * 3))
     axis.axvspan(low / 3, low * 2, color=_EDGE, linewidth=0)
     axis.axvspan(high / 2, high * 3, color=_EDGE, linewidth=0)
-    axis.set_xticks([low, 1, 1e3, high], ["≤0.01", "1", "1000", "≥1e6"], fontsize=7)
+    axis.set_xticks([low, 1, 1e3, high], ["≤0.01", "1", "1000", "≥10⁶"], fontsize=7)
     axis.set_xticks([], minor=True)
