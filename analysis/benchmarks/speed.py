@@ -24,7 +24,7 @@ import pandas as pd
 from analysis.benchmarks import speed_growth
 from analysis.engine import machine, style
 from analysis.engine.cells import Cell
-from analysis.engine.claims import TARGET, Claim, Exact, Missing
+from analysis.engine.claims import Claim, Exact, Missing
 from analysis.engine.reproduction import exact, timing
 from analysis.engine.script import Options, must
 from analysis.peers import wrappers
@@ -40,7 +40,7 @@ from analysis.timing import (
     torch_losses,
 )
 from analysis.timing.emd_speed import COMPENSATED, NATIVE
-from analysis.timing.speed_targets import SHEET, SOURCE, claims_of, goals, grouped
+from analysis.timing.speed_targets import SHEET, claims_of, goals, grouped, target
 
 DTYPES = ("float32", "float64")
 PNG = True
@@ -221,7 +221,7 @@ def _everybody(table: pd.DataFrame) -> Claim:
     evidence = Missing(told[:300]) if len(gone) and wrong.empty else Exact(wrong.empty)
     found = told or f"{len(notes)} implementations of others"
     contrast = "notes of all rows of others: who is not installed, disagrees or fails"
-    return Claim(SOURCE, "every peer is installed, agrees and is timed", contrast, evidence, found, (), TARGET, SHEET)
+    return target("every peer is installed, agrees and is timed", contrast, evidence, found, SHEET)
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------

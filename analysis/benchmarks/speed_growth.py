@@ -15,11 +15,11 @@ from matplotlib.ticker import LogLocator
 
 from analysis.engine import style
 from analysis.engine.cells import Cell, grid
-from analysis.engine.claims import TARGET, Claim, Evidence, Margin, Missing
+from analysis.engine.claims import Claim, Margin, Missing
 from analysis.engine.reproduction import exact, timing
 from analysis.engine.script import Options, must
 from analysis.timing import emd_growth
-from analysis.timing.speed_targets import GIGABYTE, SOURCE, growth_rows, powers, worst_power
+from analysis.timing.speed_targets import GIGABYTE, growth_rows, powers, target, worst_power
 
 DTYPES = ("float32", "float64")
 KEY = ("part", "space", "nodes", "rows", "dtype", "task", "implementation", "bins", "depth")
@@ -84,20 +84,17 @@ def claims(table: pd.DataFrame) -> list[Claim]:
     return [_linear(rows), *_memory(rows), *_batch(table), *_streams(table)]
 
 
-def _target(claimed: str, contrast: str, evidence: Evidence, found: str, sheet: str = "") -> Claim:
-    return Claim(SOURCE, claimed, contrast, evidence, found, (), TARGET, sheet)
-
-
 def _linear(rows: pd.DataFrame) -> Claim:
     found, worst = powers(rows), worst_power(rows)
     each = {key: some.each * 1e9 for key, some in rows.groupby(["space", "implementation"])}
     listed = "; ".join(f"{space}, {_way(name)} {_numbers(some)}" for (space, name), some in each.items())
-    return _target(
+    return target(
         "time is linear in the nodes V, whatever the depth: it grows with a power of at most 1.15",
         "slope of log t over log V, of the worst shape and accuracy; from quartiles of the times",
         Margin(worst.low, worst.high, most=1.15, unit="power of V", kind="threshold"),
         f"nanoseconds a node and pair from {rows.nodes.min():,} to {rows.nodes.max():,} nodes: {listed}; powers "
         f"{found.middle.min():.2f} to {found.middle.max():.2f} (the largest leave the caches)",
+        "",
     )
 
 
@@ -120,11 +117,12 @@ def _memory(rows: pd.DataFrame) -> list[Claim]:
     )
     most = largest.peak.max() / GIGABYTE
     return [
-        _target(
+        target(
             f"a tree of {largest.nodes.max():,} nodes with batch {ROWS} takes less than 2 GB",
             "the largest of all processes; each counts pages once, which has no quartiles",
             Margin(most, most, most=2.0, unit="GB", kind="threshold"),
             f"the call's own bytes a node and pair at {largest.nodes.max():,} nodes (a float64 has 8): {listed}",
+            "",
         )
     ]
 
@@ -141,7 +139,7 @@ def _batch(table: pd.DataFrame) -> list[Claim]:
         most, least = each.loc[each.seconds.idxmax()], each.loc[each.seconds.idxmin()]
         ends.append((most.low / least.high, most.high / least.low))
     return [
-        _target(
+        target(
             f"time is linear in the batch: from {ROWS} pairs on, that of a pair differs by less than a factor of 2",
             "dearest batch over cheapest, of the worst space and accuracy; from lower quartile over upper to upper "
             "over lower",
@@ -178,7 +176,7 @@ def _streams(table: pd.DataFrame) -> list[Claim]:
     own = rows.bytes / LONG - np.where(rows.task.str.contains("gradient"), 4, 0)
     gone = rows.seconds.isna() | own.isna()
     evidence = Missing(str(parts[int(np.argmax(gone))])) if gone.any() else _bytes(own.max())
-    return [_target(claimed, contrast, evidence, "; ".join(parts))]
+    return [target(claimed, contrast, evidence, "; ".join(parts), "")]
 
 
 def _bytes(own: float) -> Margin:
