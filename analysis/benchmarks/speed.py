@@ -40,7 +40,7 @@ from analysis.timing import (
     torch_losses,
 )
 from analysis.timing.emd_speed import COMPENSATED, NATIVE
-from analysis.timing.speed_targets import SHEET, claims_of, goals, grouped, target
+from analysis.timing.speed_targets import SHEET, claims_of, goals, grouped, our_claim
 
 DTYPES = ("float32", "float64")
 PNG = True
@@ -221,7 +221,7 @@ def _everybody(table: pd.DataFrame) -> Claim:
     evidence = Missing(told[:300]) if len(gone) and wrong.empty else Exact(wrong.empty)
     found = told or f"{len(notes)} implementations of others"
     contrast = "notes of all rows of others: who is not installed, disagrees or fails"
-    return target("every peer is installed, agrees and is timed", contrast, evidence, found, SHEET)
+    return our_claim("every peer is installed, agrees and is timed", contrast, evidence, found, SHEET)
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------

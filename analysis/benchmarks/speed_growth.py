@@ -19,7 +19,7 @@ from analysis.engine.claims import Claim, Margin, Missing
 from analysis.engine.reproduction import exact, timing
 from analysis.engine.script import Options, must
 from analysis.timing import emd_growth
-from analysis.timing.speed_targets import GIGABYTE, growth_rows, powers, target, worst_power
+from analysis.timing.speed_targets import GIGABYTE, growth_rows, our_claim, powers, worst_power
 
 DTYPES = ("float32", "float64")
 KEY = ("part", "space", "nodes", "rows", "dtype", "task", "implementation", "bins", "depth")
@@ -88,7 +88,7 @@ def _linear(rows: pd.DataFrame) -> Claim:
     found, worst = powers(rows), worst_power(rows)
     each = {key: some.each * 1e9 for key, some in rows.groupby(["space", "implementation"])}
     listed = "; ".join(f"{space}, {_way(name)} {_numbers(some)}" for (space, name), some in each.items())
-    return target(
+    return our_claim(
         "time is linear in the nodes V, whatever the depth: it grows with a power of at most 1.15",
         "slope of log t over log V, of the worst shape and accuracy; from quartiles of the times",
         Margin(worst.low, worst.high, most=1.15, unit="power of V", kind="threshold"),
@@ -117,7 +117,7 @@ def _memory(rows: pd.DataFrame) -> list[Claim]:
     )
     most = largest.peak.max() / GIGABYTE
     return [
-        target(
+        our_claim(
             f"a tree of {largest.nodes.max():,} nodes with batch {ROWS} takes less than 2 GB",
             "the largest of all processes; each counts pages once, which has no quartiles",
             Margin(most, most, most=2.0, unit="GB", kind="threshold"),
@@ -139,7 +139,7 @@ def _batch(table: pd.DataFrame) -> list[Claim]:
         most, least = each.loc[each.seconds.idxmax()], each.loc[each.seconds.idxmin()]
         ends.append((most.low / least.high, most.high / least.low))
     return [
-        target(
+        our_claim(
             f"time is linear in the batch: from {ROWS} pairs on, that of a pair differs by less than a factor of 2",
             "dearest batch over cheapest, of the worst space and accuracy; from lower quartile over upper to upper "
             "over lower",
@@ -176,7 +176,7 @@ def _streams(table: pd.DataFrame) -> list[Claim]:
     own = rows.bytes / LONG - np.where(rows.task.str.contains("gradient"), 4, 0)
     gone = rows.seconds.isna() | own.isna()
     evidence = Missing(str(parts[int(np.argmax(gone))])) if gone.any() else _bytes(own.max())
-    return [target(claimed, contrast, evidence, "; ".join(parts), "")]
+    return [our_claim(claimed, contrast, evidence, "; ".join(parts), "")]
 
 
 def _bytes(own: float) -> Margin:

@@ -11,7 +11,7 @@ from analysis.engine.claims import Claim, Margin, Missing
 from analysis.timing import sinkhorn_calls, small_calls, torch_losses
 from analysis.timing.emd_speed import FRESH, NATIVE
 from analysis.timing.measuring import Spread
-from analysis.timing.speed_targets import SHEET, target
+from analysis.timing.speed_targets import SHEET, our_claim
 
 SOURCE = "our target from release to release"
 SLOWER = 1.1  # times as slow: by so much may runs of the same code differ, beyond the quartiles within a run
@@ -90,11 +90,11 @@ def claims(history: pd.DataFrame, new: dict[str, Any]) -> list[Claim]:
     found = {name: some for name, some in slowdowns.items() if not np.isnan(some.middle)}
     claimed = f"nothing is slower than in {before.version} on this machine"
     if not found:
-        return [target(claimed, CONTRAST, Missing("no ratio was measured in both"), "", SHEET, SOURCE)]
+        return [our_claim(claimed, CONTRAST, Missing("no ratio was measured in both"), "", SHEET, SOURCE)]
     low, high = (max(some[end] for some in found.values()) for end in (1, 2))
     evidence = Margin(low, high, most=SLOWER, unit="times as slow", kind="threshold")
     listed = _listed(found, before, now) or f"each of {len(found)} ratios is at most {high:.3g} times the earlier one"
-    return [target(claimed, CONTRAST, evidence, listed, SHEET, SOURCE)]
+    return [our_claim(claimed, CONTRAST, evidence, listed, SHEET, SOURCE)]
 
 
 def _listed(found: dict[str, Spread], before: Any, now: Any) -> str:

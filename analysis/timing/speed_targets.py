@@ -319,10 +319,10 @@ def _claim(some: list[Goal], sheet: str = SHEET) -> Claim:
     found = ", ".join(f"{_spread(goal.found)} {goal.dtype}".strip() for goal in some)
     alone = f" in {first.dtype}" * (len(some) == 1 and bool(first.dtype))
     claimed = f"{first.what}{beside}: {target} {first.unit}{alone}"
-    return target(claimed, first.contrast + LEAST * (len(some) > 1), _evidence(some), found, sheet)
+    return our_claim(claimed, first.contrast + LEAST * (len(some) > 1), _evidence(some), found, sheet)
 
 
-def target(claimed: str, contrast: str, evidence: Evidence, found: str, sheet: str, source: str = SOURCE) -> Claim:
+def our_claim(claimed: str, contrast: str, evidence: Evidence, found: str, sheet: str, source: str = SOURCE) -> Claim:
     """A claim of our own, which says what would decide where quartiles lie on both sides of its bound."""
     doubts = []
     if isinstance(evidence, Margin) and any(evidence.low < x < evidence.high for x in (evidence.least, evidence.most)):

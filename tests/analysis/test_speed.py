@@ -11,7 +11,7 @@ import pytest
 import emdref
 from analysis.benchmarks import speed as script
 from analysis.benchmarks import speed_growth
-from analysis.engine.claims import FAILS, HOLDS, TARGET, UNDECIDED, UNMEASURED, judge
+from analysis.engine.claims import FAILS, HOLDS, TARGET, UNDECIDED, UNMEASURED, Margin, judge
 from analysis.engine.script import Options
 from analysis.gpu import device_targets
 from analysis.peers import wrappers
@@ -400,6 +400,26 @@ def test_of_several_dtypes_the_least_favourable_counts():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("note", "verdict"),
+    [(None, HOLDS), ("not installed: pip", UNMEASURED), ("disagrees: 2 times", FAILS), ("failed: ValueError", FAILS)],
+)
+def test_who_is_not_installed_is_no_rival_that_fails(note, verdict):
+    table = measured().assign(kind="peer", note=None).astype({"note": object})
+    table.loc[table.implementation == small_calls.SCIPY, "note"] = note
+    found = judge(script.claims(table))[-1]
+    assert found.verdict == verdict and found.claimed.startswith("every peer is installed")
+    assert (small_calls.SCIPY in found.found) == (note is not None)
+
+
+def test_an_undecided_target_says_what_would_decide():
+    target = speed_targets.our_claim("so fast", "ratio", Margin(1.9, 2.1, most=2.0), "", "")
+    (found,) = judge([target])
+    assert found.verdict == UNDECIDED and found.why.startswith("10.5% of noise hide the difference: a run on a machine")
+    for bound in (1.8, 2.2):
+        assert not speed_targets.our_claim("so fast", "ratio", Margin(1.9, 2.1, most=bound), "", "").doubts
+
+
 @pytest.mark.parametrize("whole", [False, True], ids=["README.md", "docs/speed.md"])
 def test_pages_have_the_tables_of_the_figure(whole):
     text = (ROOT / ("docs/speed.md" if whole else "README.md")).read_text(encoding="utf-8")
@@ -502,6 +522,39 @@ def test_the_worst_shape_is_judged_and_not_the_range_of_shapes():
     ].iloc[0]
     np.testing.assert_allclose([row.found, row.low, row.high], [1.2007, 1.0, 1.2007], rtol=1e-4)
     assert row.holds == FAILS  # though 1 is in the range: the worst is at most 1.1 in no quartile
+
+
+def growth():
+    """The committed measurements."""
+    return pd.read_csv(ROOT / "figures" / "speed_growth.csv", keep_default_na=False, na_values=[""])
+
+
+def test_a_pair_may_cost_twice_as_much_in_some_batches():
+    table = growth()
+    flat = table[["seconds", "low", "high"]].div(table.seconds, axis=0).mul(1e-9 * table.rows * table.nodes, axis=0)
+    table[["seconds", "low", "high"]] = flat
+
+    def verdict(factor):
+        some = table.copy()
+        some.loc[some["rows"] == 1024, ["seconds", "low", "high"]] *= factor
+        (claim,) = [claim for claim in judge(speed_growth.claims(some)) if "in the batch" in claim.claimed]
+        return claim.verdict
+
+    assert [verdict(factor) for factor in (1.0, 1.5, 2.0, 3.0)] == [HOLDS, HOLDS, UNDECIDED, FAILS]
+
+
+def test_a_long_chain_that_holds_a_copy_is_found():
+    table = growth()
+    long = table.nodes == speed_growth.LONG
+
+    def judged(table):
+        return judge(speed_growth.claims(table))[-1]
+
+    assert judged(table).verdict == HOLDS
+    assert judged(table.assign(bytes=table.bytes + 4e8 * long)).verdict == FAILS
+    gone = table.assign(note="skipped: needs about 9 GB")
+    gone.loc[long, "seconds"] = np.nan
+    assert (judged(gone).verdict, judged(gone).why) == (UNMEASURED, f"{emd_growth.VALUE}: skipped: needs about 9 GB")
 
 
 def test_the_two_scripts_share_their_cells():
