@@ -326,8 +326,8 @@ def our_claim(claimed: str, contrast: str, evidence: Evidence, found: str, sheet
     """A claim of our own, which says what would decide where quartiles lie on both sides of its bound."""
     doubts = []
     if isinstance(evidence, Margin) and any(evidence.low < x < evidence.high for x in (evidence.least, evidence.most)):
-        apart = evidence.high / evidence.low - 1
-        doubts.append(f"{apart:.1%} of noise hide the difference: a run on a machine that does nothing else has less")
+        seen = f"{evidence.high - evidence.low:.2g} {evidence.unit}".strip()
+        doubts.append(f"less than {seen} from the target cannot be seen: a machine that does nothing else shows less")
     return Claim(source, claimed, contrast, evidence, found, doubts, TARGET, sheet)
 
 

@@ -413,9 +413,11 @@ def test_who_is_not_installed_is_no_rival_that_fails(note, verdict):
 
 
 def test_an_undecided_target_says_what_would_decide():
-    target = speed_targets.our_claim("so fast", "ratio", Margin(1.9, 2.1, most=2.0), "", "")
+    target = speed_targets.our_claim("so fast", "ratio", Margin(1.9, 2.1, most=2.0, unit="times"), "", "")
     (found,) = judge([target])
-    assert found.verdict == UNDECIDED and found.why.startswith("10.5% of noise hide the difference: a run on a machine")
+    assert found.verdict == UNDECIDED and found.why.startswith(
+        "less than 0.2 times from the target cannot be seen: a machine"
+    )
     for bound in (1.8, 2.2):
         assert not speed_targets.our_claim("so fast", "ratio", Margin(1.9, 2.1, most=bound), "", "").doubts
 
