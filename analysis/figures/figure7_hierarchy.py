@@ -9,6 +9,8 @@ tree of their shapes.  How much is computed is analysis/experiments/hierarchy/pl
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 import pandas as pd
@@ -18,8 +20,8 @@ from analysis.engine.cells import Cell
 from analysis.engine.claims import Claim
 from analysis.engine.reproduction import exact, like_another_seed, timing
 from analysis.engine.script import Options, must
+from analysis.experiments.hierarchy import brownian, costs, experiment, openml, panels, plan, statistics
 from analysis.experiments.hierarchy import claims as said
-from analysis.experiments.hierarchy import costs, experiment, openml, panels, plan, statistics
 from analysis.experiments.hierarchy.plan import DATA, DIGITS, DRAWN, SIMULATED
 from analysis.experiments.training.torch_extra import absent as absent
 
@@ -72,6 +74,19 @@ def claims(table: pd.DataFrame) -> list[Claim]:
 def tables(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Means, intervals and paired tests."""
     return {"_statistics": statistics.summary(statistics.runs(table))}
+
+
+def record() -> dict[str, Any]:
+    """What else the runs depend on."""
+    names = [name for name in ("torch", "scikit-learn") if find_spec({"scikit-learn": "sklearn"}.get(name, name))]
+    return {"frameworks": {name: version(name) for name in names}, "noise": brownian.NOISE}
+
+
+def told(table: pd.DataFrame) -> dict[str, Any]:
+    """How much was computed."""
+    seconds = table[table.part != statistics.COST].groupby("part", sort=False).seconds.agg(["count", "sum"])
+    each = {part: {"runs": int(row["count"]), "seconds": round(row["sum"])} for part, row in seconds.iterrows()}
+    return {"trained": each}
 
 
 def captions(table: pd.DataFrame) -> dict[str, str]:

@@ -143,7 +143,10 @@ class Part:
         wide = WIDER if (self.own.width == WIDER).any() else WIDTH
         contrast = f"top-1 of EMD² less CE's, {self.told(self.few)}, {wide} hidden units"
         claimed = "with few samples EMD² alone ends with a higher top-1 than CE"
-        return self.difference(TEXT, claimed, contrast, {"EMD2": "CE"}, "top1", self.few, width=wide)
+        others = sorted({int(width) for width in self.own.width.unique()} - {wide})
+        ends = [[100 * np.nanmean(self.end(x, "top1", self.few, width)) for x in ("EMD2", "CE")] for width in others]
+        more = ", ".join(f"{width} units {a:.1f} and {b:.1f}%" for width, (a, b) in zip(others, ends, strict=True))
+        return self.difference(TEXT, claimed, contrast, {"EMD2": "CE"}, "top1", self.few, width=wide, more=more)
 
     def low(self) -> Claim:
         contrast = f"top-1 of EMD² less CE's, {self.told(self.all)}"
@@ -207,7 +210,7 @@ class Part:
                 {"EMD2+CE": "CE"}, measure, self.few, side=-1,
             ),
         ]  # fmt: skip
-        return found + [self.grows(measure), self.back(measure)]
+        return [*found, self.grows(measure), self.back(measure)]
 
     def below_others(self, measure: str) -> Any:
         """By how much EMD2's error is below the least of the others', seed by seed, in per cent of that."""
@@ -363,7 +366,7 @@ class Part:
 
     def difference(
         self, source: str, claimed: str, contrast: str, pairs: Any, measure: str, sizes: list[int], *,
-        side: int = 1, width: int = WIDTH, underfit: bool = True,
+        side: int = 1, width: int = WIDTH, underfit: bool = True, more: str = "",
     ) -> Claim:  # fmt: skip
         """At the ends of the runs."""
         pairs = list(pairs.items() if isinstance(pairs, dict) else pairs)
@@ -372,7 +375,8 @@ class Part:
         gaps = {f"{words(a)} − {words(b)}": self.gap(a, b, measure, sizes, width) for a, b in pairs}
         evidence = Difference(gaps, side, unit, factor, self.seconds(losses, sizes, width))
         doubts = self.doubts(losses, measure, sizes, width, underfit=underfit)
-        return self.claim(source, claimed, contrast, evidence, self.both(losses, measure, sizes, width), doubts)
+        found = "; ".join(filter(None, [self.both(losses, measure, sizes, width), more]))
+        return self.claim(source, claimed, contrast, evidence, found, doubts)
 
     def claim(
         self, source: str, claimed: str, contrast: str, evidence: Evidence, found: str = "",
