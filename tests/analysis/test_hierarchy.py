@@ -299,11 +299,22 @@ def test_each_measure_chooses_its_setting_by_the_end_on_the_samples_kept_for_it(
     few = best["simulated", 128, 4, "CE"]
     assert (few["top1"], few["emd"]) == (("SGD", 0.2), ("SGD", 0.1))
     assert best["simulated", 128, 20, "CE"] == {
-        "top1": ("SGD", 0.1), "emd": ("SGD", 0.1), "emd2": ("SGD", 0.1), "severity": ("Adam", 0.2)
+        "top1": ("SGD", 0.1), "emd": ("SGD", 0.1), "emd2": ("SGD", 0.1), "severity": ("Adam", 0.2),
+        "way": ("SGD", 0.1),
     }  # fmt: skip
     assert best["simulated", 128, 4, "SD"]["top1"] == ("SGD", 0.1)
     assert set(statistics.chosen(table, "top1").query("loss == 'CE' and size == 4").rate) == {0.2}
     assert set(statistics.chosen(table, "emd").query("loss == 'CE' and size == 4").rate) == {0.1}
+
+
+def test_what_is_said_of_speed_is_chosen_by_the_way_and_ties_by_what_is_inside():
+    slow, quick = runs([0.3], rate=0.1), runs([0.29], rate=0.2)
+    for row in slow[1:-1]:
+        row["choosing_top1"] = 0.0
+    best = statistics.best(pd.DataFrame(slow + quick))["simulated", 128, 4, "CE"]
+    assert (best["top1"], best["way"]) == (("SGD", 0.1), ("SGD", 0.2))
+    same = [row for rate in (0.1, 0.2, 0.4) for row in runs([0.3], rate=rate)]
+    assert statistics.best(pd.DataFrame(same))["simulated", 128, 4, "CE"]["top1"] == ("SGD", 0.2)
 
 
 def test_a_choice_at_the_end_of_its_optimizers_rates_is_an_edge():

@@ -32,7 +32,7 @@ TEXT, FIGURE, ABSTRACT, FIRST = (f"{PAPER}, {place}" for place in ("Sec. 5.3", "
 MOVES, DOUBLED, DOUBLED_ERROR, UNDERFIT = 0.01, 0.01, 0.03, 0.10  # of all samples; of an error a share of itself
 LITTLE = 1.0  # points of top-1: what counts as little advantage
 LARGE = 10.0  # per cent of the next best loss' error: what counts as a large gap
-BACK = 0.9  # of a fall: what counts as back at the original value
+AGAIN, BACK = 0.05, 0.9  # of a fall: what counts as growing again, and as back at the original value
 DEARER = 1.25  # times EMD's seconds: what counts as the same cost
 HALF = 0.5  # of CE's top-1: what counts as converged
 WIDER = 512  # hidden units: the widest with enough seeds
@@ -222,10 +222,10 @@ class Part:
         return self.claim(
             TEXT,
             f"with few samples CE overfits: its holistic error falls and then grows again, {POWERS[measure]}",
-            f"error of CE at the end less at the epoch least on the choosing samples, {self.told(self.few)}, "
-            "at the rate best in top-1",
-            Difference({"end − least": end - lowest}, 1, "edges", 1, self.seconds(("CE",), self.few)),
-            self.shown_course(start, lowest, end),
+            f"of the fall of CE's error, to its least by the choosing samples, the share that is lost again, at least "
+            f"{AGAIN:g}, {self.told(self.few)}, at the rate best in top-1",
+            Margin.of((end - lowest) / (start - lowest), least=AGAIN, kind="threshold"),
+            self.shown_course(start, lowest, end, measure),
             self.doubts(("CE",), "top1", self.few),
         )
 
@@ -236,7 +236,7 @@ class Part:
             f"with few samples CE overfits: its holistic error grows back to its original value, {POWERS[measure]}",
             f"of the fall of CE's error the share that is lost again, at least {BACK:g}, {self.told(self.few)}",
             Margin.of((end - lowest) / (start - lowest), least=BACK, kind="threshold"),
-            self.shown_course(start, lowest, end),
+            self.shown_course(start, lowest, end, measure),
             self.doubts(("CE",), "top1", self.few),
         )
 
@@ -251,8 +251,14 @@ class Part:
         start, lowest, end = np.mean(found, axis=0)
         return start, lowest, end
 
-    def shown_course(self, start: Any, lowest: Any, end: Any) -> str:
-        return f"{np.mean(start):.2f} untrained, {np.mean(lowest):.2f} at its least, {np.mean(end):.2f} at the end"
+    def shown_course(self, start: Any, lowest: Any, end: Any, measure: str) -> str:
+        """And at which rate of the search most of the fall is lost again."""
+        text = f"{np.mean(start):.2f} untrained, {np.mean(lowest):.2f} at its least, {np.mean(end):.2f} at the end"
+        tried = self.own[(self.own.stage == statistics.SEARCHED) & (self.own.status == "ok")]
+        curves = _of(tried, "CE", self.few[0], WIDTH).groupby([*statistics.SETTING, "step"])[measure].mean()
+        lost = curves.groupby(level=[0, 1]).agg(lambda x: (x.iloc[-1] - x.min()) / (x.iloc[0] - x.min()))
+        name, rate = lost.idxmax()
+        return f"{text}; most is lost again at {name} {rate:g}, {lost.max():.0%} of the fall"
 
     def power(self) -> Claim:
         """Which one the paper's words on Fig. 7 (c) fit."""
@@ -285,24 +291,24 @@ class Part:
 
     def fastest(self) -> Claim:
         others = [loss for loss in DRAWN if loss != "CE"]
-        pairs = {f"CE − {words(loss)}": self.way("CE", self.few) - self.way(loss, self.few) for loss in others}
+        pairs = {f"CE − {words(loss)}": self.gap("CE", loss, statistics.WAY, self.few) for loss in others}
         return self.claim(
             TEXT,
             "CE converges the fastest in top-1",
-            f"top-1 over its own end, mean over the measurements, CE less each other, {self.told(self.few)}",
+            f"top-1 in the mean over the measurements, dense at first, CE less each other, {self.told(self.few)}",
             Difference(pairs, 1, "points", 100, self.seconds(DRAWN, self.few)),
-            ", ".join(f"{words(loss)} {np.mean(self.way(loss, self.few)):.0%}" for loss in DRAWN),
-            self.doubts(DRAWN, "top1", self.few, underfit=False),
+            ", ".join(f"{words(loss)} {np.nanmean(self.end(loss, statistics.WAY, self.few)):.1%}" for loss in DRAWN),
+            self._at_edge(DRAWN, statistics.WAY, self.few, WIDTH),
         )
 
     def slow(self) -> Claim:
-        pairs = {"EMD² − CE": self.way("EMD2", self.few) - self.way("CE", self.few)}
+        pairs = {"EMD² − CE": self.gap("EMD2", "CE", statistics.WAY, self.few)}
         return self.claim(
             TEXT,
             "EMD² is slow in top-1",
-            f"top-1 over its own end, mean over the measurements, EMD² less CE, {self.told(self.few)}",
+            f"top-1 in the mean over the measurements, dense at first, EMD² less CE, {self.told(self.few)}",
             Difference(pairs, -1, "points", 100, self.seconds(("EMD2", "CE"), self.few)),
-            doubts=self.doubts(("EMD2", "CE"), "top1", self.few, underfit=False),
+            doubts=self._at_edge(("EMD2", "CE"), statistics.WAY, self.few, WIDTH),
         )
 
     def faster(self) -> Claim:
@@ -427,14 +433,6 @@ class Part:
     def curve(self, loss: str, judged: str, measure: str, size: int) -> pd.DataFrame:
         """A measure of every seed at every step, in the setting chosen by `judged`."""
         return self.rows(loss, judged, size).pivot(index="seed", columns="step", values=measure)
-
-    def way(self, loss: str, sizes: list[int]) -> Any:
-        """Top-1 over its own end, mean over the measurements of a run, which are dense at first; means over sizes."""
-        found = []
-        for size in sizes:
-            curves = self.curve(loss, "top1", "top1", size)
-            found.append((curves.mean(axis=1) / curves.iloc[:, -1]).to_numpy())
-        return np.mean(found, axis=0)
 
     def seconds(self, losses: Sequence[str], sizes: list[int], width: int = WIDTH) -> float:
         """That one more seed takes."""

@@ -15,11 +15,12 @@ DRAWN = ("CE", "EMD2", "EMD2+CE", "SD+CE")  # by the paper
 MIXED = ("0.1 EMD2+CE", "10 EMD2+CE")
 STUCK = ("SD+CE 1:1", "EMD", "SD")  # said not to converge
 WIDTHS = ("CE", "EMD2", "EMD2+CE")  # losses tried with wider networks
-EVERY = ("top1", "emd", "emd2", "severity")  # measures: each chooses a setting of its own
+EVERY = ("top1", "emd", "emd2", "way", "severity")  # measures: each chooses a setting of its own
 Settings = tuple[tuple[str, float], ...]
 SGD_RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 ADAM_RATES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 LOWER = ((ADAM, 0.0001),)  # where a network has more samples or is wider, the best rates are lower
+BEYOND = ((SGD, 0.003), (ADAM, 0.1), (ADAM, 0.3))  # of real data, where one or two samples a class ask for more
 WIDE: Settings = (*((SGD, rate) for rate in SGD_RATES), *((ADAM, rate) for rate in ADAM_RATES))
 INNER: Settings = (*((SGD, rate) for rate in SGD_RATES[:5]), *((ADAM, rate) for rate in ADAM_RATES[:5]))
 SHOTS = (1, 2, 4, 8, 12)  # of real classes
@@ -52,17 +53,19 @@ class Plan:
     longer: int = 2
 
 
-_REAL = Search(DATA, SHOTS, DRAWN, settings=INNER, measures=EVERY[:3], searching=3, batch=32, choosing=12, testing=3)
-_DIGITS = replace(_REAL, part=DIGITS, settings=WIDE, choosing=20, testing=50)
-_FEW = Search(SIMULATED, (4,), DRAWN, again=2)
+_REAL = Search(
+    DATA, SHOTS, DRAWN, settings=BEYOND + INNER, measures=EVERY[:4], searching=3, batch=32, choosing=12, testing=3
+)
+_DIGITS = replace(_REAL, part=DIGITS, settings=(BEYOND[0], *WIDE, BEYOND[2]), choosing=20, testing=50)
+_FEW = Search(SIMULATED, (4,), DRAWN, searching=2, seeds=8, again=2)
+_ASIDE = replace(_FEW, measures=EVERY[:3], searching=1, seeds=5, again=1)
 _MANY = Search(SIMULATED, (20,), WIDTHS, LOWER + INNER[1:], EVERY[:1], seeds=5)
 _WIDER = Search(SIMULATED, (4,), WIDTHS, LOWER + INNER[5:], EVERY[:1])
 HOUR = Plan(
     (
         _FEW,
-        replace(_FEW, losses=MIXED, measures=EVERY[:3], seeds=5, again=1),
-        replace(_FEW, losses=("EMD",), measures=EVERY[:3], seeds=5, again=1),
-        replace(_FEW, losses=("SD+CE 1:1", "SD"), measures=EVERY[:1], seeds=2, again=1),
+        replace(_ASIDE, losses=(*MIXED, "EMD")),
+        replace(_ASIDE, losses=("SD+CE 1:1", "SD"), measures=EVERY[:1], seeds=2),
         _MANY,
         replace(_MANY, losses=("SD+CE",), again=0),
         replace(_WIDER, width=512, seeds=6),
@@ -75,8 +78,8 @@ HOUR = Plan(
 )
 NIGHT = Plan(
     (
-        replace(_FEW, losses=DRAWN + MIXED + STUCK, searching=2),
-        replace(_FEW, sizes=(20, 100)),
+        replace(_FEW, losses=DRAWN + MIXED + STUCK, seeds=10),
+        replace(_FEW, sizes=(20, 100), seeds=10),
         *(replace(_WIDER, settings=WIDE, measures=EVERY, width=width) for width in (512, 1024)),
         *(replace(some, losses=DRAWN + MIXED + STUCK, settings=WIDE) for some in (_REAL, _DIGITS)),
     )

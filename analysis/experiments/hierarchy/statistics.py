@@ -10,11 +10,13 @@ import pandas as pd
 from analysis.engine.intervals import chance, holm, interval
 
 MEASURES = ("top1", "emd", "emd2", "severity")
-LARGER = ("top1",)  # is better; of the others less is
+WAY = "way"  # top-1 over the measurements of a run, dense at first: what is said of speed is judged and chosen by it
+LARGER = ("top1", WAY)  # is better; of the others less is
 OF_TRAINING = ("training_top1", "training_loss")
 GROUP = ["part", "width", "size", "loss"]
 SETTING = ["optimizer", "rate"]
 RUN = [*GROUP, *SETTING, "epochs", "seed"]
+TIE = 1e-9  # between scores: the same answers, summed up in another order
 SEARCHED, LONGER, COST = "search", "longer", "cost"
 
 
@@ -24,10 +26,12 @@ def runs(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def last(table: pd.DataFrame) -> pd.DataFrame:
-    """Each run's last row; what it measured is NaN if the run diverged."""
-    rows = table.groupby(RUN, as_index=False, sort=False).tail(1).copy()
-    choosing = [f"choosing_{measure}" for measure in MEASURES]
-    rows.loc[rows.status != "ok", [*MEASURES, *OF_TRAINING, *choosing]] = np.nan
+    """Each run's last row, and its way to it; what it measured is NaN if the run diverged."""
+    each = table.groupby(RUN, as_index=False, sort=False)
+    ways = {WAY: each.top1.transform("mean"), f"choosing_{WAY}": each.choosing_top1.transform("mean")}
+    rows = table.assign(**ways).groupby(RUN, as_index=False, sort=False).tail(1).copy()
+    choosing = [f"choosing_{measure}" for measure in (*MEASURES, WAY)]
+    rows.loc[rows.status != "ok", [*MEASURES, WAY, *OF_TRAINING, *choosing]] = np.nan
     return rows
 
 
@@ -37,15 +41,27 @@ Best = dict[tuple[str, int, int, str], dict[str, tuple[str, float]]]
 def best(table: pd.DataFrame) -> Best:
     """For each part, width, size and loss, by each measure, the optimizer and rate best on the samples that choose.
 
-    A run that diverged counts as worse than any; where no answer is wrong none is severe.
+    A run that diverged counts as worse than any; where no answer is wrong none is severe.  Of equally good ones that
+    counts which is farthest from the ends of its optimizer's rates.
     """
     ends = last(table[table.stage == SEARCHED])
     found: Best = {}
-    for measure in MEASURES:
+    for measure in (*MEASURES, WAY):
         score = _score(ends, measure).groupby([ends[name] for name in (*GROUP, *SETTING)], sort=False).mean()
         for key, scores in score.groupby(level=[0, 1, 2, 3], sort=False):
-            found.setdefault(key, {})[measure] = tuple(scores.idxmax()[4:])
+            found.setdefault(key, {})[measure] = _innermost(scores.droplevel([0, 1, 2, 3]))
     return found
+
+
+def _innermost(scores: pd.Series) -> tuple[str, float]:
+    """Of the settings that score best."""
+    rates = {name: sorted(rate for other, rate in scores.index if other == name) for name, _ in scores.index}
+
+    def inside(setting: tuple[str, float]) -> int:
+        place = rates[setting[0]].index(setting[1])
+        return min(place, len(rates[setting[0]]) - 1 - place)
+
+    return max(scores.index[scores >= scores.max() - TIE], key=inside)
 
 
 def _score(ends: pd.DataFrame, measure: str) -> pd.Series:
