@@ -38,9 +38,9 @@ STUDENTS = {  # "A Persian and an Egyptian cat, two bassets ..."; "Two laptops, 
 }
 KINDS = exact("kind", "t", "bin", "moved", "mixed", "answer", "word", "to", "mass", "distance")
 CAPTIONS = {
-    "": "From p to q, mass of the plan is a share t of its way (left), where the mixture of p and q only fades from "
-    "one to the other (right). The EMD from p grows by the same amount in both: it sees how far mass must go, and not "
-    "its shape.",
+    "": "From p to q (grey), mass of the plan is a share t of its way (left), where the mixture of p and q only fades "
+    "from one to the other (right). The EMD from p grows by the same amount in both: it sees how far mass must go, "
+    "and not its shape.",
     "_pooling": "The plan between the nouns of a model answer, “A tabby, a beagle, a robin and a school bus”, and "
     "those of a good and a poor answer: darker cells carry more mass, numbers are hops in WordNet's tree. Both plans "
     "move all of the mass, and what tells the answers apart is how far.",

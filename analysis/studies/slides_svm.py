@@ -41,8 +41,8 @@ TOY_SETS, TOY_EACH = 2, 4
 LAMBDAS, TOY_LAMBDAS = (3.0, 9.0, 27.0, 81.0, 243.0), (9.0, 27.0)  # times the median distance of pixels
 CITED = 9.0  # the λ that was best in most of Cuturi's folds
 ITERATIONS = 20
-WIDTHS, TOY_WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0), (0.5, 1.0)  # t over the training images' median distance
-PENALTIES = (1.0, 100.0)  # C
+WIDTHS, TOY_WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0), (1.0,)  # t over the training images' median distance
+PENALTIES, TOY_PENALTIES = (1.0, 100.0), (100.0,)  # C
 GRID, SD, ROWS, QUADTREE = "EMD", "SD", "EMD, rows", "EMD, quadtree"
 CLASSIC = ("Gaussian", "Hellinger", "chi-squared", "total variation")
 MARGIN = 2.0  # points of error that count as no worse
@@ -78,21 +78,24 @@ def record() -> dict[str, Any]:
 def cells(options: Options) -> list[Cell]:
     """A cell a set of images."""
     count, each = (TOY_SETS, TOY_EACH) if options.toy else (SETS, EACH)
-    grids = (TOY_LAMBDAS, TOY_WIDTHS) if options.toy else (LAMBDAS, WIDTHS)
-    how = {"each": each, "lambdas": list(grids[0]), "widths": list(grids[1]), "seed": options.seed}
+    grids = (TOY_LAMBDAS, TOY_WIDTHS, TOY_PENALTIES) if options.toy else (LAMBDAS, WIDTHS, PENALTIES)
+    how = dict(zip(("lambdas", "widths", "penalties"), map(list, grids), strict=True))
+    how |= {"each": each, "seed": options.seed}
     return [
         Cell(f"{__name__}:compute", {"number": number} | how, SECONDS * (each / EACH) ** 2) for number in range(count)
     ]
 
 
-def compute(number: int, each: int, lambdas: list[float], widths: list[float], seed: int) -> Rows:
+def compute(
+    number: int, each: int, lambdas: list[float], widths: list[float], penalties: list[float], seed: int
+) -> Rows:
     """One row a distance and fold."""
     images, digits, folds = images_of(number, each, seed)
     rows = []
     for (distance, lam), (d, marginal_error) in distances(images, lambdas):
         for fold in range(FOLDS):
             row = {"set": number, "fold": fold, "train": int((folds != fold).sum()), "distance": distance, "lam": lam}
-            row |= tested(d, digits, folds, fold, widths)
+            row |= tested(d, digits, folds, fold, widths, penalties)
             rows.append(row | {"marginal_error": marginal_error})
     return rows
 
@@ -179,7 +182,9 @@ def by_network_simplex(p: np.ndarray, q: np.ndarray, cost: np.ndarray) -> np.nda
     return values
 
 
-def tested(d: np.ndarray, digits: np.ndarray, folds: np.ndarray, fold: int, widths: list[float]) -> dict[str, float]:
+def tested(
+    d: np.ndarray, digits: np.ndarray, folds: np.ndarray, fold: int, widths: list[float], penalties: list[float]
+) -> dict[str, float]:
     """The error on one fold by the t and C that are best among the other folds, the first of those that are equal."""
     train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
     median = np.median(d[np.ix_(train, train)][np.triu_indices(len(train), 1)])
@@ -190,7 +195,7 @@ def tested(d: np.ndarray, digits: np.ndarray, folds: np.ndarray, fold: int, widt
         smallest = float(np.linalg.eigvalsh(kernel[np.ix_(train, train)])[0])
         least = min(least, smallest)
         kernel[np.diag_indices_from(kernel)] += max(0.0, -smallest)
-        for penalty in PENALTIES:
+        for penalty in penalties:
             inside = [(train[folds[train] != part], train[folds[train] == part]) for part in set(folds[train])]
             inner = float(np.mean([_error(kernel, digits, *split, penalty) for split in inside]))
             if inner < best["inner"]:
