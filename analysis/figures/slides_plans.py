@@ -83,16 +83,14 @@ def words() -> Rows:
     rows: Rows = []
     for answer, student in STUDENTS.items():
         vocabulary = [*MODEL, *student]
-        tree = emdref.wordnet_tree().restrict(wnids(vocabulary))
-        order = tree.align(wnids(vocabulary))  # of the words, as the bins stand
-        p, q = (np.array([said.get(vocabulary[k], 0) for k in order]) / sum(said.values()) for said in (MODEL, student))
-        place = {vocabulary[k]: at for at, k in enumerate(order)}
+        tree = emdref.wordnet_tree().restrict(wnids(vocabulary))  # whose bins have the order of the words
+        p, q = (np.array([said.get(word, 0) for word in vocabulary]) / sum(said.values()) for said in (MODEL, student))
         plan, distance = emdref.plan(p, q, tree).toarray(), tree.distance_matrix()
         rows += [
             {"kind": "word", "answer": answer, "word": word, "to": other, "mass": plan[at], "distance": distance[at]}
             for word in MODEL
             for other in student
-            for at in [(place[word], place[other])]
+            for at in [(vocabulary.index(word), vocabulary.index(other))]
         ]
     return rows
 
