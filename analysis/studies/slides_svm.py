@@ -4,15 +4,16 @@ Scikit-learn's 8 x 8 digits, each divided by its sum, are histograms over 64 pix
 
 - the EMD between pixels on their grid, Euclidean and divided by their median as Cuturi does, by POT's network simplex;
 - the Sinkhorn distance on the same grid by Cuturi's Algorithm 1 (the variant ``cuturi`` of `emdref.sinkhorn`, ⟨T, M⟩
-  after 20 iterations, whether converged or not), for several λ, and 0 from an image to itself;
+  after 20 iterations, whether converged or not), for several λ; 0 from an image to itself, and for each pair computed
+  once, since it depends on their order until it converges;
 - EMDs in closed form: on a tree whose rows of pixels are chains that one column joins, and on a quadtree;
 - Euclidean squared, which makes the Gaussian kernel, and squared Hellinger, χ² and total variation.
 
-Images are drawn into sets that have none in common; all is paired by set.  In each, four folds are tested in turn on
-a machine trained on the other three, and t, C and λ are those with the least error in a threefold validation inside
-the training images.  A kernel exp(-d/t) need not be positive definite: where the least eigenvalue of the training
-images' is below 0, as much is added to the diagonal, as Cuturi did.  EMD on a tree is an L1 distance of flows, for
-which the kernel is always positive definite.
+Images are drawn into sets that have none in common, the seeds of the claims: all is paired by set.  In each, four
+folds are tested in turn on a machine trained on the other three, and t, C and λ are those with the least error in a
+threefold validation inside the training images.  A kernel exp(-d/t) need not be positive definite: where the least
+eigenvalue of the training images' is below 0, as much is added to the diagonal, as Cuturi did.  EMD on a tree is an L1
+distance of flows, for which the kernel is always positive definite.
 """
 
 from __future__ import annotations
