@@ -38,6 +38,8 @@ DTYPES = ("float32", "float64")
 PNG = True
 KINDS = stability.KINDS
 COLOURS = {10: style.ORANGE, 100: style.SKY, 1000: style.BLUE}
+CITED = (3.0, 10.0)  # the paper's own lambda (Sec. 5), and the one cited most (Fig. 3)
+END = {"color": style.RED, "markersize": 5, "markeredgewidth": 1.5, "zorder": 5}  # of a line whose rows became NaN
 
 
 def cells(options: Options) -> list[Cell]:
@@ -123,55 +125,53 @@ def _unusable(table: pd.DataFrame) -> Claim:
 
 
 def draw(table: pd.DataFrame):
-    """The paper's four panels: ratios above, angles below; caps on the left, dtypes on the right."""
+    """The paper's four panels: ratios above, angles below; float64 on the left, float32 on the right."""
     table = softmax(table)
-    fig, axes = style.figure(style.PAGE, 4.6, 2, 2, sharex=True, sharey="row")
-    caps = _caps(table)
-    for row, column in enumerate(("sd_over_emd", "angle_deg")):
-        _draw_caps(axes[row, 0], table, column, caps)
-        _draw_dtypes(axes[row, 1], table, column, caps)
-        for axis, letter in zip(axes[row], ("ab", "cd")[row], strict=True):
-            axis.text(0.03, 0.97, f"({letter})", transform=axis.transAxes, va="top", fontweight="bold")
-    axes[0, 0].set(xscale="log", yscale="log", ylabel="SD / EMD", ylim=(0.1, 6))
+    fig, axes = style.figure(style.COLUMN, 4.0, 2, 2, sharex=True, sharey="row")
+    for row, column in zip(axes, ("sd_over_emd", "angle_deg"), strict=True):
+        for axis, dtype in zip(row, ("float64", "float32"), strict=True):
+            _panel(axis, table, column, dtype)
+    for axis, text, dtype in zip(axes.flat, "abcd", 2 * ("float64", "float32"), strict=True):
+        style.letter(axis, text, dtype)
+    style.log_axis(axes[0, 0], "x")
+    style.log_axis(axes[0, 0], "y")
+    axes[0, 0].set(ylabel="SD / EMD", ylim=(0.1, 6), xlim=_limits(table))
     axes[0, 0].set_yticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
     axes[0, 0].minorticks_off()
     axes[1, 0].set(ylabel="angle to ∇EMD (°)", ylim=(0, 105))
-    for axis, title in zip(axes[0], ("iteration cap, float64", "float32 against float64"), strict=True):
-        axis.set_title(title)
+    for axis in axes[0]:
         axis.axhline(1, color=style.BLACK, linewidth=0.5)
+        _mark_cited(axis)
     for axis in axes[1]:
         axis.set_xlabel("λ (1 / cost)")
-    handles = [h for axis in axes[0] for h in axis.get_legend_handles_labels()[0]]
-    labels = [t for axis in axes[0] for t in axis.get_legend_handles_labels()[1]]
-    unique = dict(zip(labels, handles, strict=True))
-    fig.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=3)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 
 
-def _reference_curve(axis, table: pd.DataFrame, column: str) -> None:
+def _limits(table: pd.DataFrame) -> tuple[float, float]:
+    return table.lam.min() / 1.15, table.lam.max() * 1.15
+
+
+def _panel(axis, table: pd.DataFrame, column: str, dtype: str) -> None:
+    """One dtype: a line a cap, as far as half of the rows are numbers, and the reference."""
+    for lam in CITED:
+        axis.axvline(lam, color=style.BLACK, linewidth=0.5, linestyle=":")
+    for cap in _caps(table):
+        rows = bands(_dense(table, dtype=dtype, cap=cap), column)
+        curve(axis, rows, color=COLOURS[cap], label=f"{cap} iterations")
+        if len(rows) and rows.index[-1] < table.lam.max():
+            axis.plot(rows.index[-1], rows[0.5].iloc[-1], "x", **END)
     rows = reference(table)
-    label = f"{rows.cap.max()} iterations, float64, log domain"
+    label = f"{rows.cap.max()} iterations, log domain"
     curve(axis, bands(rows, column), band=False, color=style.GREY, linestyle="--", label=label)
+    axis.plot([], [], "x", label="underflow: then mostly NaN", **END)
 
 
-def _draw_caps(axis, table: pd.DataFrame, column: str, caps: list[int]) -> None:
-    for cap in caps:
-        rows = bands(_dense(table, dtype="float64", cap=cap), column)
-        curve(axis, rows, color=COLOURS[cap], label=f"{cap} iterations, float64")
-    _reference_curve(axis, table, column)
-
-
-def _draw_dtypes(axis, table: pd.DataFrame, column: str, caps: list[int]) -> None:
-    for cap in caps:
-        double = bands(_dense(table, dtype="float64", cap=cap), column)
-        curve(axis, double, band=False, color=COLOURS[cap], linewidth=0.7)
-        single = bands(_dense(table, dtype="float32", cap=cap), column)
-        curve(axis, single, color=COLOURS[cap], linestyle=":", linewidth=2.2, label=f"{cap} iterations, float32")
-        if len(single) and single.index[-1] < table.lam.max():
-            _cross(axis, single.index[-1], single[0.5].iloc[-1])
-    _cross(axis, [], [], label="beyond: mostly NaN in float32")
-    _reference_curve(axis, table, column)
-
-
-def _cross(axis, x, y, **look) -> None:
-    axis.plot(x, y, "x", color=style.RED, markersize=7, markeredgewidth=2, zorder=5, **look)
+def _mark_cited(axis) -> None:
+    """Name the two lambdas that the paper names: its own, and the one cited most."""
+    for lam, side in zip(CITED, ("right", "left"), strict=True):
+        at, shift = (lam, 0.97), (-2 if side == "right" else 2, 0)
+        axis.annotate(
+            f"λ = {lam:g}" if side == "right" else f"{lam:g}",
+            at, shift, xycoords=axis.get_xaxis_transform(), textcoords="offset points", ha=side, va="top", fontsize=6.5,
+        )  # fmt: skip

@@ -34,23 +34,32 @@ DTYPES = ("float32", "float64", *LOW)
 PNG = True
 KINDS = stability.KINDS
 CAP = 100
-WAYS = {  # dtype, kernel, domain: colour, line
-    ("float32", "dense", "linear"): (style.ORANGE, "-"),
-    ("float64", "dense", "linear"): (style.BLUE, "-"),
-    ("float32", "space", "linear"): (style.ORANGE, "--"),
-    ("float64", "space", "linear"): (style.BLUE, "--"),
-    ("float32", "space", "log"): (style.RED, ":"),
-    ("float64", "space", "log"): (style.BLACK, ":"),
+WAYS = {  # dtype, kernel, domain: looks under which lines that coincide are told apart
+    ("float32", "dense", "linear"): {"color": style.ORANGE, "linewidth": 4, "alpha": 0.35},
+    ("float32", "space", "linear"): {"color": style.ORANGE, "linestyle": "--"},
+    ("float32", "space", "log"): {"color": style.ORANGE, "marker": "o", "linewidth": 0.6, "markevery": (0, 2)},
+    ("float64", "dense", "linear"): {"color": style.BLUE, "linewidth": 4, "alpha": 0.35},
+    ("float64", "space", "linear"): {"color": style.BLUE, "linestyle": "--"},
+    ("float64", "space", "log"): {"color": style.BLUE, "marker": "x", "linewidth": 0.6, "markevery": (1, 2)},
 }
-FORMATS = {
-    "float64": (style.BLACK, "-"),
-    "float32": (style.ORANGE, "-"),
-    "tf32": (style.GREEN, "--"),
-    "bfloat16": (style.PURPLE, "-."),
-    "float16": (style.RED, ":"),
+FORMATS = {  # likewise
+    "float64": {"color": style.BLACK},
+    "float32": {"color": style.ORANGE, "linewidth": 5, "alpha": 0.4},
+    "tf32": {"color": style.GREEN, "linestyle": "--"},
+    "bfloat16": {"color": style.PURPLE, "linewidth": 0.5, "marker": "o", "markersize": 3},
+    "float16": {"color": style.RED, "linestyle": ":", "linewidth": 2},
 }
-TARGETS = {"softmax": (style.SKY, "o"), "ReaL": (style.GREEN, "s"), "one-hot": (style.PURPLE, "^")}
-GRADIENTS = {"potential": "log u / λ", "value": "∂⟨T,M⟩/∂p", "objective": "∂objective/∂p"}
+TARGETS = {
+    "softmax": {"color": style.SKY, "marker": "o"},
+    "ReaL": {"color": style.GREEN, "marker": "s"},
+    "one-hot": {"color": style.PURPLE, "marker": "^"},
+}
+GRADIENTS = {
+    "potential": ("log u / λ", {"color": style.BLUE}),
+    "value": ("∂⟨T, M⟩/∂p", {"color": style.ORANGE, "linewidth": 3, "alpha": 0.5}),
+    "objective": ("∂objective/∂p", {"color": style.RED, "linestyle": ":", "linewidth": 1.6}),
+}
+FLOOR = 1e-9  # of a logarithmic axis: where 0 is drawn
 
 
 def cells(options: Options) -> list[Cell]:
@@ -198,85 +207,90 @@ def _gradients(table: pd.DataFrame) -> Claim:
 
 
 def draw(table: pd.DataFrame):
-    """Failures and their rescue, targets, formats, gradients."""
-    fig, axes = style.figure(style.PAGE, 5.6, 2, 3)
-    _draw_sound(axes[0, 0], table)
-    _draw_rounding(axes[1, 0], table)
-    _draw_targets(axes[0, 1], table)
-    _draw_gradients(axes[1, 1], table)
-    _draw_formats(axes[:, 2], table)
-    for axis, letter in zip(axes.T.flat, "abcdef", strict=True):
-        style.letter(axis, letter, axis.get_title())
-        axis.set_title("")
-    for axis in axes.flat:
-        axis.set(xscale="log", xlim=(table.lam.min() / 1.2, table.lam.max() * 1.2), xlabel="λ (1 / cost)")
+    """Failures and their rescue; then targets, gradients and formats, a sheet each."""
+    return {
+        "": _draw_ways(table),
+        "_targets": _draw_targets(table),
+        "_gradients": _draw_gradients(table),
+        "_formats": _draw_formats(table),
+    }
+
+
+def _two(table: pd.DataFrame, titles: tuple[str, str], **how):
+    """Two panels with lambda along them."""
+    fig, axes = style.figure(style.COLUMN, 2.7, 1, 2, **how)
+    for axis, letter, title in zip(axes, "ab", titles, strict=True):
+        style.letter(axis, letter, title)
+        style.log_axis(axis, "x")
+        axis.set(xlim=(table.lam.min() / 1.2, table.lam.max() * 1.2), xlabel="λ (1 / cost)")
+    return fig, axes
+
+
+def _draw_ways(table: pd.DataFrame):
+    fig, (left, right) = _two(table, (f"sound rows, cap {_cap(table)}", "their rounding"))
+    for way, look in WAYS.items():
+        rows = _way(table, way, cap=_cap(table))
+        if len(rows):
+            share = _sound(rows)
+            left.plot(share.index, 100 * share, markersize=4, label=" ".join(way), **look)
+            if way[0] == "float32":
+                error = rounding(table, way)
+                right.plot(error.index, error, markersize=4, **look)
+    left.set(ylabel="sound rows (%)", ylim=(-4, 104))
+    style.log_axis(right, "y")
+    right.set(ylabel="|SD / SD(float64) − 1|", ylim=(1e-7, 1e-3))
+    fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 
 
-def _draw_sound(axis, table: pd.DataFrame) -> None:
-    for way, (colour, line) in WAYS.items():
-        sound = _sound(_way(table, way, cap=_cap(table)))
-        if len(sound):
-            axis.plot(sound.index, 100 * sound, line, color=colour, label=" ".join(way))
-    axis.set(title=f"what fails, cap {_cap(table)}", ylabel="sound rows (%)", ylim=(-3, 103))
-    style.below(axis, 2)
-
-
-def _draw_rounding(axis, table: pd.DataFrame) -> None:
-    for way, (colour, line) in WAYS.items():
-        error = rounding(table, way)
-        if way[0] == "float32" and len(error):
-            axis.plot(error.index, error, line, color=colour, label=" ".join(way))
-    axis.set(title="float32 where it is sound", yscale="log", ylabel="|SD / SD(float64) − 1|", ylim=(1e-8, 1e-2))
-    style.below(axis, 2)
-
-
-def _draw_targets(axis, table: pd.DataFrame) -> None:
+def _draw_targets(table: pd.DataFrame):
     caps = [cap for cap in (10, 100) if cap <= _cap(table)]
-    for kind, (colour, marker) in TARGETS.items():
-        for cap, line in zip(caps, ("-", "--"), strict=False):
+    fig, axes = _two(table, ("cap 10", "cap 100"), sharey=True)
+    for axis, cap in zip(axes, caps, strict=False):
+        for kind, look in TARGETS.items():
             error = truncation(table, kind, cap)
-            look = {"marker": marker, "markersize": 3, "color": colour, "label": f"{kind}, cap {cap}"}
-            if len(error):
-                axis.plot(error.index, error.clip(1e-9), line, **look)
-    axis.set(title="targets, float64", yscale="log", ylabel="|SD / SD converged − 1|", ylim=(5e-10, 10))
-    axis.text(0.35, 0.06, "0 is drawn at 1e−9", transform=axis.transAxes, fontsize=5.5)
-    style.below(axis, 2)
+            axis.plot(error.index, error.clip(FLOOR), markersize=3, label=kind, **look)
+    style.log_axis(axes[0], "y")
+    axes[0].set(ylabel="|SD / SD converged − 1|", ylim=(FLOOR / 3, 10))
+    axes[0].set_yticks([FLOOR, 1e-6, 1e-3, 1], ["0", "1e-6", "1e-3", "1"])
+    axes[0].minorticks_off()
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return fig
 
 
-def _draw_gradients(axis, table: pd.DataFrame) -> None:
+def _draw_gradients(table: pd.DataFrame):
     rows = softmax(table[(table.dtype == "float64") & (table.domain == "log")])
-    for cap, colour in ((10, style.ORANGE), (100, style.SKY)):
-        for (kind, name), line in zip(GRADIENTS.items(), ("-", "--", ":"), strict=True):
-            found = select(rows, kind, cap=cap)
-            curve(axis, bands(found, "angle_deg"), band=False, color=colour, linestyle=line, label=f"{name}, cap {cap}")
-    curve(
-        axis, bands(limit(rows), "angle_deg"), band=False, color=style.GREY, linewidth=0.8, label="log u / λ, converged"
-    )
-    axis.set(title="gradients of a capped run", ylabel="angle to ∇EMD (°)", ylim=(0, 105))
-    style.below(axis, 2)
+    fig, axes = _two(table, ("cap 10", "cap 100"), sharey=True)
+    for axis, cap in zip(axes, (10, 100), strict=True):
+        for kind, (name, look) in GRADIENTS.items():
+            curve(axis, bands(select(rows, kind, cap=cap), "angle_deg"), band=False, label=name, **look)
+        settled = bands(limit(rows), "angle_deg")
+        curve(axis, settled, band=False, color=style.GREY, linestyle="--", label="log u / λ, converged")
+    axes[0].set(ylabel="angle to ∇EMD (°)", ylim=(0, 105))
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return fig
 
 
-def _draw_formats(axes, table: pd.DataFrame) -> None:
-    for dtype, (colour, line) in FORMATS.items():
+def _draw_formats(table: pd.DataFrame):
+    fig, axes = _two(table, (f"value, cap {_cap(table)}", "gradient"))
+    for dtype, look in FORMATS.items():
         rows = softmax(select(table, dtype=dtype, kernel="dense", cap=_cap(table)))
-        if len(rows):
-            for axis, column in zip(axes, ("sd_over_emd", "angle_deg"), strict=True):
-                found = bands(rows, column)
-                curve(axis, found, band=False, color=colour, linestyle=line, label=dtype)
-                if len(found) and found.index[-1] < rows.lam.max():
-                    axis.plot(
-                        found.index[-1], found[0.5].iloc[-1], "x", color=colour, markersize=6, markeredgewidth=1.5
-                    )
-    top, low = axes
-    top.axhline(1, color=style.BLACK, linewidth=0.5)
-    top.set(title=f"formats, cap {_cap(table)}", yscale="log", ylabel="SD / EMD", ylim=(0.1, 6))
-    top.set_yticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
-    top.minorticks_off()
+        for axis, column in zip(axes, ("sd_over_emd", "angle_deg"), strict=True):
+            found = bands(rows, column) if len(rows) else pd.DataFrame()
+            curve(axis, found, band=False, label=dtype, **look)
+            if len(found) and found.index[-1] < rows.lam.max():
+                axis.plot(found.index[-1], found[0.5].iloc[-1], "x", color=look["color"], markersize=6, clip_on=False)
+    left, right = axes
     for axis in axes:
-        axis.plot([], [], "x", color=style.GREY, label="then mostly NaN")
-        if not (table.kernel == "dense").any():
-            axis.text(0.5, 0.6, "no matrix: too many bins", transform=axis.transAxes, ha="center")
-    low.set(title="their gradients", ylabel="angle to ∇EMD (°)", ylim=(0, 105))
-    for axis in axes:
-        style.below(axis, 3)
+        axis.set_xlim(right=1.2 * alive(softmax(select(table, dtype="float64", kernel="dense", cap=_cap(table)))))
+    left.axhline(1, color=style.BLACK, linewidth=0.5)
+    left.plot([], [], "x", color=style.GREY, label="then mostly NaN")
+    style.log_axis(left, "y")
+    left.set(ylabel="SD / EMD", ylim=(0.1, 6))
+    left.set_yticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
+    left.minorticks_off()
+    right.set(ylabel="angle to ∇EMD (°)", ylim=(0, 105))
+    if not (table.kernel == "dense").any():
+        left.text(0.5, 0.6, "no matrix: too many bins", transform=left.transAxes, ha="center", fontsize=7)
+    fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return fig
