@@ -80,29 +80,31 @@ def claims(table: pd.DataFrame) -> list[Claim]:
 
 
 def draw(table: pd.DataFrame):
-    """The tree with its flow above, the leaves' numbers below."""
-    fig, (top, low) = style.figure(style.COLUMN, 3.6, 2, gridspec_kw={"height_ratios": [1.1, 1]}, sharex=True)
-    _draw_tree(top, table)
+    """The tree with its flow above; below its leaves their mass, and both gradients."""
+    heights = {"height_ratios": [1.5, 1, 1]}
+    fig, (tree, mass, slopes) = style.figure(style.COLUMN, 4.8, 3, 1, gridspec_kw=heights, sharex=True)
+    _draw_tree(tree, table)
     leaves = table.dropna(subset="f")
-    series = (
-        ("f", "prediction f", style.SKY),
-        ("y", "label y", style.GREY),
-        ("grad_emd", "∇EMD", style.BLUE),
-        ("grad_emd2", "∇EMD²", style.RED),
-    )
-    for i, (name, label, colour) in enumerate(series):
-        bars = low.bar(np.arange(4) + 0.2 * (i - 1.5), leaves[name], 0.19, color=colour, label=label)
-        low.bar_label(bars, fmt="%.1f", fontsize=5.5, padding=1)
-    low.axhline(0, color=style.BLACK, linewidth=0.6)
-    low.set_xticks(np.arange(4), leaves["name"])
-    low.set_ylabel("mass; gradient (cost)")
-    low.set_ylim(-2, 2)
-    low.grid(axis="x", visible=False)
-    low.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0), columnspacing=0.9, handlelength=1.0)
+    _bars(mass, leaves, {"f": ("prediction f", style.SKY), "y": ("label y", style.GREY)})
+    _bars(slopes, leaves, {"grad_emd": ("∇EMD", style.BLUE), "grad_emd2": ("∇EMD²", style.ORANGE)})
+    mass.set(ylabel="mass", ylim=(0, 0.62))
+    slopes.set(ylabel="gradient (cost)", ylim=(-2, 2))
+    slopes.axhline(0, color=style.BLACK, linewidth=0.6)
+    slopes.set_xticks(np.arange(4), leaves["name"])
     return fig
 
 
-def _draw_tree(axes, table: pd.DataFrame) -> None:
+def _bars(axis, leaves: pd.DataFrame, series: dict[str, tuple[str, str]]) -> None:
+    """Two bars a leaf, with their numbers."""
+    for i, (name, (label, colour)) in enumerate(series.items()):
+        bars = axis.bar(np.arange(4) + 0.36 * (i - 0.5), leaves[name], 0.34, color=colour, label=label)
+        axis.bar_label(bars, fmt="%.1f", fontsize=6.5, padding=1)
+    axis.grid(axis="x", visible=False)
+    axis.legend(ncols=2, loc="lower right", bbox_to_anchor=(1.0, 0.97), columnspacing=1.0, handlelength=1.0)
+
+
+def _draw_tree(axis, table: pd.DataFrame) -> None:
+    """Nodes with their names, branches as wide as the mass that flows along them."""
     for row in table.itertuples():
         x, y = PLACES[row.node]
         if row.parent >= 0:
@@ -110,14 +112,14 @@ def _draw_tree(axes, table: pd.DataFrame) -> None:
             if row.phi < 0:
                 start, end = end, start
             arrow = {"arrowstyle": "-|>", "linewidth": 10 * abs(row.phi), "color": style.ORANGE}
-            arrow |= {"shrinkA": 9, "shrinkB": 9, "mutation_scale": 8 + 12 * abs(row.phi)}
-            axes.annotate("", end, start, arrowprops=arrow)
+            arrow |= {"shrinkA": 7, "shrinkB": 7, "mutation_scale": 8 + 12 * abs(row.phi)}
+            axis.annotate("", end, start, arrowprops=arrow)
             middle = (0.5 * (start[0] + end[0]), 0.5 * (start[1] + end[1]))
             dx, dy, side = SIDES[row.node]
-            axes.annotate(f"{abs(row.phi):.1f}", middle, (dx, dy), textcoords="offset points", ha=side, fontsize=7)
-        axes.plot(x, y, "o", color="white", markeredgecolor=style.BLACK, markersize=7, zorder=3)
-        if row.node < 2:
-            axes.annotate(row.name, (x, y), (0, 8), textcoords="offset points", ha="center")
-    axes.set_ylim(-0.3, 1.4)
-    axes.set_axis_off()
-    axes.set_title("flow |φ| along the branches (mass)")
+            axis.annotate(f"{abs(row.phi):.1f}", middle, (dx, dy), textcoords="offset points", ha=side, fontsize=7)
+        axis.plot(x, y, "o", color="white", markeredgecolor=style.BLACK, markersize=7, zorder=3)
+        place = {"xytext": (0, 7), "va": "bottom"} if row.node < 2 else {"xytext": (0, -7), "va": "top"}
+        axis.annotate(row.name, (x, y), textcoords="offset points", ha="center", fontsize=7, **place)
+    axis.set_ylim(-0.35, 1.35)
+    axis.set_axis_off()
+    axis.set_title("mass that flows along each branch", loc="left")

@@ -22,8 +22,14 @@ DTYPES = ("float64",)
 N = 50
 LAMBDAS = (0.5, 1.0, 10.0)
 SPIKES = {8: 0.2, 17: 0.15, 29: 0.3, 36: 0.2, 43: 0.15}
-COLOURS = {"MSE": style.ORANGE, "EMD": style.BLUE, "EMD2": style.RED}
-COLOURS |= {"SD 0.5": style.SKY, "SD 1": style.GREEN, "SD 10": style.PURPLE}
+LOOKS = {  # wide and pale, narrow and dark: lines that coincide are told apart
+    "MSE": {"color": style.ORANGE},
+    "EMD": {"color": style.SKY, "linewidth": 4, "alpha": 0.6},
+    "EMD2": {"color": style.RED},
+    "SD 0.5": {"color": style.ORANGE, "linestyle": ":"},
+    "SD 1": {"color": style.GREEN, "linestyle": "--"},
+    "SD 10": {"color": style.BLACK, "linewidth": 1.0},
+}
 SETTLED = 1e-9  # marginal error
 CAP = 100_000
 _WHY = "exp and log are the libm's, and each iteration rounds two sums over all bins"
@@ -129,26 +135,47 @@ def claims(table: pd.DataFrame) -> list[Claim]:
 
 
 def draw(table: pd.DataFrame):
-    """The pair on top, three panels of gradients below it."""
-    fig, axes = style.figure(style.COLUMN, 5.2, 4, 1, sharex=True, gridspec_kw={"height_ratios": [0.8, 1, 1, 1]})
+    """The paper's panels below the pair; then, on a sheet of its own, what becomes of them with p and q exchanged."""
+    return {"": _draw_gradients(table), "_exchanged": _draw_exchanged(table)}
+
+
+def _label(loss: str) -> str:
+    return loss.replace("EMD2", "EMD²").replace("SD ", "SD, λ = ")
+
+
+def _draw_gradients(table: pd.DataFrame):
+    heights = {"height_ratios": [0.7, 0.8, 1, 1]}
+    fig, axes = style.figure(style.COLUMN, 5.6, 4, 1, sharex=True, gridspec_kw=heights)
     pair = table[table.loss == "MSE"]
     axes[0].bar(pair.bin, pair.q, color=style.GREY, width=0.8, label="q")
     axes[0].plot(pair.bin, pair.p, color=style.BLACK, label="p")
-    axes[0].set_ylabel("mass")
-    axes[0].legend(loc="upper right", ncols=2)
-    panels = (("MSE",), ("EMD", "EMD2"), tuple(f"SD {lam:g}" for lam in LAMBDAS))
-    lines = ("-", "--", ":")
+    axes[0].set(ylabel="mass")
+    panels = (("MSE",), ("EMD", "EMD2"), ("EMD", *(f"SD {lam:g}" for lam in LAMBDAS)))
     grads = _gradients(table)
     for axis, letter, losses in zip(axes[1:], "abc", panels, strict=True):
-        for loss, line in zip(losses, lines, strict=False):
-            label = loss.replace("EMD2", "EMD²").replace("SD ", "SD, λ = ")
-            axis.plot(grads[loss] / abs(grads[loss]).max(), line, color=COLOURS[loss], label=label)
-        if letter == "c":
-            axis.plot(grads["EMD"] / abs(grads["EMD"]).max(), color=style.GREY, linewidth=0.8, label="EMD")
+        for loss in losses:
+            scale = 1.0 if letter == "c" else abs(grads[loss]).max()
+            axis.plot(grads[loss] / scale, label=_label(loss).removeprefix("SD, "), **LOOKS[loss])
         axis.axhline(0, color=style.BLACK, linewidth=0.5)
-        axis.set_ylabel("gradient\n/ largest entry")
-        axis.legend(loc="upper left", ncols=2)
-        axis.set_ylim(-1.15, 2.1 if letter == "c" else 1.6)
-        axis.set_title(f"({letter})", loc="left")
+        axis.set_ylabel("gradient (cost)" if letter == "c" else "gradient\n/ largest entry")
+        style.letter(axis, letter, "SD" if letter == "c" else "")
+    for axis in axes:
+        axis.legend(loc="lower right", bbox_to_anchor=(1.0, 0.97), ncols=4, columnspacing=1.0, handlelength=1.6)
     axes[-1].set_xlabel("bin")
+    return fig
+
+
+def _draw_exchanged(table: pd.DataFrame):
+    """What each gradient adds up to with that of the exchanged pair: 0 where the loss is symmetric."""
+    shown = ("EMD", *(f"SD {lam:g}" for lam in reversed(LAMBDAS)))
+    fig, axes = style.figure(style.COLUMN, 5.2, len(shown), 1, sharex=True, sharey=True)
+    there, back = _gradients(table), _gradients(table, "gradient_swapped")
+    for axis, letter, loss in zip(axes, "abcd", shown, strict=True):
+        axis.fill_between(np.arange(N), there[loss], -back[loss], color=style.RED, alpha=0.3, linewidth=0)
+        axis.plot(there[loss], color=style.SKY, linewidth=3, label="from p to q")
+        axis.plot(-back[loss], "--", color=style.BLACK, linewidth=1, label="from q to p, sign changed")
+        style.letter(axis, letter, _label(loss))
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    axes[-1].set_xlabel("bin")
+    fig.supylabel("gradient (cost)", fontsize=8)
     return fig
