@@ -13,8 +13,9 @@ import pandas as pd
 import emdref
 from analysis.engine import style
 from analysis.engine.cells import Cell, Rows
+from analysis.engine.claims import Claim
 from analysis.engine.reproduction import exact
-from analysis.engine.script import Claim, Options, must
+from analysis.engine.script import Options, must
 
 DTYPES = ("float64",)
 KINDS = exact(
@@ -82,7 +83,7 @@ def claims(table: pd.DataFrame) -> list[Claim]:
 def draw(table: pd.DataFrame):
     """The tree with its flow above; below its leaves their mass, and both gradients."""
     heights = {"height_ratios": [1.5, 1, 1]}
-    fig, (tree, mass, slopes) = style.figure(style.COLUMN, 4.8, 3, 1, gridspec_kw=heights, sharex=True)
+    fig, (tree, mass, slopes) = style.figure(4.8, 3, 1, gridspec_kw=heights, sharex=True)
     _draw_tree(tree, table)
     leaves = table.dropna(subset="f")
     _bars(mass, leaves, {"f": ("prediction f", style.SKY), "y": ("label y", style.GREY)})

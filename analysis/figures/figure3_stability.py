@@ -18,7 +18,8 @@ import pandas as pd
 
 from analysis.engine import style
 from analysis.engine.cells import Cell
-from analysis.engine.script import Claim, Options, must
+from analysis.engine.claims import Claim
+from analysis.engine.script import Options, must
 from analysis.sinkhorn import stability
 from analysis.sinkhorn.stability import SHOWN, SOURCE
 from analysis.sinkhorn.stability_tables import (
@@ -127,7 +128,7 @@ def _unusable(table: pd.DataFrame) -> Claim:
 def draw(table: pd.DataFrame):
     """The paper's four panels: ratios above, angles below; float64 on the left, float32 on the right."""
     table = softmax(table)
-    fig, axes = style.figure(style.COLUMN, 4.0, 2, 2, sharex=True, sharey="row")
+    fig, axes = style.figure(4.0, 2, 2, sharex=True, sharey="row")
     for row, column in zip(axes, ("sd_over_emd", "angle_deg"), strict=True):
         for axis, dtype in zip(row, ("float64", "float32"), strict=True):
             _panel(axis, table, column, dtype)

@@ -14,8 +14,9 @@ import pandas as pd
 import emdref
 from analysis.engine import style
 from analysis.engine.cells import Cell, Rows
+from analysis.engine.claims import Claim
 from analysis.engine.reproduction import Rounding, exact, relative, sums
-from analysis.engine.script import Claim, Options, must
+from analysis.engine.script import Options, must
 from analysis.sinkhorn.gradient_shapes import angle, gaussian, grad_mse, reach, roughness
 
 DTYPES = ("float64",)
@@ -145,7 +146,7 @@ def _label(loss: str) -> str:
 
 def _draw_gradients(table: pd.DataFrame):
     heights = {"height_ratios": [0.7, 0.8, 1, 1]}
-    fig, axes = style.figure(style.COLUMN, 5.6, 4, 1, sharex=True, gridspec_kw=heights)
+    fig, axes = style.figure(5.6, 4, 1, sharex=True, gridspec_kw=heights)
     pair = table[table.loss == "MSE"]
     axes[0].bar(pair.bin, pair.q, color=style.GREY, width=0.8, label="q")
     axes[0].plot(pair.bin, pair.p, color=style.BLACK, label="p")
@@ -168,7 +169,7 @@ def _draw_gradients(table: pd.DataFrame):
 def _draw_exchanged(table: pd.DataFrame):
     """What each gradient adds up to with that of the exchanged pair: 0 where the loss is symmetric."""
     shown = ("EMD", *(f"SD {lam:g}" for lam in reversed(LAMBDAS)))
-    fig, axes = style.figure(style.COLUMN, 5.2, len(shown), 1, sharex=True, sharey=True)
+    fig, axes = style.figure(5.2, len(shown), 1, sharex=True, sharey=True)
     there, back = _gradients(table), _gradients(table, "gradient_swapped")
     for axis, letter, loss in zip(axes, "abcd", shown, strict=True):
         axis.fill_between(np.arange(N), there[loss], -back[loss], color=style.RED, alpha=0.3, linewidth=0)

@@ -14,7 +14,8 @@ import pandas as pd
 
 from analysis.engine import style
 from analysis.engine.cells import Cell
-from analysis.engine.script import Claim, Options, must
+from analysis.engine.claims import Claim
+from analysis.engine.script import Options, must
 from analysis.sinkhorn import stability
 from analysis.sinkhorn.stability import LOW, SHOWN
 from analysis.sinkhorn.stability_tables import (
@@ -218,7 +219,7 @@ def draw(table: pd.DataFrame):
 
 def _two(table: pd.DataFrame, titles: tuple[str, str], **how):
     """Two panels with lambda along them."""
-    fig, axes = style.figure(style.COLUMN, 2.7, 1, 2, **how)
+    fig, axes = style.figure(2.7, 1, 2, **how)
     for axis, letter, title in zip(axes, "ab", titles, strict=True):
         style.letter(axis, letter, title)
         style.log_axis(axis, "x")
