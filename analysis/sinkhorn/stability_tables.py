@@ -65,6 +65,27 @@ def last_while(good: pd.Series) -> float:
     return float(kept.max()) if len(kept) else 0.0
 
 
+def last_sound(table: pd.DataFrame) -> pd.Series:
+    """By pair: the largest lambda up to which its status is no failure; 0 if there is none."""
+    good = table.assign(good=~table.status.isin(FAILED)).pivot(index="lam", columns="pair", values="good")
+    return good.apply(last_while)
+
+
+def span(values: pd.Series) -> str:
+    """The least and the most of the pairs.
+
+    >>> span(pd.Series([3.16228, 10.0])), span(pd.Series([2.0, 2.0]))
+    ('3.16 to 10', '2')
+    """
+    ends = f"{values.min():.3g}", f"{values.max():.3g}"
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+
+
+def whereabouts(table: pd.DataFrame) -> str:
+    """The space, for captions: ReaL labels are those of the WordNet tree's classes."""
+    return "on the WordNet tree" if table.target.eq("ReaL").any() else "on the space asked for"
+
+
 def bands(table: pd.DataFrame, column: str) -> pd.DataFrame:
     """Quantiles by lambda over the rows that are a number, up to the last lambda at which at least half are."""
     found = numbers(table).groupby("lam")[column].quantile(list(BAND)).unstack().reindex(columns=BAND)
