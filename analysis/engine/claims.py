@@ -230,7 +230,8 @@ def _difference(found: Difference, p_holm: float, level: float) -> tuple[str, st
     name, pairs = found.least()
     n, lost = len(pairs), found.lost()
     if n < 2:
-        why = f"{n} pair{'s' * (n != 1)} of {found.each} {'have' if n != 1 else 'has'} no interval: run 2 {found.each} or more"
+        have = "s have" if n != 1 else " has"
+        why = f"{n} pair{have} no interval: run 2 {found.each} or more"
         return UNDECIDED, why, f"{name}: {n} {found.each}, no interval", {"n": n}
     mean, spread = float(pairs.mean()), float(pairs.std(ddof=1))
     side = -1 if mean * found.side < 0 else 1
@@ -244,7 +245,9 @@ def _difference(found: Difference, p_holm: float, level: float) -> tuple[str, st
     verdict = UNDECIDED if lost or not p_holm < LEVEL else HOLDS if side > 0 else FAILS
     if not p_holm < LEVEL:
         seen = found.factor * float(stats.t.ppf(1 - level / 2, n - 1) + stats.t.ppf(POWER, n - 1)) * spread / np.sqrt(n)
-        doubts.append(f"the interval includes 0: {n} {found.each} could have shown {seen:.2g}{unit}, {_needed(found, level)}")
+        doubts.append(
+            f"the interval includes 0: {n} {found.each} could have shown {seen:.2g}{unit}, {_needed(found, level)}"
+        )
     return verdict, "; ".join(doubts), words, numbers
 
 

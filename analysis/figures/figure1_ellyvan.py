@@ -28,9 +28,9 @@ PRINTED = {"grad_emd": (1.5, -0.5, -1.5, 0.5), "grad_emd2": (0.5, -0.1, -0.7, 0.
 SECTION = "arXiv 1611.07573, Sec. 3.2"
 STEP = 1e-3  # of mass, less than any flow of the example
 CAPTIONS = {
-    "": "The tree of the Ellyvan example with the mass that flows along each branch, the masses of prediction and label "
-    "at the leaves, and the gradients of EMD and EMD². Both gradients are as printed in the paper: those of EMD are "
-    "multiples of a quarter, those of EMD² grow with the flow."
+    "": "The tree of the Ellyvan example with the mass that flows along each branch, the masses of prediction and "
+    "label at the leaves, and the gradients of EMD and EMD². Both gradients are as printed in the paper: those of EMD "
+    "are multiples of a quarter, those of EMD² grow with the flow."
 }
 NAMES = ("animals", "vehicles", "lion", "elephant", "van", "car")  # ours: the paper shows pictures
 PLACES = ((0.5, 1.0), (2.5, 1.0), (0.0, 0.0), (1.0, 0.0), (2.0, 0.0), (3.0, 0.0))
@@ -121,10 +121,11 @@ def _hessians(f: np.ndarray, y: np.ndarray, tree: emdref.Tree) -> Claim:
     return Claim(
         SECTION,
         "the Hessian of EMD is zero except where the sign of a flow changes, that of EMD² is not zero",
-        f"∇EMD after {STEP:g} of mass has moved between any two leaves, as rationals; the largest entry of EMD²'s Hessian",
+        f"∇EMD after {STEP:g} of mass has moved between any two leaves, as rationals; the largest entry of EMD²'s "
+        "Hessian",
         Exact(constant and bool(abs(hess).max() > 0)),
-        f"∇EMD {'stays the same' if constant else 'changes'} in all {len(moved)} moves; the Hessian of EMD² has entries "
-        f"from {hess.min():.3g} to {hess.max():.3g}",
+        f"∇EMD {'stays the same' if constant else 'changes'} in all {len(moved)} moves; the Hessian of EMD² has "
+        f"entries from {hess.min():.3g} to {hess.max():.3g}",
     )
 
 

@@ -31,6 +31,7 @@ from analysis.sinkhorn.stability_tables import (
     onehot_spread,
     reference,
     select,
+    short,
     softmax,
     sound,
     span,
@@ -88,7 +89,7 @@ def _needed(table: pd.DataFrame) -> pd.DataFrame:
     goal = reference(table).set_index(key).sd_over_emd
     runs = sound(_dense(table, dtype="float64")).set_index(key)
     near = runs[(runs.sd_over_emd / goal.reindex(runs.index) - 1).abs() <= NEAR]
-    return near.groupby(level=key).cap.min().reindex(goal.index, fill_value=np.inf).unstack()
+    return near.groupby(level=key).cap.min().astype(float).reindex(goal.index, fill_value=np.inf).unstack()
 
 
 def _needs_iterations(table: pd.DataFrame) -> Claim:
@@ -101,6 +102,7 @@ def _needs_iterations(table: pd.DataFrame) -> Claim:
         "the fewest of the caps whose SD is within 1% of the reference, from each lambda to the next, in every pair",
         Exact(bool((needed[:, 1:] >= needed[:, :-1]).all() and (needed[:, -1] > needed[:, 0]).all())),
         f"Enough in {len(needed)} pairs, float64, are {found}",
+        doubts=short(table),
     )
 
 
@@ -129,7 +131,12 @@ def _usable(table: pd.DataFrame, **key) -> pd.Series:
 def _unusable(table: pd.DataFrame) -> Claim:
     large = [lam for lam in table.lam.unique() if lam > 0.99 * _nearest(table, CITED[1])]
     caps = [cap for cap in _caps(table) if cap <= 100]
-    good = {(t, c, lam): _usable(table, dtype=t, cap=c, lam=lam) for t in ("float32", "float64") for c in caps for lam in large}
+    good = {
+        (t, c, lam): _usable(table, dtype=t, cap=c, lam=lam)
+        for t in ("float32", "float64")
+        for c in caps
+        for lam in large
+    }
     some = max(int(x.sum()) for (dtype, *_), x in good.items() if dtype == "float32")
     double = good["float64", caps[-1], large[0]]
     return Claim(
@@ -148,7 +155,9 @@ def _nearest(table: pd.DataFrame, wanted: float) -> float:
 
 def _cap_or_lambda(table: pd.DataFrame) -> Claim:
     caps, lams = _caps(table), [_nearest(table, lam) for lam in (1.0, CITED[1])]
-    rows = {(cap, lam): _dense(table, dtype="float64", cap=cap, lam=lam).set_index("pair") for cap in caps for lam in lams}
+    rows = {
+        (cap, lam): _dense(table, dtype="float64", cap=cap, lam=lam).set_index("pair") for cap in caps for lam in lams
+    }
     error = {
         (cap, lam): (row.sd_over_emd / reference(table[table.lam == lam]).set_index("pair").sd_over_emd - 1).abs()
         for (cap, lam), row in rows.items()
@@ -160,12 +169,14 @@ def _cap_or_lambda(table: pd.DataFrame) -> Claim:
     return Claim(
         stability.SECTION,
         "the iteration limit trades accuracy for speed, the more so the larger lambda",
-        "|SD / reference - 1| of each cap at lambda = 10 against lambda = 1, and of each cap against the next, in every pair",
+        "|SD / reference - 1| of each cap at lambda = 10 against lambda = 1, and of each cap against the next, in "
+        "every pair",
         Exact(
             all(bool((error[cap, lams[1]] >= error[cap, lams[0]]).all()) for cap in caps)
             and all(bool((error[a, lams[1]] > error[b, lams[1]]).all()) for a, b in pairwise(caps))
         ),
         f"Median errors by iterations {found}",
+        doubts=short(table),
     )
 
 
@@ -182,7 +193,8 @@ def _approaches_emd(table: pd.DataFrame) -> Claim:
         "larger values of lambda approximate the EMD better (the gray reference line)",
         "|SD / EMD - 1| of the reference from each lambda to the next until its median is 0.1%, in every pair",
         Exact(until.shape[1] > 1 and bool((until[:, 1:] < until[:, :-1]).all())),
-        f"It falls up to lambda = {last:.3g}: median ratios {steps}; {_unfinished(rows)}",
+        f"Up to lambda = {last:.3g}: median ratios {steps}; {_unfinished(rows)}",
+        doubts=short(table),
     )
 
 
@@ -197,10 +209,11 @@ def captions(table: pd.DataFrame) -> dict[str, str]:
     """Two sentences."""
     pairs = softmax(table).pair.nunique()
     return {
-        "": f"The Sinkhorn distance {whereabouts(table)}, by the iteration of Sinkhorn and Knopp as Cuturi (2013) uses it "
-        "and with the gradient of Frogner and others (2015), over the exact EMD, and the angle between both gradients: "
-        f"medians of {pairs} softmax pairs, with bands from the 10th to the 90th percentile. The larger lambda, the more "
-        "iterations it takes and the sooner numbers underflow, in float32 before lambda = 10, the value cited most."
+        "": f"The Sinkhorn distance {whereabouts(table)}, by the iteration of Sinkhorn and Knopp as Cuturi (2013) "
+        "uses it and with the gradient of Frogner and others (2015), over the exact EMD, and the angle between both "
+        f"gradients: medians of {pairs} softmax pairs, with bands from the 10th to the 90th percentile. The larger "
+        "lambda, the more iterations it takes and the sooner numbers underflow, in float32 before lambda = 10, the "
+        "value cited most."
     }
 
 

@@ -35,11 +35,11 @@ LOOKS = {  # wide and pale, narrow and dark: lines that coincide are told apart
 }
 CAPTIONS = {
     "": "A smooth p and a spiky q on a chain of 50 bins, and the gradients that move p towards q: of MSE, of EMD and "
-    "EMD², and of the Sinkhorn distance at three lambdas (Cuturi's iteration, 2013, with the centred gradient of Frogner "
-    "and others, 2015), run until it converged. MSE pushes bin by bin, the others push everywhere, and at lambda = 10 SD "
-    "lies on EMD.",
-    "_exchanged": "The gradients of EMD and of the Sinkhorn distance from p to q, and from q to p with its sign changed; "
-    "what is between them is shaded. EMD is symmetric, SD the less so the smaller lambda.",
+    "EMD², and of the Sinkhorn distance at three lambdas (Cuturi's iteration, 2013, with the centred gradient of "
+    "Frogner and others, 2015), run until it converged. MSE pushes bin by bin, the others push everywhere, and at "
+    "lambda = 10 SD lies on EMD.",
+    "_exchanged": "The gradients of EMD and of the Sinkhorn distance from p to q, and from q to p with its sign "
+    "changed; what is between them is shaded. EMD is symmetric, SD the less so the smaller lambda.",
 }
 SETTLED = 1e-9  # marginal error
 CAP = 100_000

@@ -31,12 +31,13 @@ LOOKS = {
     "MSE": {"color": style.ORANGE, "linestyle": "--"},
 }
 CAPTIONS = {
-    "": "The slides' three pairs of spikes, 5, 25 and 50 bins apart, with the EMD and the MSE of each. EMD is the distance, "
-    "MSE the same for all three.",
-    "_gradients": "A noisy prediction and a smooth label 25 bins away, and the gradients of EMD, EMD² and MSE with respect "
-    "to the prediction. MSE's carries the noise and vanishes between the bumps, the others push everywhere.",
-    "_descent": "Frames of a gradient descent from a smooth prediction to a noisy label (grey), in steps of equal length "
-    "by EMD, EMD² and MSE. MSE takes on the noise at once and arrives first, EMD and EMD² stay smooth on their way.",
+    "": "The slides' three pairs of spikes, 5, 25 and 50 bins apart, with the EMD and the MSE of each. EMD is the "
+    "distance, MSE the same for all three.",
+    "_gradients": "A noisy prediction and a smooth label 25 bins away, and the gradients of EMD, EMD² and MSE with "
+    "respect to the prediction. MSE's carries the noise and vanishes between the bumps, the others push everywhere.",
+    "_descent": "Frames of a gradient descent from a smooth prediction to a noisy label (grey), in steps of equal "
+    "length by EMD, EMD² and MSE. MSE takes on the noise at once and arrives first, EMD and EMD² stay smooth on their "
+    "way.",
 }
 _WHY = "p and q are quotients of exp, whose last bits are the libm's"
 KINDS = exact("kind", "shift", "loss", "bin")
@@ -186,8 +187,8 @@ def _smoother_descent(table: pd.DataFrame) -> Claim:
     return Claim(
         "slides",
         "MSE vs EMD: smoothness (as we read the two pictures: descending the EMD keeps a prediction smoother)",
-        f"total variation over range of the prediction after {', '.join(map(str, FRAMES[1:]))} steps, smooth bump to noisy "
-        "label, at every one of them",
+        f"total variation over range of the prediction after {', '.join(map(str, FRAMES[1:]))} steps, smooth bump to "
+        "noisy label, at every one of them",
         Exact(bool((rough.loc[["EMD", "EMD2"]] < rough.loc["MSE"]).all(axis=None))),
         f"{listed}; MSE has arrived by then, the others have not",
         sheet="_descent",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.sinkhorn.stability import POTENTIAL
+from analysis.sinkhorn.stability import LATE, POTENTIAL
 from emdref.entropic.iteration import FAILED
 
 BAND = (0.1, 0.5, 0.9)
@@ -30,6 +30,12 @@ def reference(table: pd.DataFrame) -> pd.DataFrame:
     """The plain rows after most iterations, in float64 and the log domain."""
     rows = select(table, dtype="float64", kernel="space", domain="log")
     return rows[rows.cap == rows.groupby("lam").cap.transform("max")]
+
+
+def short(table: pd.DataFrame) -> list[str]:
+    """What speaks against the reference: that it has fewer iterations than the paper's."""
+    most = int(reference(table).cap.max())
+    return [f"the reference has {most} iterations, not {LATE[-1]}"] * (most < LATE[-1])
 
 
 def limit(table: pd.DataFrame) -> pd.DataFrame:

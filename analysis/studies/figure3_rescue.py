@@ -29,6 +29,7 @@ from analysis.sinkhorn.stability_tables import (
     onehot_spread,
     reference,
     select,
+    short,
     softmax,
     sound,
     whereabouts,
@@ -177,13 +178,14 @@ def _gray_line(table: pd.DataFrame) -> Claim:
         "10000 iterations in float64 are a reference for the distance and its gradient (the gray line)",
         "its SD within 1% and its angle within 1 degree of the converged ones up to lambda = 100, in every pair",
         Exact(len(good) > 0 and bool(good.all())),
-        f"It is up to lambda = {last_while(good):.3g}; at {shown[-1] if shown else 0:.3g} it is up to {100 * value:.1f}% "
-        f"and {angle:.0f}° off, for it has not converged",
+        f"It is up to lambda = {last_while(good):.3g}; at {shown[-1] if shown else 0:.3g} it is up to "
+        f"{100 * value:.1f}% and {angle:.0f}° off, for it has not converged",
+        doubts=short(table),
     )
 
 
 def _angles(table: pd.DataFrame, wanted: float, cap: int) -> pd.DataFrame:
-    """At the lambda next to that: by pair, the angle to the EMD's gradient of each kind of gradient, and at convergence."""
+    """By pair, at the lambda next to that: angles of each kind of gradient, and at convergence, to the EMD's."""
     lam = min(table.lam.unique(), key=lambda lam: abs(np.log(lam / wanted)))
     rows = softmax(table[(table.lam == lam) & (table.dtype == "float64") & (table.domain == "log")])
     angles = {kind: select(rows, kind, cap=cap).set_index("pair").angle_deg for kind in GRADIENTS}
@@ -200,14 +202,16 @@ def _subgradient(table: pd.DataFrame) -> Claim:
     rows = _angles(table, SETTLED, cap)
     middle = rows.median()
     held = len(rows) > 0 and bool((rows.potential - rows.objective).abs().max() < 0.1)
+    settled = len(rows) > 0 and bool((rows.potential - rows.converged).abs().max() < 0.1)
     return Claim(
         "arXiv 1611.07573, Sec. 2.2",
         "the Sinkhorn-Knopp algorithm produces a subgradient of SD, log u / lambda, without extra cost",
-        f"angles to the EMD's gradient of log u / lambda and of the exact derivative of Eq. 3's objective, cap {cap}, at "
-        f"lambda = {SETTLED}, where both have converged, in every pair",
+        f"angles to the EMD's gradient of log u / lambda and of the exact derivative of Eq. 3's objective, cap {cap}, "
+        f"at lambda = {SETTLED}, where both have converged, in every pair",
         Exact(held),
         f"At lambda = {rows.index.name} log u / lambda {middle.potential:.1f}°, the objective {middle.objective:.1f}°; "
         f"but the derivative of <T, M>, which Algorithm 1 returns, {middle['value']:.1f}° (medians)",
+        doubts=["the capped run has not converged at any such lambda"] * (not settled),
         sheet="_gradients",
     )
 
@@ -285,15 +289,15 @@ def captions(table: pd.DataFrame) -> dict[str, str]:
     """Two sentences a sheet."""
     cap, where = _cap(table), whereabouts(table)
     return {
-        "": f"The share of rows without underflow, overflow or NaN {where} after {cap} iterations, by dtype, product and "
-        "domain, and how far the SD of sound float32 rows is from that of float64 (medians). The log domain rescues every "
-        "row, the O(V) product by itself none.",
+        "": f"The share of rows without underflow, overflow or NaN {where} after {cap} iterations, by dtype, product "
+        "and domain, and how far the SD of sound float32 rows is from that of float64 (medians). The log domain "
+        "rescues every row, the O(V) product by itself none.",
         "_targets": f"How far SD {where} is from convergence after 10 and 100 iterations, by kind of target: softmax, "
-        "human label sets (ReaL) and one-hot, medians over pairs. With a one-hot target one iteration is enough, and so "
-        "few iterations look better than they are.",
-        "_gradients": f"The angle between the EMD's gradient {where} and three gradients of a capped run: log u / λ, and "
-        "the exact derivatives of <T, M> and of the objective, medians of softmax pairs. Where the cap bites the exact "
-        "derivatives point elsewhere, and log u / λ is the derivative of neither.",
+        "human label sets (ReaL) and one-hot, medians over pairs. With a one-hot target one iteration is enough, and "
+        "so few iterations look better than they are.",
+        "_gradients": f"The angle between the EMD's gradient {where} and three gradients of a capped run: log u / λ, "
+        "and the exact derivatives of <T, M> and of the objective, medians of softmax pairs. Where the cap bites the "
+        "exact derivatives point elsewhere, and log u / λ is the derivative of neither.",
         "_formats": f"SD over EMD {where}, and the angle between their gradients, after {cap} iterations with dense "
         "products in five number formats, medians of softmax pairs. TF32 and bfloat16 end where float32 does, for they "
         "have its exponents.",
@@ -301,13 +305,9 @@ def captions(table: pd.DataFrame) -> dict[str, str]:
 
 
 def draw(table: pd.DataFrame):
-    """Failures and their rescue; then targets, gradients and formats, a sheet each."""
-    return {
-        "": _draw_ways(table),
-        "_targets": _draw_targets(table),
-        "_gradients": _draw_gradients(table),
-        "_formats": _draw_formats(table),
-    }
+    """Failures and their rescue; then targets, gradients and, where there is a matrix, formats, a sheet each."""
+    sheets = {"": _draw_ways(table), "_targets": _draw_targets(table), "_gradients": _draw_gradients(table)}
+    return sheets | ({"_formats": _draw_formats(table)} if table.dtype.isin(LOW).any() else {})
 
 
 def _two(table: pd.DataFrame, titles: tuple[str, str], **how):
@@ -384,7 +384,5 @@ def _draw_formats(table: pd.DataFrame):
     left.set_yticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
     left.minorticks_off()
     right.set(ylabel="angle to ∇EMD (°)", ylim=(0, 105))
-    if not (table.kernel == "dense").any():
-        left.text(0.5, 0.6, "no matrix: too many bins", transform=left.transAxes, ha="center", fontsize=7)
     fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig

@@ -33,10 +33,10 @@ ERRORS = {  # column: in words, whether its logarithm is compared, the unit of d
     "angle": ("angle of the gradient", False, "degrees"),
 }
 CAPTIONS = {
-    "": "Least errors of the Sinkhorn distance's value and gradient (Cuturi's iteration, 100 times in float32) against the "
-    "number of bins, on stars, chains and the WordNet tree, each at its own best lambda: medians of 16 pairs, and from "
-    "the 10th to the 90th percentile. On chains, whose distances differ the more the longer they are, the value suffers; "
-    "on stars it hardly does."
+    "": "Least errors of the Sinkhorn distance's value and gradient (Cuturi's iteration, 100 times in float32) "
+    "against the number of bins, on stars, chains and the WordNet tree, each at its own best lambda: medians of 16 "
+    "pairs, and from the 10th to the 90th percentile. On chains, whose distances differ the more the longer they are, "
+    "the value suffers; on stars it hardly does."
 }
 
 
@@ -119,7 +119,7 @@ def check(table: pd.DataFrame) -> None:
 def claims(table: pd.DataFrame) -> list[Claim]:
     """The last paragraph of Sec. 2.3, for the value and for the gradient; what the tree is like."""
     made = [make(table, column) for make in (_small_ratio, _small_space) for column in ERRORS]
-    return made + [_hierarchy(table), _unit_edges()]
+    return [*made, _hierarchy(), _unit_edges()]
 
 
 def _small_ratio(table: pd.DataFrame, column: str) -> Claim:
@@ -131,7 +131,8 @@ def _small_ratio(table: pd.DataFrame, column: str) -> Claim:
     return Claim(
         SECTION,
         f"SD works best where the ratio of the largest to the smallest distance is small ({what})",
-        f"{what} on a chain (ratio N - 1) less that on a star (ratio 1), the same pairs, each at its best lambda, at every N",
+        f"{what} on a chain (ratio N - 1) less that on a star (ratio 1), the same pairs, each at its best lambda, at "
+        "every N",
         Difference(pairs, side=1, unit=unit, seconds=SECONDS, each="pairs"),
         _listed(table, column),
     )
@@ -167,7 +168,7 @@ def _listed(table: pd.DataFrame, column: str) -> str:
     )  # fmt: skip
 
 
-def _hierarchy(table: pd.DataFrame) -> Claim:
+def _hierarchy() -> Claim:
     tree = emdref.wordnet_tree()
     distances = tree.distance_matrix()
     found = tree.n_bins, tree.n_nodes, distances.max(), distances[distances > 0].min()
@@ -176,8 +177,8 @@ def _hierarchy(table: pd.DataFrame) -> Claim:
         "the output space has 1000 leaves, 1374 nodes, a maximum distance of 26 and a minimum distance of 2",
         "leaves, nodes, and the largest and smallest distance between two leaves of the packaged tree",
         Exact(found == (1000, 1374, 26, 2)),
-        f"{found[0]}, {found[1]}, {found[2]:g} and {found[3]:g}; the tree was built to meet these numbers, for the paper "
-        "gives no recipe, and an edge costs the WordNet links that it stands for",
+        f"{found[0]}, {found[1]}, {found[2]:g} and {found[3]:g}; the tree was built to meet these numbers, for the "
+        "paper gives no recipe, and an edge costs the WordNet links that it stands for",
     )
 
 

@@ -41,8 +41,9 @@ LOOKS = {  # wide and pale below narrow and dark: plain with and without doublin
 RUN = ["lam", "sigma", "pair"]
 CAPTIONS = {
     "": "Iterations until Sinkhorn's marginals agree to 1e-6 on the WordNet tree, plain (the iteration of Sinkhorn and "
-    "Knopp, as Cuturi uses it) and overrelaxed (Thibault and others, 2021), each with and without lambda doubled step by "
-    "step (Schmitzer 2019), medians of six pairs. Overrelaxation takes fewer iterations in every run, doubling in some."
+    "Knopp, as Cuturi uses it) and overrelaxed (Thibault and others, 2021), each with and without lambda doubled step "
+    "by step (Schmitzer 2019), medians of six pairs. Overrelaxation takes fewer iterations in every run, doubling in "
+    "some."
 }
 
 
@@ -118,9 +119,7 @@ def _doubling(table: pd.DataFrame) -> Claim:
         "Schmitzer 2019, abstract",
         "epsilon scaling, here lambda doubled step by step with warm starts, takes fewer iterations",
         "log2 of plain iterations over those with doubling, mean over the lambdas at which both converged, by pair",
-        Difference(
-            {"plain / doubling": pairs.to_numpy()}, side=1, unit="powers of 2", seconds=SECONDS, each="pairs"
-        ),
+        Difference({"plain / doubling": pairs.to_numpy()}, side=1, unit="powers of 2", seconds=SECONDS, each="pairs"),
         f"{2 ** -saved.max():.2f} to {2 ** -saved.min():.2f} times the iterations in {len(saved)} runs",
         doubts=[f"{lost} of {len(both)} runs stopped at {spent.max(axis=None)} iterations"] * bool(lost),
     )
@@ -134,7 +133,14 @@ def draw(table: pd.DataFrame):
     for method, look in LOOKS.items():
         axis.plot(medians.index, medians[method], label=method, **look)
         open_at = [lam for lam in medians.index if not settled[method, lam]]
-        axis.plot(open_at, medians[method][open_at], look["marker"], color=look["color"], markerfacecolor="white", markersize=5)
+        axis.plot(
+            open_at,
+            medians[method][open_at],
+            look["marker"],
+            color=look["color"],
+            markerfacecolor="white",
+            markersize=5,
+        )
     style.log_axis(axis, "x")
     style.log_axis(axis, "y")
     axis.set(xlabel="λ (1 / hop)", ylabel="iterations to convergence")
