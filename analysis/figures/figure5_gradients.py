@@ -245,7 +245,7 @@ def _draw_gradients(table: pd.DataFrame):
         axis.set_ylabel("gradient (cost)" if letter == "c" else "gradient\n/ largest entry")
         style.letter(axis, letter, "SD" if letter == "c" else "")
     for axis in axes:
-        axis.legend(loc="lower right", bbox_to_anchor=(1.0, 0.97), ncols=4, columnspacing=1.0, handlelength=1.6)
+        axis.legend(loc="lower right", bbox_to_anchor=(1.0, 0.97), ncols=4, columnspacing=0.8, handlelength=1.4)
     axes[-1].set_xlabel("bin")
     return fig
 

@@ -346,7 +346,7 @@ def _draw_targets(table: pd.DataFrame):
             axis.plot(error.index, error.clip(FLOOR), markersize=3, label=kind, **look)
     style.log_axis(axes[0], "y")
     axes[0].set(ylabel="|SD / SD converged − 1|", ylim=(FLOOR / 3, 10))
-    axes[0].set_yticks([FLOOR, 1e-6, 1e-3, 1], ["0", "1e-6", "1e-3", "1"])
+    axes[0].set_yticks([FLOOR, 1e-6, 1e-3, 1], ["0", *map(style.power, (1e-6, 1e-3, 1.0))])
     axes[0].minorticks_off()
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig

@@ -259,7 +259,7 @@ def test_frames_of_a_descent(slides_table):
         assert moved.shape == (slides.FRAMES[-1] + 1, slides.N)
         label = np.broadcast_to(each.label.to_numpy()[: slides.N], moved.shape)
         error = emdref.emd(moved, label, chain)
-        assert (np.diff(error)[:30] < 0).all(), loss  # then MSE steps to and fro over its label
+        assert (np.diff(error)[:30] < 0).all(), loss  # then MSE steps over its label and back
         assert np.linalg.norm(moved[1] - moved[0]) <= slides.LENGTH * (1 + 1e-9)  # a projection brings nearer
     shown = slides.tables(slides_table)["_descent"]
     assert sorted(shown.step.unique()) == list(slides.FRAMES)
