@@ -28,6 +28,7 @@ CURVE = ["dtype", "kernel", "domain", "variant", "target", "cap"]
 FUNCTION = f"{__name__}:compute"
 TOY_CAP = 30
 CURVES = 12  # that can be told apart
+LOWEST = 0.05  # ratio that is drawn: below, SD runs down to 0
 CAPTIONS = {
     "": "The Sinkhorn distance over the exact EMD, and the angle between their gradients, against lambda, for the "
     "grid that was asked for. Lines are medians over the rows that returned a number, be it a wrong one."
@@ -110,18 +111,20 @@ def claims(table: pd.DataFrame) -> list[Claim]:
 def draw(table: pd.DataFrame):
     """Medians of both errors against lambda."""
     curves = list(numbers(table).groupby([name for name in CURVE if table[name].nunique() > 1] or ["dtype"]))
-    fig, (top, low) = style.figure(4.0 + 0.13 * min(len(curves), CURVES), 2, 1, sharex=True)
+    fig, (top, low) = style.figure(5.0, 2, 1, sharex=True)
     for number, (key, rows) in enumerate(curves[:CURVES]):
         medians = rows.groupby("lam")[["sd_over_emd", "angle_deg"]].median()
-        line = {"color": style.CYCLE[number % 6], "linestyle": ("-", ":")[number // 6], "marker": "o", "markersize": 3}
+        line = {"color": style.CYCLE[number % 6], "linestyle": ("-", ":")[number // 6], "markersize": 3}
+        line["marker"] = "ox"[number // 6]
         top.plot(medians.index, medians.sd_over_emd, label=", ".join(map(str, key)), **line)
         low.plot(medians.index, medians.angle_deg, **line)
     top.axhline(1, color=style.BLACK, linewidth=0.5)
     style.log_axis(top, "x")
     style.log_axis(top, "y")
-    top.set(ylabel="SD / EMD")
+    top.set(ylabel="SD / EMD", ylim=(max(top.dataLim.y0 / 1.5, LOWEST), 1.5 * top.dataLim.y1))
     low.set(xlabel="λ (1 / cost)", ylabel="angle to ∇EMD (°)", ylim=(0, 105))
     if len(curves) > CURVES:
         top.set_title(f"the first {CURVES} of {len(curves)} curves", loc="left")
-    fig.legend(*top.get_legend_handles_labels(), loc="outside lower center", ncols=1)
+    handles, labels = top.get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=1 if max(map(len, labels), default=0) > 24 else 2)
     return fig
