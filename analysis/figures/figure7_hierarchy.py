@@ -28,7 +28,8 @@ from analysis.experiments.training.torch_extra import absent as absent
 DTYPES = ("float32",)
 PNG = True
 _RUN = ("part", "data", "stage", "width", "size", "epochs", "loss", "optimizer", "rate")
-_MEASURED = [*statistics.MEASURES, *statistics.OF_TRAINING, *(f"choosing_{name}" for name in statistics.MEASURES)]
+_JUDGED = (*statistics.MEASURES, statistics.WAY)
+_MEASURED = [*_JUDGED, *statistics.OF_TRAINING, *(f"choosing_{name}" for name in _JUDGED)]
 KINDS = {
     **exact(*_RUN, "answers", "seed", "step", "epoch", "status"),
     **timing("seconds"),
@@ -45,6 +46,11 @@ def cells(options: Options) -> list[Cell]:
 def then(table: pd.DataFrame, options: Options) -> list[Cell]:
     """More seeds in the settings chosen, and longer runs."""
     return experiment.more(_plan(options), _data(options), options.seed, statistics.best(statistics.runs(table)))
+
+
+def reduce(table: pd.DataFrame) -> pd.DataFrame:
+    """Without measurements that nobody looks at."""
+    return statistics.reduced(table)
 
 
 def _plan(options: Options) -> plan.Plan:

@@ -543,8 +543,18 @@ def test_each_loss_of_a_search_is_tried_equally_and_for_as_many_epochs():
     }
     assert set(zip(chosen.optimizer, chosen.rate, strict=True)) == {("SGD", 0.1), ("Adam", 0.01)}
     assert set(more[more.stage == "longer"].epochs) == {2 * cells.epochs.max()}
-    assert all(search.seeds >= 5 for search in plan.HOUR.searches if search.width < 1024)
+    drawn = [search for search in plan.HOUR.searches if set(search.losses) & set(plan.DRAWN) and search.width < 1024]
+    assert all(search.seeds >= 5 for search in drawn)
     assert {size for search in plan.NIGHT.searches for size in search.sizes} >= {4, 20, 100}
+
+
+def test_measurements_that_nobody_looks_at_are_left_out(usual):
+    """What is said is the same; of runs in no chosen setting the end alone is kept, but of CE with the fewest."""
+    table = table_of()
+    kept = statistics.reduced(table)
+    assert judge(claims.claims(kept)) == usual
+    aside = kept[(kept.loss == "SD+CE") & (kept.rate != 0.1)]
+    assert set(aside.step) == {100} and len(kept) < len(table)
 
 
 def test_costs_are_measured_side_by_side():

@@ -313,7 +313,7 @@ class Part:
 
     def faster(self) -> Claim:
         own = [self.curve(loss, "emd", "emd", self.fewest[0]).mean(axis=1) for loss in ("EMD2", "EMD")]
-        pairs = {"EMD² − EMD": _paired(*own)}
+        pairs = {"EMD² − EMD": _less(*own)}
         return self.claim(
             ABSTRACT,
             "the relaxed EMD² converges faster than EMD",
@@ -426,9 +426,9 @@ class Part:
         """Of every seed, means over sizes."""
         return sum(self.ends(loss, measure, size, width) for size in sizes).to_numpy() / len(sizes)
 
-    def gap(self, one: str, other: str, measure: str, sizes: list[int], width: int = WIDTH) -> Any:
-        """One less the other in pairs of equal seeds, means over sizes."""
-        return np.mean([_paired(*(self.ends(x, measure, size, width) for x in (one, other))) for size in sizes], axis=0)
+    def gap(self, one: str, other: str, measure: str, sizes: list[int], width: int = WIDTH) -> pd.Series:
+        """One less the other in pairs of equal seeds, means over sizes, by seed."""
+        return sum(_less(*(self.ends(x, measure, size, width) for x in (one, other))) for size in sizes) / len(sizes)
 
     def curve(self, loss: str, judged: str, measure: str, size: int) -> pd.DataFrame:
         """A measure of every seed at every step, in the setting chosen by `judged`."""
@@ -508,9 +508,10 @@ def _ended(table: pd.DataFrame, measure: str, settings: statistics.Best) -> pd.D
     return statistics.last(statistics.chosen(table, measure, settings))
 
 
-def _paired(one: pd.Series, other: pd.Series) -> Any:
+def _less(one: pd.Series, other: pd.Series) -> pd.Series:
     """One less the other for seeds that both have."""
-    return (one - other.reindex(one.index)).reindex(one.index.intersection(other.index)).to_numpy()
+    seeds = one.index.intersection(other.index)
+    return one[seeds] - other[seeds]
 
 
 def _some(found: list[str], most: int = 3) -> str:

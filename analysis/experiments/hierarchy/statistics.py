@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.engine.intervals import chance, holm, interval
+from analysis.experiments.hierarchy.plan import SIMULATED
 
 MEASURES = ("top1", "emd", "emd2", "severity")
 WAY = "way"  # top-1 over the measurements of a run, dense at first: what is said of speed is judged and chosen by it
@@ -25,11 +26,36 @@ def runs(table: pd.DataFrame) -> pd.DataFrame:
     return table[table.part != COST].astype({"width": int, "epochs": int})
 
 
+def reduced(table: pd.DataFrame) -> pd.DataFrame:
+    """Without the measurements on the way that nobody looks at: of runs in no chosen setting, and of most real ones.
+
+    What is kept: every run's end, with its way to it; in chosen settings also the last but one; and all measurements
+    of CE, of simulated and of the fewest samples there, and of CE's search with the fewest.
+    """
+    full = ways(runs(table))
+    settings = best(full)
+    rows = zip(*(full[name] for name in (*GROUP, *SETTING)), strict=True)
+    chosen_by_any = np.array([row[4:] in settings[row[:4]].values() for row in rows])
+    each = full.groupby(RUN, sort=False)
+    rank = each.cumcount(ascending=False)
+    fewest = full["size"] == full.groupby("part")["size"].transform("min")
+    drawn = (full.part == SIMULATED) | fewest | (full.loss == "CE")
+    wanted = chosen_by_any & drawn | (full.loss == "CE") & fewest
+    kept = full[(rank == 0) | chosen_by_any & (rank == 1) | wanted]
+    return pd.concat([kept, table[table.part == COST]], ignore_index=True)
+
+
+def ways(table: pd.DataFrame) -> pd.DataFrame:
+    """With the way of each run, unless it is there."""
+    if WAY in table:
+        return table
+    each = table.groupby(RUN, sort=False)
+    return table.assign(**{WAY: each.top1.transform("mean"), f"choosing_{WAY}": each.choosing_top1.transform("mean")})
+
+
 def last(table: pd.DataFrame) -> pd.DataFrame:
     """Each run's last row, and its way to it; what it measured is NaN if the run diverged."""
-    each = table.groupby(RUN, as_index=False, sort=False)
-    ways = {WAY: each.top1.transform("mean"), f"choosing_{WAY}": each.choosing_top1.transform("mean")}
-    rows = table.assign(**ways).groupby(RUN, as_index=False, sort=False).tail(1).copy()
+    rows = ways(table).groupby(RUN, as_index=False, sort=False).tail(1).copy()
     choosing = [f"choosing_{measure}" for measure in (*MEASURES, WAY)]
     rows.loc[rows.status != "ok", [*MEASURES, WAY, *OF_TRAINING, *choosing]] = np.nan
     return rows
