@@ -33,6 +33,7 @@ NAMES = {
     "training_loss": "training loss over its start",
 }
 KINDS = {SIMULATED: "simulated", DATA: "leaves", DIGITS: "digits"}
+FEWEST = 3  # seeds with an interval that is drawn
 SCALE = {"top1": 100.0}
 UNITS = {"top1": "points", "emd": "edges", "emd2": "edges"}
 TITLES = {"top1": "top-1", "emd": "holistic error, ρ = 1", "emd2": "holistic error, ρ = 2"}
@@ -55,7 +56,8 @@ def curves(
         axis.plot(
             at, [band.mean for band in bands], color=colour, dashes=dashes or (None, None), label=words(loss), lw=1.2
         )
-        axis.fill_between(at, [b.low for b in bands], [b.high for b in bands], color=colour, alpha=0.15, lw=0)
+        if runs.seed.nunique() >= FEWEST:
+            axis.fill_between(at, [b.low for b in bands], [b.high for b in bands], color=colour, alpha=0.15, lw=0)
     axis.set_xscale("symlog", linthresh=1.0, linscale=0.4)
     axis.set_xticks([0, 1, 3, 10, 30, 60], ["0", "1", "3", "10", "30", "60"])
     axis.minorticks_off()
@@ -103,14 +105,14 @@ def widths(axis: Any, summary: pd.DataFrame, size: int) -> None:
     for loss in WIDTHS:
         rows = found[found.loss == loss].sort_values("width")
         colour, dashes, marker = LINES[loss]
-        bars = [rows["mean"] - rows.low, rows.high - rows["mean"]]
+        bars = np.where(rows.seeds >= FEWEST, [rows["mean"] - rows.low, rows.high - rows["mean"]], 0.0)
         line = axis.errorbar(rows.width, rows["mean"], np.nan_to_num(bars), color=colour, marker=marker, ms=3.5, lw=1.2)
         line[0].set_dashes(dashes or (None, None))
         axis.plot(rows.width, rows.training_top1, color=colour, marker=marker, ms=3, mfc="white", lw=0.6)
     style.log_axis(axis, "x")
     axis.set_xticks(sorted(found.width.unique()), [str(width) for width in sorted(found.width.unique())])
     axis.minorticks_off()
-    axis.set(xlabel="hidden units", ylabel="top-1: filled test, open training")
+    axis.set(xlabel="hidden units", ylabel="top-1 (open: training)")
     _percent(axis, "top1")
     axis.set_ylim(0, 1.05)
 
