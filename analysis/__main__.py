@@ -28,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.pop("list", False):
         print(_listing())
         return 0
+    whole = arguments.pop("claims", False)
     arguments.setdefault("out", _folder(asked, arguments))
     if argv is None:
         _stop_at_once(_interrupted(arguments))
@@ -42,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(_interrupted(arguments), file=sys.stderr)
         return INTERRUPTED
-    _print_claims(found)
+    _print_claims(found, whole, arguments["out"])
     _print_comparisons(found)
     for error in errors:
         print(f"analysis: {error}", file=sys.stderr)
@@ -186,6 +187,7 @@ def _shared() -> argparse.ArgumentParser:
         "--check", action="store_true", help="compute and compare with the tables there are; write nothing"
     )
     way.add_argument("--accept", action="store_true", help="replace tables of which only timings are new, too")
+    shared.add_argument("--claims", action="store_true", help="end with every claim in full, not with their count")
     shared.add_argument("--parquet", action="store_true", help="write NAME.parquet beside NAME.csv (extra: parquet)")
     shared.add_argument(
         "--store", type=Path, metavar="FILE", help="finished cells are kept in it (default: sweep.sqlite in --out)"
@@ -299,12 +301,37 @@ TAKEN = {  # options, and who takes them
 }
 
 
-def _print_claims(found: dict) -> None:
-    print("\nWhat the papers claim, and what was found:")
-    for name, result in found.items():
-        for claim in result.claims:
-            print(f"\n{name} ({claim.source})\n  claimed: {claim.claimed}\n  found:   {claim.found}")
-            print(f"  -> {claim.verdict()}")
+def _print_claims(found: dict, whole: bool, where: Path) -> None:
+    """A line for each source of claims, then where to read more; or all claims in full."""
+    from analysis.engine.claims import FINDING, PAPER, TARGET, tally
+
+    said = [(name, claim) for name, result in found.items() for claim in result.claims]
+    if not said:
+        return
+    if whole:
+        for name, claim in said:
+            print(f"\n{name} ({claim.source})\n  claimed: {claim.claimed}")
+            print(f"  {claim.kind}{f': {claim.contrast}' * bool(claim.contrast)}")
+            print(f"  found:   {claim.found}" * bool(claim.found), end="\n" * bool(claim.found))
+            print(f"  -> {claim.verdict}" + f": {claim.why}" * bool(claim.why))
+    print("\nWhat is claimed, and what was found:\n")
+    papers = [claim for _, claim in said if claim.about == PAPER]
+    for source in dict.fromkeys(claim.source for claim in papers):
+        print(f"{_short(source)}: {tally([claim for claim in papers if claim.source == source])}")
+    for about, words in ((TARGET, "Our own targets"), (FINDING, "Our own findings")):
+        own = [claim for _, claim in said if claim.about == about]
+        print(f"{words}: {tally(own)}\n" * bool(own), end="")
+    where /= f"{next(iter(found)) if len(found) == 1 else '*'}.json"
+    print(f"\nEach claim with its numbers: {where}" + "; --claims prints all of them" * (not whole))
+
+
+def _short(source: str) -> str:
+    """As a paper is called in a line.
+
+    >>> _short("arXiv 1611.07573, Fig. 7"), _short("slides")
+    ('arXiv Fig. 7', 'slides')
+    """
+    return source.replace("arXiv 1611.07573,", "arXiv").replace("ICML 2016,", "ICML")
 
 
 def _print_comparisons(found: dict) -> None:

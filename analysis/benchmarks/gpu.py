@@ -20,8 +20,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.engine import style
+from analysis.engine.claims import Claim
 from analysis.engine.reproduction import timing
-from analysis.engine.script import Claim, Options, must
+from analysis.engine.script import Options, must
 from analysis.gpu import checks, device_targets, steps
 from analysis.gpu.device_targets import DENSE, EMD, SINKHORN
 from analysis.gpu.steps import Step
@@ -234,7 +235,7 @@ _LOOKS = {
 def draw(table: pd.DataFrame):
     """Operations a second against operations a byte, and the two ceilings, a panel a dtype."""
     rows = table.reindex(columns=COLUMNS)
-    fig, axes = style.figure(style.PAGE, 3.1, 1, 2, sharey=True)
+    fig, axes = style.figure(3.1, 1, 2, sharey=True)
     handles: dict[str, Any] = {}
     for axis, dtype in zip(axes, DTYPES, strict=True):
         own = rows[rows.dtype == dtype]

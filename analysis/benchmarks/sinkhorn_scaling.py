@@ -14,8 +14,9 @@ import pandas as pd
 
 from analysis.engine import style
 from analysis.engine.cells import Cell, grid
+from analysis.engine.claims import Claim
 from analysis.engine.reproduction import exact, timing
-from analysis.engine.script import Claim, Options, must
+from analysis.engine.script import Options, must
 from analysis.timing import sinkhorn_growth
 
 DTYPES = ("float32", "float64")
@@ -116,7 +117,7 @@ def _ratio(table: pd.DataFrame) -> Claim:
 
 def draw(table: pd.DataFrame):
     """Time and memory against size, float64."""
-    fig, (left, right) = style.figure(style.PAGE, 2.9, 1, 2, sharex=True)
+    fig, (left, right) = style.figure(2.9, 1, 2, sharex=True)
     rows = table[table.dtype == "float64"]
     for (space, way), (colour, line) in LOOKS.items():
         dense = way.startswith("dense")

@@ -26,8 +26,9 @@ from matplotlib.ticker import LogLocator
 from analysis.benchmarks import speed_growth
 from analysis.engine import machine, style
 from analysis.engine.cells import Cell
+from analysis.engine.claims import Claim
 from analysis.engine.reproduction import exact, timing
-from analysis.engine.script import Claim, Options, must
+from analysis.engine.script import Options, must
 from analysis.peers import wrappers
 from analysis.peers.emd_batches import BOTH, PEERS, VALUE
 from analysis.timing import (
@@ -232,7 +233,7 @@ def _part(table: pd.DataFrame, task: str, dtype: str) -> pd.DataFrame:
 
 
 def _sheet(table: pd.DataFrame, task: str, dtype: str):
-    fig, axes = style.figure(style.PAGE, 5.0, 2, 2, sharex="col", sharey="row")
+    fig, axes = style.figure(5.0, 2, 2, sharex="col", sharey="row")
     part = _part(table, task, dtype)
     if part.empty:  # toy
         part = _part(table, task, "float64")
@@ -271,7 +272,7 @@ def _margins(table: pd.DataFrame):
     names += " " + table.unit
     heights = table.assign(name=names).groupby("group", sort=False).name.nunique()
     fig, axes = style.figure(
-        style.PAGE, 0.6 + 0.24 * heights.sum(), len(heights), 1, sharex=True, squeeze=False, height_ratios=heights
+        0.6 + 0.24 * heights.sum(), len(heights), 1, sharex=True, squeeze=False, height_ratios=heights
     )
     fig.figure.get_layout_engine().set(w_pad=0.12)  # small letters are wider in print than the layout thinks
     for axis, group in zip(axes.flat, heights.index, strict=True):

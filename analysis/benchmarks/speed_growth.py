@@ -14,8 +14,9 @@ import pandas as pd
 
 from analysis.engine import style
 from analysis.engine.cells import Cell, grid
+from analysis.engine.claims import Claim
 from analysis.engine.reproduction import exact, timing
-from analysis.engine.script import Claim, Options, must
+from analysis.engine.script import Options, must
 from analysis.timing import emd_growth
 from analysis.timing.speed_targets import SOURCE, growth_rows, powers
 
@@ -162,7 +163,7 @@ def _streams(table: pd.DataFrame) -> list[Claim]:
 
 def draw(table: pd.DataFrame):
     """Nanoseconds and bytes a node and pair: flat where growth is linear."""
-    fig, axes = style.figure(style.PAGE, 4.6, 2, 2, sharey="row")
+    fig, axes = style.figure(4.6, 2, 2, sharey="row")
     by_size, by_batch = growth_rows(table), batches(table)
     for column, (rows, x) in enumerate(((by_size, "nodes"), (by_batch, "rows"))):
         for (space, name), some in rows.groupby(["space", "implementation"]):

@@ -29,6 +29,7 @@ NUMBERLESS = (
     "catalogue",
     "engine/sweep_axes",
     "engine/provenance",
+    "engine/claims",
     "engine/reproduction",
     "engine/script",
     "engine/store",
@@ -43,7 +44,7 @@ NUMBERLESS = (
     "experiments/breathing/report",
     "experiments/hierarchy/claims",
     "experiments/hierarchy/panels",
-    "experiments/training/intervals",
+    "engine/intervals",
 )
 # of the scripts a cell depends on its own alone; what makes committed files, or measures a GPU, makes no cells
 APART = (*FOLDERS, "sources", "gpu")

@@ -7,9 +7,9 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.metadata import version
 from io import StringIO
@@ -17,19 +17,36 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import pandas as pd
-from matplotlib.figure import SubFigure
+from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import emdref
 from analysis import catalogue
-from analysis.engine import provenance, reproduction, style
+from analysis.engine import claims, provenance, reproduction, style
 from analysis.engine.cells import ROOT, Cell
+from analysis.engine.claims import Claim, Judged
 from analysis.engine.reproduction import Comparison, Kinds
 from analysis.engine.run_cells import Progress, fill, missing
 from analysis.engine.store import Store
 from analysis.engine.workers import Cluster, Outcome, Threads, Workers
 
 FIGURES = ROOT / "figures"
+HISTORY = "_history"  # of a script that has a line for each release
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+body {{ font: 14px/1.4 system-ui, sans-serif; margin: 1em }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums }}
+th, td {{ padding: .2em .7em; border-bottom: 1px solid #ddd; text-align: left; white-space: nowrap }}
+thead th {{ border-bottom: 2px solid #666 }}
+</style>
+<h1>{title}</h1>
+{table}
+</html>
+"""
 
 
 @dataclass(frozen=True)
@@ -70,33 +87,19 @@ class Options:
         return own if own.exists() else papers if papers.exists() and not other else None
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A sentence of a paper beside what was found here."""
-
-    source: str
-    claimed: str
-    found: str
-    holds: bool | None  # None: it could not be measured yet
-    sheet: str = ""  # the figure it stands under, by the end of that figure's name
-
-    def verdict(self) -> str:
-        """In words."""
-        return "not measured" if self.holds is None else "holds" if self.holds else "DOES NOT HOLD"
-
-
 class Script(Protocol):
     """A module that `analysis.catalogue` names; its docstring is the help text."""
 
     __doc__: str
     DTYPES: tuple[str, ...]
     KINDS: Kinds  # of every column
+    CAPTIONS: Mapping[str, str]  # two sentences for each sheet, by the end of its name; or captions(table)
     # optional: KEY, columns by which rows are compared where a run may have fewer; PNG, whether bitmaps are written as
-    # well; reduce(table), what is kept of the rows; tables(table), what else is written as CSV, by the ends of the
-    # names; record(), what else belongs into the record; join(table, options), the table with what other scripts have
-    # measured; told(table), what of the record follows from the table; absent(options), why it cannot run here, or "";
-    # then(table, options), cells that depend on the rows of the first; history(table, record, old), NAME_history.csv
-    # with a line for this run, and what it claims beside older lines
+    # well; reduce(table), what is kept of the rows; tables(table), what else is written as CSV and HTML, by the ends of
+    # the names; record(), what else belongs into the record; join(table, options), the table with what other scripts
+    # have measured; told(table), what of the record follows from the table; absent(options), why it cannot run here,
+    # or ""; then(table, options), cells that depend on the rows of the first; history(table, record, old),
+    # NAME_history.csv with a line for this run, and what it claims beside older lines
 
     def cells(self, options: Options) -> list[Cell]:
         """The work, cut into cells whose rows are put together in this order."""
@@ -107,14 +110,14 @@ class Script(Protocol):
     def claims(self, table: pd.DataFrame) -> list[Claim]:
         """What the papers say beside what the table says."""
 
-    def draw(self, table: pd.DataFrame) -> SubFigure | dict[str, SubFigure]:
+    def draw(self, table: pd.DataFrame) -> Figure | dict[str, Figure]:
         """The figure, from the table alone; or several by the ends of their names."""
 
 
 class Result(NamedTuple):
     """What a script ends with."""
 
-    claims: list[Claim]
+    claims: list[Judged]
     beside: str  # how its table compares with the committed one, "" if it was only drawn
 
 
@@ -320,6 +323,12 @@ def _csv(table: pd.DataFrame) -> str:
     return table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
 
 
+def _html(title: str, table: pd.DataFrame) -> str:
+    """The table as a page of its own, four digits of each number."""
+    body = table.to_html(index=False, border=0, na_rep="", float_format="{:.4g}".format)
+    return PAGE.format(title=title, table=body)
+
+
 def _read(name: str, options: Options) -> str:
     path = options.out / f"{name}.csv"
     try:
@@ -338,17 +347,19 @@ def _finish(name: str, script: Script, options: Options, text: str) -> Result:
             text = _csv(_joined(script, table, options))
             table = _parsed(text)
         script.check(table)
-        tables, claims = getattr(script, "tables", lambda rows: {})(table), script.claims(table)
+        tables, said = getattr(script, "tables", lambda rows: {})(table), script.claims(table)
         record = _redrawn(name, script, options, table) if options.redraw else _record(name, script, options, table)
         if hasattr(script, "history"):
-            tables["_history"], more = script.history(table, record, _history(name, options))
-            claims += more
-        record["claims"] = [asdict(claim) for claim in claims]
+            tables[HISTORY], more = script.history(table, record, _history(name, options))
+            said += more
+        found = claims.judge(said)
+        record["claims"] = claims.record(found)
         beside = Comparison("") if options.redraw else _beside(name, script, options, table)
         due = _due(name, options, beside)
         if not due:
-            return Result(claims, f"{beside.words}; --accept writes them" if beside.timed else beside.words)
-        sheets = _sheets(script, table, claims)
+            return Result(found, f"{beside.words}; --accept writes them" if beside.timed else beside.words)
+        sheets = _sheets(script, table)
+        record["captions"] = _captions(script, table, sheets)
     except AssertionError as error:
         raise RuntimeError(f"{name}: a check failed, nothing is written: {error}") from error
     except (AttributeError, KeyError, IndexError, ValueError) as error:
@@ -364,7 +375,7 @@ def _finish(name: str, script: Script, options: Options, text: str) -> Result:
             f"--out {options.out}: {name} cannot be written there ({error.strerror}); what is computed is kept in "
             f"{options.where()}: make room, or choose another folder and give that file with --store"
         ) from None
-    return Result(claims, beside.words and f"{beside.words}; files are written: {due}")
+    return Result(found, beside.words and f"{beside.words}; files are written: {due}")
 
 
 def _beside(name: str, script: Script, options: Options, table: pd.DataFrame) -> Comparison:
@@ -407,7 +418,7 @@ def _save(
     text: str,
     tables: dict[str, pd.DataFrame],
     record: dict[str, Any],
-    sheets: dict[str, SubFigure],
+    sheets: dict[str, Figure],
 ) -> None:
     """Pictures and tables, by the ends of their names, each at once and whole."""
     for suffix, figure in sheets.items():
@@ -418,6 +429,8 @@ def _save(
         _replace(stem.with_suffix(".parquet"), lambda part: table.to_parquet(part, index=False))
     for suffix, extra in tables.items():
         _write(options.out / f"{name}{suffix}.csv", _csv(extra))
+        if suffix != HISTORY:
+            _write(options.out / f"{name}{suffix}.html", _html(f"{name}{suffix}", extra))
     if not options.redraw or hasattr(script, "join"):
         _write(stem.with_suffix(".csv"), text)
     _write(stem.with_suffix(".json"), _json(record))
@@ -451,19 +464,18 @@ def _old_record(stem: Path) -> dict[str, Any]:
         return {"script": stem.name, "made": "unknown: drawn again from a table without its record"}
 
 
-def _sheets(script: Script, table: pd.DataFrame, claims: list[Claim]) -> dict[str, SubFigure]:
-    """The script's figures by the end of their names, each with the claims that belong to it in words below."""
+def _sheets(script: Script, table: pd.DataFrame) -> dict[str, Figure]:
+    """The script's figures by the end of their names."""
     with style.context():
         drawn = script.draw(table)
-        sheets = drawn if isinstance(drawn, dict) else {"": drawn}
-        for suffix, figure in sheets.items():
-            figure.figure.caption([_sentence(claim) for claim in claims if claim.sheet == suffix])
-    return sheets
+    return drawn if isinstance(drawn, dict) else {"": drawn}
 
 
-def _sentence(claim: Claim) -> str:
-    verdict = claim.verdict()
-    return f"{claim.source}: {claim.claimed}. Found: {claim.found}. {verdict[0].upper()}{verdict[1:]}."
+def _captions(script: Script, table: pd.DataFrame, sheets: dict[str, Figure]) -> dict[str, str]:
+    """Two sentences for each sheet, by the end of its name."""
+    found = script.captions(table) if hasattr(script, "captions") else script.CAPTIONS
+    must(set(sheets) <= set(found), f"a sheet has no caption: {sorted(set(sheets) - set(found))}")
+    return {suffix: found[suffix] for suffix in sheets}
 
 
 def _record(name: str, script: Script, options: Options, table: pd.DataFrame) -> dict[str, Any]:

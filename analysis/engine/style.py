@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.figure import Figure, SubFigure
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import text_to_path
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
-COLUMN, PAGE = 3.4, 7.1  # inches
+COLUMN = 3.4  # inches, the width of every figure: nothing becomes smaller in a paper or on a phone
+SMALLEST = 6.0  # points
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = (
     "#0072B2",
     "#E69F00",
@@ -23,16 +24,15 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = (
 )
 GREY = "#7F7F7F"
 CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
-CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
-_SMALL, _LINE, _MARGIN = 6, 0.11, 0.06  # captions: points, inches a line, inches beside it
 
 _RC = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "legend.fontsize": 7,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
+    "font.size": 7,
+    "figure.titlesize": 8,
+    "axes.titlesize": 7.5,
+    "axes.labelsize": 7,
+    "legend.fontsize": 6.5,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -51,66 +51,70 @@ def context() -> Any:
     return mpl.rc_context(_RC)
 
 
-class Page(Figure):
-    """A picture with words below it, both over the full width."""
-
-    def __init__(self, width: float, height: float) -> None:
-        super().__init__(figsize=(width, height))
-        self.rows = self.add_gridspec(2, 1, height_ratios=(1, 1e-9))
-        self.picture, self.words = (self.add_subfigure(row) for row in self.rows)
-
-    def caption(self, paragraphs: list[str]) -> None:
-        """Make room for the paragraphs and put them there."""
-        width, height = self.get_size_inches()
-        lines = [line for text in paragraphs for line in _wrapped(text, 70 * (width - 2 * _MARGIN))]  # pixels round up
-        room = _LINE * (len(lines) + 1)
-        self.set_size_inches(width, height + room)
-        self.rows.set_height_ratios((height, room))
-        self.words.text(
-            _MARGIN / width, 1, "\n".join(lines), va="top", fontsize=_SMALL, linespacing=1.3, parse_math=False
-        )
-
-
-def _wrapped(text: str, width: float) -> list[str]:
-    """The text in lines of at most so many points."""
-    font, lines = FontProperties(size=_SMALL), [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".lstrip()
-        if lines[-1] and text_to_path.get_text_width_height_descent(longer, font, False)[0] > width:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return lines
-
-
-def figure(width: float, height: float, rows: int = 1, columns: int = 1, **kwargs: Any) -> tuple[SubFigure, Any]:
-    """A picture of that size and its axes, without pyplot's global state."""
-    picture = Page(width, height).picture
+def figure(height: float, rows: int = 1, columns: int = 1, **kwargs: Any) -> tuple[Figure, Any]:
+    """A picture of so many inches in height and its axes, without pyplot's global state."""
+    picture = Figure(figsize=(COLUMN, height))
     return picture, picture.subplots(rows, columns, **kwargs)
+
+
+def log_axis(axes: Any, which: str) -> None:
+    """A logarithmic x or y axis; its labels have no letters above the line, which are smaller than the others."""
+    getattr(axes, f"set_{which}scale")("log")
+    plain_ticks(axes, which)
+
+
+def plain_ticks(axes: Any, which: str) -> None:
+    """Labels 0.01, 1, 1,000, and 10⁻⁶ beyond."""
+    axis = getattr(axes, f"{which}axis")
+    axis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def power(value: float) -> str:
+    """As an axis says it.
+
+    >>> [power(x) for x in (0.0, 0.01, 3.0, 1000.0, 1e6, -1e-5, 2e7)]
+    ['0', '0.01', '3', '1,000', '10⁶', '-10⁻⁵', '2·10⁷']
+    """
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:,g}"
+    digits, exponent = f"{value:.6e}".split("e")
+    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    number = f"{float(digits):g}"
+    return {"1": f"10{raised}", "-1": f"-10{raised}"}.get(number, f"{number}·10{raised}")
 
 
 def _settle(figure: Figure) -> None:
     """Lay the figure out once and round the places: the solver's last bits differ from run to run."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    for part in figure.subfigs:
-        part.bbox_relative.set_points(part.bbox_relative.get_points().round(6))
     for axes in figure.get_axes():
         axes.set_position([round(x, 6) for x in axes.get_position().bounds])
 
 
-def save(picture: SubFigure, stem: Path, *, png: bool) -> None:
+def _readable(figure: Figure) -> None:
+    """Refuse what cannot be read at column width."""
+    if figure.get_size_inches()[0] > COLUMN:
+        raise AssertionError(f"a figure is {figure.get_size_inches()[0]:g} in wide, more than {COLUMN}")
+    for text in figure.findobj(Text):
+        words = text.get_text().strip()
+        if words and text.get_visible() and (text.get_fontsize() < SMALLEST or "$" in words):
+            raise AssertionError(f"{words[:40]!r} has letters below {SMALLEST:g} points")
+
+
+def save(picture: Figure, stem: Path, *, png: bool) -> None:
     """Write stem.svg, and stem.png for the README; the same picture gives the same files."""
-    _settle(picture.figure)
+    _settle(picture)
+    _readable(picture)
     for suffix in (".svg", ".png")[: 2 if png else 1]:
         part = stem.with_name(f".{stem.name}.{os.getpid()}{suffix}")
-        picture.figure.savefig(part, dpi=200, metadata={"Date": None} if suffix == ".svg" else {"Software": None})
+        picture.savefig(part, dpi=300, metadata={"Date": None} if suffix == ".svg" else {"Software": None})
         part.replace(stem.with_suffix(suffix))
 
 
 def below(axis: Any, columns: int) -> None:
     """The legend under the axis' label, in small type."""
-    axis.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=columns, fontsize=5.5, columnspacing=1.0)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=columns, columnspacing=1.0)
 
 
 def letter(axes: Any, text: str, title: str) -> None:

@@ -13,8 +13,9 @@ import pandas as pd
 import emdref
 from analysis.engine import style
 from analysis.engine.cells import Cell, Rows
+from analysis.engine.claims import Claim
 from analysis.engine.reproduction import exact
-from analysis.engine.script import Claim, Options, must
+from analysis.engine.script import Options, must
 
 DTYPES = ("float64",)
 KINDS = exact(
@@ -81,7 +82,7 @@ def claims(table: pd.DataFrame) -> list[Claim]:
 
 def draw(table: pd.DataFrame):
     """The tree with its flow above, the leaves' numbers below."""
-    fig, (top, low) = style.figure(style.COLUMN, 3.6, 2, gridspec_kw={"height_ratios": [1.1, 1]}, sharex=True)
+    fig, (top, low) = style.figure(3.6, 2, gridspec_kw={"height_ratios": [1.1, 1]}, sharex=True)
     _draw_tree(top, table)
     leaves = table.dropna(subset="f")
     series = (

@@ -18,7 +18,8 @@ import pandas as pd
 
 from analysis.engine import style
 from analysis.engine.cells import Cell
-from analysis.engine.script import Claim, Options, must
+from analysis.engine.claims import Claim
+from analysis.engine.script import Options, must
 from analysis.sinkhorn import stability
 from analysis.sinkhorn.stability import SHOWN, SOURCE
 from analysis.sinkhorn.stability_tables import (
@@ -125,7 +126,7 @@ def _unusable(table: pd.DataFrame) -> Claim:
 def draw(table: pd.DataFrame):
     """The paper's four panels: ratios above, angles below; caps on the left, dtypes on the right."""
     table = softmax(table)
-    fig, axes = style.figure(style.PAGE, 4.6, 2, 2, sharex=True, sharey="row")
+    fig, axes = style.figure(4.6, 2, 2, sharex=True, sharey="row")
     caps = _caps(table)
     for row, column in enumerate(("sd_over_emd", "angle_deg")):
         _draw_caps(axes[row, 0], table, column, caps)

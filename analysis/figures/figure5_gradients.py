@@ -14,8 +14,9 @@ import pandas as pd
 import emdref
 from analysis.engine import style
 from analysis.engine.cells import Cell, Rows
+from analysis.engine.claims import Claim
 from analysis.engine.reproduction import Rounding, exact, relative, sums
-from analysis.engine.script import Claim, Options, must
+from analysis.engine.script import Options, must
 from analysis.sinkhorn.gradient_shapes import angle, gaussian, grad_mse, reach, roughness
 
 DTYPES = ("float64",)
@@ -130,7 +131,7 @@ def claims(table: pd.DataFrame) -> list[Claim]:
 
 def draw(table: pd.DataFrame):
     """The pair on top, three panels of gradients below it."""
-    fig, axes = style.figure(style.COLUMN, 5.2, 4, 1, sharex=True, gridspec_kw={"height_ratios": [0.8, 1, 1, 1]})
+    fig, axes = style.figure(5.2, 4, 1, sharex=True, gridspec_kw={"height_ratios": [0.8, 1, 1, 1]})
     pair = table[table.loss == "MSE"]
     axes[0].bar(pair.bin, pair.q, color=style.GREY, width=0.8, label="q")
     axes[0].plot(pair.bin, pair.p, color=style.BLACK, label="p")

@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.engine.cells import Cell, Rows
-from analysis.engine.script import Claim, Options
+from analysis.engine.claims import Claim
+from analysis.engine.script import Options
 from analysis.experiments.breathing import cohort_sheet, experiment, report
 from analysis.experiments.training.torch_extra import absent as absent
 

@@ -14,8 +14,9 @@ import pandas as pd
 
 from analysis.engine import style
 from analysis.engine.cells import Cell, Rows
+from analysis.engine.claims import Claim
 from analysis.engine.reproduction import exact, like_another_seed
-from analysis.engine.script import Claim, Options, must
+from analysis.engine.script import Options, must
 from analysis.experiments.hierarchy import claims as said
 from analysis.experiments.hierarchy import experiment, openml, panels, statistics
 from analysis.experiments.hierarchy.experiment import DATA, SIMULATED
@@ -83,7 +84,7 @@ def draw(table: pd.DataFrame) -> Any:
 
 def _sheet(table: pd.DataFrame, summary: pd.DataFrame, part: str) -> Any:
     sizes = said.Part(table, part).sizes()
-    fig, axes = style.figure(style.PAGE, 4.9, 2, 3)
+    fig, axes = style.figure(4.9, 2, 3)
     for axis, letter, measure in zip(axes[0], "abc", statistics.MEASURES, strict=True):
         panels.curves(axis, table, part, sizes[0], measure)
         style.letter(axis, letter, f"{sizes[0]} a class, {panels.kind(part)}")

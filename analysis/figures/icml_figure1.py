@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.engine.cells import Cell, Rows
+from analysis.engine.claims import Claim
 from analysis.engine.reproduction import exact, timing
-from analysis.engine.script import Claim, Options
+from analysis.engine.script import Options
 from analysis.experiments.breathing import experiment, loss_times, report
 from analysis.experiments.training.torch_extra import absent as absent
 

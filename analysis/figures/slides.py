@@ -12,8 +12,9 @@ import pandas as pd
 import emdref
 from analysis.engine import style
 from analysis.engine.cells import Cell, Rows
+from analysis.engine.claims import Claim
 from analysis.engine.reproduction import Rounding, exact, relative, sums
-from analysis.engine.script import Claim, Options, must
+from analysis.engine.script import Options, must
 from analysis.sinkhorn.gradient_shapes import gaussian, grad_mse, mse, reach, roughness
 
 DTYPES = ("float64",)
@@ -102,7 +103,7 @@ def claims(table: pd.DataFrame) -> list[Claim]:
 
 def draw(table: pd.DataFrame):
     """Values over the shift; histograms; gradients."""
-    fig, (left, middle, right) = style.figure(style.PAGE, 2.2, 1, 3)
+    fig, (left, middle, right) = style.figure(2.2, 1, 3)
     emd, mse_values = _value(table, "EMD"), _value(table, "MSE")
     left.plot(emd.index, emd, color=style.BLUE, label="EMD")
     left.plot(emd.index, mse_values * 1000, color=style.ORANGE, linestyle="--", label="MSE × 1000")

@@ -19,9 +19,10 @@ import pandas as pd
 
 from analysis.engine import style
 from analysis.engine.cells import Cell, grid
+from analysis.engine.claims import Claim
 from analysis.engine.machine import processor
 from analysis.engine.reproduction import exact, timing
-from analysis.engine.script import Claim, Options, must
+from analysis.engine.script import Options, must
 from analysis.gpu.device_targets import NOT_YET, measured
 from analysis.timing.table1 import (
     ALL,
@@ -188,7 +189,7 @@ def _why(table: pd.DataFrame, place: str) -> str:
 
 def draw(table: pd.DataFrame):
     """The paper's columns and ours."""
-    fig, axis = style.figure(style.PAGE, 0.21 * (len(ENTRIES) + 4), 1, 1)
+    fig, axis = style.figure(0.21 * (len(ENTRIES) + 4), 1, 1)
     axis.set_axis_off()
     titles, columns = _columns(table)
     lines = [[_name(entry), *(_cell(table, entry, *column) for column in columns)] for entry in ENTRIES]

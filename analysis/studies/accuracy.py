@@ -19,8 +19,9 @@ import pandas as pd
 import emdref
 from analysis.engine import reproduction, style
 from analysis.engine.cells import Cell, Rows, grid
+from analysis.engine.claims import Claim
 from analysis.engine.reproduction import CONFIDENCE, NOT_INSTALLED, Rounding
-from analysis.engine.script import Claim, Options, must
+from analysis.engine.script import Options, must
 from analysis.peers import wrappers
 from emdref import casebook, exact
 from emdref.exact.rounding import error
@@ -212,7 +213,7 @@ def claims(table: pd.DataFrame) -> list[Claim]:
 
 def draw(table: pd.DataFrame):
     """Largest error of the value per family; below 0.01 ulp and beyond 1e32 it stands at the edge."""
-    fig, axes = style.figure(style.PAGE, 5.6, 2, 2, sharex=True, sharey=True)
+    fig, axes = style.figure(5.6, 2, 2, sharex=True, sharey=True)
     families = list(casebook.FAMILIES)[::-1]
     for row, dtype in zip(axes, DTYPES, strict=True):
         for axis, space in zip(row, ("chain", "WordNet"), strict=True):

@@ -14,7 +14,8 @@ import pandas as pd
 
 from analysis.engine import style
 from analysis.engine.cells import Cell
-from analysis.engine.script import Claim, Options, must
+from analysis.engine.claims import Claim
+from analysis.engine.script import Options, must
 from analysis.sinkhorn import stability
 from analysis.sinkhorn.stability import LOW, SHOWN
 from analysis.sinkhorn.stability_tables import (
@@ -199,7 +200,7 @@ def _gradients(table: pd.DataFrame) -> Claim:
 
 def draw(table: pd.DataFrame):
     """Failures and their rescue, targets, formats, gradients."""
-    fig, axes = style.figure(style.PAGE, 5.6, 2, 3)
+    fig, axes = style.figure(5.6, 2, 3)
     _draw_sound(axes[0, 0], table)
     _draw_rounding(axes[1, 0], table)
     _draw_targets(axes[0, 1], table)

@@ -14,8 +14,9 @@ import pandas as pd
 import emdref
 from analysis.engine import style
 from analysis.engine.cells import Cell, Rows
+from analysis.engine.claims import Claim
 from analysis.engine.reproduction import Rounding, exact, relative, sums
-from analysis.engine.script import Claim, Options, must
+from analysis.engine.script import Options, must
 from analysis.inputs.histogram_pairs import softmax
 from analysis.sinkhorn.gradient_shapes import ARCCOS, angle
 from emdref.entropic.iteration import FAILED
@@ -119,7 +120,7 @@ def claims(table: pd.DataFrame) -> list[Claim]:
 
 def draw(table: pd.DataFrame):
     """Errors of value and gradient against N, each at its own best lambda."""
-    fig, (left, right) = style.figure(style.COLUMN, 2.3, 1, 2, sharex=True)
+    fig, (left, right) = style.figure(2.3, 1, 2, sharex=True)
     best = _best(table)
     looks = {"star": (style.BLUE, "o-"), "chain": (style.ORANGE, "s-"), "WordNet": (style.GREEN, "^")}
     for axis, column, label in ((left, "value_error", "|SD / EMD − 1|"), (right, "angle", "angle to ∇EMD (°)")):

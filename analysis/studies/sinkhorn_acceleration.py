@@ -13,8 +13,9 @@ import pandas as pd
 import emdref
 from analysis.engine import style
 from analysis.engine.cells import Cell, Rows, grid
+from analysis.engine.claims import Claim
 from analysis.engine.reproduction import Rounding, exact, sums
-from analysis.engine.script import Claim, Options, must
+from analysis.engine.script import Options, must
 from analysis.inputs.histogram_pairs import Group, pairs
 from analysis.sinkhorn import iteration_counts
 
@@ -97,7 +98,7 @@ def claims(table: pd.DataFrame) -> list[Claim]:
 
 def draw(table: pd.DataFrame):
     """Medians against lambda; open markers where some pair was stopped by the cap."""
-    fig, axis = style.figure(style.COLUMN, 2.6, 1, 1)
+    fig, axis = style.figure(2.6, 1, 1)
     medians = _medians(table)
     settled = (table.status == "converged").groupby([table.method, table.lam]).all()
     for method, (colour, line) in LOOKS.items():

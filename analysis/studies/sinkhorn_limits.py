@@ -16,8 +16,9 @@ from matplotlib.ticker import LogLocator
 
 from analysis.engine import style
 from analysis.engine.cells import Cell
+from analysis.engine.claims import Claim
 from analysis.engine.reproduction import Rounding, exact
-from analysis.engine.script import Claim, Options, must
+from analysis.engine.script import Options, must
 from analysis.sinkhorn import stability
 from analysis.sinkhorn.stability import LOW
 from analysis.sinkhorn.stability_tables import select
@@ -191,7 +192,7 @@ def draw(table: pd.DataFrame):
 
 def _maps(table: pd.DataFrame):
     shown = [way for way in MAPS if way in ways(table)] or ways(table)[:4]
-    fig, axes = style.figure(style.PAGE, 3.9, 2, len(shown), sharex=True, sharey=True, squeeze=False)
+    fig, axes = style.figure(3.9, 2, len(shown), sharex=True, sharey=True, squeeze=False)
     norms = {"value": LogNorm(1e-3, 1), "angle": LogNorm(1, 90)}
     labels = {"value": "|SD / EMD − 1|", "angle": "angle to ∇EMD (°)"}
     for row, name in zip(axes, WITHIN, strict=True):
@@ -239,7 +240,7 @@ def _edges(values) -> np.ndarray:
 
 
 def _table(rows: pd.DataFrame):
-    fig, axis = style.figure(style.PAGE, 0.16 * (len(rows) + 3), 1, 1)
+    fig, axis = style.figure(0.16 * (len(rows) + 3), 1, 1)
     axis.set_axis_off()
     columns = [name.removesuffix("_from") for name in rows if name.endswith("_from")]
     cells = [

@@ -14,8 +14,9 @@ import pandas as pd
 
 from analysis.engine import style
 from analysis.engine.cells import Cell, Rows, grid
+from analysis.engine.claims import Claim
 from analysis.engine.reproduction import exact
-from analysis.engine.script import Claim, Options, must
+from analysis.engine.script import Options, must
 from analysis.sinkhorn import stability
 from analysis.sinkhorn.stability_tables import numbers
 from emdref.entropic.iteration import FAILED
@@ -101,7 +102,7 @@ def claims(table: pd.DataFrame) -> list[Claim]:
 
 def draw(table: pd.DataFrame):
     """Medians of both errors against lambda."""
-    fig, (left, right) = style.figure(style.PAGE, 2.8, 1, 2, sharex=True)
+    fig, (left, right) = style.figure(2.8, 1, 2, sharex=True)
     curves = list(numbers(table).groupby([name for name in CURVE if table[name].nunique() > 1] or ["dtype"]))
     for number, (key, rows) in enumerate(curves[:12]):
         medians = rows.groupby("lam")[["sd_over_emd", "angle_deg"]].median()

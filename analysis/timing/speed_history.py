@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.engine.script import Claim
+from analysis.engine.claims import Claim
 from analysis.timing import sinkhorn_calls, small_calls, torch_losses
 from analysis.timing.emd_speed import FRESH, NATIVE
 from analysis.timing.speed_targets import SHEET

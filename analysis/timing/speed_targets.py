@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.engine.script import Claim
+from analysis.engine.claims import Claim
 from analysis.peers.emd_batches import BOTH
 from analysis.timing import sinkhorn_calls, small_calls, startup, torch_losses
 from analysis.timing.emd_speed import COMPENSATED, FRESH, NATIVE, OWN

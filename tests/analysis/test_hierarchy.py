@@ -15,10 +15,10 @@ import oracles
 
 torch = pytest.importorskip("torch", reason="torch is not installed: needs the extra torch")
 
+from analysis.engine import intervals  # noqa: E402
 from analysis.engine.script import Options  # noqa: E402
 from analysis.experiments.hierarchy import brownian, claims, experiment, openml, plants, species, statistics  # noqa: E402
 from analysis.experiments.hierarchy.outcomes import Outcomes  # noqa: E402
-from analysis.experiments.training import intervals  # noqa: E402
 from analysis.figures import figure7_hierarchy  # noqa: E402
 
 ROOT = Path(__file__).parents[2]

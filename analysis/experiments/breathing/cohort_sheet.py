@@ -13,7 +13,7 @@ SUBJECT = 1  # its three clips show best what the words say
 def sheet() -> Any:
     """Belt, thermistor and both spectra of three clips."""
     seconds, chest, nose, words = cohort.example(SUBJECT)
-    fig, axes = style.figure(style.PAGE, 4.2, 3, 3)
+    fig, axes = style.figure(4.2, 3, 3)
     bins = range(spectra.FIRST, spectra.FIRST + spectra.BINS)
     for column, what in enumerate(words):
         for axis, signal, colour in zip(axes[:2, column], (chest, nose), (style.BLUE, style.RED), strict=False):

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import LogLocator
 
-from analysis.engine import style
+from analysis.engine import intervals, style
+from analysis.engine.claims import Claim
 from analysis.engine.reproduction import exact, like_another_seed
-from analysis.engine.script import Claim, must
+from analysis.engine.script import must
 from analysis.experiments.breathing.experiment import (
     LOSSES,
     SIMULATED,
@@ -22,7 +23,6 @@ from analysis.experiments.breathing.experiment import (
     searched,
     training,
 )
-from analysis.experiments.training import intervals
 
 LINES = {
     "MSE": (style.ORANGE, "-"),
@@ -229,7 +229,7 @@ def _sentence(text: str) -> str:
 
 def panels(table: pd.DataFrame, network: str) -> Any:
     """Errors of the papers' losses and of their mixtures, the gradient's sum, and the output's total."""
-    fig, axes = style.figure(style.PAGE, 4.8, 2, 3, sharex=True)
+    fig, axes = style.figure(4.8, 2, 3, sharex=True)
     (end, quick, mixed), (sums, totals, legend) = axes
     _errors(end, table, chosen(table), PURE)
     _errors(quick, table, fastest(table), PURE)

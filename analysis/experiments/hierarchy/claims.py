@@ -13,10 +13,10 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from analysis.engine.script import Claim
+from analysis.engine.claims import Claim
+from analysis.engine.intervals import Interval, against
 from analysis.experiments.hierarchy import statistics
 from analysis.experiments.hierarchy.experiment import ADAM, ALONE, DATA, SGD, SIMULATED, TOGETHER
-from analysis.experiments.training.intervals import Interval, against
 
 SOURCE = "arXiv 1611.07573, Sec. 5.3 and Fig. 7"
 HALF = 0.5

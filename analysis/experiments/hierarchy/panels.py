@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.engine import style
+from analysis.engine.intervals import interval
 from analysis.experiments.hierarchy import statistics
 from analysis.experiments.hierarchy.claims import words
 from analysis.experiments.hierarchy.experiment import DATA, SIMULATED, TOGETHER
-from analysis.experiments.training.intervals import interval
 
 LINES = {
     "CE": (style.ORANGE, "-", "o"),
@@ -93,7 +93,7 @@ def sheet(summary: pd.DataFrame) -> Any:
     lines = [
         _cells(*key, rows.set_index("measure")) for key, rows in summary.groupby(["part", "size", "loss"], sort=False)
     ]
-    fig, axis = style.figure(style.PAGE, 0.13 * (len(lines) + 3), 1, 1)
+    fig, axis = style.figure(0.13 * (len(lines) + 3), 1, 1)
     axis.axis("off")
     heads = ["part", "samples", "loss", "optimizer"]
     for name in ("top-1, %", "holistic, edges", "severity, edges"):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.experiments.training.intervals import chance, holm, interval
+from analysis.engine.intervals import chance, holm, interval
 
 MEASURES = ("top1", "holistic", "severity")
 SETTING = ["optimizer", "rate"]
