@@ -7,6 +7,7 @@ from typing import Any
 from analysis.engine import style
 from analysis.experiments.breathing import cohort, spectra
 
+CAPTION = {"_clips": "One. Two."}
 SUBJECT = 1  # its three clips show best what the words say
 
 

@@ -156,10 +156,10 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def gradient_sums(loss: str, p: Tensor, q: Tensor) -> dict[str, float]:
+def gradient_sums(loss: Loss, p: Tensor, q: Tensor) -> dict[str, float]:
     """Of each clip's gradient at the output, over bins: the mean of the sums, and their root mean square."""
     p = p.detach().requires_grad_()
     with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(len(p) * LOSSES[loss](p, q), p)
+        (gradient,) = torch.autograd.grad(len(p) * loss(p, q), p)
     sums = gradient.sum(dim=1).double()
     return {"gradient_sum": float(sums.mean()), "gradient_sum_rms": float(sums.square().mean().sqrt())}
