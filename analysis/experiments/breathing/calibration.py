@@ -29,7 +29,9 @@ def _end(floor: float, rate: float) -> float:
         "network": "perceptron", "loss": "KL", "rate": rate, "seed": SEED, "epochs": 20, "until": 20,
         "source": SOURCE, "floor": floor,
     }  # fmt: skip
-    rows = experiment.train("analysis.experiments.breathing.calibration:table", parameters, partial(networks.kl, floor=floor))
+    rows = experiment.train(
+        "analysis.experiments.breathing.calibration:table", parameters, partial(networks.kl, floor=floor)
+    )
     return float(rows[-1].get("choosing_emd", float("nan")))
 
 

@@ -46,7 +46,9 @@ def measure(seconds: float, seed: int) -> Rows:
     return [
         {**common, "loss": name.split(", ")[0], "way": name.split(", ")[1], "repeats": len(found)}
         | dict(zip(("seconds", "low", "high"), spread(found), strict=True))
-        | dict(zip(("ratio_low", "ratio", "ratio_high"), median(times[f"KL, {name.split(', ')[1]}"] / found), strict=True))
+        | dict(
+            zip(("ratio_low", "ratio", "ratio_high"), median(times[f"KL, {name.split(', ')[1]}"] / found), strict=True)
+        )
         for name, found in times.items()
     ]
 

@@ -19,7 +19,7 @@ _NUMBERS = (
     "train_error", "train_emd", "train_loss", "constant_error", "constant_emd", "chest_error", "chest_emd",
 )  # fmt: skip
 KINDS = exact(*_RUN, "seed", "step", "epoch", "status") | like_another_seed(_NUMBERS, (*_RUN, "step"))
-UNITS = {"emd": "bins", "error": "breaths per minute"}
+UNIT = "breaths per minute"  # of both measures, as a bin is one wide
 SETTLED = 0.1  # of the way from the untrained error to the last: what is left to go when a run counts as converged
 
 
@@ -56,10 +56,9 @@ def last(runs: pd.DataFrame, column: str) -> pd.Series:
     return ends[column].where(ends.status == "ok")
 
 
-def converged(table: pd.DataFrame, measure: str) -> pd.Series:
+def converged(runs: pd.DataFrame, measure: str) -> pd.Series:
     """Epochs until 90% of the way from the untrained error to the last one are gone; NaN where the run diverged."""
-    runs = chosen(table, measure).groupby(["loss", "seed"])
-    return runs.apply(_converged, measure, include_groups=False)
+    return runs.groupby(["loss", "seed"]).apply(_converged, measure, include_groups=False)
 
 
 def _converged(run: pd.DataFrame, measure: str) -> float:
@@ -104,12 +103,12 @@ def told(table: pd.DataFrame) -> dict[str, Any]:
         "clips": origin(table),
         "trained_on": sorted(every.device.unique()),
         "epochs": int(every.until.max()),
-        "tried": {loss: sorted(rows.rate.unique().tolist()) for loss, rows in searched(complete(table)).groupby("loss")},
+        "tried": {
+            loss: sorted(rows.rate.unique().tolist()) for loss, rows in searched(complete(table)).groupby("loss")
+        },
         "rates": {measure: best(table, measure).to_dict() for measure in MEASURES},
         "quickest": {measure: quickest(table, measure).to_dict() for measure in MEASURES},
-        "seeds": {
-            measure: chosen(table, measure).groupby("loss").seed.nunique().to_dict() for measure in MEASURES
-        },
+        "seeds": {measure: chosen(table, measure).groupby("loss").seed.nunique().to_dict() for measure in MEASURES},
         "diverged": diverged(table),
     }
 
