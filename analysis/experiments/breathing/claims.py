@@ -225,7 +225,7 @@ def _tiny(runs: Runs, source: str) -> Claim:
 
 
 def icml(table: pd.DataFrame) -> list[Claim]:
-    """The papers' claims by the peaks, gEMD and gEMD_L1 being mixtures with 0.1 MSE as in Sec. 2.3; the rest are ours."""
+    """The papers' claims by the peaks, gEMD and gEMD_L1 being mixtures with 0.1 MSE as in Sec. 2.3."""
     runs = Runs(table, plans.ICML)
     figure, third = f"{ICML}, Fig. 1", f"{ICML}, Sec. 3"
     ours, rivals = "EMD scaled", list(RIVALS)

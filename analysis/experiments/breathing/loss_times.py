@@ -43,14 +43,14 @@ def measure(seconds: float, seed: int) -> Rows:
     with threads.at_most(1):
         times = race({name: stopwatch(call) for name, call in {**_torch(p, q), **_numpy(p, q)}.items()}, seconds)
     common = {"part": "timing", "batch": ROWS, "bins": BINS}
-    return [
-        {**common, "loss": name.split(", ")[0], "way": name.split(", ")[1], "repeats": len(found)}
-        | dict(zip(("seconds", "low", "high"), spread(found), strict=True))
-        | dict(
-            zip(("ratio_low", "ratio", "ratio_high"), median(times[f"KL, {name.split(', ')[1]}"] / found), strict=True)
-        )
-        for name, found in times.items()
-    ]
+    rows = []
+    for name, found in times.items():
+        loss, way = name.split(", ")
+        row = {"loss": loss, "way": way, "repeats": len(found)}
+        row |= dict(zip(("seconds", "low", "high"), spread(found), strict=True))
+        ratio = median(times[f"KL, {way}"] / found)
+        rows.append(common | row | dict(zip(("ratio_low", "ratio", "ratio_high"), ratio, strict=True)))
+    return rows
 
 
 def median(values: Any) -> tuple[float, float, float]:

@@ -1,4 +1,4 @@
-"""Pictures of both breathing figures, from the table of runs: the papers' own view first, the rest on a second sheet."""
+"""Pictures of both breathing figures: the papers' own view first, the rest on a second sheet."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ PURE = ("EMD scaled", "EMD normalized", "MSE", "KL")
 MIXED = ("EMD scaled + MSE", "EMD normalized + MSE", "MSE", "KL")
 EMD, PEAKS = "EMD of the spectrum\n(breaths per minute)", "distance of the peaks\n(breaths per minute)"
 FIGURE6 = {
-    "": "The EMD between predicted and nasal spectra of subjects that no network has seen, over 20 epochs, each loss at "
-    "the rate that ends best: lines are means over seeds, bands their 95% intervals. Dashed lines need no network: the "
-    "mean spectrum as a constant guess, and the chest's own spectrum.",
-    "_losses": "All losses by both measures, in full and over the first epoch at the rates that begin best, and on clips "
+    "": "The EMD between predicted and nasal spectra of subjects that no network has seen, each loss at the rate that "
+    "ends best: lines are means over seeds, bands their 95% intervals. Dashed lines need no network: the mean spectrum "
+    "as a constant guess, and the chest's own spectrum.",
+    "_losses": "All losses by both measures, in full, over the first epoch at the rates that begin best, and on clips "
     "trained on. EMD is the zero-sum gradient, gEMD the one whose sum is not 0; SD hands its arbitrary constant on to "
     "the network, SD centred does not.",
-}  # fmt: skip
+}
 ICML = {
     "": "Left the distance between the largest peaks of predicted and nasal spectra, EMD being mixed with 0.1 MSE as "
-    "in the paper and each loss at the rate that ends best; right the sum over bins of the gradient of EMD alone. Lines are "
-    "means over seeds, bands their 95% intervals, and dashed lines need no network.",
-    "_more": "The same losses without MSE, over the first epoch at their best rates and at one rate for all, by the EMD "
-    "of the spectrum, by the output's total and on clips trained on. The target's total is 1, and the gradient of "
-    "gEMD_L1 is 30 times that of the arXiv paper's EMD.",
-}  # fmt: skip
+    "in the paper and each loss at the rate that ends best; right the sum over bins of the gradient of EMD alone. "
+    "Lines are means over seeds, bands their 95% intervals, and dashed lines need no network.",
+    "_more": "The losses without MSE at the rates that end and begin best and at one rate for all, the mixtures with "
+    "0.1 MSE at one rate for all and by the EMD of the spectrum, and the output's total. The target's total is 1, and "
+    "the gradient of gEMD_L1 is 30 times that of the arXiv paper's EMD.",
+}
 
 
 def figure6(table: pd.DataFrame) -> dict[str, Any]:

@@ -98,14 +98,12 @@ def check(table: pd.DataFrame) -> None:
 
 def told(table: pd.DataFrame) -> dict[str, Any]:
     """For the record."""
-    every = training(table)
+    every, tried = training(table), searched(complete(table)).groupby("loss").rate
     return {
         "clips": origin(table),
         "trained_on": sorted(every.device.unique()),
         "epochs": int(every.until.max()),
-        "tried": {
-            loss: sorted(rows.rate.unique().tolist()) for loss, rows in searched(complete(table)).groupby("loss")
-        },
+        "tried": {loss: sorted(rates.unique()) for loss, rates in tried},
         "rates": {measure: best(table, measure).to_dict() for measure in MEASURES},
         "quickest": {measure: quickest(table, measure).to_dict() for measure in MEASURES},
         "seeds": {measure: chosen(table, measure).groupby("loss").seed.nunique().to_dict() for measure in MEASURES},
