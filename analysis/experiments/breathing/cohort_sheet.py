@@ -9,8 +9,8 @@ from analysis.experiments.breathing import cohort, spectra
 
 CAPTION = {
     "_clips": "Three simulated minutes of one sleeper: the chest excursion that the network sees, the nasal airflow, "
-    "and the spectra of both. An obstructed airway stops the airflow but not the chest, and movement breaks the chest's "
-    "signal."
+    "and the spectra of both. An obstructed airway stops the airflow but not the chest, and movement breaks what the "
+    "chest shows."
 }
 SUBJECT = 1  # its three clips show best what the words say
 
