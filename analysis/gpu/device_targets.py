@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.timing.measuring import Spread
-from analysis.timing.speed_targets import COLUMNS, FASTER, SHARE, Goal
+from analysis.timing.speed_targets import COLUMNS, FASTER, SHARE, SIDES, Goal
 
 NOT_YET = "not yet measured on a device"
 SIMULATED = "simulated"  # begins the name of what is no device
@@ -20,6 +20,8 @@ BANDWIDTH = (("chain", 0.6), ("WordNet tree", 0.4))
 NAMES = {"chain": "chain", "tree": "WordNet tree"}
 SAME = "entries of compensated value, flow and gradient, rho = 1 to 4, whose bits differ from the CPU's"
 EMD, SINKHORN = "EMD² value and gradient", "Sinkhorn, space kernel"
+COPIED = "median and quartiles of the share of a copy's bandwidth in the same process"
+BITS = "every entry, bit by bit"
 
 
 def measured(path: Path) -> pd.DataFrame | None:
@@ -43,7 +45,7 @@ def fact(table: pd.DataFrame, name: str) -> str:
 
 def goals(table: pd.DataFrame) -> pd.DataFrame:
     """A row a target and dtype, as in figures/speed_targets.csv; what a step failed to measure is told."""
-    rows = pd.DataFrame([goal.row() for goal in _all(table)]).rename(columns={"middle": "found"})
+    rows = pd.DataFrame([goal.row() for goal in each(table)]).rename(columns={"middle": "found"})
     return rows.assign(group="GPU")[list(COLUMNS)]
 
 
@@ -52,7 +54,8 @@ def unmeasured() -> pd.DataFrame:
     return goals(pd.DataFrame({"part": []})).assign(holds=NOT_YET)
 
 
-def _all(table: pd.DataFrame) -> Iterator[Goal]:
+def each(table: pd.DataFrame) -> Iterator[Goal]:
+    """Every target, as it was measured."""
     yield from _bandwidth(table)
     yield from _sinkhorn(table)
     yield from _bits(table)
@@ -63,7 +66,7 @@ def _bandwidth(table: pd.DataFrame) -> Iterator[Goal]:
         for accuracy in ("native", "compensated"):
             rows = _timed(table, space=space, rows=65_536, method=f"{EMD}, {accuracy}", dtype="float32")
             what = f"GPU: {EMD}, {space}, 65536 × 1000, {accuracy}"
-            yield Goal(what, COPY, bound, SHARE, "float32", _spread(rows, "fraction"))
+            yield Goal(what, COPY, bound, SHARE, "float32", _spread(rows, "fraction"), COPIED)
 
 
 def _sinkhorn(table: pd.DataFrame) -> Iterator[Goal]:
@@ -71,7 +74,8 @@ def _sinkhorn(table: pd.DataFrame) -> Iterator[Goal]:
     what = "GPU: Sinkhorn, space kernel, WordNet tree, 512 × 1000, 100 iterations"
     dense = _timed(table, space="WordNet tree", rows=512, method=DENSE, dtype="float32")
     ours = dense["name"].str.startswith("cuBLAS") if len(dense) else dense.index.notna()
-    yield Goal(what, "dense loop, cuBLAS", 10.0, FASTER, "float32", _spread(rows if ours.any() else rows[:0], "ratio"))
+    found = _spread(rows if ours.any() else rows[:0], "ratio")
+    yield Goal(what, "dense loop, cuBLAS", 10.0, FASTER, "float32", found, SIDES)
 
 
 def _bits(table: pd.DataFrame) -> Iterator[Goal]:
@@ -82,7 +86,7 @@ def _bits(table: pd.DataFrame) -> Iterator[Goal]:
             rows = rows[(rows.method != "HVP") & (rows.rho.isna() | rows.rho.isin([1, 2, 3, 4]))]
             complete = not rows.differ.isna().any() and set(NAMES.values()) <= set(rows.space) and _ended(table, dtype)
             count = float(rows.differ.sum()) if complete else np.nan
-        yield Goal(f"GPU: {SAME}", "the same call on the CPU", 0.0, "entries", dtype, Spread(count, count, count))
+        yield Goal(f"GPU: {SAME}", "the same call on the CPU", 0.0, "entries", dtype, Spread(count, count, count), BITS)
 
 
 def _ended(table: pd.DataFrame, dtype: str) -> bool:

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.engine.claims import FAILS, UNDECIDED
 from analysis.gpu import device_targets
 
 BEGIN, END = "<!-- speed: begin -->\n", "<!-- speed: end -->\n"
+MARKS = {FAILS: "**", UNDECIDED: "*"}
 MAIN = (  # what the README shows
     "emd, one pair of 10 bins",
     "emd_value_and_grad, ρ = 2, 16 × 10",
@@ -69,9 +71,10 @@ def section(folder: Path, *, whole: bool = False) -> str:
 
 
 def _mark(row: Any) -> str:
-    """Bold where the target is missed."""
+    """Bold where the target is missed, italic where it is undecided."""
     text = row.holds if np.isnan(row.found) else f"{row.found:.3g}"
-    return f"**{text}**" if row.holds == "no" else text
+    mark = MARKS.get(row.holds, "")
+    return f"{mark}{text}{mark}"
 
 
 def targets(folder: Path) -> pd.DataFrame:

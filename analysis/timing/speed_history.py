@@ -7,13 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.engine.claims import Claim
+from analysis.engine.claims import Claim, Margin, Missing
 from analysis.timing import sinkhorn_calls, small_calls, torch_losses
 from analysis.timing.emd_speed import FRESH, NATIVE
-from analysis.timing.speed_targets import SHEET
+from analysis.timing.measuring import Spread
+from analysis.timing.speed_targets import SHEET, our_claim
 
-SOURCE = "Releases"
-NOISE = 0.1  # by which runs of the same code may differ, beyond the quartiles within a run
+SOURCE = "our target from release to release"
+SLOWER = 1.1  # times as slow: by so much may runs of the same code differ, beyond the quartiles within a run
+CONTRAST = "the worst ratio, now over before; from the lower quartile over the upper to the upper over the lower"
 PLACE = ("processor", "cores", "vectors")  # one machine
 BESIDE = ("version", "date", *PLACE)
 ENDS = ("", "_low", "_high")  # median and quartiles
@@ -84,21 +86,33 @@ def claims(history: pd.DataFrame, new: dict[str, Any]) -> list[Claim]:
     if at == 0:
         return []
     before, now = here.iloc[at - 1], here.iloc[at]
-    slower = [key for key in KEYS if worse(key, before, now)]
-    each = ", ".join(f"{key.name} {now[key.name]:.3g} (was {before[key.name]:.3g})" for key in slower)
-    found = f"slower: {each}" if slower else f"none of {len(KEYS)} ratios is worse"
-    return [Claim(SOURCE, f"nothing is slower than in {before.version} on this machine", found, not slower, SHEET)]
+    slowdowns = {key.name: slowdown(key, before, now) for key in KEYS}
+    found = {name: some for name, some in slowdowns.items() if not np.isnan(some.middle)}
+    claimed = f"nothing is slower than in {before.version} on this machine"
+    if not found:
+        return [our_claim(claimed, CONTRAST, Missing("no ratio was measured in both"), "", SHEET, SOURCE)]
+    low, high = (max(some[end] for some in found.values()) for end in (1, 2))
+    evidence = Margin(low, high, most=SLOWER, unit="times as slow", kind="threshold")
+    listed = _listed(found, before, now) or f"each of {len(found)} ratios is at most {high:.3g} times the earlier one"
+    return [our_claim(claimed, CONTRAST, evidence, listed, SHEET, SOURCE)]
 
 
-def worse(key: Key, before: Any, now: Any) -> bool:
-    """Whether a ratio is worse by more than noise: quartiles are apart, and medians differ by more than `NOISE`.
+def _listed(found: dict[str, Spread], before: Any, now: Any) -> str:
+    """What is slower, and what may be."""
+    kinds = {"slower": [n for n, some in found.items() if some.low > SLOWER]}
+    kinds["slower, or noise"] = [n for n, some in found.items() if some.low <= SLOWER < some.high]
+    told = {kind: ", ".join(f"{n} {now[n]:.3g} (was {before[n]:.3g})" for n in names) for kind, names in kinds.items()}
+    return "; ".join(f"{kind}: {names}" for kind, names in told.items() if names)
+
+
+def slowdown(key: Key, before: Any, now: Any) -> Spread:
+    """How many times as slow it is now: of medians, and from quartile to opposite quartile.
 
     >>> old, new = ({"x": x, "x_low": 0.98 * x, "x_high": 1.02 * x} for x in (1.0, 1.2))
-    >>> time = Key("x", "a time", "another")
-    >>> worse(time, old, new), worse(time, new, old), worse(time._replace(more=True), new, old)
-    (True, False, True)
+    >>> [round(x, 3) for x in slowdown(Key("x", "a time", "another"), old, new)]
+    [1.2, 1.153, 1.249]
+    >>> [round(x, 3) for x in slowdown(Key("x", "how fast", "another", more=True), old, new)]
+    [0.833, 0.801, 0.867]
     """
     (a, a_low, a_high), (b, b_low, b_high) = ([one[key.name + end] for end in ENDS] for one in (before, now))
-    if key.more:
-        return bool(b_high < a_low and b < (1 - NOISE) * a)
-    return bool(b_low > a_high and b > (1 + NOISE) * a)
+    return Spread(a / b, a_low / b_high, a_high / b_low) if key.more else Spread(b / a, b_low / a_high, b_high / a_low)

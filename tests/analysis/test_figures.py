@@ -3,11 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import emdref
 from analysis.benchmarks import sinkhorn_scaling
 from analysis.engine import style
-from analysis.engine.script import Options
+from analysis.engine.claims import FAILS, HOLDS, UNDECIDED, judge
+from analysis.engine.script import FIGURES, Options
 from analysis.figures import figure3_stability
 from analysis.sinkhorn import stability, stability_tables
 from analysis.studies import figure3_rescue, sinkhorn_limits
@@ -92,6 +94,41 @@ def test_cost_of_each_node_is_that_of_one_batch_size_in_float64():
     table = pd.concat([other, table, table.assign(rows=64, seconds=1.0)])
     np.testing.assert_allclose(sinkhorn_scaling._each(table, "seconds")["chain, log"], 3e-9)
     np.testing.assert_allclose(sinkhorn_scaling._each(table, "bytes")["chain, log"], 80)
+
+
+def test_a_power_has_students_interval():
+    nodes = np.array([1e3, 1e4, 1e5, 1e6])
+    table = pd.DataFrame({"nodes": nodes, "seconds": nodes * [1.0, 1.3, 0.9, 1.1], "space": "chain"})
+    line = stats.linregress(np.log(table.nodes), np.log(table.seconds))
+    half = stats.t.ppf(0.975, 2) * line.stderr
+    found = sinkhorn_scaling._slope(table, "nodes", ["space"])
+    np.testing.assert_allclose(found, [line.slope, line.slope - half, line.slope + half])
+    both = pd.concat([table, table.assign(space="tree", seconds=7 * table.seconds)], ignore_index=True)
+    twice = sinkhorn_scaling._slope(both, "nodes", ["space"])
+    np.testing.assert_allclose(twice[0], line.slope)  # levels differ, the power does not
+    np.testing.assert_allclose(
+        (twice[2] - twice[0]) / stats.t.ppf(0.975, 5), half / stats.t.ppf(0.975, 2) * np.sqrt(0.4)
+    )
+    assert np.isnan(sinkhorn_scaling._slope(table[:2], "nodes", ["space"])).all()
+
+
+def scaled(way, **factors):
+    """What is claimed of the committed measurements, some of which are changed by factors where `way` says."""
+    table = pd.read_csv(FIGURES / "sinkhorn_scaling.csv")
+    for name, factor in factors.items():
+        table[name] = table[name].where(~way(table), table[name] * factor)
+    return [claim.verdict for claim in judge(sinkhorn_scaling.claims(table))]
+
+
+def test_a_matrix_in_disguise_is_found():
+    assert scaled(lambda rows: rows.kernel == "dense", seconds=1.0) == [HOLDS] * 5
+    large = scaled(lambda rows: (rows.kernel == "space") & (rows.nodes > 5e5), seconds=1000.0, bytes=1000.0)
+    assert large == [UNDECIDED, HOLDS, FAILS, HOLDS, HOLDS]  # two powers at once, no line
+    every = scaled(lambda rows: rows.kernel == "space", seconds=pd.read_csv(FIGURES / "sinkhorn_scaling.csv").nodes)
+    assert every == [FAILS, HOLDS, HOLDS, FAILS, HOLDS]
+    quick = scaled(lambda rows: (rows.kernel == "dense") & (rows.bins == 10_000), seconds=0.15)
+    assert quick == [HOLDS, UNDECIDED, HOLDS, HOLDS, UNDECIDED]  # 46 to 99 s
+    assert scaled(lambda rows: rows.kernel == "dense", seconds=1e-3)[3:] == [FAILS, FAILS]
 
 
 def test_a_measurement_in_its_own_process():

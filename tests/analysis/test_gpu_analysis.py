@@ -12,6 +12,7 @@ import pytest
 import emdref
 from analysis import __main__ as command
 from analysis.engine import script as scripts
+from analysis.engine.claims import FAILS, HOLDS, PAPER, UNDECIDED, UNMEASURED, judge
 from analysis.engine.script import Options
 from analysis.figures import table1_timing
 from analysis.timing import own_process, table1
@@ -116,15 +117,17 @@ def report(share=0.7, ratio=12.0, differ=0, **facts):
     rows.append(common | {"space": "WordNet tree", "rows": 512, "method": SINKHORN} | spread)
     rows.append(common | {"space": "WordNet tree", "rows": 512, "method": DENSE, "name": "cuBLAS by X"})
     rows.append({"part": "ceiling", "dtype": "float32", "method": "copy", "bytes_per_s": 1e12})
-    rows.append({"part": "table1", "method": table1.SD, "iterations": 100, "dtype": "float32", "seconds": 0.01})
-    rows.append({"part": "table1", "method": table1.EMD_NATIVE, "iterations": 0, "dtype": "float32", "seconds": 0.002})
+    own = {"part": "table1", "dtype": "float32"}
+    rows.append(own | {"method": table1.SD, "iterations": 100, "seconds": 0.01, "low": 0.009, "high": 0.012})
+    rows.append(own | {"method": table1.EMD_NATIVE, "iterations": 0, "seconds": 0.002, "low": 0.0018, "high": 0.00225})
     rows.append({"part": "step", "name": "tests", "passed": 5, "failed": 0, "method": "5 passed", "seconds": 9.0})
     return pd.DataFrame(rows).reindex(columns=gpu.COLUMNS)
 
 
 def test_targets_that_are_met():
     table = device_targets.goals(report())
-    assert list(table.holds) == ["yes"] * len(table) and len(table) == 7
+    assert list(table.holds) == [HOLDS] * len(table) and len(table) == 7
+    assert {claim.verdict for claim in judge(gpu.claims(report()))} == {HOLDS}
     assert gpu.failures(report()) == []
     said = gpu.told(report())
     assert said["device"] == DEVICE
@@ -136,9 +139,10 @@ def test_targets_that_are_missed():
     table = device_targets.goals(report(share=0.5, ratio=3.0, differ=2)).set_index(["what", "dtype"])
     chain = table.xs(f"GPU: {EMD}, chain, 65536 × 1000, native")
     tree = table.xs(f"GPU: {EMD}, WordNet tree, 65536 × 1000, native")
-    assert (list(chain.holds), list(tree.holds)) == (["no"], ["yes"])
+    assert (list(chain.holds), list(tree.holds)) == ([FAILS], [HOLDS])
     assert list(table.xs(f"GPU: {device_targets.SAME}").found) == [4.0, 4.0]
-    assert "GPU: Sinkhorn, space kernel, WordNet tree, 512 × 1000, 100 iterations" in table[table.holds == "no"].index
+    assert "GPU: Sinkhorn, space kernel, WordNet tree, 512 × 1000, 100 iterations" in table[table.holds == FAILS].index
+    assert set(device_targets.goals(report(share=0.6)).holds) == {HOLDS, UNDECIDED}  # quartiles from 0.54 to 0.66
     assert gpu.failures(report(differ=2)) == [
         "compensated results differ from the CPU's in bits, in 4 rows of the table"
     ]
@@ -159,7 +163,7 @@ def test_bits_of_which_some_could_not_be_compared_are_not_claimed():
     table = report()
     table.loc[table["name"] == "bits, tree, float64", "note"] = "not finished: stopped after 170 s"
     found = device_targets.goals(table)
-    assert list(found.holds[found.unit == "entries"]) == ["yes", "not measured"]
+    assert list(found.holds[found.unit == "entries"]) == [HOLDS, "not measured"]
 
 
 def test_without_a_report_nothing_is_claimed():
@@ -191,8 +195,8 @@ def own_rows():
     seconds = {table1.SD: 2.0, table1.SD_SPACE: 0.2, table1.EMD_NATIVE: 0.001, table1.EMD_COMPENSATED: 0.004}
     common = {"source": "emdref", "place": "CPU", "hardware": "a CPU", "thread_count": 1, "disagreement": 0.1}
     rows = [
-        {"method": entry.method, "iterations": entry.cap, "seconds": seconds[entry.method]}
-        | {"dtype": dtype, "threads": threads}
+        {"method": entry.method, "iterations": entry.cap, "dtype": dtype, "threads": threads}
+        | {name: x * seconds[entry.method] for name, x in (("seconds", 1), ("low", 0.9), ("high", 1.1))}
         for threads in ("1", "all")
         for dtype in gpu.DTYPES
         for entry in table1.ENTRIES
@@ -212,12 +216,60 @@ def test_a_device_that_was_not_measured_is_told_in_every_cell(tmp_path):
     there = table[(table.source == "emdref") & (table.place == "GPU")]
     assert len(there) == 2 * len(table1.ENTRIES)
     assert set(there.note) == {NOT_YET} and there.seconds.isna().all() and there.hardware.isna().all()
-    cpu, device = table1_timing.claims(table)
-    assert cpu.holds and "2000 (native float32 1 thread)" in cpu.found and "500 (compensated" in cpu.found
-    assert device.holds is None and device.found == NOT_YET and device.verdict() == "not measured"
-    drawn = table1_timing.draw(table).axes[0].tables[0].get_celld()
-    assert drawn[1, 7].get_text().get_text() == "not yet measured\non a device"
-    assert drawn[3, 1].get_text().get_text() == "74.5 s"
+    cpu, device, slower, thousand = judge(table1_timing.claims(table))
+    assert {claim.about for claim in (cpu, device, slower, thousand)} == {PAPER}
+    assert cpu.verdict == HOLDS and "2000 (native float32 1 thread)" in cpu.found and "500 (compensated" in cpu.found
+    np.testing.assert_allclose([cpu.numbers["low"], cpu.numbers["high"]], [500 * 0.9 / 1.1, 500 * 1.1 / 0.9])
+    assert (device.verdict, device.why) == (UNMEASURED, NOT_YET)
+
+
+def test_what_was_not_measured_has_no_bar(tmp_path):
+    table = table1_timing.join(own_rows(), Options(out=tmp_path))
+    first, second = table1_timing.draw(table).axes
+    words = [text.get_text() for text in first.texts]
+    assert len(words) == 4 * 6 and len(second.texts) == 4 * 4  # lines, and columns of which there are numbers
+    assert words[:3] == ["942 ms", "15.1 ms", "2 s"] and "74.5 s" in words
+    report().to_csv(tmp_path / "gpu.csv", index=False)
+    first, second = table1_timing.draw(table1_timing.join(own_rows(), Options(out=tmp_path))).axes
+    assert (len(first.texts), len(second.texts)) == (4 * 6 + 2, 4 * 4)
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(0.16, HOLDS), (0.12, UNDECIDED), (0.09, FAILS)])
+def test_the_papers_ratio_is_judged_with_its_quartiles(seconds, verdict):
+    """Of 100 iterations over EMD², at least 60, with quartiles that are off by a tenth."""
+    rows = own_rows()
+    of_sd = rows.method == table1.SD
+    rows.loc[of_sd, ["seconds", "low", "high"]] *= seconds  # 2 s a line, over 0.004 of the slowest EMD²
+    cpu, _, slower, _ = judge(table1_timing.claims(table1_timing.join(rows, Options())))
+    assert cpu.verdict == verdict and slower.verdict == HOLDS
+
+
+def thousand(each, once):
+    """What is said of 1000 iterations, for seconds an iteration by 10 and 100, and of the one run."""
+    rows = own_rows()
+    for cap, took in ((10, 10 * each), (100, 100 * each), (1000, once)):
+        at = (rows.method == table1.SD) & (rows.iterations == cap)
+        rows.loc[at, ["seconds", "low", "high"]] = (
+            [took, took, took] if cap == 1000 else [took, 0.99 * took, 1.01 * took]
+        )
+    return judge(table1_timing.claims(table1_timing.join(rows, Options())))[3]
+
+
+def test_a_single_run_has_the_interval_of_shorter_ones():
+    found = thousand(0.02, 20.0)
+    assert found.verdict == HOLDS and found.numbers["least"] == 7.51
+    low, high = (10 * 0.02 * a + 11 * 0.02 * (100 * b - 10 * a) for a, b in ((1.01, 0.99), (0.99, 1.01)))
+    assert low < 19.8 and found.numbers["low"] == pytest.approx(0.99 * 0.2 + 11 * (0.99 * 2 - 1.01 * 0.2))
+    assert high > 20.2 and found.numbers["high"] == pytest.approx(1.01 * 0.2 + 11 * (1.01 * 2 - 0.99 * 0.2))
+    assert thousand(0.0076, 7.6).verdict == UNDECIDED
+    assert thousand(0.02, 7.0).verdict == UNDECIDED  # the run alone is below what the others say
+    assert thousand(0.001, 1.0).verdict == FAILS
+    assert "1000 iterations were not run" in judge(table1_timing.claims(toy_rows()))[3].why
+
+
+def toy_rows():
+    rows = own_rows()
+    return table1_timing.join(rows[rows.iterations <= 10], Options())
 
 
 def test_the_devices_rows_come_from_its_report_and_are_joined_once(tmp_path):
@@ -229,8 +281,8 @@ def test_the_devices_rows_come_from_its_report_and_are_joined_once(tmp_path):
     assert set(there.hardware) == {DEVICE}
     assert list(there.seconds.dropna()) == [0.01, 0.002]
     assert set(there.note[there.seconds.isna()]) == {"not measured by the report"}
-    claim = table1_timing.claims(table)[1]
-    assert claim.found == "5 (native float32)" and claim.holds
+    claim = judge(table1_timing.claims(table))[1]
+    assert claim.verdict == HOLDS and "here 5 (native float32); 4 to 6.67 times as fast" in claim.found
 
 
 def test_a_report_of_a_device_refreshes_table_1(tmp_path):
@@ -442,7 +494,7 @@ def test_a_report_is_written_as_it_comes_and_its_failures_are_the_exit_status(tm
     assert record["failures"] == ["memcheck: failed: 2 errors"]
     assert {"met", "missed"} == {target["result"] for target in record["targets"]}
     assert {path.name for path in tmp_path.glob("gpu*")} == {
-        "gpu.csv", "gpu.json", "gpu_targets.csv", "gpu_roofline.svg", "gpu_roofline.png",
+        "gpu.csv", "gpu.json", "gpu_targets.csv", "gpu_targets.html", "gpu_roofline.svg", "gpu_roofline.png",
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis.engine import machine
+from analysis.engine.claims import FAILS, HOLDS, UNDECIDED, UNMEASURED, judge
 from analysis.timing import speed_history
 from analysis.timing.speed_history import ENDS, KEYS
 
@@ -50,13 +51,13 @@ def test_a_history_on_disk_is_the_same_again(tmp_path):
 
 
 def told(*lines):
-    return speed_history.claims(history(*lines), lines[-1])
+    return judge(speed_history.claims(history(*lines), lines[-1]))
 
 
 def test_what_is_slower_than_before_is_named():
     (claim,) = told(line("1"), line("2", small_call=1.2, tree_f64=0.8, sinkhorn_f64=1.3, chain_f64=0.5))
-    assert claim.holds is False
-    assert claim.found == "slower: small_call 1.2 (was 1), tree_f64 0.8 (was 1)"
+    assert claim.verdict == FAILS
+    assert claim.found.startswith("slower: small_call 1.2 (was 1), tree_f64 0.8 (was 1); 1.23 to 1.28 times as slow")
     assert "slower than in 1 on this machine" in claim.claimed
 
 
@@ -66,22 +67,30 @@ def test_what_is_slower_than_before_is_named():
 )
 def test_what_is_within_the_noise_or_better_is_not(now):
     (claim,) = told(line("1"), now)
-    assert claim.holds is True
-    assert claim.found == f"none of {len(KEYS)} ratios is worse"
+    assert claim.verdict == HOLDS
+    assert f"of {len(KEYS) - np.isnan(now['small_call'])} ratios is at most 1.0" in claim.found
 
 
-def test_wide_quartiles_are_noise():
+def test_wide_quartiles_leave_it_undecided():
     wide = line("2", small_call=1.2) | {"small_call_low": 1.0}
-    assert told(line("1"), wide)[0].holds
+    (claim,) = told(line("1"), wide)
+    assert claim.verdict == UNDECIDED
+    assert claim.found.startswith("slower, or noise: small_call 1.2 (was 1)")
+
+
+def test_what_was_never_measured_twice_is_not_compared():
+    empty = line("1") | dict.fromkeys(speed_history.COLUMNS[len(speed_history.BESIDE) :], np.nan)
+    (claim,) = told(empty, line("2"))
+    assert claim.verdict == UNMEASURED
 
 
 def test_another_machine_and_a_first_release_have_nothing_before_them():
     assert told(line("1", "B"), line("2", scale=2.0)) == []
     assert told(line("1")) == []
     (claim,) = told(line("1"), line("2", "B"), line("3", scale=2.0), line("3", "B"))
-    assert "slower than in 2 on" in claim.claimed and claim.holds
+    assert "slower than in 2 on" in claim.claimed and claim.verdict == HOLDS
     (claim,) = told(line("1", scale=0.5), line("2"), line("3"))  # what was lost before is an older release's
-    assert "slower than in 2 on" in claim.claimed and claim.holds
+    assert "slower than in 2 on" in claim.claimed and claim.verdict == HOLDS
 
 
 def test_a_line_is_what_the_targets_say():
