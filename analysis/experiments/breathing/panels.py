@@ -69,7 +69,7 @@ def _losses(table: pd.DataFrame) -> Any:
     _epochs(axes[2, 0], chosen(table, "emd"), "train_emd", losses, band=False)
     _epochs(axes[2, 1], chosen(table, "error"), "train_error", losses, band=False)
     axes[2, 0].set_ylabel("on clips trained on\n(breaths per minute)")
-    titles = ("best at the end", "quickest", "best at the end", "quickest", "EMD", "peaks")
+    titles = ("best at the end", "quickest", "best at the end", "quickest", "trained on, EMD", "trained on, peaks")
     for axis, text, title in zip(axes.flat, "abcdef", titles, strict=True):
         style.letter(axis, text, title)
         axis.set_xlabel("epochs")
@@ -133,11 +133,15 @@ def _handles(losses: tuple[str, ...]) -> list[Any]:
 
 def _without(axis: Any, table: pd.DataFrame, measure: str, named: bool = True) -> None:
     """What needs no network."""
-    for name, text in (("constant", "constant guess"), ("chest", "the chest's own")):
+    for name, text, x, side in (
+        ("constant", "constant guess", 0.99, "right"),
+        ("chest", "the chest's own", 0.01, "left"),
+    ):
         value = training(table)[f"{name}_{measure}"].mean()
         axis.axhline(value, color=style.GREY, lw=0.8, ls="--")
         if named:
-            axis.annotate(text, (0.01, value), (0, 2), ("axes fraction", "data"), "offset points", color=style.GREY)
+            place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": side}
+            axis.annotate(text, (x, value), (0, 2), color=style.GREY, **place)
     _ticks(axis)
 
 

@@ -177,7 +177,7 @@ _SD = {"SD": 1.1, "SD centred": 1.1, "EMD normalized": 1.0}
 FIGURE6 = Plan(
     "analysis.figures.figure6_breathing:run",
     "filters",
-    {"MSE": 5, "SD": 5, "SD centred": 5, "EMD2": 5, "EMD zero-sum": 5, "KL": 3, "EMD normalized": 3},
+    {"MSE": 10, "SD": 10, "SD centred": 10, "EMD2": 10, "EMD zero-sum": 10, "KL": 3, "EMD normalized": 3},
     rates=(1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
     wider={
         "SD": (3e-6, 1e-6), "SD centred": (3e-1, 1.0), "EMD2": (3e-1, 1.0, 3.0, 10.0), "EMD zero-sum": (3e-1, 1.0),
@@ -194,6 +194,7 @@ ICML = Plan(
         "EMD scaled + MSE": 10, "EMD zero-sum": 5, "EMD2": 5, "SD": 5, "SD centred": 5,
     },
     rates=(1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
+    wider=dict.fromkeys(("EMD scaled", "EMD normalized", "EMD zero-sum", "SD"), (3e-1, 1.0, 3.0)),
     subjects=81,
     common=1e-3,  # Adam's own, in its paper and in torch
     seconds={"SD": 0.3, "SD centred": 0.3, "EMD normalized": 0.25, "EMD normalized + MSE": 0.25},
