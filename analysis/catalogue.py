@@ -14,9 +14,18 @@ ABOUT = {
     BENCHMARKS: "time and memory",
 }
 GROUPS = {
-    PAPERS: ("figure1_ellyvan", "figure3_stability", "figure5_gradients", "slides", "table1_timing"),
+    PAPERS: (
+        "figure1_ellyvan",
+        "figure2_flows",
+        "figure3_stability",
+        "figure4_chain",
+        "figure5_gradients",
+        "slides",
+        "slides_plans",
+        "table1_timing",
+    ),
     TRAINING: ("icml_figure1", "figure6_breathing", "figure7_hierarchy"),
-    STUDIES: ("figure3_rescue", "figure3_spaces", "accuracy", "sinkhorn_limits", "sinkhorn_acceleration"),
+    STUDIES: ("figure3_rescue", "figure3_spaces", "accuracy", "sinkhorn_limits", "sinkhorn_acceleration", "slides_svm"),
     BENCHMARKS: ("sinkhorn_scaling", "speed", "speed_growth", "gpu"),
 }
 NAMES = tuple(name for group in GROUPS.values() for name in group)

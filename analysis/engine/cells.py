@@ -21,6 +21,7 @@ Rows = list[dict[str, Any]]
 ROOT = Path(__file__).parents[2]
 PACKAGES = (  # another version, another result
     "numpy", "numba", "scipy", "pandas", "POT", "scikit-bio", "torch", "geomloss", "jax", "ott-jax", "threadpoolctl",
+    "scikit-learn",
 )  # fmt: skip
 # modules that call, store, choose or draw numbers, and make none: figures may be polished without computing again
 NUMBERLESS = (

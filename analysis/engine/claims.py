@@ -51,6 +51,7 @@ class Difference:
     unit: str = ""
     factor: float = 1.0  # for words: 100 where the numbers are shares and the unit is points
     seconds: float = 0.0  # that one more seed takes, for all of a contrast's runs
+    each: str = "seeds"  # what is paired, for words: pairs of histograms where those are drawn
     kind: ClassVar[str] = "difference"
 
     def least(self) -> tuple[str, np.ndarray]:
@@ -229,21 +230,24 @@ def _difference(found: Difference, p_holm: float, level: float) -> tuple[str, st
     name, pairs = found.least()
     n, lost = len(pairs), found.lost()
     if n < 2:
-        why = f"{n} pair{'s' * (n != 1)} of seeds {'have' if n != 1 else 'has'} no interval: run 2 seeds or more"
-        return UNDECIDED, why, f"{name}: {n} seeds, no interval", {"n": n}
+        have = "s have" if n != 1 else " has"
+        why = f"{n} pair{have} no interval: run 2 {found.each} or more"
+        return UNDECIDED, why, f"{name}: {n} {found.each}, no interval", {"n": n}
     mean, spread = float(pairs.mean()), float(pairs.std(ddof=1))
     side = -1 if mean * found.side < 0 else 1
     level = level / len(found.pairs) if side < 0 else level
     half = float(stats.t.ppf(1 - level / 2, n - 1)) * spread / np.sqrt(n)
     low, high, mid = (found.factor * x for x in (mean - half, mean + half, mean))
     unit = f" {found.unit}" if found.unit else ""
-    words = f"{name} {mid:+.3g} ({low:+.3g} to {high:+.3g}){unit}, {n} seeds, p = {p_holm:.2g}"
+    words = f"{name} {mid:+.3g} ({low:+.3g} to {high:+.3g}){unit}, {n} {found.each}, p = {p_holm:.2g}"
     numbers = {"mean": mid, "low": low, "high": high, "p": found.p(), "p_holm": p_holm, "n": n, "lost": lost}
     doubts = [f"{lost} runs were lost"] * bool(lost)
     verdict = UNDECIDED if lost or not p_holm < LEVEL else HOLDS if side > 0 else FAILS
     if not p_holm < LEVEL:
         seen = found.factor * float(stats.t.ppf(1 - level / 2, n - 1) + stats.t.ppf(POWER, n - 1)) * spread / np.sqrt(n)
-        doubts.append(f"the interval includes 0: {n} seeds could have shown {seen:.2g}{unit}, {_needed(found, level)}")
+        doubts.append(
+            f"the interval includes 0: {n} {found.each} could have shown {seen:.2g}{unit}, {_needed(found, level)}"
+        )
     return verdict, "; ".join(doubts), words, numbers
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.sinkhorn.stability import POTENTIAL
+from analysis.sinkhorn.stability import LATE, POTENTIAL
 from emdref.entropic.iteration import FAILED
 
 BAND = (0.1, 0.5, 0.9)
@@ -30,6 +30,12 @@ def reference(table: pd.DataFrame) -> pd.DataFrame:
     """The plain rows after most iterations, in float64 and the log domain."""
     rows = select(table, dtype="float64", kernel="space", domain="log")
     return rows[rows.cap == rows.groupby("lam").cap.transform("max")]
+
+
+def short(table: pd.DataFrame) -> list[str]:
+    """What speaks against the reference: that it has fewer iterations than the paper's."""
+    most = int(reference(table).cap.max())
+    return [f"the reference has {most} iterations, not {LATE[-1]}"] * (most < LATE[-1])
 
 
 def limit(table: pd.DataFrame) -> pd.DataFrame:
@@ -63,6 +69,27 @@ def last_while(good: pd.Series) -> float:
     """The largest lambda up to which `good`, by increasing lambda, holds without a gap; 0 if it never does."""
     kept = good.index[good.cumprod().astype(bool)]
     return float(kept.max()) if len(kept) else 0.0
+
+
+def last_sound(table: pd.DataFrame) -> pd.Series:
+    """By pair: the largest lambda up to which its status is no failure; 0 if there is none."""
+    good = table.assign(good=~table.status.isin(FAILED)).pivot(index="lam", columns="pair", values="good")
+    return good.apply(last_while)
+
+
+def span(values: pd.Series) -> str:
+    """The least and the most of the pairs.
+
+    >>> span(pd.Series([3.16228, 10.0])), span(pd.Series([2.0, 2.0]))
+    ('3.16 to 10', '2')
+    """
+    ends = f"{values.min():.3g}", f"{values.max():.3g}"
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+
+
+def whereabouts(table: pd.DataFrame) -> str:
+    """The space, for captions: ReaL labels are those of the WordNet tree's classes."""
+    return "on the WordNet tree" if table.target.eq("ReaL").any() else "on the space asked for"
 
 
 def bands(table: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -9,12 +9,14 @@ the same lambda max(M).
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 
 from analysis.engine import style
 from analysis.engine.cells import Cell
-from analysis.engine.claims import Claim
+from analysis.engine.claims import FINDING, Claim, Exact
 from analysis.engine.script import Options, must
 from analysis.sinkhorn import stability
 from analysis.sinkhorn.stability import LOW, SHOWN
@@ -25,9 +27,12 @@ from analysis.sinkhorn.stability_tables import (
     last_while,
     limit,
     onehot_spread,
+    reference,
     select,
+    short,
     softmax,
     sound,
+    whereabouts,
 )
 from emdref.entropic.iteration import FAILED
 
@@ -35,23 +40,35 @@ DTYPES = ("float32", "float64", *LOW)
 PNG = True
 KINDS = stability.KINDS
 CAP = 100
-WAYS = {  # dtype, kernel, domain: colour, line
-    ("float32", "dense", "linear"): (style.ORANGE, "-"),
-    ("float64", "dense", "linear"): (style.BLUE, "-"),
-    ("float32", "space", "linear"): (style.ORANGE, "--"),
-    ("float64", "space", "linear"): (style.BLUE, "--"),
-    ("float32", "space", "log"): (style.RED, ":"),
-    ("float64", "space", "log"): (style.BLACK, ":"),
+FAR = 101.0  # lambda up to which the paper looks
+SETTLED = 0.5  # lambda at which 100 iterations are enough
+TIE = 1e-9  # the table keeps nine digits
+WAYS = {  # dtype, kernel, domain: looks under which lines that coincide are told apart
+    ("float32", "dense", "linear"): {"color": style.ORANGE, "linewidth": 4, "alpha": 0.35},
+    ("float32", "space", "linear"): {"color": style.ORANGE, "linestyle": "--"},
+    ("float32", "space", "log"): {"color": style.ORANGE, "marker": "o", "linewidth": 0.6, "markevery": (0, 2)},
+    ("float64", "dense", "linear"): {"color": style.BLUE, "linewidth": 4, "alpha": 0.35},
+    ("float64", "space", "linear"): {"color": style.BLUE, "linestyle": "--"},
+    ("float64", "space", "log"): {"color": style.BLUE, "marker": "x", "linewidth": 0.6, "markevery": (1, 2)},
 }
-FORMATS = {
-    "float64": (style.BLACK, "-"),
-    "float32": (style.ORANGE, "-"),
-    "tf32": (style.GREEN, "--"),
-    "bfloat16": (style.PURPLE, "-."),
-    "float16": (style.RED, ":"),
+FORMATS = {  # likewise
+    "float64": {"color": style.BLACK},
+    "float32": {"color": style.ORANGE, "linewidth": 5, "alpha": 0.4},
+    "tf32": {"color": style.GREEN, "linestyle": "--"},
+    "bfloat16": {"color": style.PURPLE, "linewidth": 0.5, "marker": "o", "markersize": 3},
+    "float16": {"color": style.RED, "linestyle": ":", "linewidth": 2},
 }
-TARGETS = {"softmax": (style.SKY, "o"), "ReaL": (style.GREEN, "s"), "one-hot": (style.PURPLE, "^")}
-GRADIENTS = {"potential": "log u / λ", "value": "∂⟨T,M⟩/∂p", "objective": "∂objective/∂p"}
+TARGETS = {
+    "softmax": {"color": style.SKY, "marker": "o"},
+    "ReaL": {"color": style.GREEN, "marker": "s"},
+    "one-hot": {"color": style.PURPLE, "marker": "^"},
+}
+GRADIENTS = {
+    "potential": ("log u / λ", {"color": style.BLUE}),
+    "value": ("∂⟨T, M⟩/∂p", {"color": style.ORANGE, "linewidth": 3, "alpha": 0.5}),
+    "objective": ("∂objective/∂p", {"color": style.RED, "linestyle": ":", "linewidth": 1.6}),
+}
+FLOOR = 1e-9  # of a logarithmic axis: where 0 is drawn
 
 
 def cells(options: Options) -> list[Cell]:
@@ -91,12 +108,18 @@ def _last_sound(table: pd.DataFrame) -> float:
     return last_while(_sound(table) >= 0.99)
 
 
+def _beside(table: pd.DataFrame, way: tuple[str, str, str]) -> pd.DataFrame:
+    """By lambda and pair: SD / EMD of the sound rows, and of float64 in the log domain at the same cap."""
+    key = ["lam", "pair"]
+    rows = sound(_way(table, way, cap=_cap(table))).set_index(key).sd_over_emd
+    exact = _way(table, ("float64", "space", "log"), cap=_cap(table)).set_index(key).sd_over_emd
+    return pd.DataFrame({"found": rows, "exact": exact.reindex(rows.index)})
+
+
 def rounding(table: pd.DataFrame, way: tuple[str, str, str]) -> pd.Series:
     """By lambda: the median of |SD / SD(float64, log domain) - 1| at the same cap, over sound rows."""
-    key = ["lam", "pair"]
-    exact = _way(table, ("float64", "space", "log"), cap=_cap(table)).set_index(key).sd_over_emd
-    rows = sound(_way(table, way, cap=_cap(table))).set_index(key).sd_over_emd
-    return (rows / exact.reindex(rows.index) - 1).abs().groupby("lam").median()
+    rows = _beside(table, way)
+    return (rows.found / rows.exact - 1).abs().groupby("lam").median()
 
 
 def truncation(table: pd.DataFrame, kind: str, cap: int) -> pd.Series:
@@ -111,57 +134,122 @@ def truncation(table: pd.DataFrame, kind: str, cap: int) -> pd.Series:
 
 def claims(table: pd.DataFrame) -> list[Claim]:
     """What the iteration tends to, which the paper says, and what was found beside it."""
-    made = [_approaches_emd(table), _log_domain(table), _space_kernel(table), _onehot(table)]
+    made = [_approaches_emd(table), _gray_line(table), _subgradient(table), _rounding(table)]
+    made += [_log_domain(table), _onehot(table)]
     if table.dtype.isin(LOW).any():
         made.append(_formats(table))
     return [*made, _gradients(table)]
 
 
-def _claim(claimed: str, found: str, holds: object) -> Claim:
-    return Claim("Found here, not in the paper", claimed, found, bool(holds))
+def _finding(claimed: str, contrast: str, held: object, found: str, sheet: str = "") -> Claim:
+    return Claim(stability.OWN, claimed, contrast, Exact(bool(held)), found, about=FINDING, sheet=sheet)
+
+
+def _by_pair(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """A column by pair and lambda."""
+    return rows.pivot(index="pair", columns="lam", values=column)
 
 
 def _approaches_emd(table: pd.DataFrame) -> Claim:
-    ratios = bands(softmax(limit(table)), "sd_over_emd")[0.5]
-    shown = ratios.iloc[:: max(1, len(ratios) // 3)]
-    listed = ", ".join(f"{ratio:.6f} at {lam:.3g}" for lam, ratio in shown.items()) or "no row converged"
+    error = (_by_pair(softmax(limit(table)), "sd_over_emd") - 1).abs()
+    steps = [(error[b] - error[a]).dropna() for a, b in pairwise(error.columns)]
+    falls = bool(steps) and all(bool((step <= TIE).all()) for step in steps)
+    shown = error.median().iloc[:: max(1, error.shape[1] // 3)]
+    listed = ", ".join(f"{value:.1e} at {lam:.3g}" for lam, value in shown.items()) or "no row converged"
     return Claim(
-        stability.SOURCE,
-        "the converged distance approaches EMD as lambda grows",
-        f"median ratio at convergence: {listed}",
-        len(ratios) > 1 and bool(abs(ratios.iloc[-1] - 1) < abs(ratios.iloc[0] - 1)),
+        stability.SECTION,
+        "larger values of lambda approximate the Earth Mover's Distance better",
+        "|SD / EMD - 1| of the converged distance from each lambda to the next, in every pair that converged at both",
+        Exact(falls),
+        f"Median error at convergence: {listed}",
+    )
+
+
+def _gray_line(table: pd.DataFrame) -> Claim:
+    rows, settled = softmax(reference(table)), softmax(limit(table))
+    ratio = _by_pair(rows, "sd_over_emd") / _by_pair(settled, "sd_over_emd").reindex(columns=rows.lam.unique()) - 1
+    turn = _by_pair(rows, "angle_deg") - _by_pair(settled, "angle_deg").reindex(columns=rows.lam.unique())
+    shown = [lam for lam in ratio.columns if lam <= FAR and ratio[lam].notna().any()]
+    worst = {lam: (ratio[lam].abs().max(), turn[lam].abs().max()) for lam in shown}
+    good = pd.Series({lam: value <= 0.01 and angle <= 1 for lam, (value, angle) in worst.items()}, dtype=bool)
+    value, angle = worst[shown[-1]] if shown else (np.nan, np.nan)
+    return Claim(
+        stability.FIGURE,
+        "10000 iterations in float64 are a reference for the distance and its gradient (the gray line)",
+        "its SD within 1% and its angle within 1 degree of the converged ones up to lambda = 100, in every pair",
+        Exact(len(good) > 0 and bool(good.all())),
+        f"It is up to lambda = {last_while(good):.3g}; at {shown[-1] if shown else 0:.3g} it is up to "
+        f"{100 * value:.1f}% and {angle:.0f}° off, for it has not converged",
+        doubts=short(table),
+    )
+
+
+def _angles(table: pd.DataFrame, wanted: float, cap: int) -> pd.DataFrame:
+    """By pair, at the lambda next to that: angles of each kind of gradient, and at convergence, to the EMD's."""
+    lam = min(table.lam.unique(), key=lambda lam: abs(np.log(lam / wanted)))
+    rows = softmax(table[(table.lam == lam) & (table.dtype == "float64") & (table.domain == "log")])
+    angles = {kind: select(rows, kind, cap=cap).set_index("pair").angle_deg for kind in GRADIENTS}
+    found = pd.DataFrame(angles | {"converged": limit(rows).set_index("pair").angle_deg}).dropna()
+    return found.rename_axis(index=f"{lam:.3g}")
+
+
+def _unrolled_cap(table: pd.DataFrame) -> int:
+    return int(table[table.gradient == "value"].cap.max())
+
+
+def _subgradient(table: pd.DataFrame) -> Claim:
+    cap = _unrolled_cap(table)
+    rows = _angles(table, SETTLED, cap)
+    middle = rows.median()
+    held = len(rows) > 0 and bool((rows.potential - rows.objective).abs().max() < 0.1)
+    settled = len(rows) > 0 and bool((rows.potential - rows.converged).abs().max() < 0.1)
+    return Claim(
+        "arXiv 1611.07573, Sec. 2.2",
+        "the Sinkhorn-Knopp algorithm produces a subgradient of SD, log u / lambda, without extra cost",
+        f"angles to the EMD's gradient of log u / lambda and of the exact derivative of Eq. 3's objective, cap {cap}, "
+        f"at lambda = {SETTLED}, where both have converged, in every pair",
+        Exact(held),
+        f"At lambda = {rows.index.name} log u / lambda {middle.potential:.1f}°, the objective {middle.objective:.1f}°; "
+        f"but the derivative of <T, M>, which Algorithm 1 returns, {middle['value']:.1f}° (medians)",
+        doubts=["the capped run has not converged at any such lambda"] * (not settled),
+        sheet="_gradients",
+    )
+
+
+def _rounding(table: pd.DataFrame) -> Claim:
+    ways = [way for way in WAYS if way[0] == "float32" and len(_way(table, way, cap=_cap(table)))]
+    worst = {way: float(_beside(table, way).eval("abs(found - exact)").max()) for way in ways}
+    listed = ", ".join(f"{error:.0e} {' '.join(way[1:])}" for way, error in worst.items())
+    return Claim(
+        stability.SECTION,
+        "the multiply-accumulate operations of the Sinkhorn algorithm are prone to numerical inaccuracies in float32",
+        "whether float32's SD is more than 1% of EMD from float64's at the same cap, in any row without underflow",
+        Exact(max(worst.values()) > 0.01),
+        f"Largest difference over EMD at cap {_cap(table)}: {listed}; what breaks float32 is underflow",
     )
 
 
 def _log_domain(table: pd.DataFrame) -> Claim:
     cap = _cap(table)
     last = {way: _last_sound(_way(table, way, cap=cap)) for way in WAYS if len(_way(table, way, cap=cap))}
-    return _claim(
-        "the log domain rescues every row, in float32 too",
-        f"largest lambda up to which 99% of the rows are sound at cap {cap}: "
-        + ", ".join(f"{lam:.3g} ({' '.join(way)})" for way, lam in last.items()),
+    return _finding(
+        "the log domain rescues every row, in float32 too; the O(V) kernel alone rescues none",
+        "the largest lambda up to which 99% of the rows are sound, by dtype, kernel and domain",
         all(lam == table.lam.max() for way, lam in last.items() if way[2] == "log"),
-    )
-
-
-def _space_kernel(table: pd.DataFrame) -> Claim:
-    error = {way: rounding(table, way) for way in WAYS if way[0] == "float32" and len(_way(table, way))}
-    shown = ", ".join(f"{e.max():.1g} ({' '.join(way)}, up to lambda {e.index.max():.3g})" for way, e in error.items())
-    return _claim(
-        "where float32 does not fail it is not far off: rounding is no problem, underflow is",
-        f"largest median error of SD against float64 at the same cap, over sound rows: {shown}",
-        max(e.max() for e in error.values()) < 1e-2,
+        f"At cap {cap}: " + ", ".join(f"{lam:.3g} ({' '.join(way)})" for way, lam in last.items()),
     )
 
 
 def _onehot(table: pd.DataFrame) -> Claim:
     spread, cap = onehot_spread(table).max(), min(table.cap)
     soft = truncation(table, "softmax", cap).max()
-    return _claim(
+    return _finding(
         "with a one-hot target the cap does not matter: the plan is forced after one iteration",
-        f"over the caps shown SD / EMD varies by at most {spread:.1g} with one-hot targets; with softmax targets {cap} "
-        f"iterations are up to {100 * soft:.0f}% (median) from convergence",
+        "how far SD / EMD of the caps are apart, in any pair with a one-hot target",
         spread < 1e-6 < soft,
+        f"At most {spread:.1g} apart with one-hot targets; with softmax targets {cap} iterations are up to "
+        f"{100 * soft:.0f}% (median) from convergence",
+        sheet="_targets",
     )
 
 
@@ -169,115 +257,132 @@ def _formats(table: pd.DataFrame) -> Claim:
     cap = _cap(table)
     rows = {d: softmax(select(table, dtype=d, kernel="dense", cap=cap)) for d in FORMATS}
     last = {d: (alive(r), _last_sound(r)) for d, r in rows.items()}
-    return _claim(
+    return _finding(
         "range decides, not precision: TF32 and bfloat16, with float32's exponents, fail where float32 does, float16 "
         "long before",
-        "largest lambda up to which half of the softmax rows are numbers, and up to which 99% are sound: "
-        + ", ".join(f"{d} {a:.3g} and {s:.3g}" for d, (a, s) in last.items()),
+        "the largest lambda up to which half of the softmax rows are numbers, by format",
         last["tf32"] == last["bfloat16"] == last["float32"] > last["float16"],
+        "Numbers, and 99% sound rows, up to lambda = "
+        + ", ".join(f"{a:.3g} and {s:.3g} in {d}" for d, (a, s) in last.items()),
+        sheet="_formats",
     )
 
 
 def _gradients(table: pd.DataFrame) -> Claim:
-    cap, parts, holds = int(table[table.gradient == "value"].cap.max()), [], []
-    for wanted in (1.0, 10.0):
-        lam = min(table.lam.unique(), key=lambda lam: abs(np.log(lam / wanted)))
-        rows = softmax(table[(table.lam == lam) & (table.dtype == "float64") & (table.domain == "log")])
-        angle = {kind: select(rows, kind, cap=cap).angle_deg.median() for kind in GRADIENTS}
-        angle["converged"] = limit(rows).angle_deg.median()
-        holds.append(angle["value"] > angle["potential"] > angle["converged"])
-        parts.append(
-            f"at lambda = {lam:.3g} log u / lambda {angle['potential']:.0f}° (converged {angle['converged']:.0f}°), "
-            f"exact derivative of <T,M> {angle['value']:.0f}°, of the objective {angle['objective']:.0f}°"
-        )
-    return _claim(
+    cap = _unrolled_cap(table)
+    rows = _angles(table, 10.0, cap)
+    held = len(rows) > 0 and bool((rows["value"] > rows.potential).all() and (rows.potential > rows.converged).all())
+    middle = rows.median()
+    return _finding(
         "where the cap bites, the exact derivative of a capped run points further from the EMD's gradient than "
         "log u / lambda, which is the derivative of neither number",
-        f"median angles to the gradient of EMD, cap {cap}: {'; '.join(parts)}",
-        holds[-1],
+        f"angles to the EMD's gradient at lambda = 10, cap {cap}, in every pair",
+        held,
+        f"Medians at lambda = {rows.index.name}: log u / lambda {middle.potential:.0f}° (converged "
+        f"{middle.converged:.0f}°), the derivative of <T, M> {middle['value']:.0f}°, of the objective "
+        f"{middle.objective:.0f}°",
+        sheet="_gradients",
     )
+
+
+def captions(table: pd.DataFrame) -> dict[str, str]:
+    """Two sentences a sheet."""
+    cap, where = _cap(table), whereabouts(table)
+    return {
+        "": f"The share of rows without underflow, overflow or NaN {where} after {cap} iterations, by dtype, product "
+        "and domain, and how far the SD of sound float32 rows is from that of float64 (medians). The log domain "
+        "rescues every row, the O(V) product by itself none.",
+        "_targets": f"How far SD {where} is from convergence after 10 and 100 iterations, by kind of target: softmax, "
+        "human label sets (ReaL) and one-hot, medians over pairs. With a one-hot target one iteration is enough, and "
+        "so few iterations look better than they are.",
+        "_gradients": f"The angle between the EMD's gradient {where} and three gradients of a capped run: log u / λ, "
+        "and the exact derivatives of <T, M> and of the objective, medians of softmax pairs. Where the cap bites the "
+        "exact derivatives point elsewhere, and log u / λ is the derivative of neither.",
+        "_formats": f"SD over EMD {where}, and the angle between their gradients, after {cap} iterations with dense "
+        "products in five number formats, medians of softmax pairs. TF32 and bfloat16 end where float32 does, for they "
+        "have its exponents.",
+    }
 
 
 def draw(table: pd.DataFrame):
-    """Failures and their rescue, targets, formats, gradients."""
-    fig, axes = style.figure(5.6, 2, 3)
-    _draw_sound(axes[0, 0], table)
-    _draw_rounding(axes[1, 0], table)
-    _draw_targets(axes[0, 1], table)
-    _draw_gradients(axes[1, 1], table)
-    _draw_formats(axes[:, 2], table)
-    for axis, letter in zip(axes.T.flat, "abcdef", strict=True):
-        style.letter(axis, letter, axis.get_title())
-        axis.set_title("")
-    for axis in axes.flat:
-        axis.set(xscale="log", xlim=(table.lam.min() / 1.2, table.lam.max() * 1.2), xlabel="λ (1 / cost)")
+    """Failures and their rescue; then targets, gradients and, where there is a matrix, formats, a sheet each."""
+    sheets = {"": _draw_ways(table), "_targets": _draw_targets(table), "_gradients": _draw_gradients(table)}
+    return sheets | ({"_formats": _draw_formats(table)} if table.dtype.isin(LOW).any() else {})
+
+
+def _two(table: pd.DataFrame, titles: tuple[str, str], **how):
+    """Two panels with lambda along them."""
+    fig, axes = style.figure(2.7, 1, 2, **how)
+    for axis, letter, title in zip(axes, "ab", titles, strict=True):
+        style.letter(axis, letter, title)
+        style.log_axis(axis, "x")
+        axis.set(xlim=(table.lam.min() / 1.2, table.lam.max() * 1.2), xlabel="λ (1 / cost)")
+    return fig, axes
+
+
+def _draw_ways(table: pd.DataFrame):
+    fig, (left, right) = _two(table, (f"sound rows, cap {_cap(table)}", "their rounding"))
+    for way, look in WAYS.items():
+        rows = _way(table, way, cap=_cap(table))
+        if len(rows):
+            share = _sound(rows)
+            left.plot(share.index, 100 * share, markersize=4, label=" ".join(way), **look)
+            if way[0] == "float32":
+                error = rounding(table, way)
+                right.plot(error.index, error, markersize=4, **look)
+    left.set(ylabel="sound rows (%)", ylim=(-4, 104))
+    style.log_axis(right, "y")
+    right.set(ylabel="|SD / SD(float64) − 1|", ylim=(1e-7, 1e-3))
+    fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 
 
-def _draw_sound(axis, table: pd.DataFrame) -> None:
-    for way, (colour, line) in WAYS.items():
-        sound = _sound(_way(table, way, cap=_cap(table)))
-        if len(sound):
-            axis.plot(sound.index, 100 * sound, line, color=colour, label=" ".join(way))
-    axis.set(title=f"what fails, cap {_cap(table)}", ylabel="sound rows (%)", ylim=(-3, 103))
-    style.below(axis, 2)
-
-
-def _draw_rounding(axis, table: pd.DataFrame) -> None:
-    for way, (colour, line) in WAYS.items():
-        error = rounding(table, way)
-        if way[0] == "float32" and len(error):
-            axis.plot(error.index, error, line, color=colour, label=" ".join(way))
-    axis.set(title="float32 where it is sound", yscale="log", ylabel="|SD / SD(float64) − 1|", ylim=(1e-8, 1e-2))
-    style.below(axis, 2)
-
-
-def _draw_targets(axis, table: pd.DataFrame) -> None:
+def _draw_targets(table: pd.DataFrame):
     caps = [cap for cap in (10, 100) if cap <= _cap(table)]
-    for kind, (colour, marker) in TARGETS.items():
-        for cap, line in zip(caps, ("-", "--"), strict=False):
+    fig, axes = _two(table, ("cap 10", "cap 100"), sharey=True)
+    for axis, cap in zip(axes, caps, strict=False):
+        for kind, look in TARGETS.items():
             error = truncation(table, kind, cap)
-            look = {"marker": marker, "markersize": 3, "color": colour, "label": f"{kind}, cap {cap}"}
-            if len(error):
-                axis.plot(error.index, error.clip(1e-9), line, **look)
-    axis.set(title="targets, float64", yscale="log", ylabel="|SD / SD converged − 1|", ylim=(5e-10, 10))
-    axis.text(0.35, 0.06, "0 is drawn at 1e−9", transform=axis.transAxes, fontsize=5.5)
-    style.below(axis, 2)
+            axis.plot(error.index, error.clip(FLOOR), markersize=3, label=kind, **look)
+    style.log_axis(axes[0], "y")
+    axes[0].set(ylabel="|SD / SD converged − 1|", ylim=(FLOOR / 3, 10))
+    axes[0].set_yticks([FLOOR, 1e-6, 1e-3, 1], ["0", *map(style.power, (1e-6, 1e-3, 1.0))])
+    axes[0].minorticks_off()
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return fig
 
 
-def _draw_gradients(axis, table: pd.DataFrame) -> None:
+def _draw_gradients(table: pd.DataFrame):
     rows = softmax(table[(table.dtype == "float64") & (table.domain == "log")])
-    for cap, colour in ((10, style.ORANGE), (100, style.SKY)):
-        for (kind, name), line in zip(GRADIENTS.items(), ("-", "--", ":"), strict=True):
-            found = select(rows, kind, cap=cap)
-            curve(axis, bands(found, "angle_deg"), band=False, color=colour, linestyle=line, label=f"{name}, cap {cap}")
-    curve(
-        axis, bands(limit(rows), "angle_deg"), band=False, color=style.GREY, linewidth=0.8, label="log u / λ, converged"
-    )
-    axis.set(title="gradients of a capped run", ylabel="angle to ∇EMD (°)", ylim=(0, 105))
-    style.below(axis, 2)
+    fig, axes = _two(table, ("cap 10", "cap 100"), sharey=True)
+    for axis, cap in zip(axes, (10, 100), strict=True):
+        for kind, (name, look) in GRADIENTS.items():
+            curve(axis, bands(select(rows, kind, cap=cap), "angle_deg"), band=False, label=name, **look)
+        settled = bands(limit(rows), "angle_deg")
+        curve(axis, settled, band=False, color=style.GREY, linestyle="--", label="log u / λ, converged")
+    axes[0].set(ylabel="angle to ∇EMD (°)", ylim=(0, 105))
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return fig
 
 
-def _draw_formats(axes, table: pd.DataFrame) -> None:
-    for dtype, (colour, line) in FORMATS.items():
+def _draw_formats(table: pd.DataFrame):
+    fig, axes = _two(table, (f"value, cap {_cap(table)}", "gradient"))
+    for dtype, look in FORMATS.items():
         rows = softmax(select(table, dtype=dtype, kernel="dense", cap=_cap(table)))
-        if len(rows):
-            for axis, column in zip(axes, ("sd_over_emd", "angle_deg"), strict=True):
-                found = bands(rows, column)
-                curve(axis, found, band=False, color=colour, linestyle=line, label=dtype)
-                if len(found) and found.index[-1] < rows.lam.max():
-                    axis.plot(
-                        found.index[-1], found[0.5].iloc[-1], "x", color=colour, markersize=6, markeredgewidth=1.5
-                    )
-    top, low = axes
-    top.axhline(1, color=style.BLACK, linewidth=0.5)
-    top.set(title=f"formats, cap {_cap(table)}", yscale="log", ylabel="SD / EMD", ylim=(0.1, 6))
-    top.set_yticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
-    top.minorticks_off()
+        for axis, column in zip(axes, ("sd_over_emd", "angle_deg"), strict=True):
+            found = bands(rows, column) if len(rows) else pd.DataFrame()
+            curve(axis, found, band=False, label=dtype, **look)
+            if len(found) and found.index[-1] < rows.lam.max():
+                axis.plot(found.index[-1], found[0.5].iloc[-1], "x", color=look["color"], markersize=6, clip_on=False)
+    left, right = axes
     for axis in axes:
-        axis.plot([], [], "x", color=style.GREY, label="then mostly NaN")
-        if not (table.kernel == "dense").any():
-            axis.text(0.5, 0.6, "no matrix: too many bins", transform=axis.transAxes, ha="center")
-    low.set(title="their gradients", ylabel="angle to ∇EMD (°)", ylim=(0, 105))
-    for axis in axes:
-        style.below(axis, 3)
+        axis.set_xlim(right=1.2 * alive(softmax(select(table, dtype="float64", kernel="dense", cap=_cap(table)))))
+    left.axhline(1, color=style.BLACK, linewidth=0.5)
+    left.plot([], [], "x", color=style.GREY, label="then mostly NaN")
+    style.log_axis(left, "y")
+    left.set(ylabel="SD / EMD", ylim=(0.1, 6))
+    left.set_yticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
+    left.minorticks_off()
+    right.set(ylabel="angle to ∇EMD (°)", ylim=(0, 105))
+    fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return fig

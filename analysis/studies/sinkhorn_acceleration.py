@@ -8,12 +8,13 @@ each stage's potentials to the next (Schmitzer 2019).  An iteration costs the sa
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 import emdref
 from analysis.engine import style
 from analysis.engine.cells import Cell, Rows, grid
-from analysis.engine.claims import Claim
+from analysis.engine.claims import Claim, Difference, Exact
 from analysis.engine.reproduction import Rounding, exact, sums
 from analysis.engine.script import Options, must
 from analysis.inputs.histogram_pairs import Group, pairs
@@ -23,6 +24,7 @@ DTYPES = ("float64",)
 LAMBDAS = (1.0, 3.0, 10.0, 30.0, 100.0)
 SIGMAS = (1.0, 2.0, 4.0)
 CAP, TOY_CAP = 20_000, 1000
+SECONDS = 7.0  # of a core, that one more pair takes by plain iterations with and without doubling, at all lambdas
 KINDS = {
     **exact("method", "lam", "space", "pair", "sigma", "iterations"),
     "marginal_error": Rounding(
@@ -30,11 +32,18 @@ KINDS = {
     ),
     **exact("status"),
 }
-LOOKS = {
-    "plain": (style.ORANGE, "o-"),
-    "plain doubling": (style.RED, "v:"),
-    "overrelaxed": (style.BLUE, "s-"),
-    "overrelaxed doubling": (style.SKY, "^:"),
+LOOKS = {  # wide and pale below narrow and dark: plain with and without doubling coincide
+    "plain": {"color": style.ORANGE, "linewidth": 4, "alpha": 0.5, "marker": "o", "markersize": 5},
+    "plain doubling": {"color": style.RED, "linestyle": ":", "marker": "v", "markersize": 4},
+    "overrelaxed": {"color": style.SKY, "linewidth": 4, "alpha": 0.5, "marker": "s", "markersize": 5},
+    "overrelaxed doubling": {"color": style.BLUE, "linestyle": ":", "marker": "^", "markersize": 4},
+}
+RUN = ["lam", "sigma", "pair"]
+CAPTIONS = {
+    "": "Iterations until Sinkhorn's marginals agree to 1e-6 on the WordNet tree, plain (the iteration of Sinkhorn and "
+    "Knopp, as Cuturi uses it) and overrelaxed (Thibault and others, 2021), each with and without lambda doubled step "
+    "by step (Schmitzer 2019), medians of six pairs. Overrelaxation takes fewer iterations in every run, doubling in "
+    "some."
 }
 
 
@@ -71,41 +80,72 @@ def check(table: pd.DataFrame) -> None:
     must((settled.marginal_error <= 1e-6 * (1 + 1e-9)).all(), "a converged row has a larger marginal error")
 
 
+def _spent(table: pd.DataFrame) -> pd.DataFrame:
+    """Iterations by run (lambda, temperature, pair) and method."""
+    return table.pivot(index=RUN, columns="method", values="iterations")
+
+
+def _stopped(table: pd.DataFrame) -> pd.DataFrame:
+    """Likewise: whether it was stopped by the cap."""
+    return table.assign(stopped=table.status != "converged").pivot(index=RUN, columns="method", values="stopped")
+
+
 def claims(table: pd.DataFrame) -> list[Claim]:
     """What the accelerations gain."""
-    medians = _medians(table)
-    gain = medians["plain"] / medians["overrelaxed"]
-    settled = (table.status == "converged").groupby([table.method, table.lam]).mean()
-    slow = [f"{lam:g}" for lam in medians.index if settled["plain", lam] < 1]
-    capped = f" (plain did not always converge at lambda = {', '.join(slow)})" if slow else ""
-    doubling = (medians["plain"] / medians["plain doubling"]).round(2)
-    return [
-        Claim(
-            "Thibault, Chizat, Dossal and Papadakis 2021",
-            "overrelaxation speeds Sinkhorn up",
-            "plain over overrelaxed iterations, medians: "
-            + ", ".join(f"{factor:.1f} at lambda = {lam:g}" for lam, factor in gain.items()) + capped,
-            bool((gain > 1.5).all()),
-        ),
-        Claim(
-            "Schmitzer 2019",
-            "doubling lambda with warm starts saves iterations",
-            "plain over doubling: " + ", ".join(f"{factor:g} at lambda = {lam:g}" for lam, factor in doubling.items()),
-            bool((doubling > 1.2).any()),
-        ),
-    ]  # fmt: skip
+    return [_overrelaxed(table), _doubling(table)]
+
+
+def _overrelaxed(table: pd.DataFrame) -> Claim:
+    spent, stopped = _spent(table), _stopped(table)
+    gain = spent["plain"] / spent["overrelaxed"]
+    medians = ", ".join(f"{x:.1f} at {lam:g}" for lam, x in gain.groupby("lam").median().items())
+    return Claim(
+        "Thibault et al. 2021, abstract",
+        "overrelaxing the projections allows for faster convergence, by an order of magnitude in certain regimes",
+        "iterations until the marginals agree to 1e-6, plain over overrelaxed: above 1 in every run, above 10 in some",
+        Exact(bool((gain > 1).all() and (gain > 10).any() and not stopped["overrelaxed"].any())),
+        f"{gain.min():.1f} to {gain.max():.0f} in {len(gain)} runs, medians by lambda {medians}; "
+        f"{int(stopped['plain'].sum())} plain runs stopped at the cap and gain at least as much",
+    )
+
+
+def _doubling(table: pd.DataFrame) -> Claim:
+    spent, stopped = _spent(table), _stopped(table)
+    both = ~(stopped["plain"] | stopped["plain doubling"])
+    saved = np.log2(spent["plain"] / spent["plain doubling"])[both]
+    pairs = saved.groupby(["sigma", "pair"]).mean()  # runs of a pair are no repetitions
+    lost = int((~both).sum())
+    return Claim(
+        "Schmitzer 2019, abstract",
+        "epsilon scaling, here lambda doubled step by step with warm starts, takes fewer iterations",
+        "log2 of plain iterations over those with doubling, mean over the lambdas at which both converged, by pair",
+        Difference({"plain / doubling": pairs.to_numpy()}, side=1, unit="powers of 2", seconds=SECONDS, each="pairs"),
+        f"{2 ** -saved.max():.2f} to {2 ** -saved.min():.2f} times the iterations in {len(saved)} runs",
+        doubts=[f"{lost} of {len(both)} runs stopped at {spent.max(axis=None)} iterations"] * bool(lost),
+    )
 
 
 def draw(table: pd.DataFrame):
     """Medians against lambda; open markers where some pair was stopped by the cap."""
-    fig, axis = style.figure(2.6, 1, 1)
+    fig, axis = style.figure(2.9, 1, 1)
     medians = _medians(table)
     settled = (table.status == "converged").groupby([table.method, table.lam]).all()
-    for method, (colour, line) in LOOKS.items():
-        axis.plot(medians.index, medians[method], line, color=colour, markersize=4, label=method)
+    for method, look in LOOKS.items():
+        axis.plot(medians.index, medians[method], label=method, **look)
         open_at = [lam for lam in medians.index if not settled[method, lam]]
-        axis.plot(open_at, medians[method][open_at], line[0], color=colour, markerfacecolor="white", markersize=4)
-    axis.set(xscale="log", yscale="log", xlabel="λ (1 / hop)", ylabel="iterations to convergence")
-    axis.plot([], [], "o", color=style.GREY, markerfacecolor="white", markersize=4, label="stopped by the cap")
-    axis.legend()
+        axis.plot(
+            open_at,
+            medians[method][open_at],
+            look["marker"],
+            color=look["color"],
+            markerfacecolor="white",
+            markersize=5,
+        )
+    style.log_axis(axis, "x")
+    style.log_axis(axis, "y")
+    axis.set(xlabel="λ (1 / hop)", ylabel="iterations to convergence")
+    axis.set_xticks(medians.index, [f"{lam:g}" for lam in medians.index])
+    axis.minorticks_off()
+    axis.plot([], [], "o", color=style.GREY, markerfacecolor="white", markersize=5, label="some stopped by the cap")
+    fig.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig

@@ -85,7 +85,7 @@ def test_options_are_those_that_everything_asked_for_takes(asked, message, capsy
 
 def test_several_names_in_one_run(tmp_path):
     assert command.main(["slides", "figure1_ellyvan", "--out", str(tmp_path)]) == 0
-    assert {path.stem for path in tmp_path.glob("*.csv")} == {"slides", "figure1_ellyvan"}
+    assert {path.stem for path in tmp_path.glob("*.csv")} == {"slides", "slides_descent", "figure1_ellyvan"}
 
 
 @pytest.mark.parametrize("name", [*NAMES, SWEEP])

@@ -1,5 +1,7 @@
 """What figures are computed from: choices and reductions on tables small enough to work out by hand."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,12 +9,11 @@ from scipy import stats
 
 import emdref
 from analysis.benchmarks import sinkhorn_scaling
-from analysis.engine import style
 from analysis.engine.claims import FAILS, HOLDS, UNDECIDED, judge
 from analysis.engine.script import FIGURES, Options
-from analysis.figures import figure3_stability
+from analysis.figures import figure1_ellyvan, figure3_stability, figure5_gradients, slides
 from analysis.sinkhorn import stability, stability_tables
-from analysis.studies import figure3_rescue, sinkhorn_limits
+from analysis.studies import figure3_rescue, figure3_spaces, sinkhorn_acceleration, sinkhorn_limits
 from analysis.timing import own_process, sinkhorn_growth
 
 KEY = {"cap": 10, "dtype": "float64", "kernel": "space", "domain": "log", "variant": "paper", "gradient": "potential"}
@@ -48,10 +49,6 @@ def test_usable_lambdas_are_those_within_the_limit():
     (answer,) = sinkhorn_limits.answers(reduced).to_dict("records")
     ends = [(answer[f"{key}_from"], answer[f"{key}_to"]) for key in ("value_most", "angle_most", "both_most")]
     assert ends == [(2.0, 4.0), (1.0, 2.0), (2.0, 2.0)]
-    assert [sinkhorn_limits._range(*pair) for pair in ends] == ["2 – 4", "1 – 2", "2"]
-    assert sinkhorn_limits._range(np.nan, np.nan) == "none"
-    drawn = sinkhorn_limits._table(sinkhorn_limits.answers(reduced)).axes[0].tables[0].get_celld()
-    assert [drawn[1, column].get_text().get_text() for column in (0, 1, 2, 3, 5)] == [*way, "10", "2 – 4"]
 
 
 def test_alive_stops_where_half_the_rows_are_no_numbers():
@@ -186,18 +183,156 @@ def test_the_four_panels_need_the_frameworks_way_and_the_reference(space, kernel
     assert {max(cell.parameters["caps"]) for cell in cells} == {1000, 10_000}
 
 
-def test_words_stay_within_the_page():
-    with style.context():
-        picture, _ = style.figure(style.COLUMN, 1.0, 1, 1)
-        page = picture.figure
-        page.caption(
-            [
-                "Wide words: " + "MMMM WWWW mmmm " * 3,
-                "the quick brown fox jumps over the lazy dog, 0.123 (float32). " * 8,
-            ]
-        )
-        page.draw_without_rendering()
-        (text,) = page.words.texts
-        box = text.get_window_extent()
-    assert box.x1 <= page.bbox.x1
-    assert box.y0 >= page.bbox.y0
+LINEAR = {"dtype": "float64", "kernel": "dense", "domain": "linear"}
+
+
+def verdict(*claims):
+    return [claim.verdict for claim in judge(claims)]
+
+
+def capped(near):
+    """Runs of two pairs whose ratio is that of the reference, 1, from so many iterations on, by lambda."""
+    return pd.DataFrame(
+        rows(near, [1.0, 1.0], cap=10_000)
+        + [
+            row
+            for lam, least in near.items()
+            for cap in (10, 100, 1000)
+            for row in rows([lam], [1.0 if cap >= least else 0.5] * 2, cap=cap, **LINEAR)
+        ]
+    )
+
+
+def test_iterations_that_are_needed_are_counted_pair_by_pair():
+    table = capped({1.0: 10, 2.0: 100, 4.0: 5000})
+    needed = figure3_stability._needed(table)
+    assert needed.to_numpy().tolist() == [[10, 100, np.inf]] * 2
+    assert verdict(figure3_stability._needs_iterations(table)) == [HOLDS]
+    one = (table.lam == 2.0) & (table.pair == 1) & (table.cap == 10) & (table.domain == "linear")
+    table.loc[one, "sd_over_emd"] = 1.005
+    assert figure3_stability._needed(table)[2.0].tolist() == [100, 10]
+    assert verdict(figure3_stability._needs_iterations(table)) == [HOLDS]
+    assert verdict(figure3_stability._needs_iterations(capped({1.0: 100, 2.0: 10, 4.0: 5000}))) == [FAILS]
+    short = table[table.cap < 10_000]
+    short = pd.concat([short, table[table.cap == 10_000].assign(cap=1000)])
+    assert verdict(figure3_stability._needs_iterations(short)) == [UNDECIDED]
+
+
+def test_one_pair_that_float32_serves_refutes_that_none_is():
+    table = pd.concat([capped({10.0: 5000}).assign(dtype=dtype) for dtype in ("float64", "float32")])
+    assert verdict(figure3_stability._unusable(table)) == [HOLDS]
+    one = (table.dtype == "float32") & (table.pair == 1) & (table.cap == 100)
+    table.loc[one, "sd_over_emd"] = 0.96
+    assert verdict(figure3_stability._unusable(table)) == [FAILS]
+    table.loc[one, "status"] = "underflow"
+    assert verdict(figure3_stability._unusable(table)) == [HOLDS]
+
+
+def test_soundness_ends_at_the_first_failure_of_each_pair():
+    table = pd.DataFrame(rows([1.0, 2.0, 4.0], [1.0] * 2))
+    table.loc[(table.lam == 2.0) & (table.pair == 1), "status"] = "underflow"
+    assert stability_tables.last_sound(table).to_dict() == {0: 4.0, 1: 1.0}
+
+
+def spaces(error, angle):
+    """Four pairs on a star and a chain at three sizes, of errors by space and size, give or take a little."""
+    rng = np.random.default_rng(0)
+    grid = itertools.product(("star", "chain"), (10, 100, 1000), (1.0, 2.0), range(4))
+    table = pd.DataFrame(grid, columns=["space", "n_bins", "lam", "pair"]).assign(ratio=1, status="iteration_limit")
+    each = [(lam * error(name, n), angle(name, n)) for name, n, lam, _ in table[table.columns[:4]].to_numpy()]
+    noisy = np.array(each, float) * rng.uniform(0.9, 1.1, (len(table), 2))
+    return table.assign(sd_over_emd=1 + noisy[:, 0], angle_deg=noisy[:, 1])
+
+
+def test_what_depends_on_the_space_has_an_interval_over_pairs():
+    table = spaces(lambda name, n: 1e-4 * n * (10 if name == "chain" else 1), lambda name, n: 10.0)
+    best = figure3_spaces._at_best(table, "value_error")
+    assert best["chain", 100].between(0.09, 0.11).all()  # at the first lambda
+    ratio = [figure3_spaces._small_ratio(table, column) for column in figure3_spaces.ERRORS]
+    size = [figure3_spaces._small_space(table, column) for column in figure3_spaces.ERRORS]
+    assert verdict(*ratio, *size) == [HOLDS, UNDECIDED, HOLDS, UNDECIDED]
+    found = judge(size)[0]
+    assert found.numbers["mean"] == pytest.approx(1, abs=0.05)  # ten times the error for ten times N
+    assert found.numbers["n"] == 4
+    table = spaces(lambda name, n: 1e-2 / n, lambda name, n: 10.0)
+    assert verdict(figure3_spaces._small_space(table, "value_error")) == [FAILS]
+
+
+def test_a_run_that_the_cap_stopped_leaves_doubling_undecided():
+    table = pd.DataFrame(
+        {"lam": 1.0, "sigma": 1.0, "pair": pair, "method": method, "iterations": spent + pair, "status": "converged"}
+        for pair in range(4)
+        for method, spent in {"plain": 800, "plain doubling": 100, "overrelaxed": 50}.items()
+    )
+    assert verdict(*sinkhorn_acceleration.claims(table)) == [HOLDS, HOLDS]
+    table.loc[(table.method == "plain") & (table.pair == 3), "status"] = "iteration_limit"
+    found = judge(sinkhorn_acceleration.claims(table))
+    assert [claim.verdict for claim in found] == [HOLDS, UNDECIDED]
+    assert found[1].why == "1 of 4 runs stopped at 803 iterations"
+    assert found[1].numbers["n"] == 3
+
+
+@pytest.fixture(scope="module")
+def slides_table():
+    return pd.DataFrame(slides.spikes() + slides.gradients(0))
+
+
+def test_the_nearest_histogram_is_nearer_than_any_other():
+    rng = np.random.default_rng(1)
+    for x in (rng.normal(size=7), np.array([2.0, 0, 0]), np.array([0.25, 0.75, 0])):
+        nearest = slides._nearest_histogram(x)
+        assert nearest.min() >= 0
+        assert nearest.sum() == pytest.approx(1)
+        others = rng.dirichlet(np.ones(len(x)), 50)
+        assert ((others - nearest) @ (x - nearest) < 1e-12).all()
+
+
+def test_frames_of_a_descent(slides_table):
+    frames = slides.descent(slides_table)
+    chain = emdref.Chain(slides.N)
+    for loss, each in frames.groupby("loss"):
+        moved = each.pivot(index="step", columns="bin", values="prediction").to_numpy()
+        assert moved.shape == (slides.FRAMES[-1] + 1, slides.N)
+        label = np.broadcast_to(each.label.to_numpy()[: slides.N], moved.shape)
+        error = emdref.emd(moved, label, chain)
+        assert (np.diff(error)[:30] < 0).all(), loss  # then MSE steps over its label and back
+        assert np.linalg.norm(moved[1] - moved[0]) <= slides.LENGTH * (1 + 1e-9)  # a projection brings nearer
+    shown = slides.tables(slides_table)["_descent"]
+    assert sorted(shown.step.unique()) == list(slides.FRAMES)
+    assert len(shown) == 3 * len(slides.FRAMES) * slides.N
+
+
+def test_claims_of_the_slides_follow_the_numbers(slides_table):
+    assert verdict(*slides.claims(slides_table)) == [HOLDS] * 6
+    at = (slides_table.kind == "value") & (slides_table.loss == "EMD") & (slides_table["shift"] == 25)
+    assert verdict(slides._distances(slides_table.assign(amount=slides_table.amount.mask(at, 24.0)))) == [FAILS]
+    same = slides_table.assign(p=slides_table.q)  # nothing is to be moved, and nothing leaks
+    assert verdict(slides._leaks(same), slides._keeps(same)) == [FAILS, HOLDS]
+
+
+def test_derivatives_that_the_paper_describes():
+    table = pd.DataFrame(figure1_ellyvan.compute())
+    assert verdict(*figure1_ellyvan.claims(table)) == [HOLDS] * 5
+    leaves = table.dropna(subset="f")
+    tree, f = figure1_ellyvan._tree(table), leaves.f.to_numpy()
+    assert verdict(figure1_ellyvan._hessians(f, np.add(f, [1e-4, -1e-4, 0, 0]), tree)) == [FAILS]  # a sign within reach
+    dear = emdref.Tree(tree.parent, 0.3 * tree.cost)
+    assert verdict(figure1_ellyvan._fractions(f, leaves.y.to_numpy(), dear)) == [FAILS]
+
+
+def test_gradients_of_figure_5():
+    table = pd.DataFrame(
+        [row for loss in ("MSE", "EMD", "EMD2") for row in figure5_gradients.compute(loss)]
+        + [
+            row | {"loss": f"SD {lam:g}"}
+            for lam in figure5_gradients.LAMBDAS
+            for row in figure5_gradients.compute("EMD")
+        ]
+    )
+    found = [judge([claim])[0] for claim in figure5_gradients.claims(table)]
+    verdicts = dict(zip(("smooth", "wide", "bend", "swap", "near", "norms", "eq12", "tree"), found, strict=True))
+    assert {name: claim.verdict for name, claim in verdicts.items()} == dict.fromkeys(verdicts, HOLDS) | {
+        "swap": FAILS,  # for it was EMD that stood as SD
+        "eq12": FAILS,
+    }
+    assert verdicts["eq12"].found.startswith("Everywhere 2500 times")
