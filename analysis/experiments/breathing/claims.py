@@ -184,8 +184,14 @@ def _at_once(runs: Runs, source: str) -> Claim:
         "epochs until 90% of the way from the untrained EMD of the spectrum to the last is gone, the slower of the two",
         Margin.of(epochs[slower], most=1.0, unit=f"epochs ({words(slower)})", kind="threshold"),
         ", ".join(f"{words(loss)} {report.mean(epochs[loss])}" for loss in ("EMD2", "SD", "MSE")),
-        runs.edge(("EMD2", "SD"), "emd", END),
+        runs.edge(("EMD2", "SD"), "emd", END) + _lost(epochs, ("EMD2", "SD")),
     )
+
+
+def _lost(values: pd.Series, losses: Sequence[str]) -> list[str]:
+    """Losses of which a run diverged."""
+    lost = {loss: int(values[loss].isna().sum()) for loss in losses}
+    return [f"{words(loss)} diverged in {count} of {len(values[loss])} runs" for loss, count in lost.items() if count]
 
 
 def _all(runs: Runs, source: str) -> Claim:
