@@ -20,8 +20,9 @@ one primary contrast.  Its evidence is of one of five kinds, and the rule is the
     Why it is not measured.
 
 *Doubts* make a verdict undecided, with one exception: a counterexample stands.  A choice at the edge of a grid, a
-training curve that still moves, seeds that were lost, end points without an interval are doubts.  The reason of an
-undecided claim says which, what difference could have been seen, and how many seeds would decide.
+training curve that still moves, runs that were lost (unless that speaks for the verdict) and end points without an
+interval are doubts.  The reason of an undecided claim says which, what difference could have been seen, and how many
+seeds would decide.
 """
 
 from __future__ import annotations
@@ -44,7 +45,11 @@ MANY = 10_000  # seeds, more than anybody runs
 
 @dataclass(frozen=True)
 class Difference:
-    """Pairs of equal seeds, by contrast: each must be above 0 (`side` 1) or below (`side` -1); NaN is a lost seed."""
+    """Pairs of equal seeds, by contrast: each must be above 0 (`side` 1) or below (`side` -1).
+
+    A run that diverged makes its pair infinite, with the sign of what is on its side: one of the better loss's rivals
+    takes nothing from what the other pairs say.  NaN is a pair of which nothing is known.
+    """
 
     pairs: Mapping[str, Sequence[float]]
     side: int
@@ -65,9 +70,11 @@ class Difference:
         wrong = len(pairs) > 0 and pairs.mean() * self.side < 0
         return min(1.0, chance(pairs) * (len(self.pairs) if wrong else 1))
 
-    def lost(self) -> int:
-        """Pairs without a number."""
-        return sum(len(values) - len(_finite(values)) for values in map(np.asarray, self.pairs.values()))
+    def lost(self, side: int) -> int:
+        """Pairs without a number that do not speak for this side: of all contrasts, or against it of the least."""
+        counted = self.pairs.values() if side == self.side else [self.pairs[self.least()[0]]]
+        every = np.concatenate([np.asarray(values, float) for values in counted])
+        return int((~np.isfinite(every) & (every != side * np.inf)).sum())
 
 
 @dataclass(frozen=True)
@@ -228,7 +235,7 @@ def _judged(claim: Claim, p_holm: float, level: float) -> Judged:
 
 def _difference(found: Difference, p_holm: float, level: float) -> tuple[str, str, str, dict[str, float]]:
     name, pairs = found.least()
-    n, lost = len(pairs), found.lost()
+    n = len(pairs)
     if n < 2:
         have = "s have" if n != 1 else " has"
         why = f"{n} pair{have} no interval: run 2 {found.each} or more"
@@ -240,6 +247,7 @@ def _difference(found: Difference, p_holm: float, level: float) -> tuple[str, st
     low, high, mid = (found.factor * x for x in (mean - half, mean + half, mean))
     unit = f" {found.unit}" if found.unit else ""
     words = f"{name} {mid:+.3g} ({low:+.3g} to {high:+.3g}){unit}, {n} {found.each}, p = {p_holm:.2g}"
+    lost = found.lost(found.side * side)
     numbers = {"mean": mid, "low": low, "high": high, "p": found.p(), "p_holm": p_holm, "n": n, "lost": lost}
     doubts = [f"{lost} runs were lost"] * bool(lost)
     verdict = UNDECIDED if lost or not p_holm < LEVEL else HOLDS if side > 0 else FAILS

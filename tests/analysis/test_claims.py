@@ -53,6 +53,12 @@ NOISE = [0.5, -0.6, 0.1, -0.2, 0.3]
         (Difference({"a": [0.5]}, 1), UNDECIDED),  # an end point without an interval
         (Difference({"a": []}, 1), UNDECIDED),
         (Difference({"a": [*CLEAR, np.nan]}, 1), UNDECIDED),  # a seed was lost
+        (Difference({"a": [*CLEAR, np.inf]}, 1), HOLDS),  # what it is compared with diverged
+        (Difference({"a": [*CLEAR, -np.inf]}, 1), UNDECIDED),
+        (Difference({"a": [*CLEAR, np.inf]}, -1), FAILS),
+        (Difference({"a": [*CLEAR, -np.inf]}, -1), UNDECIDED),
+        (Difference({"a": CLEAR, "b": [*CLEAR, -np.inf]}, 1), UNDECIDED),
+        (Difference({"a": [*CLEAR, np.nan], "b": [-x for x in CLEAR]}, 1), FAILS),  # one is on the wrong side
         (Difference({"a": [0.0, 0.0, 0.0]}, 1), UNDECIDED),
         (Difference({"a": [1.0, 1.0, 1.0]}, 1), HOLDS),
         (Difference({"a": CLEAR, "b": NOISE}, 1), UNDECIDED),  # each must be on the side

@@ -13,7 +13,8 @@ from analysis.experiments.breathing.spectra import BINS, SAMPLES
 from emdref.torch import emd_loss, sinkhorn_loss
 
 HIDDEN, FILTERS, WIDTH = 64, 16, 11
-FLOOR = 1e-2  # under KL in each bin; of 1e-6, 1e-4, 1e-3 and 1e-2 the one with which KL trains best
+AT_ONCE = 10  # neighbours that are filtered together; divides the 590 places
+FLOOR = 1e-2  # under KL in each bin: calibration.py chose it, which sees no other loss
 LAM, CAP = 3.0, 100  # arXiv 1611.07573, Sec. 5
 CHAIN = emdref.Chain(BINS)
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -33,8 +34,50 @@ def perceptron() -> nn.Module:
 
 def filters() -> nn.Module:
     """16 temporal filters of width 11, tanh, a fully connected layer (arXiv 1611.07573, Sec. 5.2)."""
-    maps = nn.Sequential(nn.Unflatten(1, (1, SAMPLES)), nn.Conv1d(1, FILTERS, WIDTH), nn.Tanh(), nn.Flatten())
-    return nn.Sequential(maps, nn.Linear(FILTERS * (SAMPLES - WIDTH + 1), BINS), Square())
+    return nn.Sequential(Filters(), Square())
+
+
+class Filters(nn.Module):
+    """What `torch.nn.Conv1d`, tanh and `torch.nn.Linear` compute, in a quarter of the time on a CPU.
+
+    The maps are flattened with the filters last, so the columns of ``full.weight`` are in that order.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filters = nn.Conv1d(1, FILTERS, WIDTH)
+        self.full = nn.Linear(FILTERS * (SAMPLES - WIDTH + 1), BINS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.filters.weight[:, 0].t()
+        return _Filters.apply(x, weight, self.filters.bias, self.full.weight, self.full.bias)
+
+
+class _Filters(torch.autograd.Function):
+    """Strides of `AT_ONCE` places make one row: a product with a banded matrix instead of a convolution."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, full: Tensor, last: Tensor) -> Tensor:
+        rows = x.unfold(1, WIDTH - 1 + AT_ONCE, AT_ONCE).reshape(-1, WIDTH - 1 + AT_ONCE)
+        band = x.new_zeros(WIDTH - 1 + AT_ONCE, AT_ONCE * FILTERS)
+        _bands(band).copy_(weight[:, None])
+        twice = torch.addmm(bias.repeat(AT_ONCE), rows, band).mul_(2)
+        maps = twice.sigmoid_().mul_(2).sub_(1).view(len(x), -1)  # tanh z = 2 / (1 + exp -2z) - 1, five times as fast
+        ctx.save_for_backward(rows, maps, full)
+        return (full @ maps.t()).t().contiguous() + last
+
+    @staticmethod
+    def backward(ctx: Any, *above: Any) -> Any:
+        rows, maps, full = ctx.saved_tensors
+        back = torch.ops.aten.tanh_backward(above[0] @ full, maps).view(len(rows), -1)
+        weight = _bands(rows.t() @ back).sum(dim=1)
+        return None, weight, back.sum(dim=0).view(AT_ONCE, -1).sum(dim=0), above[0].t() @ maps, above[0].sum(dim=0)
+
+
+def _bands(matrix: Tensor) -> Tensor:
+    """Of (WIDTH - 1 + AT_ONCE, AT_ONCE * FILTERS) the entries that are filters: (WIDTH, AT_ONCE, FILTERS)."""
+    row = AT_ONCE * FILTERS
+    return matrix.as_strided((WIDTH, AT_ONCE, FILTERS), (row, row + FILTERS, 1))
 
 
 def handed(p: Tensor) -> Tensor:
@@ -47,12 +90,12 @@ def mse(p: Tensor, q: Tensor) -> Tensor:
     return (p - q).square().sum(dim=-1).mean()
 
 
-def kl(p: Tensor, q: Tensor) -> Tensor:
-    """Of q from p / |p|, where `FLOOR` has been added to p: squared outputs come to 0, where KL has no bound.
+def kl(p: Tensor, q: Tensor, floor: float = FLOOR) -> Tensor:
+    """Of q from p / |p|, where `floor` has been added to p: squared outputs come to 0, where KL has no bound.
 
     Without it KL, as a measure of how to train, would be ruined by the square alone.
     """
-    p = p + FLOOR
+    p = p + floor
     return nn.functional.kl_div(torch.log(p / p.sum(dim=-1, keepdim=True)), q, reduction="batchmean")
 
 
@@ -86,38 +129,37 @@ def cumulative(p: Tensor, q: Tensor) -> Tensor:
 
 def _emd(rho: float, gauge: str, share: float = 1.0) -> Loss:
     def loss(p: Tensor, q: Tensor) -> Tensor:
-        emd = emd_loss(handed(p), q, CHAIN, rho, gauge=gauge, normalize=None)
+        emd = emd_loss(handed(p), q, CHAIN, rho, gauge=gauge, normalize=None, accuracy="native")
         return emd if share == 1 else share * emd + (1 - share) * mse(p, q)
 
     return loss
 
 
-def _sd(p: Tensor, q: Tensor) -> Tensor:
-    return sinkhorn_loss(handed(p), q, CHAIN, LAM, max_iter=CAP, normalize=None)
+def _sd(variant: str) -> Loss:
+    def loss(p: Tensor, q: Tensor) -> Tensor:
+        return sinkhorn_loss(handed(p), q, CHAIN, LAM, max_iter=CAP, variant=variant, normalize=None)
 
-
-def _layer(p: Tensor, q: Tensor) -> Tensor:
-    """EMD^2 with the derivative of the division, as a framework would take it: not in the papers."""
-    return emd_loss(p, q, CHAIN, 2, normalize="l1")
+    return loss
 
 
 LOSSES: dict[str, Loss] = {
     "MSE": mse,
     "KL": kl,
-    "EMD normalized": _emd(1, "normalized"),
-    "EMD zero-sum": _emd(1, "zero_sum"),
-    "EMD normalized + MSE": _emd(1, "normalized", 0.9),
-    "EMD zero-sum + MSE": _emd(1, "zero_sum", 0.9),
+    "EMD normalized": _emd(1, "normalized"),  # ICML 2016, Eq. 4: gEMD
+    "EMD zero-sum": _emd(1, "zero_sum"),  # arXiv 1611.07573, Eq. 9
+    "EMD scaled": _emd(1, "scaled"),  # ICML 2016, Eq. 6: gEMD_L1, 30 times as large
+    "EMD normalized + MSE": _emd(1, "normalized", 0.9),  # ICML 2016, Sec. 2.3
+    "EMD scaled + MSE": _emd(1, "scaled", 0.9),
     "EMD2": _emd(2, "zero_sum"),
-    "SD": _sd,
-    "EMD2 layer": _layer,
+    "SD": _sd("paper"),  # log u / lambda as it comes, with an arbitrary constant
+    "SD centred": _sd("frogner"),
 }
 
 
-def gradient_sums(loss: str, p: Tensor, q: Tensor) -> dict[str, float]:
+def gradient_sums(loss: Loss, p: Tensor, q: Tensor) -> dict[str, float]:
     """Of each clip's gradient at the output, over bins: the mean of the sums, and their root mean square."""
     p = p.detach().requires_grad_()
     with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(len(p) * LOSSES[loss](p, q), p)
+        (gradient,) = torch.autograd.grad(len(p) * loss(p, q), p)
     sums = gradient.sum(dim=1).double()
     return {"gradient_sum": float(sums.mean()), "gradient_sum_rms": float(sums.square().mean().sqrt())}
