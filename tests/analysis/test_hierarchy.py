@@ -558,7 +558,7 @@ def test_measurements_that_nobody_looks_at_are_left_out(usual):
 
 
 def test_costs_are_measured_side_by_side():
-    rows = costs.measured(rounds=2, calls=1, batch=4, seed=0)
+    rows = costs.rounds_of(rounds=2, calls=1, batch=4, seed=0)
     assert [row["loss"] for row in rows] == ["EMD2", "EMD", "EMD", "EMD2"] and all(row["seconds"] > 0 for row in rows)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from analysis.engine.cells import Cell, Rows
 from analysis.experiments.hierarchy.perceptron import BATCH
+from analysis.experiments.training.processes import apart
 from emdref import wordnet_tree
 
 COST = "cost"  # the part
@@ -21,8 +22,13 @@ def cells(toy: bool, seed: int) -> list[Cell]:
     return [Cell(RUN, {"rounds": rounds, "calls": calls, "batch": BATCH, "seed": seed}, weight=2.0, alone=True)]
 
 
-def measured(rounds: int, calls: int, batch: int, seed: int) -> Rows:
-    """Seconds a call of each loss in each round, on one thread."""
+def measured(**parameters: Any) -> Rows:
+    """Seconds a call of each loss in each round, where networks are trained."""
+    return apart(rounds_of, **parameters)
+
+
+def rounds_of(rounds: int, calls: int, batch: int, seed: int) -> Rows:
+    """They, on one thread."""
     import torch
 
     from analysis.experiments.hierarchy.losses import losses

@@ -85,18 +85,19 @@ NIGHT = Plan(
     )
 )
 _TINY = Search(
-    SIMULATED, (1, 2), DRAWN, ((SGD, 0.2), (ADAM, 0.01)), seeds=2, batch=128, epochs=1, choosing=1, testing=1
+    SIMULATED, (1, 2), DRAWN, ((SGD, 0.2), (ADAM, 0.01)), seeds=2, batch=250, epochs=1, choosing=1, testing=1
 )
-_ONCE = replace(_TINY, sizes=(1,), settings=_TINY.settings[1:], seeds=1, again=0)
+_ONCE = replace(_TINY, sizes=(1,), settings=_TINY.settings[:1], seeds=1, again=0)
+_SOME = replace(_TINY, settings=_TINY.settings[:1], epochs=2, testing=3)
 TOY = Plan(
     (
         _TINY,
-        replace(_ONCE, losses=MIXED + STUCK, settings=_TINY.settings),
+        replace(_ONCE, losses=MIXED + STUCK),
         replace(_ONCE, losses=WIDTHS, width=16),
-        replace(_TINY, part=DATA, epochs=2, testing=3),
-        replace(_ONCE, part=DATA, losses=STUCK, settings=_TINY.settings, epochs=2, testing=3),
-        replace(_TINY, part=DIGITS, epochs=2, testing=3),
-        replace(_ONCE, part=DIGITS, losses=STUCK, settings=_TINY.settings, epochs=2, testing=3),
+        replace(_SOME, part=DATA),
+        replace(_ONCE, part=DATA, losses=STUCK, epochs=2, testing=3),
+        replace(_SOME, part=DIGITS),
+        replace(_ONCE, part=DIGITS, losses=STUCK, epochs=2, testing=3),
     )
 )
 PLAN = HOUR
