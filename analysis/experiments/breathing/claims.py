@@ -1,9 +1,9 @@
 """What the papers say of the breathing experiment: each sentence with its kind and its one contrast.
 
-They were written down before the runs.  arXiv 1611.07573, Sec. 5.2, says that "EMD also serves as the evaluation
-metric": its claims are judged by the EMD of the spectra.  ICML 2016, Fig. 1, draws the distance of the largest peaks:
-its claims are judged by that.  The other measure is a finding.  Of speed speak the measurements of the first epoch at
-the rate that begins best, of accuracy the end at the rate that ends best.
+They were written down before any of the runs was looked at.  arXiv 1611.07573, Sec. 5.2, says that "EMD also serves as
+the evaluation metric": its claims are judged by the EMD of the spectra.  ICML 2016, Fig. 1, draws the distance of the
+largest peaks: its claims are judged by that.  The other measure is a finding.  Of speed speak the measurements of the
+first epoch at the rate that begins best, of accuracy the end at the rate that ends best.
 """
 
 from __future__ import annotations
