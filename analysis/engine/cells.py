@@ -48,6 +48,8 @@ NUMBERLESS = (
     "experiments/breathing/report",
     "experiments/hierarchy/claims",
     "experiments/hierarchy/panels",
+    "experiments/hierarchy/plan",
+    "experiments/hierarchy/statistics",
     "engine/intervals",
 )
 # of the scripts a cell depends on its own alone; what makes committed files, or measures a GPU, makes no cells

@@ -16,7 +16,11 @@ from analysis.experiments.hierarchy.samples import Parts, Samples
 from emdref import Tree
 
 DIMENSIONS = 32
-NOISE = 2.0  # standard deviation of samples around their class's mean, in units of a step along an edge of cost 1
+# Standard deviation of samples around their class's mean, in units of a step along an edge of cost 1: what
+# `calibration` found, which trains with cross entropy and can see no other loss.  CE's top-1 at 4 samples a class, the
+# mean of seeds 100 and 101, with Adam at 0.003, the best of three settings: 34.6% at 2.6, 28.5% at 2.8, 23.5% at 3.0,
+# 19.5% at 3.2.
+NOISE = 2.95
 
 
 def means(tree: Tree, rng: np.random.Generator) -> NDArray[Any]:
@@ -29,16 +33,18 @@ def means(tree: Tree, rng: np.random.Generator) -> NDArray[Any]:
     return place[nodes.bin_node]
 
 
-def parts(tree: Tree, training: int, choosing: int, testing: int, seed: int) -> Parts:
+def parts(tree: Tree, training: int, choosing: int, testing: int, seed: int, noise: float = NOISE) -> Parts:
     """So many samples of every class to train on, to choose by, to test on; only the first depend on `training`."""
     place, chosen, tested, trained = np.random.default_rng([seed, 1000]).spawn(4)
     centres = means(tree, place)
-    return Parts(*(samples(centres, *some) for some in ((training, trained), (choosing, chosen), (testing, tested))))
+    return Parts(
+        *(samples(centres, *some, noise) for some in ((training, trained), (choosing, chosen), (testing, tested)))
+    )
 
 
-def samples(centres: NDArray[Any], each: int, rng: np.random.Generator) -> Samples:
+def samples(centres: NDArray[Any], each: int, rng: np.random.Generator, noise: float = NOISE) -> Samples:
     """`each` samples of every class: features (N each, D) float32, and the classes."""
     y = np.repeat(np.arange(len(centres)), each)
     scale = np.sqrt(np.mean(centres**2))
-    x = (centres[y] + NOISE * rng.standard_normal((len(y), DIMENSIONS))) / scale
+    x = (centres[y] + noise * rng.standard_normal((len(y), DIMENSIONS))) / scale
     return Samples(x.astype(np.float32), y)

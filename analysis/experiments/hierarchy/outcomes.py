@@ -1,4 +1,8 @@
-"""How good a network's answers are: the first one, all of them together, and how bad the wrong ones are."""
+"""How good a network's answers are: the first one, all of them together, and how bad the wrong ones are.
+
+The holistic error is the mean EMD^rho between prediction and class.  The paper does not say with which rho Figure 7(c)
+is drawn, so both are measured: ``emd`` (rho = 1) and ``emd2`` (rho = 2).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from torch import Tensor
 
 from emdref import Tree
 from emdref.torch import emd_loss
+
+MEASURES = ("top1", "emd", "emd2", "severity")
 
 
 class Outcomes:
@@ -28,15 +34,19 @@ class Outcomes:
         self.distance = _distance(tree)
 
     def __call__(self, logits: Tensor, classes: Tensor) -> dict[str, float]:
-        """Share of right answers, mean EMD of the prediction, mean distance of wrong answers; NaN if there are none."""
+        """Share of right answers, mean EMD and EMD^2 of the prediction, mean distance of wrong answers.
+
+        The last is NaN where none is wrong, all are where a logit is no number.
+        """
         if not torch.isfinite(logits).all():
-            return dict.fromkeys(("top1", "holistic", "severity"), float("nan"))
+            return dict.fromkeys(MEASURES, float("nan"))
         answers = logits.argmax(dim=1)
         wrong = answers != classes
         missed = self.distance[answers[wrong].cpu(), classes[wrong].cpu()]
         return {
             "top1": share(logits, classes),
-            "holistic": float(emd_loss(logits, classes, self.tree, 1)),
+            "emd": float(emd_loss(logits, classes, self.tree, 1)),
+            "emd2": float(emd_loss(logits, classes, self.tree, 2)),
             "severity": float(missed.mean()),
         }
 

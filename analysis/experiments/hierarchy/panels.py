@@ -1,8 +1,7 @@
-"""How figure 7 looks: curves over epochs, outcomes against the number of samples, the table."""
+"""How figure 7 looks: curves over epochs, differences from CE, training and widths, real data against samples."""
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
 import numpy as np
@@ -12,132 +11,143 @@ from analysis.engine import style
 from analysis.engine.intervals import interval
 from analysis.experiments.hierarchy import statistics
 from analysis.experiments.hierarchy.claims import words
-from analysis.experiments.hierarchy.experiment import DATA, SIMULATED, TOGETHER
+from analysis.experiments.hierarchy.perceptron import WIDTH
+from analysis.experiments.hierarchy.plan import DATA, DIGITS, DRAWN, SIMULATED, WIDTHS
 
-LINES = {
-    "CE": (style.ORANGE, "-", "o"),
-    "EMD2": (style.RED, "-", "s"),
-    "EMD2+CE": (style.BLUE, "-", "^"),
-    "SD+CE": (style.GREEN, "--", "D"),
-    "EMD": (style.PURPLE, ":", "v"),
-    "SD": (style.BLACK, ":", "x"),
+LINES = {  # colour, dashes, marker
+    "CE": (style.ORANGE, (), "o"),
+    "EMD2": (style.RED, (5, 1), "s"),
+    "EMD2+CE": (style.BLUE, (3, 1, 1, 1), "^"),
+    "SD+CE": (style.GREEN, (1, 1), "D"),
+    "0.1 EMD2+CE": (style.SKY, (), "<"),
+    "10 EMD2+CE": (style.PURPLE, (), ">"),
+    "SD+CE 1:1": (style.GREY, (), "P"),
+    "EMD": (style.BLACK, (4, 1, 1, 1), "v"),
+    "SD": (style.BLACK, (1, 1), "x"),
 }
 NAMES = {
     "top1": "top-1 accuracy",
-    "holistic": "holistic error (edges)",
-    "severity": "mistake severity (edges)",
+    "emd": "holistic error (edges)",
+    "emd2": "holistic error (edges)",
+    "training_top1": "training top-1",
+    "training_loss": "training loss over its start",
 }
-SMALL = 5.5  # points
-WIDE = 145  # letters in a line over the panels
+KINDS = {SIMULATED: "simulated", DATA: "leaves", DIGITS: "digits"}
+FEWEST = 3  # seeds with an interval that is drawn
+SCALE = {"top1": 100.0}
+UNITS = {"top1": "points", "emd": "edges", "emd2": "edges"}
+TITLES = {"top1": "top-1", "emd": "holistic error, ρ = 1", "emd2": "holistic error, ρ = 2"}
 
 
-def kind(part: str) -> str:
-    """In each panel's title: what the features are."""
-    return "simulated" if part == SIMULATED else "real data"
-
-
-def curves(axis: Any, table: pd.DataFrame, part: str, size: int, measure: str) -> None:
-    """Mean over seeds and its interval, in each loss' own setting, against the epoch."""
-    rows = statistics.chosen(table)
-    rows = rows[(rows.part == part) & (rows["size"] == size) & (rows.status == "ok")]
-    for loss, (colour, line, _) in LINES.items():
-        runs = rows[rows.loss == loss].groupby("epoch")[measure]
+def curves(
+    axis: Any, table: pd.DataFrame, measure: str, shown: str, size: int, losses: Any = DRAWN, part: str = SIMULATED
+) -> None:
+    """Mean over seeds and its interval against the epoch, in the settings chosen by `measure`."""
+    rows = statistics.chosen(table[table.part == part], measure)
+    rows = rows[(rows["size"] == size) & (rows.width == WIDTH) & (rows.status == "ok")]
+    for loss in losses:
+        runs = rows[rows.loss == loss]
         if not len(runs):
             continue
-        bands = [interval(values) for _, values in runs]
-        at = np.array(list(runs.groups))
-        axis.plot(at, [band.mean for band in bands], line, color=colour, label=words(loss))
-        axis.fill_between(at, [b.low for b in bands], [b.high for b in bands], color=colour, alpha=0.2, lw=0)
-    axis.set_xscale("symlog", linthresh=_first(rows))
-    axis.set_xticks([x for x in (0, 1, 10, 100, 1000) if x <= rows.epoch.max()])
-    axis.set(xlabel="epoch", ylabel=NAMES[measure])
-    _plain(axis, measure)
+        by_epoch = _shared(runs, shown).groupby("epoch")[shown]
+        bands = [interval(values) for _, values in by_epoch]
+        colour, dashes, _ = LINES[loss]
+        at = np.array(list(by_epoch.groups))
+        axis.plot(
+            at, [band.mean for band in bands], color=colour, dashes=dashes or (None, None), label=words(loss), lw=1.2
+        )
+        if runs.seed.nunique() >= FEWEST:
+            axis.fill_between(at, [b.low for b in bands], [b.high for b in bands], color=colour, alpha=0.15, lw=0)
+    axis.set_xscale("symlog", linthresh=1.0, linscale=0.4)
+    axis.set_xticks([0, 1, 3, 10, 30, 60], ["0", "1", "3", "10", "30", "60"])
+    axis.minorticks_off()
+    axis.set_xlim(0, max(1.0, rows.epoch.max()))
+    axis.set(xlabel="epoch", ylabel=NAMES[shown])
+    _percent(axis, shown)
+    if not shown.startswith("emd"):  # errors differ by less than they are
+        axis.set_ylim(bottom=0)
+
+
+def _shared(runs: pd.DataFrame, shown: str) -> pd.DataFrame:
+    """A loss over its value untrained: those of different losses have no common scale."""
+    if shown != "training_loss":
+        return runs
+    first = runs.sort_values("step").groupby(statistics.RUN)[shown].transform("first")
+    return runs.assign(training_loss=runs[shown] / first)
+
+
+def differences(axis: Any, summary: pd.DataFrame, part: str, measure: str, sizes: list[int], losses: list[str]) -> None:
+    """Less CE's in pairs of equal seeds, with intervals, a row for each loss; filled where there are few samples."""
+    found = summary[(summary.part == part) & (summary.measure == measure) & (summary.width == WIDTH)]
+    factor = SCALE.get(measure, 1.0)
+    for place, loss in enumerate(losses):
+        for shift, size in zip(_shifts(len(sizes)), sizes, strict=True):
+            row = found[(found.loss == loss) & (found["size"] == size)]
+            if not len(row) or not np.isfinite(row.minus_CE_low.iloc[0]):
+                continue
+            mean, low, high = (factor * row[f"minus_CE{end}"].iloc[0] for end in ("", "_low", "_high"))
+            colour, _, marker = LINES[loss]
+            filled = {"mfc": colour if size == sizes[0] else "white", "color": colour}
+            axis.errorbar(mean, place + shift, xerr=[[mean - low], [high - mean]], fmt=marker, ms=3.5, lw=1.0, **filled)
+    axis.axvline(0, color=style.BLACK, lw=0.7)
+    axis.set_yticks(range(len(losses)), [words(loss) for loss in losses])
+    axis.set_ylim(len(losses) - 0.5, -0.5)
+    axis.set(xlabel=f"less CE ({UNITS[measure]})")
+
+
+def _shifts(count: int) -> list[float]:
+    return list(np.linspace(-0.17, 0.17, count)) if count > 1 else [0.0]
+
+
+def widths(axis: Any, summary: pd.DataFrame, size: int) -> None:
+    """Top-1 against the hidden units: of test samples in full, of training samples in a thin line."""
+    found = summary[(summary.part == SIMULATED) & (summary["size"] == size) & (summary.measure == "top1")]
+    for loss in WIDTHS:
+        rows = found[found.loss == loss].sort_values("width")
+        colour, dashes, marker = LINES[loss]
+        bars = np.where(rows.seeds >= FEWEST, [rows["mean"] - rows.low, rows.high - rows["mean"]], 0.0)
+        line = axis.errorbar(rows.width, rows["mean"], np.nan_to_num(bars), color=colour, marker=marker, ms=3.5, lw=1.2)
+        line[0].set_dashes(dashes or (None, None))
+        axis.plot(rows.width, rows.training_top1, color=colour, marker=marker, ms=3, mfc="white", lw=0.6)
+    style.log_axis(axis, "x")
+    axis.set_xticks(sorted(found.width.unique()), [str(width) for width in sorted(found.width.unique())])
+    axis.minorticks_off()
+    axis.set(xlabel="hidden units", ylabel="top-1 (open: training)")
+    _percent(axis, "top1")
+    axis.set_ylim(0, 1.05)
 
 
 def growth(axis: Any, summary: pd.DataFrame, part: str, measure: str) -> None:
     """The end of training against the number of samples of each class."""
+    _by_size(axis, summary[(summary.part == part) & (summary.measure == measure)], ("mean", "low", "high"), DRAWN, 1.0)
+    axis.set(ylabel=NAMES[measure])
+    _percent(axis, measure)
+
+
+def gaps(axis: Any, summary: pd.DataFrame, part: str, measure: str) -> None:
+    """Differences from CE against the number of samples of each class."""
     found = summary[(summary.part == part) & (summary.measure == measure)]
-    for loss in TOGETHER:
-        rows = found[found.loss == loss].sort_values("size")
-        colour, line, marker = LINES[loss]
-        bars = [rows["mean"] - rows.low, rows.high - rows["mean"]]
-        axis.errorbar(rows["size"], rows["mean"], bars, fmt=line, color=colour, marker=marker, ms=3, label=words(loss))
-    axis.set_xscale("log")
+    ends = ("minus_CE", "minus_CE_low", "minus_CE_high")
+    _by_size(axis, found, ends, [loss for loss in DRAWN if loss != "CE"], SCALE.get(measure, 1.0))
+    axis.axhline(0, color=style.BLACK, lw=0.7)
+    axis.set(ylabel=f"{TITLES[measure].removeprefix('holistic ')}\nless CE ({UNITS[measure]})")
+
+
+def _by_size(axis: Any, found: pd.DataFrame, ends: tuple[str, str, str], losses: Any, factor: float) -> None:
     sizes = sorted(found["size"].unique())
-    axis.set_xticks(sizes, [str(size) for size in sizes])
-    axis.minorticks_off()
-    axis.set(xlabel="samples of each class", ylabel=NAMES[measure])
-    _plain(axis, measure)
+    for shift, loss in zip(np.linspace(-0.15, 0.15, len(losses)), losses, strict=True):
+        rows = found[found.loss == loss].sort_values("size")
+        mean, low, high = (factor * rows[name].to_numpy() for name in ends)
+        colour, dashes, marker = LINES[loss]
+        at = [sizes.index(size) + shift for size in rows["size"]]
+        bars = axis.errorbar(
+            at, mean, [mean - low, high - mean], color=colour, marker=marker, ms=3, lw=1.0, label=words(loss)
+        )
+        bars[0].set_dashes(dashes or (None, None))
+    axis.set_xticks(range(len(sizes)), [str(size) for size in sizes])
+    axis.set(xlabel="samples of each class")
 
 
-def searched(table: pd.DataFrame) -> str:
-    """The search in words; it is the same for every loss."""
-    tried = table[table.stage == "search"]
-    seeds, rates = tried.seed.nunique(), tried.groupby("optimizer", sort=False).rate.unique().map(sorted)
-    grid = ", ".join(f"{name} at {', '.join(f'{rate:g}' for rate in found)}" for name, found in rates.items())
-    edge = [
-        f"{words(loss)} at {size} ({name} {rate:g})"
-        for (_, size, loss), (name, rate) in statistics.best(table).items()
-        if rate in (rates[name][0], rates[name][-1])
-    ]
-    text = (
-        f"The same search for each loss and number of samples: {grid}, {seeds} seed{'s' * (seeds > 1)} each, "
-        f"by top-1 accuracy on samples neither trained on nor tested; then {table.seed.nunique()} seeds with the best. "
-        f"Best at the end of a grid: {', '.join(edge) if edge else 'none'}."
-    )
-    return "\n".join(textwrap.wrap(text, WIDE))
-
-
-def sheet(summary: pd.DataFrame) -> Any:
-    """Means and differences from CE, line by line."""
-    lines = [
-        _cells(*key, rows.set_index("measure")) for key, rows in summary.groupby(["part", "size", "loss"], sort=False)
-    ]
-    fig, axis = style.figure(0.13 * (len(lines) + 3), 1, 1)
-    axis.axis("off")
-    heads = ["part", "samples", "loss", "optimizer"]
-    for name in ("top-1, %", "holistic, edges", "severity, edges"):
-        heads += [name, "minus CE"]
-    drawn = axis.table(
-        lines, colLabels=heads, loc="upper center", cellLoc="right", edges="horizontal", colWidths=WIDTHS
-    )
-    drawn.auto_set_font_size(False)
-    drawn.set_fontsize(SMALL)
-    for cell in drawn.get_celld().values():
-        cell.set_linewidth(0.2)
-        cell.set_height(1 / (len(lines) + 2))
-    fig.suptitle(
-        "Means over seeds ± half of the 95% interval, and the difference from CE in pairs of equal seeds; * p < 0.05 "
-        "in a paired t test,\n** also with Holm's correction for all comparisons of the part. Part (i) is simulated; "
-        + ("(ii) is real data." if (summary.part == DATA).any() else "(ii) is left out."),
-        fontsize=SMALL + 0.5,
-    )
-    return fig
-
-
-WIDTHS = (0.04, 0.06, 0.07, 0.08, 0.115, 0.135, 0.115, 0.135, 0.115, 0.135)
-
-
-def _cells(part: str, size: int, loss: str, rows: pd.DataFrame) -> list[str]:
-    first = rows.iloc[0]
-    cells = [f"({'i' * (1 + (part == DATA))})", str(size), words(loss), f"{first.optimizer} {first.rate:g}"]
-    for measure in statistics.MEASURES:
-        row, factor = rows.loc[measure], 100 if measure == "top1" else 1
-        half, apart = row.high - row["mean"], row.minus_CE_high - row.minus_CE
-        lost = f" [{row.diverged:.0f} lost]" if row.diverged else ""
-        cells.append(f"{factor * row['mean']:.2f} ± {factor * half:.2f}{lost}")
-        mark = " **" if row.p_holm < 0.05 else " *" if row.p < 0.05 else ""
-        cells.append("" if np.isnan(apart) else f"{factor * row.minus_CE:+.2f} ± {factor * apart:.2f}{mark}")
-    return cells
-
-
-def _plain(axis: Any, measure: str) -> None:
-    if measure == "top1":
+def _percent(axis: Any, measure: str) -> None:
+    if measure.endswith("top1"):
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axis.set_ylim(bottom=0)
-
-
-def _first(rows: pd.DataFrame) -> float:
-    """The first epoch measured after 0, where the logarithmic scale begins."""
-    later = rows.epoch[rows.epoch > 0]
-    return float(later.min()) if len(later) else 1.0

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.experiments.hierarchy.samples import Parts, Samples
 from emdref import Tree
 
-SHOTS = (1, 2, 4, 8, 12)  # samples of each species that are trained on
-CHOOSING, TESTING = 1, 3  # others of each species
+LEAST = 5  # samples of a class: one to train on, one to choose by, three to test on
 WANTED = "X (samples, features), y (samples,) the nodes of their species, parent (nodes,) with -1 at the root"
 Array = NDArray[Any]
 
@@ -42,22 +40,6 @@ def load(path: Path) -> tuple[Array, Array, Tree]:
     if y.shape != x.shape[:1] or y.dtype.kind not in "iu":
         raise _bad(path, "y", y, f"the node of each of the {len(x)} samples of X, an integer, is wanted")
     return x.astype(np.float32), _bins(path, y, tree), tree
-
-
-def shots(y: Array) -> list[int]:
-    """The numbers of samples to train on that every class has besides those that choose and test."""
-    least = int(np.bincount(y).min()) - CHOOSING - TESTING
-    return [k for k in SHOTS if k <= least]
-
-
-def split(x: Array, y: Array, k: int, seed: int) -> Parts:
-    """`k` of each class to train on, one to choose by, three to test on; the last four are the same for every `k`."""
-    rng = np.random.default_rng([seed, 16])
-    places = np.array(
-        [rng.permutation(np.flatnonzero(y == each))[: CHOOSING + TESTING + k] for each in range(y.max() + 1)]
-    )
-    testing, choosing, training = np.split(places, [TESTING, TESTING + CHOOSING], axis=1)
-    return Parts(*(Samples(x[some.ravel()], y[some.ravel()]) for some in (training, choosing, testing))).standardised()
 
 
 def digest(path: Path) -> str:
@@ -112,9 +94,9 @@ def _bins(path: Path, y: Array, tree: Tree) -> Array:
         )
     found = bins[y]
     count = np.bincount(found, minlength=tree.n_bins)
-    if count.min() < CHOOSING + TESTING + 1:
+    if count.min() < LEAST:
         leaf = tree.bins[count.argmin()]
-        raise _bad(path, "y", y, f"leaf {leaf} has {count.min()} samples: each needs {CHOOSING + TESTING + 1} or more")
+        raise _bad(path, "y", y, f"leaf {leaf} has {count.min()} samples: each needs {LEAST} or more")
     return found
 
 

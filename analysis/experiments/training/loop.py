@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class Task:
     steps: int
     at: Collection[int]  # steps at which it is measured
     seed: int
+    rate: Callable[[int], float] | None = None  # of a step; None: the optimizer's own throughout
 
     def batches(self, step: int) -> Tensor:
         """The samples of a step: each epoch goes through all once, in an order of its own."""
@@ -47,17 +49,26 @@ def _order(samples: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(samples, generator=torch.Generator().manual_seed(1_000_003 * seed + epoch))
 
 
-def train(task: Task, checkpoint: Checkpoint, title: str) -> Rows:
+def cosine(rate: float, steps: int) -> Callable[[int], float]:
+    """From `rate` down to 0 at the end, half a cosine (Loshchilov and Hutter 2017, Eq. 5, without restarts).
+
+    >>> [round(cosine(0.8, 4)(step), 3) for step in range(5)]
+    [0.8, 0.683, 0.4, 0.117, 0.0]
+    """
+    return lambda step: rate * (1 + math.cos(math.pi * step / steps)) / 2
+
+
+def train(task: Task, checkpoint: Checkpoint | None, title: str) -> Rows:
     """A row for each measurement: step, epoch and what `measure` says; a last one with status ``diverged`` if it did.
 
-    The rows are the same bits whether the run was interrupted or not.
+    The rows are the same bits whether the run was interrupted or not; without a checkpoint it begins anew.
     """
     torch.set_num_threads(1)
     rows, first = _restored(task, checkpoint)
     saved = time.monotonic()
     for step in range(first, task.steps + 1):
         processes.tell(step, task.steps, title)
-        if time.monotonic() > saved + EVERY:
+        if checkpoint and time.monotonic() > saved + EVERY:
             checkpoint.save(_state(task, step, rows))
             saved = time.monotonic()
         if step in task.at:
@@ -66,13 +77,14 @@ def train(task: Task, checkpoint: Checkpoint, title: str) -> Rows:
             rows.append(_row(task, step, DIVERGED))
         if rows and rows[-1]["status"] == DIVERGED:
             break
-    checkpoint.remove()
+    if checkpoint:
+        checkpoint.remove()
     return rows
 
 
-def _restored(task: Task, checkpoint: Checkpoint) -> tuple[Rows, int]:
+def _restored(task: Task, checkpoint: Checkpoint | None) -> tuple[Rows, int]:
     """The rows so far and the step to go on with."""
-    state = checkpoint.load()
+    state = checkpoint.load() if checkpoint else None
     if state is None:
         return [], 0
     task.model.load_state_dict(state["model"])
@@ -109,8 +121,11 @@ def _row(task: Task, step: int, status: str, **found: float) -> dict[str, Any]:
 def _update(task: Task, step: int) -> bool:
     """One step of the optimizer, unless outputs or loss are no longer finite."""
     samples = task.batches(step)
+    if task.rate is not None:
+        for group in task.optimizer.param_groups:
+            group["lr"] = task.rate(step)
     outputs = task.model(task.inputs[samples])
-    if not torch.isfinite(outputs).all():
+    if not torch.isfinite(outputs.detach().sum()):  # a sixth of a step's time less than asking each of them
         return False
     loss = task.loss(outputs, task.targets[samples])
     if not torch.isfinite(loss):
