@@ -212,8 +212,9 @@ def _sheet(rows: pd.DataFrame, x: str, label: str, title: str):
         style.log_axis(axes[1, column], "x")
     words = ("time / (node · pair) (ns)", "memory of the call\n/ (node · pair) (bytes)")
     for axis, told in zip(axes[:, 0], words, strict=True):
-        style.log_axis(axis, "y")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        if axis.dataLim.ymax > 0:  # a call so small that its memory is not seen has no logarithm
+            style.log_axis(axis, "y")
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_ylabel(told)
     fig.suptitle(title)
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=3.5)

@@ -249,7 +249,7 @@ def _difference(found: Difference, p_holm: float, level: float) -> tuple[str, st
     words = f"{name} {mid:+.3g} ({low:+.3g} to {high:+.3g}){unit}, {n} {found.each}, p = {p_holm:.2g}"
     lost = found.lost(found.side * side)
     numbers = {"mean": mid, "low": low, "high": high, "p": found.p(), "p_holm": p_holm, "n": n, "lost": lost}
-    doubts = [f"{lost} runs were lost"] * bool(lost)
+    doubts = [f"{lost} run{'s were' if lost > 1 else ' was'} lost"] * bool(lost)
     verdict = UNDECIDED if lost or not p_holm < LEVEL else HOLDS if side > 0 else FAILS
     if not p_holm < LEVEL:
         seen = found.factor * float(stats.t.ppf(1 - level / 2, n - 1) + stats.t.ppf(POWER, n - 1)) * spread / np.sqrt(n)

@@ -255,8 +255,9 @@ class Part:
         tried = self.own[(self.own.stage == statistics.SEARCHED) & (self.own.status == "ok")]
         curves = _of(tried, "CE", self.few[0], WIDTH).groupby([*statistics.SETTING, "step"])[[measure, "top1"]].mean()
         ends = curves.top1.groupby(level=[0, 1]).transform("last")
-        near = curves[measure][ends >= HALF * ends.max()]
-        lost = near.groupby(level=[0, 1]).agg(lambda x: (x.iloc[-1] - x.min()) / (x.iloc[0] - x.min()))
+        near = curves[measure][ends >= HALF * ends.max()].groupby(level=[0, 1])
+        fall = near.first() - near.min()
+        lost = ((near.last() - near.min()) / fall)[fall > 0]
         name, rate = lost.idxmax()
         return f"{text}; most is lost again at {name} {rate:g}, {lost.max():.0%} of the fall"
 
