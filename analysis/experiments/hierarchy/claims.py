@@ -274,7 +274,7 @@ class Part:
         )
         return self.claim(
             "Figure 7, both powers",
-            "the paper's words on panel (c), EMD² the smallest, are nearer to a holistic error with ρ = 2 than with ρ = 1",
+            "the paper's words on panel (c), EMD² the smallest, are nearer to an error with ρ = 2 than with ρ = 1",
             "EMD²'s error over CE's with ρ = 1 less that with ρ = 2; beside it what CE loses again of its fall",
             Difference(pairs, 1, "%"),
             shown,
