@@ -51,6 +51,15 @@ def drawn_once(monkeypatch):
 
 
 @pytest.fixture
+def one_sheet(monkeypatch):
+    """The slides, which many tests draw since they are quick, without their other sheets, which are not."""
+    from analysis.figures import slides
+
+    monkeypatch.setattr(slides, "draw", lambda table: {"": slides._draw_spikes(table)})
+    monkeypatch.setattr(slides, "tables", lambda table: {})
+
+
+@pytest.fixture
 def collected(request):
     """All tests that were found, those left out included."""
     return [*request.session.items, *request.config.stash[LEFT_OUT]]

@@ -98,12 +98,10 @@ def descent(table: pd.DataFrame) -> pd.DataFrame:
     """From the smooth bump to the noisy one: a row a loss, step and bin."""
     rows = table[(table.kind == "gradient") & (table.loss == "MSE")]
     p, q = rows.q.to_numpy() / rows.q.sum(), rows.p.to_numpy() / rows.p.sum()
-    frames = {loss: _frames(p, q, gradient) for loss, gradient in _losses(q).items()}
-    return pd.concat(
-        pd.DataFrame({"loss": loss, "step": step, "bin": np.arange(N), "label": q, "prediction": frame})
-        for loss, all_frames in frames.items()
-        for step, frame in enumerate(all_frames)
-    )
+    frames = np.array([_frames(p, q, gradient) for gradient in _losses(q).values()])
+    losses, steps, bins = np.indices(frames.shape).reshape(3, -1)
+    names = np.array(list(_losses(q)))[losses]
+    return pd.DataFrame({"loss": names, "step": steps, "bin": bins, "label": q[bins], "prediction": frames.ravel()})
 
 
 def _losses(q: np.ndarray) -> dict[str, Callable[[np.ndarray], np.ndarray]]:

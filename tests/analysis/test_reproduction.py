@@ -19,6 +19,7 @@ from analysis.engine.reproduction import EXACT, TIMING, Rounding, compare
 from analysis.engine.run_cells import Progress
 from analysis.engine.workers import Threads
 
+pytestmark = pytest.mark.usefixtures("one_sheet")
 ROOT = Path(__file__).parents[2]
 COMMITTED = [name for name in NAMES if (ROOT / "figures" / f"{name}.csv").exists()]
 KINDS = {
