@@ -31,7 +31,6 @@ def emdref_says(*words, **environment):
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.fixture(scope="module")
 def types():
     """{kernel: (types that warming compiles, all types that every call needed)}."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -41,17 +40,14 @@ def types():
 
 
 @compiles
-def test_after_warming_no_call_compiles_anything(types):
-    assert len(types) > 30
-    assert not [name for name, (_, needed) in types.items() if not needed]
-    late = {name: set(needed) - set(warmed) for name, (warmed, needed) in types.items()}
+def test_after_warming_no_call_compiles_anything():
+    """And what is compiled is compiled once a dtype, not again for rows that can be written to, or for a literal."""
+    every = types()
+    assert len(every) > 30
+    assert not [name for name, (_, needed) in every.items() if not needed]
+    late = {name: set(needed) - set(warmed) for name, (warmed, needed) in every.items()}
     assert not {name: found for name, found in late.items() if found}
-
-
-@compiles
-def test_a_kernel_is_compiled_once_a_dtype(types):
-    """Not once more for rows that can be written to, for a literal, or for an integer in place of a float."""
-    for name, (_, needed) in types.items():
+    for name, (_, needed) in every.items():
         single = [x for x in needed if "float32" in x]
         assert len(single) <= 1 and len(needed) - len(single) <= 1, (name, needed)
 
