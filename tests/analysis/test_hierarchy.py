@@ -254,7 +254,7 @@ TRUTH = {"top1": 0.5, "emd": 6.0, "emd2": 3.0, "severity": 5.0}
 def runs(top1, loss="CE", size=4, rate=0.1, part="simulated", stage="search", optimizer="SGD", width=128, **changes):
     """Rows of one run for each entry of `top1`: untrained, on the way, late, at the end."""
     rows = []
-    epochs = 120 if stage == "longer" else 60
+    epochs = {"longer": 120, plan.STEADY_STAGE: 240}.get(stage, 60)
     for seed, end in enumerate(top1):
         values = {"top1": end, "emd": 10 - 5 * end, "emd2": 5 - 3 * end, "severity": 4 - end, "training_top1": 1.0}
         values |= {"training_loss": 0.1} | changes
@@ -390,6 +390,8 @@ def table_of(
             rows += runs(ends, loss, rate=inner, **about, **changes)
             for rate in {0.05, 0.1, 0.2} - {inner}:
                 rows += runs(ends[:1] - 0.1, loss, rate=rate, **about, **changes | {"choosing_emd2": 99.0})
+    for size in sizes:
+        rows += runs(base + noise, part=part, size=size, rate=0.05, stage=plan.STEADY_STAGE)
     for loss in plan.STUCK:
         for rate in (0.05, 0.1, 0.2):
             rows += runs([alone] * seeds, loss, part=part, size=sizes[0], rate=rate)
@@ -485,7 +487,7 @@ def test_diverged_seeds_are_told_and_no_win():
     table.loc[run, "stage"] = "chosen"  # in the search it would not have been chosen
     table.loc[run & (table.step == 100), ["status", *TRUTH]] = ["diverged", *[np.nan] * 4]
     claim = verdicts(table)[COMBINED]
-    assert claim.verdict == "undecided" and "1 runs were lost" in claim.why
+    assert claim.verdict == "undecided" and "1 run was lost" in claim.why
     line = (
         statistics.summary(statistics.runs(table))
         .query("loss == 'EMD2+CE' and size == 4 and measure == 'top1'")

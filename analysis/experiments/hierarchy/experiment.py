@@ -6,7 +6,8 @@ the same seeds; then come more seeds in the settings that were best, by each mea
 trained on nor tested; and, in those best by top-1, runs of twice the epochs, which show whether the end is one.
 
 Every run of a part takes the same number of epochs, however many samples there are, and its rate falls to 0 along half
-a cosine.
+a cosine; but for long runs of CE at the paper's own rate, which hardly fell there and does not here: whether its error
+grows again.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 
 from analysis.engine.cells import Cell, Rows, grid
 from analysis.experiments.hierarchy import brownian, digits, perceptron, plants
-from analysis.experiments.hierarchy.plan import DATA, DIGITS, SIMULATED, Plan, Search
+from analysis.experiments.hierarchy.plan import DATA, DIGITS, SIMULATED, STEADY, STEADY_STAGE, Plan, Search
 from analysis.experiments.hierarchy.samples import Parts, most, split
 from analysis.experiments.training.processes import apart
 from emdref import Tree, wordnet_tree
@@ -54,7 +55,7 @@ def more(plan: Plan, data: Path | None, seed: int, best: Best) -> list[Cell]:
                 chosen = best[some.part, some.width, source["size"], loss]
                 settings = dict.fromkeys(chosen[measure] for measure in some.measures)
                 found += [_cell(some, source, "chosen", loss, s, each) for s in settings for each in seeds]
-    return found + longer(plan, data, seed, best)
+    return found + longer(plan, data, seed, best) + steady(plan, data, seed)
 
 
 def longer(plan: Plan, data: Path | None, seed: int, best: Best) -> list[Cell]:
@@ -67,6 +68,16 @@ def longer(plan: Plan, data: Path | None, seed: int, best: Best) -> list[Cell]:
                 seeds = range(seed, seed + some.again)
                 found += [_cell(some, source, "longer", loss, setting, each, plan.longer) for each in seeds]
     return found
+
+
+def steady(plan: Plan, data: Path | None, seed: int) -> list[Cell]:
+    """Long runs of CE at the paper's rate, which stays what it is."""
+    return [
+        _cell(some, source, STEADY_STAGE, "CE", STEADY, each, plan.lasting)
+        for some in plan.searches
+        for source in sources(some, data)
+        for each in range(seed, seed + some.steady)
+    ]
 
 
 def sources(some: Search, data: Path | None) -> list[dict[str, Any]]:
@@ -147,7 +158,8 @@ def _trained(parameters: dict[str, Any]) -> Rows:
     steps = parameters["epochs"] * (len(training[1]) // batch)
     optimizer = perceptron.optimizer(parameters["optimizer"], rate, model)
     at = set(perceptron.measured(steps))
-    task = Task(model, optimizer, *training, trained_with, measure, batch, steps, at, seed, cosine(rate, steps))
+    way = None if parameters["stage"] == STEADY_STAGE else cosine(rate, steps)
+    task = Task(model, optimizer, *training, trained_with, measure, batch, steps, at, seed, way)
     title = f"{parameters['part']} {parameters['size']}, {loss}, {parameters['optimizer']} {rate:g}, seed {seed}"
     start = time.perf_counter()
     rows = train(task, Checkpoint(Cell(RUN, parameters)), title)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.engine.intervals import chance, holm, interval
-from analysis.experiments.hierarchy.plan import SIMULATED
+from analysis.experiments.hierarchy.plan import SIMULATED, STEADY_STAGE
 
 MEASURES = ("top1", "emd", "emd2", "severity")
 WAY = "way"  # top-1 over the measurements of a run, dense at first: what is said of speed is judged and chosen by it
@@ -30,7 +30,7 @@ def reduced(table: pd.DataFrame) -> pd.DataFrame:
     """Without the measurements on the way that nobody looks at: of runs in no chosen setting, and of most real ones.
 
     What is kept: every run's end, with its way to it; in chosen settings also the last but one; and all measurements
-    of CE, of simulated and of the fewest samples there, and of CE's search with the fewest.
+    of CE, of simulated and of the fewest samples there, of CE's search with the fewest, and of steady rates.
     """
     full = ways(runs(table))
     settings = best(full)
@@ -40,7 +40,7 @@ def reduced(table: pd.DataFrame) -> pd.DataFrame:
     rank = each.cumcount(ascending=False)
     fewest = full["size"] == full.groupby("part")["size"].transform("min")
     drawn = (full.part == SIMULATED) | fewest | (full.loss == "CE")
-    wanted = chosen_by_any & drawn | (full.loss == "CE") & fewest
+    wanted = chosen_by_any & drawn | (full.loss == "CE") & fewest | (full.stage == STEADY_STAGE)
     kept = full[(rank == 0) | chosen_by_any & (rank == 1) | wanted]
     return pd.concat([kept, table[table.part == COST]], ignore_index=True)
 
@@ -100,10 +100,12 @@ def _score(ends: pd.DataFrame, measure: str) -> pd.Series:
 
 
 def chosen(table: pd.DataFrame, measure: str, settings: Best | None = None) -> pd.DataFrame:
-    """The rows of all runs, also those of the search, in the settings chosen by a measure; longer runs are left out."""
+    """The rows of all runs, also those of the search, in the settings chosen by a measure, but long ones."""
     settings = settings or best(table)
     rows = zip(*(table[name] for name in (*GROUP, *SETTING)), strict=True)
-    return table[np.array([settings[row[:4]][measure] == row[4:] for row in rows]) & (table.stage != LONGER)]
+    return table[
+        np.array([settings[row[:4]][measure] == row[4:] for row in rows]) & ~table.stage.isin((LONGER, STEADY_STAGE))
+    ]
 
 
 def edges(table: pd.DataFrame, settings: Best | None = None) -> dict[tuple[str, int, int, str, str], str]:
