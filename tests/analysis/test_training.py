@@ -525,10 +525,13 @@ def test_claims_of_icml():
     assert verdicts(icml_figure1, worse, FINDING) == [HOLDS] + [FAILS] * 6 + [HOLDS]
 
 
-def test_what_diverged_is_not_compared():
-    found = icml_figure1.claims(table(ICML, {"EMD scaled + MSE": 0.5}, {"EMD scaled + MSE": 0.5}, lost=[("MSE", 1)]))
-    assert [claim.verdict for claim in judge(found)][:5] == [HOLDS] * 4 + [UNDECIDED]  # it was well in the first epoch
-    assert "MSE diverged in 1 of 3 runs" in found[4].found
+@pytest.mark.parametrize(("lost", "at_the_end"), [("MSE", HOLDS), ("EMD scaled + MSE", UNDECIDED)])
+def test_a_win_is_one_where_the_rival_diverged_and_not_where_the_winner_did(lost, at_the_end):
+    found = icml_figure1.claims(table(ICML, {"EMD scaled + MSE": 0.5}, {"EMD scaled + MSE": 0.5}, lost=[(lost, 1)]))
+    assert [claim.verdict for claim in judge(found)][:5] == [HOLDS] * 4 + [
+        at_the_end
+    ]  # all was well in the first epoch
+    assert "diverged in 1 of 3 runs" in found[4].found
 
 
 def test_pictures_and_the_record_say_that_the_cohort_is_simulated():
