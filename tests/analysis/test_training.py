@@ -166,7 +166,8 @@ def test_the_rate_falls_like_a_cosine_also_after_a_stop(monkeypatch):
 
     def adam():
         work = task()
-        work.optimizer = experiment._adam(work.model, 0.5, work.steps)
+        work.optimizer = torch.optim.Adam(work.model.parameters(), lr=0.5, fused=True)
+        work.rate = loop.cosine(0.5, work.steps)
         return work
 
     whole, rates = adam(), []

@@ -6,7 +6,6 @@ has the same bits up to there.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -85,7 +84,7 @@ def train(run: str, parameters: dict[str, Any], loss: Callable[[Any, Any], Any] 
 
     from analysis.experiments.breathing import networks
     from analysis.experiments.training.checkpoints import Checkpoint
-    from analysis.experiments.training.loop import Task
+    from analysis.experiments.training.loop import Task, cosine
     from analysis.experiments.training.loop import train as loop
     from analysis.experiments.training.torch_extra import device
 
@@ -100,7 +99,7 @@ def train(run: str, parameters: dict[str, Any], loss: Callable[[Any, Any], Any] 
     held = {"": _on(where, testing), "choosing_": _on(where, choosing), "train_": _on(where, _few(training))}
     task = Task(
         model,
-        _adam(model, rate, epochs * each),
+        torch.optim.Adam(model.parameters(), lr=rate, fused=True),
         *_on(where, training),
         loss,
         lambda network: _measure(network, loss, held),
@@ -108,6 +107,7 @@ def train(run: str, parameters: dict[str, Any], loss: Callable[[Any, Any], Any] 
         until * each,
         {step for step in measured(each, epochs) if step <= until * each},
         seed,
+        cosine(rate, epochs * each),
     )
     rows = loop(task, Checkpoint(Cell(run, parameters)), f"{name}, rate {rate:g}, seed {seed}")
     folder = parameters["source"].get("records")
@@ -123,21 +123,6 @@ def train(run: str, parameters: dict[str, Any], loss: Callable[[Any, Any], Any] 
     }
     without = _guesses(training, testing)
     return [{**common, **row, **without} for row in rows]
-
-
-def _adam(model: Any, rate: float, steps: int) -> Any:
-    """Its rate follows half a cosine from `rate` to 0; what it counts is part of a checkpoint."""
-    import torch
-
-    adam = torch.optim.Adam(model.parameters(), lr=rate, fused=True)
-    first = next(model.parameters())
-
-    def falls(optimizer: Any, *_: Any) -> None:
-        done = int(optimizer.state[first]["step"])
-        optimizer.param_groups[0]["lr"] = rate * (1 + math.cos(math.pi * done / steps)) / 2
-
-    adam.register_step_post_hook(falls)
-    return adam
 
 
 def _few(clips: Clips) -> Clips:
