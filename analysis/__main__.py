@@ -311,16 +311,17 @@ def _print_claims(found: dict, whole: bool, where: Path) -> None:
     if whole:
         for name, claim in said:
             print(f"\n{name} ({claim.source})\n  claimed: {claim.claimed}")
-            print(f"  {claim.kind}{f': {claim.contrast}' * bool(claim.contrast)}")
-            print(f"  found:   {claim.found}" * bool(claim.found), end="\n" * bool(claim.found))
-            print(f"  -> {claim.verdict}" + f": {claim.why}" * bool(claim.why))
+            print(f"  {': '.join(filter(None, (claim.kind, claim.contrast)))}")
+            if claim.found:
+                print(f"  found:   {claim.found}")
+            print(f"  -> {': '.join(filter(None, (claim.verdict, claim.why)))}")
     print("\nWhat is claimed, and what was found:\n")
     papers = [claim for _, claim in said if claim.about == PAPER]
     for source in dict.fromkeys(claim.source for claim in papers):
         print(f"{_short(source)}: {tally([claim for claim in papers if claim.source == source])}")
     for about, words in ((TARGET, "Our own targets"), (FINDING, "Our own findings")):
-        own = [claim for _, claim in said if claim.about == about]
-        print(f"{words}: {tally(own)}\n" * bool(own), end="")
+        if own := [claim for _, claim in said if claim.about == about]:
+            print(f"{words}: {tally(own)}")
     where /= f"{next(iter(found)) if len(found) == 1 else '*'}.json"
     print(f"\nEach claim with its numbers: {where}" + "; --claims prints all of them" * (not whole))
 

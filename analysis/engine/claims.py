@@ -240,11 +240,10 @@ def _difference(found: Difference, p_holm: float, level: float) -> tuple[str, st
         have = "s have" if n != 1 else " has"
         why = f"{n} pair{have} no interval: run 2 {found.each} or more"
         return UNDECIDED, why, f"{name}: {n} {found.each}, no interval", {"n": n}
-    mean, spread = float(pairs.mean()), float(pairs.std(ddof=1))
-    side = -1 if mean * found.side < 0 else 1
+    side = -1 if pairs.mean() * found.side < 0 else 1
     level = level / len(found.pairs) if side < 0 else level
-    half = float(stats.t.ppf(1 - level / 2, n - 1)) * spread / np.sqrt(n)
-    low, high, mid = (found.factor * x for x in (mean - half, mean + half, mean))
+    around = interval(pairs, level=1 - level)
+    low, high, mid = (found.factor * x for x in (around.low, around.high, around.mean))
     unit = f" {found.unit}" if found.unit else ""
     words = f"{name} {mid:+.3g} ({low:+.3g} to {high:+.3g}){unit}, {n} {found.each}, p = {p_holm:.2g}"
     lost = found.lost(found.side * side)
@@ -252,7 +251,8 @@ def _difference(found: Difference, p_holm: float, level: float) -> tuple[str, st
     doubts = [f"{lost} run{'s were' if lost > 1 else ' was'} lost"] * bool(lost)
     verdict = UNDECIDED if lost or not p_holm < LEVEL else HOLDS if side > 0 else FAILS
     if not p_holm < LEVEL:
-        seen = found.factor * float(stats.t.ppf(1 - level / 2, n - 1) + stats.t.ppf(POWER, n - 1)) * spread / np.sqrt(n)
+        power = float(stats.t.ppf(POWER, n - 1) * pairs.std(ddof=1)) / np.sqrt(n)
+        seen = found.factor * (around.half() + power)
         doubts.append(
             f"the interval includes 0: {n} {found.each} could have shown {seen:.2g}{unit}, {_needed(found, level)}"
         )

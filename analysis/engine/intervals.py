@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
 LEVEL = 0.95
@@ -30,16 +29,12 @@ class Interval:
         """The whole interval is above 0, and no run was lost."""
         return not self.lost and self.low > 0
 
-    def below(self) -> bool:
-        """The whole interval is below 0, and no run was lost."""
-        return not self.lost and self.high < 0
-
     def open(self) -> bool:
         """0 is in it, or there is none."""
         return not (self.low > 0 or self.high < 0)
 
 
-def interval(values: Any, lost: int = 0) -> Interval:
+def interval(values: Any, lost: int = 0, level: float = LEVEL) -> Interval:
     """Student's, of the values that are numbers.
 
     >>> interval([1.0, 2.0, 3.0])
@@ -50,7 +45,7 @@ def interval(values: Any, lost: int = 0) -> Interval:
     n = len(values)
     if n < 2:
         return Interval(n, values.mean() if n else np.nan, np.nan, np.nan, lost)
-    half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n)
+    half = stats.t.ppf((1 + level) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n)
     mean = float(values.mean())
     return Interval(n, mean, float(mean - half), float(mean + half), lost)
 
@@ -79,8 +74,3 @@ def holm(chances: Any) -> np.ndarray:
     steps = chances[order] * np.arange(len(order), 0, -1)
     corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return corrected
-
-
-def against(one: pd.Series, other: pd.Series, lost: int = 0) -> Interval:
-    """One less the other, in pairs of equal seeds."""
-    return interval((one - other).to_numpy(), lost)

@@ -112,11 +112,6 @@ def save(picture: Figure, stem: Path, *, png: bool) -> None:
         part.replace(stem.with_suffix(suffix))
 
 
-def below(axis: Any, columns: int) -> None:
-    """The legend under the axis' label, in small type."""
-    axis.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=columns, columnspacing=1.0)
-
-
 def letter(axes: Any, text: str, title: str) -> None:
     """Panel letter and title."""
     axes.set_title(f"({text}) {title}", loc="left")

@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.engine.claims import FINDING, TARGET, Claim, Difference, Evidence, Margin, Missing, NonConvergence
+from analysis.engine.claims import FINDING, PAPER, TARGET, Claim, Difference, Evidence, Margin, Missing, NonConvergence
 from analysis.engine.intervals import interval
 from analysis.experiments.hierarchy import calibration, statistics
 from analysis.experiments.hierarchy.perceptron import SGD, WIDTH
 from analysis.experiments.hierarchy.plan import DATA, DIGITS, DRAWN, SIMULATED, STEADY_STAGE
 
-PAPER = "arXiv 1611.07573"
-TEXT, FIGURE, ABSTRACT, FIRST = (f"{PAPER}, {place}" for place in ("Sec. 5.3", "Fig. 7", "abstract", "Sec. 1"))
+ARXIV = "arXiv 1611.07573"
+TEXT, FIGURE, ABSTRACT, FIRST = (f"{ARXIV}, {place}" for place in ("Sec. 5.3", "Fig. 7", "abstract", "Sec. 1"))
 MOVES, DOUBLED, DOUBLED_ERROR, UNDERFIT = 0.01, 0.01, 0.03, 0.10  # of all samples; of an error a share of itself
 LITTLE = 1.0  # points of top-1: what counts as little advantage
 LARGE = 10.0  # per cent of the next best loss' error: what counts as a large gap
@@ -389,11 +389,10 @@ class Part:
 
     def claim(
         self, source: str, claimed: str, contrast: str, evidence: Evidence, found: str = "",
-        doubts: Sequence[str] = (), about: str | None = None,
+        doubts: Sequence[str] = (), about: str = PAPER,
     ) -> Claim:  # fmt: skip
-        more = {} if about is None else {"about": about}
         named = f"{claimed} ({PARTS[self.part]})"
-        return Claim(source, named, contrast, evidence, found, tuple(doubts), sheet=SHEETS[self.part], **more)
+        return Claim(source, named, contrast, evidence, found, tuple(doubts), about, SHEETS[self.part])
 
     def rows(self, loss: str, measure: str, size: int, width: int = WIDTH) -> pd.DataFrame:
         """All measurements of a loss in the setting chosen by a measure."""
