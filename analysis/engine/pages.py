@@ -37,9 +37,9 @@ def maths(text: str) -> Markup:
     """Powers above the line, and the few letters that have an index with it below.
 
     >>> maths("EMD^2 < EMD^ρ along e_k, in figure1_x")
-    Markup('EMD<sup>2</sup> &lt; EMD<sup>ρ</sup> along e<sub>k</sub>, in figure1_x')
+    Markup('EMD² &lt; EMD<sup>ρ</sup> along e<sub>k</sub>, in figure1_x')
     """
-    raised = re.sub(r"\^(\w+)", r"<sup>\1</sup>", str(escape(text)))
+    raised = re.sub(r"\^(\w+)", r"<sup>\1</sup>", str(escape(text.replace("^2", "²"))))
     return Markup(re.sub(r"\b([eTW])_(\w{1,2})\b", r"\1<sub>\2</sub>", raised))
 
 
