@@ -1,4 +1,4 @@
-"""Tables of targets for emdref's speed: all of them in docs/speed.md, the main ones in the README.
+"""Tables of targets for emdref's speed: all of them in docs/lookup/speed.md, the main ones in the README.
 
     python -m analysis.sources.speed_table
 
@@ -65,7 +65,7 @@ def machine(record: dict[str, Any]) -> str:
 
 
 def section(folder: Path, *, whole: bool = False) -> str:
-    """What stands between two marks, from the files in that folder: in the README, and as a whole in docs/speed.md."""
+    """What stands between two marks, from the files there: in the README, and as a whole in docs/lookup/speed.md."""
     record, table = json.loads((folder / "speed.json").read_text(encoding="utf-8")), targets(folder)
     return f"{machine(record)}\n{markdown(table if whole else table[table.what.isin(MAIN)])}"
 
@@ -86,8 +86,8 @@ def targets(folder: Path) -> pd.DataFrame:
 
 
 def main(root: Path = Path()) -> None:
-    """Put the tables into README and docs/speed.md, between their two marks."""
-    for page, whole in ((root / "README.md", False), (root / "docs" / "speed.md", True)):
+    """Put the tables into README and docs/lookup/speed.md, between their two marks."""
+    for page, whole in ((root / "README.md", False), (root / "docs" / "lookup" / "speed.md", True)):
         before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
         _, _, after = rest.partition(END)
         text = before + BEGIN + section(root / "figures", whole=whole) + END + after
