@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from analysis import catalogue
 from analysis.engine import pages
@@ -28,7 +28,7 @@ from analysis.report.papers import PAPERS, SLIDES, STAND_INS, Item
 NAME = "report.html"
 TEMPLATE = "report/report.html.j2"
 ROOT = Path(__file__).parents[2]
-ERRATA = ROOT / "docs" / "errata.md"
+ERRATA = ROOT / "docs" / "understand" / "errata.md"
 REPRODUCED, SIMULATED, MISSING = "reproduced", "simulated", "missing"
 ABOUT = {PAPER: "The papers' claims", TARGET: "Our own targets", FINDING: "Our own findings"}
 HEADINGS = {
@@ -39,7 +39,6 @@ HEADINGS = {
     "": "Other results",
 }
 _FIELDS = {field.name for field in fields(Judged)}
-_UNSAFE = {ord(character): f"%{ord(character):02X}" for character in "%#<>&\"'"}
 _DROPPED = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>", re.DOTALL)
 
 
@@ -224,7 +223,7 @@ def write(folder: Path) -> Path | None:
     if not entries and not damaged:
         return None
     path = folder / NAME
-    data = build(entries, damaged, folder).encode()
+    data = build(entries, damaged).encode()
     if not path.exists() or path.read_bytes() != data:
         part = path.with_name(f".{NAME}.{os.getpid()}")
         part.write_bytes(data)
@@ -248,7 +247,7 @@ def read(folder: Path) -> tuple[list[Entry], list[str]]:
     return [found[name] for name in sorted(found, key=lambda name: (ranks.get(name, len(ranks)), name))], damaged
 
 
-def build(entries: list[Entry], damaged: list[str], folder: Path) -> str:
+def build(entries: list[Entry], damaged: list[str]) -> str:
     """The page."""
     shown = [each for entry in entries for each in entry.shown]
     here = {entry.name: entry for entry in entries}
@@ -259,7 +258,8 @@ def build(entries: list[Entry], damaged: list[str], folder: Path) -> str:
         tallies=_tallies(shown),
         papers=[(each, _parts(each.source, here, shown), _places(each.source, shown)) for each in PAPERS],
         others=_elsewhere(shown),
-        errata=_errata(folder),
+        errata=errata(),
+        proofs=ERRATA.relative_to(ROOT).as_posix(),
         sections=_sections(here),
         toy=any(entry.record.get("toy") for entry in entries),
         stand_ins=[(entry.name, entry.stands_in) for entry in entries if entry.stands_in],
@@ -338,11 +338,10 @@ def uri(svg: str) -> str:
     "%3Cg id='a' fill='%23fff'%3E50%25 %CE%BB%3C/g%3E"
     """
     if "'" not in svg:
-        svg = svg.translate({ord('"'): "'"})
-        safe = svg.translate({code: text for code, text in _UNSAFE.items() if chr(code) != "'"})
-    else:
-        safe = svg.translate(_UNSAFE)
-    return "".join(x if x.isascii() else quote(x) for x in safe) if not safe.isascii() else safe
+        svg = svg.replace('"', "'")
+    for character in '%#<>&"':
+        svg = svg.replace(character, f"%{ord(character):02X}")
+    return svg if svg.isascii() else "".join(x if x.isascii() else quote(x) for x in svg)
 
 
 def bar(numbers: Mapping[str, float]) -> Bar | None:
@@ -467,12 +466,21 @@ def _title(name: str) -> str:
         return name
 
 
-def _errata(folder: Path) -> str:
-    """The page of the errata, as the report's folder sees it, or ""."""
-    where = folder.resolve()
-    if not where.is_relative_to(ROOT) or not ERRATA.exists():
-        return ""
-    return Path(os.path.relpath(ERRATA, where)).as_posix()
+def errata() -> list[list[Markup]]:
+    """What the papers print wrongly, from the page that proves it: number, place, printed, right, emdref."""
+    lines = ERRATA.read_text(encoding="utf-8").splitlines() if ERRATA.exists() else []
+    rows = [re.split(r" *\| *", line.strip("| ")) for line in lines if re.match(r"\| \[\d+\]", line)]
+    return [[_inline(cell) for cell in row] for row in rows]
+
+
+def _inline(markdown: str) -> Markup:
+    """A cell of such a table: links are their words.
+
+    >>> _inline("[3](#e3) `a < b`")
+    Markup('3 <code>a &lt; b</code>')
+    """
+    words = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", markdown)
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(words))))
 
 
 def _listed(words: Iterable[Any]) -> str:

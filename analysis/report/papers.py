@@ -25,7 +25,7 @@ class Item(NamedTuple):
     what: str
     scripts: list[str]  # that show it
     functions: list[str]  # of emdref that compute it
-    errata: list[str]  # numbers of docs/errata.md
+    errata: list[str]  # numbers, by the page of errata
     note: str  # of what nothing shows: why
 
 
