@@ -4,9 +4,11 @@ A Wasserstein embedding that is exact
 
 Can histograms become vectors whose ordinary distance *is* the Earth Mover's Distance, so that any search tree or map
 can use them?  Courty, Flamary and Ducoffe (2018, `arXiv 1710.07457 <https://arxiv.org/abs/1710.07457>`_) train a
-network to find such vectors for pictures, approximately.  On chains and trees there is nothing to learn: write down,
-for each edge, its cost times the mass below it.  The absolute differences of two such vectors add up to their EMD
-(Eqs. 5 and 13 of `arXiv 1611.07573 <https://arxiv.org/abs/1611.07573>`_).  This example needs scikit-learn and pillow.
+network to find such vectors for pictures, approximately.
+
+On chains and trees there is nothing to learn: write down, for each edge, its cost times the mass below it.  The
+absolute differences of two such vectors add up to the EMD (Eqs. 5 and 13 of `arXiv 1611.07573
+<https://arxiv.org/abs/1611.07573>`_).  This example needs scikit-learn and pillow.
 """
 
 import matplotlib.pyplot as plt
@@ -35,7 +37,7 @@ distance, nearest = KDTree(vectors).query(vectors, k=2, p=1)  # p=1: sums of abs
 assert np.allclose(distance[:, 1], (emd + np.diag(np.full(160, np.inf))).min(axis=1))
 assert np.allclose(abs(vectors[:, None] - vectors).sum(axis=-1), emd)
 
-tree = emdref.wordnet_tree()  # and so it is on a tree, here with ten histograms over the 1000 classes of ImageNet
+tree = emdref.wordnet_tree()  # and so it is on a tree, with histograms over 1000 classes
 some = np.random.default_rng(0).dirichlet(np.full(1000, 0.1), size=10)
 ways = tree.cost * emdref.flow(some, some[0], tree)
 assert np.allclose(abs(ways[:, None] - ways).sum(axis=-1), emdref.pairwise(some, tree))
@@ -49,11 +51,13 @@ centre = np.eye(160) - 1 / 160
 strength, axes_of_map = np.linalg.eigh(-centre @ emd @ centre / 2)
 assert strength[0] > -1e-12 * strength[-1]
 x, y = (axes_of_map[:, -k] * np.sqrt(strength[-k]) for k in (1, 2))
-x *= np.sign(np.corrcoef(x, tiles.mean(axis=(1, 2)))[0, 1])
-assert np.corrcoef(x, tiles.mean(axis=(1, 2)))[0, 1] > 0.9
+brightness = tiles.mean(axis=(1, 2))
+x *= np.sign(np.corrcoef(x, brightness)[0, 1])
+assert np.corrcoef(x, brightness)[0, 1] > 0.9
 
 plt.style.use("tableau-colorblind10")
-figure, (top, low) = plt.subplots(2, 1, figsize=(4.8, 6.4), layout="constrained", height_ratios=[1, 1.7])
+figure = plt.figure(figsize=(4.8, 6.4), layout="constrained")
+top, low = figure.subplots(2, 1, height_ratios=[1, 1.7])
 one, other = np.argmin(x), np.argmin(y)
 top.fill_between(range(31), vectors[one], vectors[other], step="mid", color="0.85")
 for k, name in ((one, "a dark tile"), (other, "a tile in between")):
@@ -64,10 +68,9 @@ top.set(xlabel="edge, from dark to bright", ylabel="mass below the edge")
 low.plot(x, y, ".", color="0.7")
 shown = []
 for k in range(160):
-    if any(np.hypot(x[k] - x[i], 2 * (y[k] - y[i])) < 0.4 for i in shown):
-        continue  # it would hide another
-    shown.append(k)
-    small = OffsetImage(tiles[k], zoom=0.4, cmap="gray", norm=plt.Normalize(0, 255))
-    low.add_artist(AnnotationBbox(small, (x[k], y[k]), pad=0.1))
+    if all(np.hypot(x[k] - x[i], 2 * (y[k] - y[i])) > 0.4 for i in shown):  # it hides no other
+        shown.append(k)
+        small = OffsetImage(tiles[k], zoom=0.4, cmap="gray", norm=plt.Normalize(0, 255))
+        low.add_artist(AnnotationBbox(small, (x[k], y[k]), pad=0.1))
 low.set(title="a map of the tiles by √EMD", xlabel="first axis", ylabel="second axis")
 plt.show()

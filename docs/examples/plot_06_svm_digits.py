@@ -4,9 +4,10 @@ Support vector machines with a kernel of EMD
 
 Does a classifier of pictures profit from a distance that knows which pixels are neighbours?  Cuturi (2013,
 `arXiv 1306.0895 <https://arxiv.org/abs/1306.0895>`_) trained support vector machines on digits with the kernel
-exp(−d/t), d a transport distance between pictures.  Here d is the EMD on a tree of pixels, for which this kernel is
-always positive definite.  Its rival is the Gaussian kernel, which compares pixel by pixel.  This example needs
-scikit-learn.
+exp(−d/t), where d is a transport distance between pictures.
+
+Here d is the EMD on a tree of pixels, for which this kernel is always positive definite.  Its rival is the Gaussian
+kernel, which compares pixel by pixel.  This example needs scikit-learn.
 """
 
 import matplotlib.pyplot as plt
@@ -31,8 +32,8 @@ shifted[:, :, 1:] = pixels.reshape(-1, 8, 8)[:, :, :-1]  # one pixel to the righ
 pictures = pixels / pixels.sum(axis=1, keepdims=True)
 shifted = shifted.reshape(-1, 64) / shifted.sum(axis=(1, 2))[:, None]
 distances = {
-    "EMD on a tree": [emdref.pairwise(pictures, tree, Y=others) for others in (pictures, shifted)],
-    "Gaussian": [cdist(pictures, others, "sqeuclidean") for others in (pictures, shifted)],
+    "EMD on a tree": [emdref.pairwise(pictures, tree, Y=other) for other in (pictures, shifted)],
+    "Gaussian": [cdist(pictures, other, "sqeuclidean") for other in (pictures, shifted)],
 }
 
 # %%
@@ -42,7 +43,8 @@ distances = {
 counts, draws, rng = [2, 4, 8, 16], 5, np.random.default_rng(0)
 wrong = {name: np.zeros((2, draws, len(counts))) for name in distances}
 for draw, k in np.ndindex(draws, len(counts)):
-    train = np.concatenate([rng.choice(np.flatnonzero(digit == d), counts[k], replace=False) for d in range(10)])
+    shuffled = rng.permutation(1797)
+    train = np.concatenate([shuffled[digit[shuffled] == d][: counts[k]] for d in range(10)])
     test = np.setdiff1d(np.arange(1797), train)
     for name, both in distances.items():
         among = both[0][np.ix_(train, train)]
@@ -63,11 +65,13 @@ assert np.all(gaussian[0] < emd[0]) and np.all(emd[1] < gaussian[1])
 
 plt.style.use("tableau-colorblind10")
 figure, axes = plt.subplots(1, 2, figsize=(4.8, 3.4), layout="constrained", sharey=True)
-for moved, (axis, title) in enumerate(zip(axes, ("digits as they are", "shifted by a pixel"), strict=True)):
+axes[0].set_title("digits as they are")
+axes[1].set_title("shifted by a pixel")
+for moved, axis in enumerate(axes):
     for (name, errors), marker in zip(wrong.items(), "os", strict=True):
-        axis.plot(counts, errors[moved].mean(axis=0), marker=marker, label=name)
-        axis.plot(np.tile(counts, draws), errors[moved].ravel(), ".", color=axis.lines[-1].get_color(), alpha=0.4)
-    axis.set(title=title, xlabel="training digits of a kind", xscale="log")
+        (line,) = axis.plot(counts, errors[moved].mean(axis=0), marker=marker, label=name)
+        axis.plot(counts, errors[moved].T, ".", color=line.get_color(), alpha=0.4)
+    axis.set(xlabel="training digits of a kind", xscale="log")
     axis.set_xticks([], minor=True)
     axis.set_xticks(counts, counts)
 axes[0].set(ylabel="errors (%)", ylim=(0, None))

@@ -4,8 +4,10 @@ Your own tree in Newick
 
 Where does a classifier put its probability on a hierarchy of your own, and what does each mistake cost?  Write the
 hierarchy in Newick, the format that programs for phylogenies share: brackets hold the children of a node, and a colon
-comes before the length of the branch above it.  The EMD is the sum of branch lengths times the probability that must
-cross them (Eq. 13 of `arXiv 1611.07573 <https://arxiv.org/abs/1611.07573>`_), and the picture shows both.
+comes before the length of the branch above it.
+
+The EMD is the sum, over all branches, of the length times the probability that must cross it (Eq. 13 of `arXiv
+1611.07573 <https://arxiv.org/abs/1611.07573>`_).  The picture shows both.
 """
 
 import matplotlib.pyplot as plt
@@ -22,8 +24,8 @@ p = np.array([probability[name] for name in tree.bin_labels])
 q = (tree.bin_labels == "gorilla").astype(float)
 
 # %%
-# ``flow`` gives, for each node, how much of p − q is below it.  If it is positive, that much goes up the branch above the
-# node, if negative, it comes down.  ``certify`` proves the value in exact arithmetic.
+# ``flow`` gives, for each node, how much of p − q is below it.  If that is positive, as much goes up the branch above
+# the node; if negative, it comes down.  ``certify`` proves the value in exact arithmetic.
 
 value, flow = emdref.emd(p, q, tree), emdref.flow(p, q, tree)
 assert np.isclose((tree.cost * abs(flow)).sum(), value)
@@ -44,15 +46,18 @@ for node in inner[::-1]:
     y[node] = y[children[node]].mean()
 
 plt.style.use("tableau-colorblind10")
+plt.rcParams["lines.solid_capstyle"] = "butt"
 figure, axis = plt.subplots(figsize=(4.8, 3.6), layout="constrained")
 for node in inner:
     axis.plot([x[node]] * 2, [y[children[node]].min(), y[children[node]].max()], color="0.6")
 for node in range(1, tree.n_nodes):
-    start, colour = x[tree.parent[node]], "C0" if flow[node] > 0 else "C1"
+    start, mass = x[tree.parent[node]], abs(flow[node])
+    colour = "C0" if flow[node] > 0 else "C1"
     axis.plot([start, x[node]], [y[node]] * 2, color="0.6")
-    axis.plot([start, x[node]], [y[node]] * 2, color=colour, linewidth=20 * abs(flow[node]), solid_capstyle="butt")
-    if flow[node]:
-        axis.text((start + x[node]) / 2, y[node] + 0.08 + 0.25 * abs(flow[node]), f"{tree.cost[node] * abs(flow[node]):.2g}", ha="center")
+    axis.plot([start, x[node]], [y[node]] * 2, color=colour, linewidth=20 * mass)
+    if mass:
+        above = y[node] + 0.08 + 0.25 * mass
+        axis.text((start + x[node]) / 2, above, f"{tree.cost[node] * mass:.2g}", ha="center")
 for node, name, share in zip(tree.bins, tree.bin_labels, p, strict=True):
     axis.text(x[node] + 0.4, y[node], f"{name} {share:g}", va="center")
 for colour, label in (("C0", "goes up"), ("C1", "comes down")):
