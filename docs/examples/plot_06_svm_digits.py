@@ -20,7 +20,7 @@ import emdref
 
 # %%
 # In the tree each row of pixels is a chain, and the middle column joins the rows.  A way along a row is as long as in
-# the picture; ways between rows are longer.  All 1797 × 1797 distances take a moment, for the tree has 64 nodes.
+# the picture; ways between rows may be longer.  All 1797 × 1797 distances take a moment, for the tree has 64 nodes.
 
 row, column = np.divmod(np.arange(64), 8)
 parent = np.arange(64) + np.where(column == 4, 8 * np.sign(4 - row), np.sign(4 - column))
