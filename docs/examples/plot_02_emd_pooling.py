@@ -16,8 +16,8 @@ import numpy as np
 import emdref
 
 # %%
-# The question is: *which instruments have strings?*  Four words of the model answer weigh a
-# quarter each, three words of an answer a third each.
+# The question is: *which instruments have strings?*  The four words of the model answer weigh a quarter each,
+# the three words of a student's a third each.
 
 NUMBERS = {
     "violin": "n04536866", "cello": "n02992211", "harp": "n03495258", "acoustic guitar": "n02676566",

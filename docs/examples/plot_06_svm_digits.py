@@ -6,8 +6,8 @@ Does a classifier of pictures profit from a distance that knows which pixels are
 `arXiv 1306.0895 <https://arxiv.org/abs/1306.0895>`_) trained support vector machines on digits with the kernel
 exp(−d/t), where d is a transport distance between pictures.
 
-Here d is the EMD on a tree of pixels, for which this kernel is always positive definite.  Its rival is the Gaussian
-kernel, which compares pixel by pixel.  This example needs scikit-learn.
+Here d is the EMD on a tree of pixels, a sum of absolute differences, for which this kernel is always positive
+definite.  Its rival is the Gaussian kernel, which compares pixel by pixel.  This example needs scikit-learn.
 """
 
 import matplotlib.pyplot as plt
@@ -57,8 +57,8 @@ for draw, k in np.ndindex(draws, len(counts)):
             wrong[name][moved, draw, k] = 100 * np.mean(answer != digit[test])
 
 # %%
-# On digits as they are, the Gaussian kernel makes fewer errors.  One pixel's shift turns the order round: then the
-# machine that knows how far pixels are apart makes fewer.
+# On digits as they are, the Gaussian kernel makes fewer errors.  A shift by one pixel to the right turns the order
+# round: then the machine that knows how far pixels are apart makes fewer.
 
 emd, gaussian = (wrong[name].mean(axis=1) for name in distances)
 assert np.all(gaussian[0] < emd[0]) and np.all(emd[1] < gaussian[1])

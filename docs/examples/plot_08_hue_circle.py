@@ -18,7 +18,9 @@ from sklearn.datasets import load_sample_image
 import emdref
 
 # %%
-# Each pixel votes for its hue, as strongly as it is colourful (saturation times value), in 36 bins of 10°.
+# Each pixel votes for its hue, as strongly as it is colourful (saturation times value), in 36 bins of 10°.  The
+# photographs are by `danielbuechele <https://www.flickr.com/photos/danielbuechele/>`_ and `vultilion
+# <https://www.flickr.com/photos/vultilion/>`_, both `CC BY 2.0 <https://creativecommons.org/licenses/by/2.0/>`_.
 
 names = "china.jpg", "flower.jpg"
 pictures = [load_sample_image(name)[::2, ::2] for name in names]

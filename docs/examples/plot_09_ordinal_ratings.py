@@ -5,8 +5,9 @@ Ratings in an order
 Which of two wrong predictions is worse, if classes have an order?  A patient rates a treatment *good*.  Two models give
 that rating the same probability.  One spreads the rest over its neighbours, the other over the far end of the scale.
 
-Cross-entropy sees the probability of the true class and nothing else.  EMD² also sees how far off the rest is; Hou, Yu
-and Samaras (2016, `arXiv 1611.05916 <https://arxiv.org/abs/1611.05916>`_) train with it to tell ages from faces.
+Cross-entropy sees the probability of the true class and nothing else.  EMD² also sees how far off the rest is: it
+adds up, over the steps of the scale, their length times the square of the mass that must take them.  Hou, Yu and
+Samaras (2016, `arXiv 1611.05916 <https://arxiv.org/abs/1611.05916>`_) train with it to tell ages from faces.
 """
 
 import matplotlib.pyplot as plt
