@@ -24,7 +24,13 @@ IN_SOURCES = {
         "pyproject.toml",
         "setup.cfg",
     ),
-    *("analysis/__main__.py", "docs/lookup/promise.md", "docs/reference/easy.json", "packaging/description.md"),
+    *(
+        "analysis/__main__.py",
+        "analysis/report/report.html.j2",
+        "docs/lookup/promise.md",
+        "docs/reference/easy.json",
+        "packaging/description.md",
+    ),
     *("tests/project/corpus.csv", "tests/support/oracles.py"),
 }
 MADE = {"PKG-INFO", "setup.cfg"}  # by the build

@@ -180,6 +180,7 @@ class Entry:
         record = self.record
         versions = {**record.get("versions", {}), **record.get("frameworks", {}), **record.get("peers", {})}
         found = {
+            "clips": record.get("clips"),
             "seed": record.get("seed"),
             "dtypes": _listed(record.get("dtypes", [])),
             "device": _listed([record.get("device"), record.get("processor"), record.get("vectors")]),
