@@ -24,14 +24,8 @@ IN_SOURCES = {
         "pyproject.toml",
         "setup.cfg",
     ),
-    *(
-        "analysis/__main__.py",
-        "analysis/report/report.html.j2",
-        "docs/lookup/promise.md",
-        "docs/reference/easy.json",
-        "packaging/description.md",
-    ),
-    *("tests/project/corpus.csv", "tests/support/oracles.py"),
+    *("analysis/__main__.py", "docs/lookup/promise.md", "docs/reference/easy.json", "packaging/description.md"),
+    *("analysis/report/report.html.j2", "tests/project/corpus.csv", "tests/support/oracles.py"),
 }
 MADE = {"PKG-INFO", "setup.cfg"}  # by the build
 
