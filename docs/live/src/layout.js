@@ -1,0 +1,159 @@
+/**
+ * Where a space's bars, nodes and edges stand in a picture.  p's heaps rise from one side of the ground, q's holes sink
+ * on the other; on a chain and a circle the flow runs between them, a tree hangs below.
+ *
+ * A bar stands at (x, y), turned clockwise by `angle` degrees from upright, `wide` and at most `long`.
+ * @typedef {{x: number, y: number, angle: number, wide: number, long: number}} Place
+ * @typedef {{width: number, height: number, heaps: Place[], holes: Place[], nodes: {x: number, y: number}[],
+ *   paths: ((from: number, to: number) => object)[], names: object[], stems: object[], radius: number,
+ *   numbers: boolean, middle: object | null}} Layout
+ */
+
+const SIDE = 10; // left and right of all
+const HEAD = 18; // above the highest bar, for its number
+
+/** The layout of any space for a width in pixels. */
+export function layoutOf(space, width) {
+  if (space.kind === "circle") return ringLayout(space, width);
+  return space.kind === "chain" ? rowLayout(space, width) : treeLayout(space, width);
+}
+
+function rowLayout(space, width) {
+  const n = space.bins;
+  const long = width < 500 ? 112 : 168;
+  const middle = n > 30 ? 17 : 30; // half of the band between heaps and holes
+  const column = (width - 2 * SIDE) / n;
+  const wide = Math.min(column * (n > 30 ? 0.86 : 0.8), 64);
+  const ground = HEAD + long + middle;
+  const at = (k) => SIDE + (k + 0.5) * column;
+  const radius = n > 30 ? 1.6 : Math.min(11, column * 0.29);
+  const nodes = Array.from({ length: n }, (_, k) => ({ x: at(k), y: ground }));
+  const space_ = n > 30 ? 0 : radius + 2;
+  return {
+    width, height: 2 * (HEAD + long + middle), nodes, radius, numbers: n <= 20 && column > 30, middle: null,
+    heaps: nodes.map(({ x }) => ({ x, y: ground - middle, angle: 0, wide, long })),
+    holes: nodes.map(({ x }) => ({ x, y: ground + middle, angle: 180, wide, long })),
+    paths: space.edges.map(({ tail, head }) => straight(nodes[tail], nodes[head], space_, 11)),
+    names: namesInside(space, nodes, radius), stems: [],
+  };
+}
+
+function namesInside(space, nodes, radius) {
+  if (radius < 6) return [];
+  const size = radius < 9 ? 9 : 11;
+  return nodes.map(({ x, y }, k) => ({ x, y, text: space.labels[k], size, inside: true }));
+}
+
+function ringLayout(space, width) {
+  const n = space.bins;
+  const size = Math.min(width, 540);
+  const small = size < 420;
+  const band = n > 30 ? 12 : small ? 16 : 22; // half of the ring between heaps and holes
+  const outer = size / 2 - HEAD;
+  const long = small ? 52 : 84;
+  const r = outer - long - band;
+  const deep = Math.min(long, r - band - (small ? 14 : 44));
+  const centre = { x: width / 2, y: size / 2 };
+  const turn = (k) => (2 * Math.PI * k) / n;
+  const on = (angle, radius) => ({ x: centre.x + radius * Math.sin(angle), y: centre.y - radius * Math.cos(angle) });
+  const chord = (radius) => 2 * radius * Math.sin(Math.PI / Math.max(n, 3));
+  const wideOut = Math.min(chord(r + band) * 0.78, 46);
+  const wideIn = Math.min(chord(r - band - deep / 2) * 0.86, wideOut);
+  const radius = n > 30 ? 1.6 : Math.min(11, chord(r) * 0.26);
+  const gap = n > 30 ? 0 : (radius + 2) / r;
+  const nodes = Array.from({ length: n }, (_, k) => on(turn(k), r));
+  const place = (k, from, angle, wide, most) => ({ ...on(turn(k), from), angle: (360 * k) / n + angle, wide, long: most });
+  return {
+    width, height: size, nodes, radius, numbers: chord(r) > 34, middle: { ...centre, r: r - band - deep },
+    heaps: nodes.map((_, k) => place(k, r + band, 0, wideOut, long)),
+    holes: nodes.map((_, k) => place(k, r - band, 180, wideIn, deep)),
+    paths: space.edges.map((_, i) => bent(on, r, turn(i) + gap, turn(i + 1) - gap, centre)),
+    names: namesInside(space, nodes, radius), stems: [], ring: { ...centre, r },
+  };
+}
+
+function treeLayout(space, width) {
+  const n = space.bins;
+  const small = width < 500;
+  const long = small ? 88 : 126;
+  const band = 13; // half of the band of names
+  const [order, depth, deepest] = treeShape(space);
+  const column = (width - 2 * SIDE) / n;
+  const wide = Math.min(column * 0.72, 70);
+  const ground = HEAD + long + band;
+  const top = ground + band + long + 26; // of the tree
+  const rise = Math.min(64, (small ? 150 : 170) / Math.max(deepest, 1));
+  const nodes = placedNodes(space, order, depth, (slot) => SIDE + (slot + 0.5) * column, (level) => top + level * rise);
+  const slots = order.map(({ x }) => x);
+  const at = space.binNode.map((v) => SIDE + (slots[v] + 0.5) * column);
+  const radius = 5;
+  return {
+    width, height: top + deepest * rise + 16, nodes, radius, numbers: true, middle: null,
+    heaps: at.map((x) => ({ x, y: ground - band, angle: 0, wide, long })),
+    holes: at.map((x) => ({ x, y: ground + band, angle: 180, wide, long })),
+    paths: space.edges.map(({ tail, head }) => straight(nodes[tail], nodes[head], radius + 2, 0)),
+    names: treeNames(space, at, nodes, ground, column),
+    stems: space.binNode.map((v, k) => ({ x: at[k], y1: ground + band + long, to: nodes[v] })),
+  };
+}
+
+/** By node: its slot in a row of bins (a bin's own, else the middle of what is below), its height above the leaves. */
+function treeShape(space) {
+  const below = Array.from({ length: space.nodes }, () => []);
+  space.edges.forEach(({ tail, head }) => below[head].push(tail));
+  const isBin = new Set(space.binNode);
+  const shape = Array(space.nodes).fill(null);
+  let next = 0;
+  const visit = (v) => {
+    const inner = below[v].length > 0;
+    const own = isBin.has(v) && inner ? next++ : null; // a bin inside the tree stands left of what is below it
+    below[v].forEach(visit);
+    const middles = below[v].map((c) => shape[c].middle);
+    const middle = inner ? middles.reduce((a, b) => a + b, 0) / middles.length : next;
+    const height = inner ? 1 + Math.max(...below[v].map((c) => shape[c].height)) : 0;
+    shape[v] = { x: own ?? middle, middle, height };
+    if (!inner && isBin.has(v)) next++;
+  };
+  visit(space.root);
+  const heights = shape.map(({ height }) => height);
+  return [shape, heights, Math.max(...heights)];
+}
+
+function placedNodes(space, shape, heights, across, down) {
+  return shape.map(({ middle }, v) => ({ x: across(middle), y: down(heights[v]) }));
+}
+
+function treeNames(space, at, nodes, ground, column) {
+  const isBin = new Set(space.binNode);
+  const room = Math.max(3, Math.floor(column / 6.4));
+  const cut = (text) => (text.length > room ? `${text.slice(0, room - 1)}…` : text);
+  const bins = at.map((x, k) => ({ x, y: ground, text: cut(space.labels[space.binNode[k]]), size: 12, inside: false }));
+  const inner = nodes.flatMap(({ x, y }, v) =>
+    isBin.has(v) || /^\d+$/.test(space.labels[v]) ? [] : [{ x: x + 9, y: y + 4, text: space.labels[v], size: 11, start: true }]);
+  return [...bins, ...inner];
+}
+
+/** A straight edge that keeps `gap` from its nodes: `along(s)` is the point at the part s of it. */
+function straight(a, b, gap, lift) {
+  const length = Math.hypot(b.x - a.x, b.y - a.y) || 1;
+  const [ux, uy] = [(b.x - a.x) / length, (b.y - a.y) / length];
+  const free = Math.max(length - 2 * gap, 1);
+  const along = (s) => ({ x: a.x + ux * (gap + s * free), y: a.y + uy * (gap + s * free), ux, uy });
+  const middle = along(0.5);
+  return {
+    length: free, along, line: (s, t) => `M${xy(along(s))}L${xy(along(t))}`,
+    number: { x: middle.x, y: middle.y - lift, beside: lift === 0 },
+  };
+}
+
+/** An edge along a ring. */
+function bent(on, r, start, end, centre) {
+  const angle = (s) => start + s * (end - start);
+  const along = (s) => ({ ...on(angle(s), r), ux: Math.cos(angle(s)), uy: Math.sin(angle(s)) });
+  const line = (s, t) => `M${xy(along(s))}A${r} ${r} 0 0 ${t > s ? 1 : 0} ${xy(along(t))}`;
+  return { length: Math.max(r * (end - start), 1), along, line, number: { ...on(angle(0.5), r + 12), beside: false } };
+}
+
+function xy({ x, y }) {
+  return `${x.toFixed(1)} ${y.toFixed(1)}`;
+}
