@@ -27,7 +27,7 @@ export function gradientChart(space, series, width, label, height = 128) {
     return `<rect class="${look}" x="${fixed(at)}" y="${fixed(top)}" width="${fixed(Math.max(wide - 1, 0.8))}" height="${fixed(Math.max(bottom - top, 0.6))}" rx="1"/>`;
   }));
   const ticks = [...new Set([high, 0, low])].filter((x) => x === 0 || Math.abs(y(x) - y(0)) > 11);
-  const axis = ticks.map((x) => `<text class="tick" x="${left - 6}" y="${fixed(y(x))}" dy="0.35em" text-anchor="end">${brief(x, 2)}</text>`);
+  const axis = ticks.map((x) => `<text class="tick" x="${left - 6}" y="${fixed(y(x))}" dy="0.35em" style="text-anchor:end">${brief(x, 2)}</text>`);
   const zero = `<path class="axis" d="M${left} ${fixed(y(0))}H${width - right}"/>`;
   return framed(width, height, label, bars.join("") + zero + axis.join("") + binTicks(space, left, column, height - 4));
 }
@@ -51,7 +51,7 @@ function binTicks(space, left, column, y) {
 /** An arrow for each entry of a plan: on a circle across it, else from a row of heaps to a row of holes. */
 export function planChart(space, entries, width, label) {
   if (space.kind === "circle") return planOnRing(space, entries, width, label);
-  const height = width < 420 ? 230 : 270;
+  const height = width < 420 ? 240 : 372;
   const column = (width - 8) / space.bins;
   const at = (k) => 4 + (k + 0.5) * column;
   const moved = entries.filter(({ from, to }) => from !== null && to !== null);
@@ -99,7 +99,7 @@ function ribbon(x1, y1, x2, y2, wide, stays) {
 }
 
 function planOnRing(space, entries, width, label) {
-  const size = Math.min(width, 330);
+  const size = Math.min(width, 380);
   const [cx, cy, r] = [width / 2, size / 2, size / 2 - 26];
   const on = (k, radius) => {
     const a = (2 * Math.PI * k) / space.bins;
@@ -166,7 +166,7 @@ export function traceChart(points, exact, width, label) {
   if (last < 10) marks.push(last);
   const axis = marks.map((r) => `<path class="grid" d="M${fixed(x(r))} ${head}V${height - foot}"/><text class="tick" x="${fixed(x(r))}" y="${height - 17}">${r === 10000 ? "10 000" : r}</text>`).join("")
     + `<text class="tick" x="${fixed((left + width - right) / 2)}" y="${height - 2}">rounds</text>`
-    + [0, high].map((v) => `<text class="tick" x="${left - 6}" y="${fixed(y(v))}" dy="0.35em" text-anchor="end">${brief(v, 2)}</text>`).join("");
-  const level = `<path class="exact-line" d="M${left} ${fixed(y(exact))}H${width - right}"/><text class="tick exact-word" x="${width - right}" y="${fixed(y(exact) - 5)}" text-anchor="end">exact ${brief(exact)}</text>`;
+    + [0, high].map((v) => `<text class="tick" x="${left - 6}" y="${fixed(y(v))}" dy="0.35em" style="text-anchor:end">${brief(v, 2)}</text>`).join("");
+  const level = `<path class="exact-line" d="M${left} ${fixed(y(exact))}H${width - right}"/><text class="tick exact-word" x="${width - right}" y="${fixed(y(exact) - 5)}" style="text-anchor:end">exact ${brief(exact)}</text>`;
   return framed(width, height, label, `${axis}<path class="axis" d="M${left} ${fixed(y(0))}H${width - right}"/>${level}<path class="trace" d="${line}"/><g class="dots">${dots.join("")}</g>${crosses.join("")}`);
 }

@@ -2,15 +2,16 @@
  * Where a space's bars, nodes and edges stand in a picture.  p's heaps rise from one side of the ground, q's holes sink
  * on the other; on a chain and a circle the flow runs between them, a tree hangs below.
  *
- * A bar stands at (x, y), turned clockwise by `angle` degrees from upright, `wide` and at most `long`.
- * @typedef {{x: number, y: number, angle: number, wide: number, long: number}} Place
+ * A bar stands at (x, y), turned clockwise by `angle` degrees from upright, `wide` at its foot, `tip` at its far end, and at most `long`.
+ * @typedef {{x: number, y: number, angle: number, wide: number, tip: number, long: number}} Place
  * @typedef {{width: number, height: number, heaps: Place[], holes: Place[], nodes: {x: number, y: number}[],
  *   paths: ((from: number, to: number) => object)[], names: object[], stems: object[], radius: number,
- *   numbers: boolean, middle: object | null}} Layout
+ *   numbers: boolean, masses: boolean}} Layout
  */
 
 const SIDE = 10; // left and right of all
 const HEAD = 18; // above the highest bar, for its number
+const RIM = 24; // round a ring, for names
 
 /** The layout of any space for a width in pixels. */
 export function layoutOf(space, width) {
@@ -30,9 +31,9 @@ function rowLayout(space, width) {
   const nodes = Array.from({ length: n }, (_, k) => ({ x: at(k), y: ground }));
   const space_ = n > 30 ? 0 : radius + 2;
   return {
-    width, height: 2 * (HEAD + long + middle), nodes, radius, numbers: n <= 20 && column > 30, middle: null,
-    heaps: nodes.map(({ x }) => ({ x, y: ground - middle, angle: 0, wide, long })),
-    holes: nodes.map(({ x }) => ({ x, y: ground + middle, angle: 180, wide, long })),
+    width, height: 2 * (HEAD + long + middle), nodes, radius, numbers: n <= 20 && column > 30, masses: wide >= 19,
+    heaps: nodes.map(({ x }) => ({ x, y: ground - middle, angle: 0, wide, tip: wide, long })),
+    holes: nodes.map(({ x }) => ({ x, y: ground + middle, angle: 180, wide, tip: wide, long })),
     paths: space.edges.map(({ tail, head }) => straight(nodes[tail], nodes[head], space_, 11)),
     names: namesInside(space, nodes, radius), stems: [],
   };
@@ -48,27 +49,31 @@ function ringLayout(space, width) {
   const n = space.bins;
   const size = Math.min(width, 540);
   const small = size < 420;
-  const band = n > 30 ? 12 : small ? 16 : 22; // half of the ring between heaps and holes
-  const outer = size / 2 - HEAD;
-  const long = small ? 52 : 84;
-  const r = outer - long - band;
-  const deep = Math.min(long, r - band - (small ? 14 : 44));
+  const band = n > 30 ? 10 : small ? 15 : 22; // half of the ring between heaps and holes
+  const outer = size / 2 - RIM;
+  const inner = small ? 22 : 60; // free in the middle
+  const long = (outer - inner) / 2 - band; // of heaps and holes alike
+  const r = inner + long + band;
   const centre = { x: width / 2, y: size / 2 };
   const turn = (k) => (2 * Math.PI * k) / n;
   const on = (angle, radius) => ({ x: centre.x + radius * Math.sin(angle), y: centre.y - radius * Math.cos(angle) });
   const chord = (radius) => 2 * radius * Math.sin(Math.PI / Math.max(n, 3));
-  const wideOut = Math.min(chord(r + band) * 0.78, 46);
-  const wideIn = Math.min(chord(r - band - deep / 2) * 0.86, wideOut);
-  const radius = n > 30 ? 1.6 : Math.min(11, chord(r) * 0.26);
-  const gap = n > 30 ? 0 : (radius + 2) / r;
   const nodes = Array.from({ length: n }, (_, k) => on(turn(k), r));
-  const place = (k, from, angle, wide, most) => ({ ...on(turn(k), from), angle: (360 * k) / n + angle, wide, long: most });
+  const within = chord(r) > 26 && nodes.every((_, k) => space.labels[k].length < 3); // names fit into the nodes
+  const radius = n > 30 ? 1.6 : within ? Math.min(11, chord(r) * 0.24) : 3.5;
+  const gap = n > 30 ? 0 : (radius + 2) / r;
+  const bars = (from, to, angle) => nodes.map((_, k) => {
+    const [wide, tip] = [chord(from), chord(to)].map((c) => Math.min(c * 0.86, 46));
+    return { ...on(turn(k), from), angle: (360 * k) / n + angle, wide, tip: Math.min(tip, wide), long };
+  });
+  const every = Math.ceil(30 / chord(outer));
+  const outside = nodes.map((_, k) => ({ ...on(turn(k), outer + RIM / 2), text: space.labels[k].slice(0, 5), size: 10.5 }));
   return {
-    width, height: size, nodes, radius, numbers: chord(r) > 34, middle: { ...centre, r: r - band - deep },
-    heaps: nodes.map((_, k) => place(k, r + band, 0, wideOut, long)),
-    holes: nodes.map((_, k) => place(k, r - band, 180, wideIn, deep)),
-    paths: space.edges.map((_, i) => bent(on, r, turn(i) + gap, turn(i + 1) - gap, centre)),
-    names: namesInside(space, nodes, radius), stems: [], ring: { ...centre, r },
+    width, height: size, nodes, radius, numbers: chord(r) > 44, masses: !small && n <= 16,
+    heaps: bars(r + band, outer, 0),
+    holes: bars(r - band, inner, 180),
+    paths: space.edges.map((_, i) => bent(on, r, turn(i) + gap, turn(i + 1) - gap)),
+    names: within ? namesInside(space, nodes, radius) : outside.filter((_, k) => k % every === 0), stems: [],
   };
 }
 
@@ -88,9 +93,9 @@ function treeLayout(space, width) {
   const at = space.binNode.map((v) => SIDE + (slots[v] + 0.5) * column);
   const radius = 5;
   return {
-    width, height: top + deepest * rise + 16, nodes, radius, numbers: true, middle: null,
-    heaps: at.map((x) => ({ x, y: ground - band, angle: 0, wide, long })),
-    holes: at.map((x) => ({ x, y: ground + band, angle: 180, wide, long })),
+    width, height: top + deepest * rise + 16, nodes, radius, numbers: true, masses: wide >= 19,
+    heaps: at.map((x) => ({ x, y: ground - band, angle: 0, wide, tip: wide, long })),
+    holes: at.map((x) => ({ x, y: ground + band, angle: 180, wide, tip: wide, long })),
     paths: space.edges.map(({ tail, head }) => straight(nodes[tail], nodes[head], radius + 2, 0)),
     names: treeNames(space, at, nodes, ground, column),
     stems: space.binNode.map((v, k) => ({ x: at[k], y1: ground + band + long, to: nodes[v] })),
@@ -102,6 +107,8 @@ function treeShape(space) {
   const below = Array.from({ length: space.nodes }, () => []);
   space.edges.forEach(({ tail, head }) => below[head].push(tail));
   const isBin = new Set(space.binNode);
+  const first = firstBins(space); // children stand as their bins do
+  below.forEach((children) => children.sort((a, b) => first[a] - first[b]));
   const shape = Array(space.nodes).fill(null);
   let next = 0;
   const visit = (v) => {
@@ -117,6 +124,17 @@ function treeShape(space) {
   visit(space.root);
   const heights = shape.map(({ height }) => height);
   return [shape, heights, Math.max(...heights)];
+}
+
+/** By node: the least number of a bin at it or below. */
+function firstBins(space) {
+  const first = Array(space.nodes).fill(Infinity);
+  space.binNode.forEach((v, k) => { first[v] = k; });
+  for (const e of space.upwards) {
+    const { tail, head } = space.edges[e];
+    first[head] = Math.min(first[head], first[tail]);
+  }
+  return first;
 }
 
 function placedNodes(space, shape, heights, across, down) {
@@ -147,7 +165,7 @@ function straight(a, b, gap, lift) {
 }
 
 /** An edge along a ring. */
-function bent(on, r, start, end, centre) {
+function bent(on, r, start, end) {
   const angle = (s) => start + s * (end - start);
   const along = (s) => ({ ...on(angle(s), r), ux: Math.cos(angle(s)), uy: Math.sin(angle(s)) });
   const line = (s, t) => `M${xy(along(s))}A${r} ${r} 0 0 ${t > s ? 1 : 0} ${xy(along(t))}`;

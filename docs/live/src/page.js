@@ -25,11 +25,11 @@ const HEAVY = 3e6; // multiplications of Sinkhorn beyond which it waits until th
 const REST = 160; // ms
 const usual = (space, p, q) => ({ ...PRESETS[0].state, space, p, q });
 const STARTS = [
-  ["chain", "A chain", usual({ kind: "chain", gaps: Array(9).fill(1) },
+  ["chain", "A chain", "Ten bins in a row, as a histogram has them. Earth passes through all bins on its way.", usual({ kind: "chain", gaps: Array(9).fill(1) },
     [0.05, 0.15, 0.3, 0.25, 0.15, 0.1, 0, 0, 0, 0], [0, 0, 0, 0.05, 0.1, 0.1, 0.15, 0.3, 0.2, 0.1])],
-  ["circle", "A circle", usual({ kind: "circle", gaps: Array(12).fill(1) },
+  ["circle", "A circle", "Twelve bins on a ring, as months, hues or compass points are. Earth takes the shorter way round.", usual({ kind: "circle", gaps: Array(12).fill(1) },
     [0.3, 0.2, 0.05, 0, 0, 0, 0, 0, 0, 0.05, 0.15, 0.25], [0, 0.05, 0.1, 0.2, 0.25, 0.2, 0.1, 0.05, 0.05, 0, 0, 0])],
-  ["tree", "A tree", usual({ kind: "tree", parent: [-1, 0, 0, 1, 1, 1, 2, 2], cost: [0, 1, 1, 1, 1, 1, 1, 1], bins: [3, 4, 5, 6, 7],
+  ["tree", "A tree", "Five kinds of food in a hierarchy. Earth climbs to what two kinds have in common, and down again.", usual({ kind: "tree", parent: [-1, 0, 0, 1, 1, 1, 2, 2], cost: [0, 1, 1, 1, 1, 1, 1, 1], bins: [3, 4, 5, 6, 7],
     labels: ["food", "fruit", "bread", "apple", "pear", "plum", "rye", "wheat"] },
   [0.4, 0.2, 0.1, 0.2, 0.1], [0.1, 0.1, 0.2, 0.2, 0.4])],
 ];
@@ -76,7 +76,7 @@ function startWith(next) {
 }
 
 function readAddress() {
-  const { state: next, message } = decode(location.hash, STARTS[0][2]);
+  const { state: next, message } = decode(location.hash, STARTS[0][3]);
   take(next, message);
   $("message").textContent = message;
 }
@@ -120,7 +120,7 @@ function showChoices() {
   $("gauge-words").textContent = GAUGE_WORDS[state.gauge][1];
   $("rhos").hidden = space.kind !== "circle";
   const preset = PRESETS.find(({ id }) => id === startOf(state));
-  $("about").textContent = preset ? preset.text : "Make of it what you like.";
+  $("about").textContent = preset ? preset.text : STARTS.find(([id]) => id === startOf(state))?.[2] ?? "";
   $("source").textContent = preset ? preset.source : "";
 }
 
@@ -129,7 +129,7 @@ let started = null; // [the masses as the example has them, its name]
 /** Which example or beginning is on the stage, however its bars were moved since; "" for another space. */
 function startOf({ space: parts, p, q }) {
   const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
-  const all = [...STARTS.map(([id, , begin]) => [id, begin]), ...PRESETS.map(({ id, state: begin }) => [id, begin])];
+  const all = [...STARTS.map(([id, , , begin]) => [id, begin]), ...PRESETS.map(({ id, state: begin }) => [id, begin])];
   const exactly = all.find(([, begin]) => same(begin.space, parts) && same(begin.p, p) && same(begin.q, q));
   if (exactly) started = { parts, id: exactly[0] };
   return started && same(started.parts, parts) ? started.id : "";
@@ -137,6 +137,7 @@ function startOf({ space: parts, p, q }) {
 
 function showReadings(totalP, totalQ, equal) {
   $("emd").innerHTML = equal ? dataMarkup(exact.values[1], 4) : "–";
+  $("reading-lam").textContent = `λ = ${brief(state.lam)}, cap ${state.cap}${state.float32 ? ", float32" : ""}`;
   $("emd2").innerHTML = equal ? dataMarkup(exact.values[2], 4) : "–";
   $("totals").innerHTML = `<span class="p">p holds ${dataMarkup(totalP)}</span>, <span class="q">q holds ${dataMarkup(totalQ)}</span>. `
     + "When you change a bar, the others of its colour give way in proportion, and the total stays.";
@@ -158,9 +159,11 @@ function showGradients() {
 }
 
 function showPlan() {
-  const moved = exact.plan.filter(({ from, to }) => from !== to);
-  const stays = exact.plan.reduce((sum, { from, to, mass }) => (from === to ? sum + mass : sum), 0);
-  $("plan").innerHTML = planChart(space, exact.plan, widthOf("plan"), "An optimal plan as arrows; the table of the plan has its numbers");
+  const dust = TOLERANCE * totalOf(state.p); // what rounding of the masses leaves; the table has it
+  const seen = exact.plan.filter(({ mass }) => mass > dust);
+  const moved = seen.filter(({ from, to }) => from !== to);
+  const stays = totalOf(seen.filter(({ from, to }) => from === to).map(({ mass }) => mass));
+  $("plan").innerHTML = planChart(space, seen, widthOf("plan"), "An optimal plan as arrows; the table of the plan has its numbers");
   const arrows = moved.length === 1 ? "1 arrow moves" : `${moved.length} arrows move`;
   $("plan-words").innerHTML = `${arrows} ${dataMarkup(totalOf(moved.map(({ mass }) => mass)))} of earth. ${dataMarkup(stays)} stays where it is.`;
   $("plan-table").innerHTML = planTable(space, exact.plan, distances(space));
@@ -185,9 +188,10 @@ function showSinkhorn() {
   $("status").textContent = status;
   $("status-words").textContent = words;
   $("sinkhorn-value").innerHTML = dataMarkup(run.value, 4);
+  $("reading-sinkhorn").innerHTML = `${dataMarkup(run.value, 4)}<span class="mark" data-look="${look}" title="${status}"></span>`;
   $("sinkhorn-exact").innerHTML = dataMarkup(exact.values[1], 4);
   $("ratio").innerHTML = exact.values[1] > 0 ? dataMarkup(run.value / exact.values[1], 4) : "–";
-  $("angle").innerHTML = degrees === null ? "–" : `${dataMarkup(degrees, 3)}°`;
+  $("angle").innerHTML = degrees === null ? "none" : `${dataMarkup(degrees, 3)}°`;
   $("marginal").innerHTML = dataMarkup(run.marginalError);
   $("trace").innerHTML = traceChart(trace, exact.values[1], widthOf("trace"), `Sinkhorn's value round by round beside the exact ${brief(exact.values[1])}`);
   const series = [{ numbers: ours, look: "grad" }, { numbers: theirs, look: "sink" }];
@@ -211,7 +215,7 @@ function makeChips() {
   $("presets").innerHTML = PRESETS.map(({ id, title }) => chip(id, title)).join("");
   for (const button of document.querySelectorAll("[data-start]")) {
     const id = button.dataset.start;
-    const begin = STARTS.find(([name]) => name === id)?.[2] ?? PRESETS.find((preset) => preset.id === id).state;
+    const begin = STARTS.find(([name]) => name === id)?.[3] ?? PRESETS.find((preset) => preset.id === id).state;
     button.addEventListener("click", () => startWith({ ...begin, gauge: state.gauge }));
   }
   const radio = (name, value, title) => `<label class="chip"><input type="radio" name="${name}" value="${value}"> ${title}</label>`;

@@ -6,6 +6,7 @@ import { brief, escaped, massText, spokenBin } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const PAINT = 20; // with more bins than this, a drag across sets every bar on its way
+const LEAST = 0.0005; // the least mass whose number is written
 const WIDEST = 13; // pixels, the widest arrow
 const SIDES = [["p", "heaps", "heap"], ["q", "holes", "hole"]];
 
@@ -71,7 +72,7 @@ function newBar(stage, side, word, k) {
     class: `bar ${side}`, role: "slider", tabindex: "0", "aria-orientation": "vertical", "data-side": side, "data-bin": k,
     "aria-label": `${side}, ${word} at ${spokenBin(stage.space, k)}`,
   });
-  const [track, fill, grip] = ["track", "fill", "grip"].map((name) => svgNode("rect", { class: name }));
+  const [track, fill, grip] = ["track", "fill", "grip"].map((name) => svgNode(name === "grip" ? "rect" : "path", { class: name }));
   node.append(track, fill, grip);
   node.addEventListener("keydown", (event) => key(stage, side, k, event));
   node.addEventListener("blur", () => { if (!stage.hold?.pointer) stage.hold = null; });
@@ -79,7 +80,7 @@ function newBar(stage, side, word, k) {
 }
 
 function placeBar(stage, { node, track, fill, grip }, side, where, k) {
-  const { x, y, angle, wide, long } = stage.layout[where][k];
+  const { x, y, angle, wide, tip, long } = stage.layout[where][k];
   const mass = stage.masses[side][k];
   const high = Math.min(mass / stage.top, 1) * long;
   node.setAttribute("transform", `translate(${x.toFixed(2)} ${y.toFixed(2)}) rotate(${angle})`);
@@ -87,23 +88,26 @@ function placeBar(stage, { node, track, fill, grip }, side, where, k) {
   node.setAttribute("aria-valuemax", String(totalOf(stage.masses[side])));
   node.setAttribute("aria-valuenow", String(mass));
   node.setAttribute("aria-valuetext", brief(mass));
-  const round = Math.min(4, wide / 4);
-  box(track, wide, long, round);
-  box(fill, wide, high, Math.min(round, high));
-  const gripWide = Math.min(wide * 0.5, 18);
+  track.setAttribute("d", barPath(wide, tip, long, long));
+  fill.setAttribute("d", barPath(wide, tip, long, high));
+  const gripWide = Math.min(tip * 0.5, 18);
+  const outside = high < 10;
+  grip.classList.toggle("outside", outside);
   grip.setAttribute("x", -gripWide / 2);
   grip.setAttribute("width", gripWide);
-  grip.setAttribute("height", wide < 12 ? 0 : 3);
+  grip.setAttribute("height", tip < 12 || stage.space.bins > PAINT ? 0 : 3);
   grip.setAttribute("rx", 1.5);
-  grip.style.y = `${-Math.max(high - 4, 2)}px`;
+  grip.setAttribute("y", outside ? -high - 7 : 4 - high);
 }
 
-function box(rect, wide, high, round) {
-  rect.setAttribute("x", -wide / 2);
-  rect.setAttribute("width", wide);
-  rect.setAttribute("rx", round);
-  rect.style.y = `${-high}px`; // as style, so that it moves smoothly
-  rect.style.height = `${high}px`;
+/** A bar of some height with round corners at its end, of which `tip` is the width at the height `long`. */
+function barPath(wide, tip, long, high) {
+  const half = (h) => (wide + (tip - wide) * (h / long)) / 2;
+  const round = Math.min(4, tip / 4, high);
+  const [foot, low, top] = [half(0), half(high - round), half(high)].map((x) => x.toFixed(2));
+  const [h, l] = [high, high - round].map((x) => (-x).toFixed(2));
+  const inner = (half(high) - round).toFixed(2);
+  return `M-${foot} 0L-${low} ${l}Q-${top} ${h} -${inner} ${h}L${inner} ${h}Q${top} ${h} ${low} ${l}L${foot} 0Z`;
 }
 
 function backMarkup({ layout, space }) {
@@ -113,7 +117,7 @@ function backMarkup({ layout, space }) {
   const nodes = layout.nodes.map(({ x, y }, v) =>
     `<circle class="node${isBin.has(v) ? "" : " inner"}" cx="${x}" cy="${y}" r="${layout.radius}"/>`);
   const names = layout.names.map(({ x, y, text, size, start }) =>
-    `<text class="name" x="${x}" y="${y}" font-size="${size}" dy="0.35em"${start ? ' text-anchor="start"' : ""}>${escaped(text)}</text>`);
+    `<text class="name" x="${x}" y="${y}" font-size="${size}" dy="0.35em"${start ? ' style="text-anchor:start"' : ""}>${escaped(text)}</text>`);
   return [...stems, ...paths, ...nodes, ...names].join("");
 }
 
@@ -150,17 +154,17 @@ function arrowMarkup({ length, along, line }, forward, wide, pointed) {
 }
 
 function numberMarkup({ x, y, beside }, f) {
-  if (f === 0) return "";
-  return `<text class="flow-number" x="${(x + (beside ? 9 : 0)).toFixed(1)}" y="${y.toFixed(1)}" dy="${beside ? "0.35em" : 0}"${beside ? ' text-anchor="start"' : ""}>${massText(Math.abs(f))}</text>`;
+  if (Math.abs(f) < LEAST) return "";
+  return `<text class="flow-number" x="${(x + (beside ? 9 : 0)).toFixed(1)}" y="${y.toFixed(1)}" dy="${beside ? "0.35em" : 0}"${beside ? ' style="text-anchor:start"' : ""}>${massText(Math.abs(f))}</text>`;
 }
 
 function numbersOnBars(stage) {
-  const wide = stage.layout.heaps[0].wide;
-  if (wide < 19) return "";
+  if (!stage.layout.masses) return "";
   return SIDES.map(([side, where]) => stage.masses[side].map((mass, k) => {
-    if (mass === 0) return "";
+    if (mass < LEAST) return "";
     const { x, y, angle, long } = stage.layout[where][k];
-    const out = Math.min(mass / stage.top, 1) * long + 9;
+    const high = Math.min(mass / stage.top, 1) * long;
+    const out = high + (high < 10 ? 16 : 9);
     const a = (angle * Math.PI) / 180;
     return `<text class="mass ${side}" x="${(x + out * Math.sin(a)).toFixed(1)}" y="${(y - out * Math.cos(a)).toFixed(1)}" dy="0.35em">${massText(mass)}</text>`;
   }).join("")).join("");

@@ -25,8 +25,7 @@ function minus(text) {
 /** A mass on a bar: at most two digits behind the point, three where it is small. */
 export function massText(x) {
   if (x === 0) return "0";
-  if (x < 0.001) return "<.001";
-  return x.toFixed(x < 0.0995 ? 3 : 2).replace(/0+$/, "").replace(/\.$/, "").replace(/^0\./, ".");
+  return x.toFixed(x < 0.0995 ? 3 : 2).replace(/0+$/, "").replace(/\.$/, "");
 }
 
 /** Text that came from an address, safe inside markup. */
@@ -62,7 +61,9 @@ export function statusWords(run, exact, cap) {
       return ["bad", "Overflow", "The factors grew beyond the largest number of this precision. The result is worthless."];
     case "underflow":
       return ["bad", "Underflow",
-        `exp(−λ·distance − 1) is 0 for distant bins, so that earth cannot get there. ${off} of the earth is missing or misplaced.`];
+        run.marginalError > 0.001
+          ? `exp(−λ·distance − 1) is 0 for distant bins, so that earth cannot get there. ${off} of the earth is missing or misplaced.`
+          : "exp(−λ·distance − 1) is 0 for distant bins. The value still looks right, but the gradient is infinite."];
     default:
   }
   if (run.marginalError > 0.01) {
