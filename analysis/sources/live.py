@@ -80,32 +80,33 @@ def circles():
 
 def pairs(kind, n):
     """Histograms of total 1 that float32 holds: two spread ones, a label, and empty bins in both."""
-    p, q, fewer, others = (masses(f"{kind} {x}", n, empty) for x, empty in (("p", ()), ("q", ()), ("r", (0, 3)), ("s", (1, n - 1))))
+    p, q, fewer, others = (
+        masses(f"{kind} {x}", n, empty) for x, empty in (("p", ()), ("q", ()), ("r", (0, 3)), ("s", (1, n - 1)))
+    )
     return {"spread": (p, q), "label": (p, spike(2, n)), "empty": (fewer, others)}
 
 
 def sinkhorn_case(parts, space, pair, p, q, lam, dtype):
     """What Algorithm 1 gives after each cap, in a dtype."""
-    found, *near = (_runs(p, q, space, lam * (1 + x), dtype) for x in (0, -NEAR, NEAR))
+    found, *near = (runs(p, q, space, lam * (1 + x), dtype, CAPS) for x in (0, -NEAR, NEAR))
     return {
         "space": parts["kind"],
         "pair": pair,
         "lam": lam,
         "dtype": dtype,
-        "status": [str(r.status) for r in found],
-        "edge": [not str(r.status) == str(a.status) == str(b.status) for r, a, b in zip(found, *near, strict=True)],
+        "status": [r.status for r in found],
+        "edge": [len({r.status for r in group}) > 1 for group in zip(found, *near, strict=True)],
         **{key: [_plain(getattr(r, key)) for r in found] for key in ("value", "objective", "grad", "marginal_error")},
     }
 
 
-def _runs(p, q, space, lam, dtype):
-    """After each cap."""
+def runs(p, q, space, lam, dtype, caps):
+    """emdref's results after each cap."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the rows that fail are wanted
-        last = emdref.sinkhorn(
-            *(np.array(x, dtype) for x in (p, q)), space, lam, max_iter=max(CAPS), kernel="dense", checkpoints=CAPS
-        )
-    return [last.checkpoints[cap] for cap in CAPS]
+        p, q = (np.array(x, dtype) for x in (p, q))
+        last = emdref.sinkhorn(p, q, space, lam, max_iter=max(caps), kernel="dense", checkpoints=caps)
+    return [last.checkpoints[cap] for cap in caps]
 
 
 def _plain(x):
@@ -141,7 +142,10 @@ def text(circle_cases, sinkhorn):
         lines.append("{" + entries({**plain, "answers": "{\n   " + inner + "}"}, " ") + "}")
     rows = ",\n".join(json.dumps(case) for case in sinkhorn["cases"])
     plain = {key: json.dumps(x) for key, x in sinkhorn.items() if key != "cases"}
-    whole = {"circles": "[\n" + ",\n".join(lines) + "\n]", "sinkhorn": "{" + entries({**plain, "cases": f"[\n{rows}\n]"}, "") + "}"}
+    whole = {
+        "circles": "[\n" + ",\n".join(lines) + "\n]",
+        "sinkhorn": "{" + entries({**plain, "cases": f"[\n{rows}\n]"}, "") + "}",
+    }
     return "{" + entries(whole, "") + "}\n"
 
 
