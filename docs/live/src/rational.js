@@ -72,7 +72,7 @@ function nearestNumber({ n, d }) {
     whole -= cut;
     if (cut > half || (cut === half && (rest > 0n || (whole / unit) & 1n))) whole += unit;
   } else if (rest > b || (rest === b && whole & 1n)) whole += 1n;
-  return (n < 0n ? -1 : 1) * scaledByTwo(Number(whole), lowest);
+  return (n < 0n ? -1 : 1) * scaledByTwo(Number(whole), lowest) + 0; // no -0
 }
 
 /** x 2^power in two steps, of which at most the last leaves the range of numbers: x has 53 bits and is not rounded. */

@@ -67,10 +67,14 @@ function gapped(kind, n, gaps, labels = Array.from({ length: n }, (_, k) => Stri
 export function tree(parent, cost = parent.map(() => 1), { bins, labels } = {}) {
   const root = parent.indexOf(-1);
   const nodes = parent.map((_, v) => v);
-  const order = [root]; // from the root down
   const below = nodes.map(() => []);
   for (const v of nodes) if (v !== root) below[parent[v]].push(v);
-  for (let k = 0; k < order.length; k++) order.push(...below[order[k]]);
+  const order = []; // from the root down, the last child first
+  for (const stack = [root]; stack.length; ) {
+    const v = stack.pop();
+    order.push(v);
+    stack.push(...below[v]);
+  }
   const names = labels ? [...labels] : nodes.map(String);
   const inner = nodes.filter((v) => v !== root);
   const number = new Map(inner.map((v, e) => [v, e]));
