@@ -21,7 +21,7 @@ export function layoutOf(space, width) {
 
 function rowLayout(space, width) {
   const n = space.bins;
-  const long = width < 500 ? 112 : 168;
+  const long = width < 500 ? 112 : 196;
   const middle = n > 30 ? 17 : 30; // half of the band between heaps and holes
   const column = (width - 2 * SIDE) / n;
   const wide = Math.min(column * (n > 30 ? 0.86 : 0.8), 64);
@@ -49,9 +49,9 @@ function ringLayout(space, width) {
   const n = space.bins;
   const size = Math.min(width, 540);
   const small = size < 420;
-  const band = n > 30 ? 10 : small ? 15 : 22; // half of the ring between heaps and holes
+  const band = n > 30 ? 10 : small ? (n <= 12 ? 18 : 13) : 22; // half of the ring between heaps and holes
   const outer = size / 2 - RIM;
-  const inner = small ? 22 : 60; // free in the middle
+  const inner = small ? 20 : 60; // free in the middle
   const long = (outer - inner) / 2 - band; // of heaps and holes alike
   const r = inner + long + band;
   const centre = { x: width / 2, y: size / 2 };
@@ -80,7 +80,7 @@ function ringLayout(space, width) {
 function treeLayout(space, width) {
   const n = space.bins;
   const small = width < 500;
-  const long = small ? 88 : 126;
+  const long = small ? 88 : 128;
   const band = 13; // half of the band of names
   const [order, depth, deepest] = treeShape(space);
   const column = (width - 2 * SIDE) / n;

@@ -21,6 +21,7 @@ const GAUGE_WORDS = {
 };
 const GAUGE_LIST = GAUGES.map((key) => ({ key, name: GAUGE_WORDS[key][0] }));
 const CAPS = [1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000];
+const LAMS = [-1, 0, 1, 2].flatMap((power) => [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8].map((x) => Number((x * 10 ** power).toPrecision(2)))).concat(1000);
 const HEAVY = 3e6; // multiplications of Sinkhorn beyond which it waits until the hand rests
 const REST = 160; // ms
 const usual = (space, p, q) => ({ ...PRESETS[0].state, space, p, q });
@@ -146,8 +147,11 @@ function showReadings(totalP, totalQ, equal) {
   $("python").textContent = pythonOf(state);
 }
 
+const widths = new Map(); // of what charts stand in, by id: asked for when the window changes, for it takes long
+
 function widthOf(id) {
-  return Math.max(Math.floor($(id).clientWidth), 220);
+  if (!widths.get(id)) widths.set(id, $(id).clientWidth);
+  return Math.max(Math.floor(widths.get(id)), 140);
 }
 
 function showGradients() {
@@ -176,10 +180,10 @@ function showSinkhorn() {
   const [look, status, words] = statusWords(run, exact.values[1], cap);
   const trace = traceOf(space, p, q, { lam, cap, float32 }, run);
   const { ours, theirs, degrees } = compareGradients(exact.gradients.raw[1], run.gradient, p);
-  $("lam").value = Math.log10(lam);
+  $("lam").value = nearest(LAMS, lam);
   $("lam").setAttribute("aria-valuetext", `lambda ${brief(lam)}`);
   $("lam-shown").textContent = brief(lam);
-  $("cap").value = CAPS.indexOf(CAPS.reduce((a, b) => (Math.abs(b - cap) < Math.abs(a - cap) ? b : a)));
+  $("cap").value = nearest(CAPS, cap);
   $("cap").setAttribute("aria-valuetext", cap === 1 ? "1 round" : `${cap} rounds`);
   $("cap-shown").textContent = cap.toLocaleString("en").replace(",", " ");
   $("float32").checked = float32;
@@ -199,6 +203,12 @@ function showSinkhorn() {
   showHeatMaps(run.plan);
   $("bins-table").innerHTML = binsTable(space, p, q, exact.gradients, GAUGE_LIST, run.gradient);
   $("trace-table").innerHTML = traceTable(trace);
+}
+
+/** The place of the number in a list that is nearest in ratio. */
+function nearest(list, x) {
+  const away = list.map((y) => Math.abs(Math.log(y / x)));
+  return away.indexOf(Math.min(...away));
 }
 
 function showHeatMaps(smeared) {
@@ -226,7 +236,7 @@ function makeChips() {
 
 function makeControls() {
   $("lam").addEventListener("input", ({ target }) => {
-    const lam = Number((10 ** Number(target.value)).toPrecision(3));
+    const lam = LAMS[Number(target.value)];
     take({ ...state, lam }, `Lambda is ${brief(lam)}.`);
   });
   $("cap").addEventListener("input", ({ target }) => {
@@ -259,4 +269,7 @@ makeChips();
 makeControls();
 readAddress();
 addEventListener("popstate", readAddress);
-new ResizeObserver(() => take(state)).observe($("stage"));
+new ResizeObserver(() => {
+  widths.clear();
+  take(state);
+}).observe($("stage"));

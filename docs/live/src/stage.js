@@ -47,6 +47,7 @@ export function showStage(stage, space, p, q, phi) {
     build(stage, fresh);
   }
   if (!stage.hold?.pointer) stage.top = axisTop([...p, ...q], stage.total);
+  stage.svg.dataset.top = stage.top;
   for (const [side, where] of SIDES) stage.bars[side].forEach((bar, k) => placeBar(stage, bar, side, where, k));
   stage.front.innerHTML = flowMarkup(stage, phi) + numbersOnBars(stage);
 }
@@ -164,8 +165,8 @@ function numbersOnBars(stage) {
     if (mass < LEAST) return "";
     const { x, y, angle, long } = stage.layout[where][k];
     const high = Math.min(mass / stage.top, 1) * long;
-    const out = high + (high < 10 ? 16 : 9);
     const a = (angle * Math.PI) / 180;
+    const out = high + (high < 10 ? 16 : 9) + 7 * Math.abs(Math.sin(a)); // numbers are wider than high
     return `<text class="mass ${side}" x="${(x + out * Math.sin(a)).toFixed(1)}" y="${(y - out * Math.cos(a)).toFixed(1)}" dy="0.35em">${massText(mass)}</text>`;
   }).join("")).join("");
 }
@@ -240,11 +241,10 @@ function tell(stage, bin) {
 
 function nearestBin(stage, point) {
   const places = stage.layout[stage.hold.side === "p" ? "heaps" : "holes"];
-  const away = places.map(({ x, y, angle }) => {
+  const away = places.map(({ x, y, angle, long }) => {
     const a = (angle * Math.PI) / 180;
-    const across = Math.abs((point.x - x) * Math.cos(a) + (point.y - y) * Math.sin(a));
-    const behind = (point.x - x) * Math.sin(a) - (point.y - y) * Math.cos(a) < 0 && angle % 180 !== 0;
-    return across + (behind ? 1e4 : 0);
+    const [across, along] = [(point.x - x) * Math.cos(a) + (point.y - y) * Math.sin(a), (point.x - x) * Math.sin(a) - (point.y - y) * Math.cos(a)];
+    return Math.hypot(across, along - Math.min(Math.max(along, 0), long));
   });
   return away.indexOf(Math.min(...away));
 }
