@@ -1,6 +1,6 @@
 /** The small pictures: gradients, plans, heat maps, and a value round by round.  All are markup of one SVG. */
 
-import { binName, brief, escaped } from "./words.js";
+import { binName, brief, escaped, massText } from "./words.js";
 
 function framed(width, height, label, inside) {
   return `<svg class="picture" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escaped(label)}">${inside}</svg>`;
@@ -72,8 +72,13 @@ export function planChart(space, entries, width, label) {
   const arrows = moved.map((entry) => ribbon(starts.get(entry), top, ends.get(entry), bottom, entry.mass * scale, entry.from === entry.to));
   const blocks = (sum, y, side) => [...sum].map(([k, mass]) =>
     `<rect class="block ${side}" x="${fixed(at(k) - (mass * scale) / 2)}" y="${y}" width="${fixed(Math.max(mass * scale, 0.8))}" height="8" rx="1"/>`);
-  const names = [["p", 12, "heaps p"], ["q", height - 4, "holes q"]].map(([side, y]) => planTicks(space, side, column, at, y));
-  return framed(width, height, label, arrows.join("") + blocks(given, top - 10, "p").join("") + blocks(taken, bottom + 2, "q").join("") + names.join(""));
+  const numbers = moved.length > 8 ? [] : moved.map((entry, k) => {
+    const s = 0.34 + 0.16 * (k % 3); // at different heights, for arrows cross
+    const part = s * s * (3 - 2 * s);
+    return entry.mass < 0.0005 ? "" : `<text class="plan-number" x="${fixed(starts.get(entry) + part * (ends.get(entry) - starts.get(entry)))}" y="${fixed(top + s * (bottom - top))}" dy="0.35em">${massText(entry.mass)}</text>`;
+  });
+  const names = [["p", 12], ["q", height - 4]].map(([side, y]) => planTicks(space, side, column, at, y));
+  return framed(width, height, label, arrows.join("") + blocks(given, top - 10, "p").join("") + blocks(taken, bottom + 2, "q").join("") + numbers.join("") + names.join(""));
 }
 
 function planTicks(space, side, column, at, y) {
@@ -141,14 +146,15 @@ export function heatMap(space, matrix, most, look, width, label) {
     if (!(part > 1e-4)) return "";
     return `<rect x="${fixed(left + edge + j * cell)}" y="${fixed(edge + i * cell)}" width="${fixed(cell)}" height="${fixed(cell)}" fill-opacity="${Math.sqrt(part).toFixed(3)}"/>`;
   }));
+  const nothing = matrix.flat().some(Number.isNaN) ? `<text class="nothing" x="${fixed(left + edge + (size - edge) / 2)}" y="${fixed(edge + (size - edge) / 2)}">no numbers</text>` : "";
   const frame = `<rect class="frame" x="${left + edge}" y="${edge}" width="${fixed(size - edge)}" height="${fixed(size - edge)}"/>`;
   const words = `<text class="tick p" x="${left + 10}" y="${fixed(edge + (size - edge) / 2)}" transform="rotate(-90 ${left + 10} ${fixed(edge + (size - edge) / 2)})">from p</text>`
     + `<text class="tick q" x="${fixed(left + edge + (size - edge) / 2)}" y="13">to q</text>`;
-  return framed(width, size + 2, label, `${frame}<g class="cells ${look}">${cells.join("")}</g>${words}`);
+  return framed(width, size + 2, label, `${frame}<g class="cells ${look}">${cells.join("")}</g>${nothing}${words}`);
 }
 
-/** Sinkhorn's value after 1, 2, ... rounds on a logarithmic axis, with the exact value as a line. */
-export function traceChart(points, exact, width, label) {
+/** Sinkhorn's value after 1, 2, ... rounds on a logarithmic axis, with those of `others` and the exact value as lines. */
+export function traceChart(points, others, exact, width, label) {
   const [height, left, right, head, foot] = [210, 40, 12, 14, 32];
   const good = points.filter(({ value }) => Number.isFinite(value));
   const largest = Math.max(...good.map(({ value }) => value), 0);
@@ -157,7 +163,10 @@ export function traceChart(points, exact, width, label) {
   const x = (rounds) => left + (Math.log(rounds) / Math.log(last)) * (width - left - right);
   const y = (value) => head + (1 - Math.min(Math.max(value / high, 0), 1)) * (height - head - foot);
   const dots = good.map(({ rounds, value }) => `<circle cx="${fixed(x(rounds))}" cy="${fixed(y(value))}" r="2.6"/>`);
-  const line = good.map(({ rounds, value }, k) => `${k ? "L" : "M"}${fixed(x(rounds))} ${fixed(y(value))}`).join("");
+  const lineOf = (some) => some.map(({ rounds, value }, k) => `${k ? "L" : "M"}${fixed(x(rounds))} ${fixed(y(value))}`).join("");
+  const line = lineOf(good);
+  const sound = others.filter(({ value, status }) => Number.isFinite(value) && status === "iteration_limit");
+  const other = sound.length === 0 ? "" : `<path class="other-trace" d="${lineOf(sound)}"/><text class="tick" x="${fixed(x(sound.at(-1).rounds))}" y="${fixed(y(sound.at(-1).value) + 13)}" style="text-anchor:end">in float64</text>`;
   const crosses = points.filter(({ value, status }) => !Number.isFinite(value) || status !== "iteration_limit").map(({ rounds, value }) => {
     const at = `${fixed(x(rounds))} ${fixed(Number.isFinite(value) ? y(value) : y(0))}`;
     return `<path class="cross" d="M${at}m-5 -5l10 10m0 -10l-10 10"/>`;
@@ -168,5 +177,5 @@ export function traceChart(points, exact, width, label) {
     + `<text class="tick" x="${fixed((left + width - right) / 2)}" y="${height - 2}">rounds</text>`
     + [0, high].map((v) => `<text class="tick" x="${left - 6}" y="${fixed(y(v))}" dy="0.35em" style="text-anchor:end">${brief(v, 2)}</text>`).join("");
   const level = `<path class="exact-line" d="M${left} ${fixed(y(exact))}H${width - right}"/><text class="tick exact-word" x="${width - right}" y="${fixed(y(exact) - 5)}" style="text-anchor:end">exact ${brief(exact)}</text>`;
-  return framed(width, height, label, `${axis}<path class="axis" d="M${left} ${fixed(y(0))}H${width - right}"/>${level}<path class="trace" d="${line}"/><g class="dots">${dots.join("")}</g>${crosses.join("")}`);
+  return framed(width, height, label, `${axis}<path class="axis" d="M${left} ${fixed(y(0))}H${width - right}"/>${level}${other}<path class="trace" d="${line}"/><g class="dots">${dots.join("")}</g>${crosses.join("")}`);
 }

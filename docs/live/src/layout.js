@@ -22,7 +22,7 @@ export function layoutOf(space, width) {
 function rowLayout(space, width) {
   const n = space.bins;
   const long = width < 500 ? 112 : 196;
-  const middle = n > 30 ? 17 : 30; // half of the band between heaps and holes
+  const middle = n > 30 ? 20 : 30; // half of the band between heaps and holes
   const column = (width - 2 * SIDE) / n;
   const wide = Math.min(column * (n > 30 ? 0.86 : 0.8), 64);
   const ground = HEAD + long + middle;
@@ -35,14 +35,18 @@ function rowLayout(space, width) {
     heaps: nodes.map(({ x }) => ({ x, y: ground - middle, angle: 0, wide, tip: wide, long })),
     holes: nodes.map(({ x }) => ({ x, y: ground + middle, angle: 180, wide, tip: wide, long })),
     paths: space.edges.map(({ tail, head }) => straight(nodes[tail], nodes[head], space_, 11)),
-    names: namesInside(space, nodes, radius), stems: [],
+    names: n > 30 ? everyTenth(space, nodes) : namesInside(space, nodes, radius), stems: [],
   };
+}
+
+function everyTenth(space, nodes) {
+  return nodes.flatMap(({ x, y }, k) => (k % 10 ? [] : [{ x, y: y + 11, text: space.labels[k].slice(0, 6), size: 9.5 }]));
 }
 
 function namesInside(space, nodes, radius) {
   if (radius < 6) return [];
   const size = radius < 9 ? 9 : 11;
-  return nodes.map(({ x, y }, k) => ({ x, y, text: space.labels[k], size, inside: true }));
+  return nodes.map(({ x, y }, k) => ({ x, y, text: space.labels[k], size }));
 }
 
 function ringLayout(space, width) {
@@ -93,7 +97,7 @@ function treeLayout(space, width) {
   const at = space.binNode.map((v) => SIDE + (slots[v] + 0.5) * column);
   const radius = 5;
   return {
-    width, height: top + deepest * rise + 16, nodes, radius, numbers: true, masses: wide >= 19,
+    width, height: top + deepest * rise + 26, nodes, radius, numbers: true, masses: wide >= 19,
     heaps: at.map((x) => ({ x, y: ground - band, angle: 0, wide, tip: wide, long })),
     holes: at.map((x) => ({ x, y: ground + band, angle: 180, wide, tip: wide, long })),
     paths: space.edges.map(({ tail, head }) => straight(nodes[tail], nodes[head], radius + 2, 0)),
@@ -145,9 +149,9 @@ function treeNames(space, at, nodes, ground, column) {
   const isBin = new Set(space.binNode);
   const room = Math.max(3, Math.floor(column / 6.4));
   const cut = (text) => (text.length > room ? `${text.slice(0, room - 1)}…` : text);
-  const bins = at.map((x, k) => ({ x, y: ground, text: cut(space.labels[space.binNode[k]]), size: 12, inside: false }));
+  const bins = at.map((x, k) => ({ x, y: ground, text: cut(space.labels[space.binNode[k]]), size: 12 }));
   const inner = nodes.flatMap(({ x, y }, v) =>
-    isBin.has(v) || /^\d+$/.test(space.labels[v]) ? [] : [{ x: x + 9, y: y + 4, text: space.labels[v], size: 11, start: true }]);
+    isBin.has(v) || /^\d+$/.test(space.labels[v]) ? [] : [{ x, y: y + 15, text: space.labels[v], size: 11 }]);
   return [...bins, ...inner];
 }
 

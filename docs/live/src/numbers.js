@@ -32,19 +32,19 @@ export function traceOf(space, p, q, options, run) {
 }
 
 /**
- * Two gradients, each less its mean over the bins where p has mass (elsewhere Sinkhorn's is -Infinity), and the angle
- * between them in degrees; null where one of them is 0 or no number.
+ * Two gradients where p has mass (elsewhere Sinkhorn's is -Infinity), each less its mean over the finite entries, and the
+ * angle between them in degrees; null where one of them is 0 or not finite.
  */
 export function compareGradients(exact, other, p) {
-  const here = p.map((mass) => mass > 0);
-  const count = here.filter(Boolean).length;
+  const here = [...p.keys()].filter((k) => p[k] > 0);
   const centred = (numbers) => {
-    const mean = numbers.reduce((sum, x, k) => (here[k] ? sum + x : sum), 0) / count;
-    return numbers.map((x, k) => (here[k] ? x - mean : -Infinity));
+    const finite = here.map((k) => numbers[k]).filter(Number.isFinite);
+    const mean = finite.reduce((a, b) => a + b, 0) / finite.length;
+    return numbers.map((x) => (Number.isFinite(x) ? x - mean : x));
   };
   const [ours, theirs] = [centred(exact), centred(other)];
-  const dot = (a, b) => a.reduce((sum, x, k) => (here[k] ? sum + x * b[k] : sum), 0);
+  const dot = (a, b) => here.reduce((sum, k) => sum + a[k] * b[k], 0);
   const cosine = dot(ours, theirs) / Math.sqrt(dot(ours, ours) * dot(theirs, theirs));
   const degrees = (Math.acos(Math.min(Math.max(cosine, -1), 1)) * 180) / Math.PI;
-  return { ours: ours.map((x) => (x === -Infinity ? NaN : x)), theirs, degrees: Number.isNaN(degrees) ? null : degrees };
+  return { ours: ours.map((x, k) => (p[k] > 0 ? x : NaN)), theirs, degrees: Number.isNaN(degrees) ? null : degrees };
 }

@@ -143,7 +143,8 @@ function showReadings(totalP, totalQ, equal) {
   $("totals").innerHTML = `<span class="p">p holds ${dataMarkup(totalP)}</span>, <span class="q">q holds ${dataMarkup(totalQ)}</span>. `
     + "When you change a bar, the others of its colour give way in proportion, and the total stays.";
   $("unequal").hidden = equal;
-  $("unequal-words").textContent = equal ? "" : "The totals differ, so no plan can fill every hole. Nothing is rescaled unless you say so.";
+  $("unequal-words").textContent = equal ? "" : "The totals differ, so heaps and holes do not match, and there is no distance. Nothing is rescaled unless you say so.";
+  if (!equal) $("reading-sinkhorn").textContent = "–";
   $("python").textContent = pythonOf(state);
 }
 
@@ -197,9 +198,11 @@ function showSinkhorn() {
   $("ratio").innerHTML = exact.values[1] > 0 ? dataMarkup(run.value / exact.values[1], 4) : "–";
   $("angle").innerHTML = degrees === null ? "none" : `${dataMarkup(degrees, 3)}°`;
   $("marginal").innerHTML = dataMarkup(run.marginalError);
-  $("trace").innerHTML = traceChart(trace, exact.values[1], widthOf("trace"), `Sinkhorn's value round by round beside the exact ${brief(exact.values[1])}`);
+  const beside = float32 && space.bins ** 2 * cap < HEAVY / 4 ? traceOf(space, p, q, { lam, cap }, sinkhorn(space, p, q, { lam, cap })) : [];
+  $("trace").innerHTML = traceChart(trace, beside, exact.values[1], widthOf("trace"), `Sinkhorn's value round by round beside the exact ${brief(exact.values[1])}`);
   const series = [{ numbers: ours, look: "grad" }, { numbers: theirs, look: "sink" }];
   $("sinkhorn-gradient").innerHTML = gradientChart(space, series, widthOf("sinkhorn-gradient"), "The zero-sum gradients of EMD and of Sinkhorn by bin", 210);
+  $("infinite").textContent = p.some((mass) => mass === 0) ? "Where p is 0, Sinkhorn's gradient is −∞." : "";
   showHeatMaps(run.plan);
   $("bins-table").innerHTML = binsTable(space, p, q, exact.gradients, GAUGE_LIST, run.gradient);
   $("trace-table").innerHTML = traceTable(trace);

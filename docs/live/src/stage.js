@@ -27,7 +27,9 @@ export function makeStage(host, changed) {
   stage.back = svgNode("g", { "aria-hidden": "true" });
   stage.barsLayer = svgNode("g");
   stage.front = svgNode("g", { "aria-hidden": "true", class: "front" });
-  stage.svg.append(stage.back, stage.barsLayer, stage.front);
+  stage.names = svgNode("g", { "aria-hidden": "true", class: "front" });
+  stage.numbers = svgNode("g", { "aria-hidden": "true", class: "front" });
+  stage.svg.append(stage.back, stage.barsLayer, stage.front, stage.names, stage.numbers);
   host.replaceChildren(stage.svg);
   stage.svg.addEventListener("pointerdown", (event) => press(stage, event));
   stage.svg.addEventListener("pointermove", (event) => move(stage, event));
@@ -49,7 +51,8 @@ export function showStage(stage, space, p, q, phi) {
   if (!stage.hold?.pointer) stage.top = axisTop([...p, ...q], stage.total);
   stage.svg.dataset.top = stage.top;
   for (const [side, where] of SIDES) stage.bars[side].forEach((bar, k) => placeBar(stage, bar, side, where, k));
-  stage.front.innerHTML = flowMarkup(stage, phi) + numbersOnBars(stage);
+  stage.front.innerHTML = flowMarkup(stage, phi);
+  stage.numbers.innerHTML = numbersOnBars(stage);
 }
 
 function build(stage, fresh) {
@@ -77,6 +80,12 @@ function newBar(stage, side, word, k) {
   node.append(track, fill, grip);
   node.addEventListener("keydown", (event) => key(stage, side, k, event));
   node.addEventListener("blur", () => { if (!stage.hold?.pointer) stage.hold = null; });
+  for (const [event, here] of [["focus", true], ["pointerenter", true], ["blur", false], ["pointerleave", false]]) {
+    node.addEventListener(event, () => {
+      stage.pointed = here ? [side, k].join() : "";
+      stage.numbers.innerHTML = numbersOnBars(stage);
+    });
+  }
   return { node, track, fill, grip };
 }
 
@@ -86,8 +95,9 @@ function placeBar(stage, { node, track, fill, grip }, side, where, k) {
   const high = Math.min(mass / stage.top, 1) * long;
   node.setAttribute("transform", `translate(${x.toFixed(2)} ${y.toFixed(2)}) rotate(${angle})`);
   node.setAttribute("aria-valuemin", "0");
-  node.setAttribute("aria-valuemax", String(totalOf(stage.masses[side])));
-  node.setAttribute("aria-valuenow", String(mass));
+  node.setAttribute("aria-valuemax", plain(totalOf(stage.masses[side])));
+  node.setAttribute("aria-valuenow", plain(mass));
+  node.dataset.mass = mass;
   node.setAttribute("aria-valuetext", brief(mass));
   track.setAttribute("d", barPath(wide, tip, long, long));
   fill.setAttribute("d", barPath(wide, tip, long, high));
@@ -101,6 +111,11 @@ function placeBar(stage, { node, track, fill, grip }, side, where, k) {
   grip.setAttribute("y", outside ? -high - 7 : 4 - high);
 }
 
+/** A number without a power of ten, which ARIA does not know. */
+function plain(x) {
+  return /e/.test(String(x)) ? x.toFixed(20) : String(x);
+}
+
 /** A bar of some height with round corners at its end, of which `tip` is the width at the height `long`. */
 function barPath(wide, tip, long, high) {
   const half = (h) => (wide + (tip - wide) * (h / long)) / 2;
@@ -111,15 +126,17 @@ function barPath(wide, tip, long, high) {
   return `M-${foot} 0L-${low} ${l}Q-${top} ${h} -${inner} ${h}L${inner} ${h}Q${top} ${h} ${low} ${l}L${foot} 0Z`;
 }
 
-function backMarkup({ layout, space }) {
+function backMarkup(stage) {
+  const { layout, space } = stage;
   const paths = layout.paths.map(({ line }) => `<path class="edge" d="${line(0, 1)}"/>`);
   const stems = layout.stems.map(({ x, y1, to }) => `<path class="stem" d="M${x} ${y1}L${x} ${to.y}L${to.x} ${to.y}"/>`);
   const isBin = new Set(space.binNode);
   const nodes = layout.nodes.map(({ x, y }, v) =>
     `<circle class="node${isBin.has(v) ? "" : " inner"}" cx="${x}" cy="${y}" r="${layout.radius}"/>`);
-  const names = layout.names.map(({ x, y, text, size, start }) =>
-    `<text class="name" x="${x}" y="${y}" font-size="${size}" dy="0.35em"${start ? ' style="text-anchor:start"' : ""}>${escaped(text)}</text>`);
-  return [...stems, ...paths, ...nodes, ...names].join("");
+  const names = layout.names.map(({ x, y, text, size }) =>
+    `<text class="name" x="${x}" y="${y}" font-size="${size}" dy="0.35em">${escaped(text)}</text>`);
+  stage.names.innerHTML = names.join("");
+  return [...stems, ...paths, ...nodes].join("");
 }
 
 function flowMarkup({ layout, space }, phi) {
@@ -160,9 +177,9 @@ function numberMarkup({ x, y, beside }, f) {
 }
 
 function numbersOnBars(stage) {
-  if (!stage.layout.masses) return "";
+  const active = stage.hold ? [stage.hold.side, stage.hold.bin].join() : stage.pointed;
   return SIDES.map(([side, where]) => stage.masses[side].map((mass, k) => {
-    if (mass < LEAST) return "";
+    if ([side, k].join() !== active && (!stage.layout.masses || mass < LEAST)) return "";
     const { x, y, angle, long } = stage.layout[where][k];
     const high = Math.min(mass / stage.top, 1) * long;
     const a = (angle * Math.PI) / 180;

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -109,9 +110,13 @@ class Live:
         self.drag([(x + s * (far_x - x), y + s * (far_y - y)) for s in (start, (start + end) / 2, end)])
 
     def masses(self, side: str) -> np.ndarray:
-        """What the sliders say."""
-        read = "(bars) => bars.map((bar) => Number(bar.getAttribute('aria-valuenow')))"
-        return np.array(self.page.locator(f".bar[data-side={side}]").evaluate_all(read))
+        """What the bars stand for, to the last digit; the sliders say it without powers of ten, which ARIA lacks."""
+        read = "(bars) => bars.map((bar) => [bar.dataset.mass, bar.getAttribute('aria-valuenow')])"
+        exact, said = zip(*self.page.locator(f".bar[data-side={side}]").evaluate_all(read), strict=True)
+        assert all(re.fullmatch(r"[0-9]+([.][0-9]+)?", text) for text in said)
+        masses = np.array(exact, float)
+        np.testing.assert_allclose(np.array(said, float), masses, rtol=0, atol=1e-18)
+        return masses
 
     def top(self) -> float:
         """The mass of a bar that is as long as its track: the same for p and q, as their pictures show."""
@@ -151,7 +156,7 @@ class Live:
 
 @pytest.fixture(scope="module", params=SIZES)
 def window(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Live]:
-    """The page, open in a window; requests to anything but files are faults, and so is what the console complains of."""
+    """The page, open in a window; a request to anything but a file is a fault, and so is what the console says."""
     width, height = SIZES[request.param]
     size = {"width": width, "height": height}
     phone = request.param == "small"
@@ -184,7 +189,7 @@ def _near(found, expected, bound) -> None:
 
 
 def _compare_exact(live: Live) -> emdref.Space:
-    """Values, flows, gradients in all gauges and the plan: the page's are rounded once, emdref's within its promises."""
+    """Values, flows, gradients in all gauges and the plan: the page rounds once, emdref as it promises."""
     space, p, q = live.space(), live.masses("p"), live.masses("q")
     bins, edges = live.table("bins"), live.table("edges")
     np.testing.assert_array_equal(bins[:, 1], p)
@@ -244,7 +249,7 @@ def _compare_sinkhorn(live: Live, space: emdref.Space, lam: float, cap: int, dty
     gradient = live.table("bins")[:, -1]
     off = (d + 2 * eps * lam * np.abs(np.where(p > 0, run.grad, 0))) / lam
     _near(gradient, run.grad, off)
-    for (rounds, value, *_), mark in zip(trace, marks, strict=True):
+    for (_, value, *_), mark in zip(trace, marks, strict=True):
         one = run.checkpoints[mark].value
         _near(value, one, 3 * d * one)
     _compare_angle(live, space, run.grad, float(off.max()))
@@ -300,9 +305,9 @@ def test_paint(live: Live):
     """With many bins a drag across sets each bar on its way to the height at which it was crossed."""
     live.begin("figure-5")
     before, top = live.masses("p"), live.top()
-    (x0, y0, *end0), (x1, y1, *end1) = live.bar("p", 10), live.bar("p", 16)
+    (x0, y0, _, end), (x1, *_) = live.bar("p", 10), live.bar("p", 16)
     heights = np.linspace(0.05, 0.2, 7)
-    points = [(x0 + (x1 - x0) * i / 6, y0 + s * (end0[1] - y0)) for i, s in enumerate(heights)]
+    points = [(x0 + (x1 - x0) * i / 6, y0 + s * (end - y0)) for i, s in enumerate(heights)]
     live.drag(points)
     after = live.masses("p")
     _near(after[10:17], heights * top, 0.02 * top)
@@ -374,7 +379,9 @@ def test_arrows(live: Live):
     live.page.locator("#swap").click()
     live.settle()
     assert (live.table("edges")[:, 2] < 0).all()
-    heads = live.page.locator(".flow-head").evaluate_all("(heads) => heads.map((head) => head.points[0].x - head.points[1].x)")
+    heads = live.page.locator(".flow-head").evaluate_all(
+        "(heads) => heads.map((head) => head.points[0].x - head.points[1].x)"
+    )
     assert len(heads) == 9 and all(x < 0 for x in heads)  # to the left now
     _compare_exact(live)
 
@@ -460,7 +467,7 @@ def test_names_and_roles(live: Live):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_contrast(live: Live, scheme: str):
-    """WCAG AA: 4.5 between a text and what is behind it (3 for large text), 3 for bars beside their tracks and the card."""
+    """WCAG AA: 4.5 between a text and what is behind it, 3 for large text and for bars beside what is round them."""
     live.page.emulate_media(color_scheme=scheme)
     live.begin("ellyvan")
     live.shot(scheme)
