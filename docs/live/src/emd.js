@@ -180,7 +180,7 @@ export function plan(field, space, p, q) {
     }
     if (sign !== 0) queue.push({ bin, mass });
   };
-  const bins = Array.from({ length: space.nodes }, () => []);
+  const bins = Array.from({ length: space.nodes }, () => /** @type {number[]} */ ([]));
   space.binNode.forEach((v, k) => bins[v].push(k));
   const visit = (v) => {
     for (const k of bins[v]) {

@@ -39,13 +39,13 @@ export function sinkhorn(space, p, q, options) {
 /**
  * The same for any symmetric matrix of costs.
  * @param {number[][]} cost
- * @param {number[]} p
- * @param {number[]} q
+ * @param {number[]} givenP
+ * @param {number[]} givenQ
  * @param {{lam: number, cap: number, float32?: boolean}} options
  * @returns {SinkhornResult}
  */
-export function sinkhornOnMatrix(cost, p, q, { lam, cap, float32 = false }) {
-  const n = p.length;
+export function sinkhornOnMatrix(cost, givenP, givenQ, { lam, cap, float32 = false }) {
+  const n = givenP.length;
   const round = float32 ? Math.fround : (x) => x;
   const Numbers = float32 ? Float32Array : Float64Array;
   const product = float32 ? product32 : product64;
@@ -56,8 +56,7 @@ export function sinkhornOnMatrix(cost, p, q, { lam, cap, float32 = false }) {
   };
   const sum = (x) => x.reduce((s, a) => round(s + a), 0);
   const strength = round(lam);
-  p = vector((k) => p[k]);
-  q = vector((k) => q[k]);
+  const [p, q] = [vector((k) => givenP[k]), vector((k) => givenQ[k])];
   const m = new Numbers(cost.flat());
   const kernel = m.map((x) => Math.exp(round(round(-strength * x) - SHIFT)));
   const lost = kernel.includes(0);
