@@ -51,7 +51,8 @@ SPACES = {  # what makes a space of docs/live/src/spaces.js, and emdref's
     ),
 }
 LAMBDAS, CAPS = (0.5, 3.0, 10.0, 20.0, 50.0), (1, 10, 100, 1000)
-NEAR = 0.01  # a status that changes if lam does by this share is at an edge
+FIELDS = ("failed_at", "value", "objective", "grad", "marginal_error")
+NEAR = 0.01  # a status or failed_at that changes if lam does by this share is at an edge
 
 
 def circle_case(family, name, gaps):
@@ -95,8 +96,8 @@ def sinkhorn_case(parts, space, pair, p, q, lam, dtype):
         "lam": lam,
         "dtype": dtype,
         "status": [r.status for r in found],
-        "edge": [len({r.status for r in group}) > 1 for group in zip(found, *near, strict=True)],
-        **{key: [_plain(getattr(r, key)) for r in found] for key in ("value", "objective", "grad", "marginal_error")},
+        "edge": [len({(r.status, int(r.failed_at)) for r in group}) > 1 for group in zip(found, *near, strict=True)],
+        **{key: [_plain(getattr(r, key)) for r in found] for key in FIELDS},
     }
 
 
@@ -114,7 +115,7 @@ def _plain(x):
     x = np.asarray(x)
     if x.ndim:
         return [_plain(y) for y in x]
-    return float(x) if np.isfinite(x) else str(float(x))
+    return x.item() if np.isfinite(x) else str(x.item())
 
 
 def sinkhorns():

@@ -66,6 +66,7 @@ export function decode(hash, fallback) {
   }
 }
 
+/** @returns {never} */
 function refuse(message) {
   throw new Refusal(message);
 }
@@ -90,6 +91,7 @@ function fieldsOf(text) {
   return fields;
 }
 
+/** @returns {State} */
 function stateOf(fields) {
   const get = (key) => fields.get(key) ?? refuse(`${key} is missing`);
   const space = partsOf(get, fields);
@@ -116,24 +118,30 @@ function stateOf(fields) {
   return { space, p, q, rho, gauge: oneOf("gauge", get("gauge"), GAUGES), lam, cap, float32, layers };
 }
 
-/** The parts of the space. */
+/**
+ * The parts of the space.
+ * @returns {State["space"]}
+ */
 function partsOf(get, fields) {
   const kind = oneOf("space", get("space"), KINDS);
   const mine = kind === "tree" ? ["parent", "cost", "bins"] : ["gaps"];
   for (const key of ["gaps", "parent", "cost", "bins"]) {
     if (fields.has(key) && !mine.includes(key)) refuse(`${key} is no part of a ${kind}`);
   }
+  /** @type {State["space"]} */
   const parts = kind === "tree" ? treeParts(get) : { kind, gaps: list("gaps", get("gaps"), LIMITS.cost) };
   if (fields.has("labels")) {
-    const nodes = kind === "tree" ? parts.parent.length : parts.gaps.length + (kind === "chain" ? 1 : 0);
-    parts.labels = fields.get("labels").split(",").map((label) => decoded("labels", label));
-    if (parts.labels.length !== nodes) refuse(`labels has ${parts.labels.length} names for ${nodes} nodes`);
-    const long = parts.labels.find((label) => label.length > LIMITS.label);
+    const nodes = parts.kind === "tree" ? parts.parent.length : parts.gaps.length + (kind === "chain" ? 1 : 0);
+    const labels = fields.get("labels").split(",").map((label) => decoded("labels", label));
+    if (labels.length !== nodes) refuse(`labels has ${labels.length} names for ${nodes} nodes`);
+    const long = labels.find((label) => label.length > LIMITS.label);
     if (long !== undefined) refuse(`the label ${quoted(long)} is longer than ${LIMITS.label} characters`);
+    parts.labels = labels;
   }
   return parts;
 }
 
+/** @returns {import("./spaces.js").TreeParts} */
 function treeParts(get) {
   const parent = list("parent", get("parent"), LIMITS.nodes).map((v) => whole("parent", v));
   const nodes = parent.length;
@@ -163,9 +171,13 @@ function runs(numbers) {
   return parts.join(",");
 }
 
-/** Numbers from 0 to `most`. */
+/**
+ * Numbers from 0 to `most`.
+ * @returns {number[]}
+ */
 function list(key, text, most) {
   if (text === "") return [];
+  /** @type {number[]} */
   const numbers = [];
   for (const part of decoded(key, text).split(",")) {
     const [x, count = "1", ...rest] = part.split("*");
@@ -194,6 +206,11 @@ function oneOf(key, text, choices) {
   return choices.includes(text) ? text : refuse(`${key} is ${quoted(text)}, and must be one of ${choices.join(", ")}`);
 }
 
+/**
+ * @param {string} key
+ * @param {string} text
+ * @returns {string}
+ */
 function decoded(key, text) {
   try {
     return decodeURIComponent(text);

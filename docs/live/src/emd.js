@@ -180,7 +180,7 @@ export function plan(field, space, p, q) {
     }
     if (sign !== 0) queue.push({ bin, mass });
   };
-  const bins = Array.from({ length: space.nodes }, () => []);
+  const bins = Array.from({ length: space.nodes }, () => /** @type {number[]} */ ([]));
   space.binNode.forEach((v, k) => bins[v].push(k));
   const visit = (v) => {
     for (const k of bins[v]) {
@@ -204,10 +204,7 @@ function opened(field, space, p, q) {
   if (space.closing < 0) return { edges: space.upwards, top: space.root };
   const n = space.bins;
   const phi = flow(field, space, p, q).map((f) => field.abs(f));
-  const costs = space.edges.map(({ cost }) => field.of(cost));
-  const paid = phi.map((_, e) => e).filter((e) => field.sign(costs[e]) > 0);
-  const cut = paid.reduce((best, e) => (best < 0 || field.sign(field.sub(phi[e], phi[best])) < 0 ? e : best), -1);
-  const top = cut < 0 ? n - 1 : cut;
+  const top = phi.reduce((best, f, e) => (field.sign(field.sub(f, phi[best])) < 0 ? e : best), 0); // bin before the cut
   return { edges: Array.from({ length: n - 1 }, (_, k) => (top + 1 + k) % n), top };
 }
 

@@ -83,7 +83,7 @@ export const PRESETS = [
     title: "float32 runs out",
     text: "Two narrow bumps at lambda = 8: float32 loses entries of K, and Sinkhorn divides by 0. In float64 it is right; "
       + "at lambda = 16 float32 gives NaN.",
-    source: "arXiv 1611.07573, Sec. 4.1, on numerical stability",
+    source: "arXiv 1611.07573, Sec. 2.3, on float32",
     state: example(unitChain(12), bump(12, 2, 0.4), bump(12, 9, 0.4), { lam: 8, float32: true, layers: ["flow", "gradient", "sinkhorn"] }),
   },
 ];

@@ -41,7 +41,13 @@ function rationalOf(x) {
   return power < 0 ? { n, d: 1n << BigInt(-power) } : { n: n << BigInt(power), d: 1n };
 }
 
-/** a + n/d; where one denominator divides the other, as powers of two do, it is the common one. */
+/**
+ * a + n/d; where one denominator divides the other, as powers of two do, it is the common one.
+ * @param {Rational} a
+ * @param {bigint} n
+ * @param {bigint} d
+ * @returns {Rational}
+ */
 function rationalSum(a, n, d) {
   if (a.d === d) return { n: a.n + n, d };
   if (a.d > d) {
@@ -50,13 +56,19 @@ function rationalSum(a, n, d) {
   return { n: a.n * d + n * a.d, d: a.d * d };
 }
 
-/** How many binary digits n > 0 has. */
+/**
+ * How many binary digits n > 0 has.
+ * @param {bigint} n
+ */
 function bitLength(n) {
   const text = n.toString(16);
   return 4 * (text.length - 1) + (32 - Math.clz32(parseInt(text[0], 16)));
 }
 
-/** The number nearest to n/d, ties to even: a quotient of 53 bits or more and a last bit that says whether more follows. */
+/**
+ * The number nearest to n/d, ties to even: a quotient of 54 or 55 bits, fewer if it is subnormal, and what is left.
+ * @param {Rational} x
+ */
 function nearestNumber({ n, d }) {
   if (n === 0n) return 0;
   const size = n < 0n ? -n : n;

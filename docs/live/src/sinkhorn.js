@@ -20,8 +20,8 @@ const IDENTIFIES = 1e-3; // marginal error, of the total, beyond which what K ha
  * @property {number} marginalError  the larger l1 defect of the plan's two marginals
  * @property {"nan" | "overflow" | "underflow" | "iteration_limit"} status  the first that holds: as emdref says for tol=0
  * @property {number[]} history  after each iteration, how far the plan's columns are from q before v is refreshed (l1)
- * @property {number} failedAt  the first iteration that divided a mass by 0 or gave a u or v that is 0 (where mass is),
- *   infinite or NaN; 0 if none did
+ * @property {number} failedAt  if it failed, the first iteration that gave a u or v that is 0 (where mass is), infinite
+ *   or NaN, -1 if only what is computed after the last iteration failed; else 0
  */
 
 /**
@@ -39,13 +39,13 @@ export function sinkhorn(space, p, q, options) {
 /**
  * The same for any symmetric matrix of costs.
  * @param {number[][]} cost
- * @param {number[]} p
- * @param {number[]} q
+ * @param {number[]} givenP
+ * @param {number[]} givenQ
  * @param {{lam: number, cap: number, float32?: boolean}} options
  * @returns {SinkhornResult}
  */
-export function sinkhornOnMatrix(cost, p, q, { lam, cap, float32 = false }) {
-  const n = p.length;
+export function sinkhornOnMatrix(cost, givenP, givenQ, { lam, cap, float32 = false }) {
+  const n = givenP.length;
   const round = float32 ? Math.fround : (x) => x;
   const Numbers = float32 ? Float32Array : Float64Array;
   const product = float32 ? product32 : product64;
@@ -56,8 +56,7 @@ export function sinkhornOnMatrix(cost, p, q, { lam, cap, float32 = false }) {
   };
   const sum = (x) => x.reduce((s, a) => round(s + a), 0);
   const strength = round(lam);
-  p = vector((k) => p[k]);
-  q = vector((k) => q[k]);
+  const [p, q] = [vector((k) => givenP[k]), vector((k) => givenQ[k])];
   const m = new Numbers(cost.flat());
   const kernel = m.map((x) => Math.exp(round(round(-strength * x) - SHIFT)));
   const lost = kernel.includes(0);
@@ -67,16 +66,12 @@ export function sinkhornOnMatrix(cost, p, q, { lam, cap, float32 = false }) {
   let u = new Numbers(n).fill(1);
   let ktu = product(kernel, u); // K is symmetric
   const history = [];
-  let vanished = false; // a mass was divided by 0
-  let failedAt = 0;
+  let seenAt = 0;
   for (let it = 1; it <= cap; it++) {
     const v = divided(q, ktu);
     const kv = product(kernel, v);
     u = divided(p, kv);
-    if (unsound(v, q) || unsound(u, p)) {
-      failedAt ||= it;
-      vanished ||= kv.some((d, k) => d === 0 && p[k] > 0) || ktu.some((d, k) => d === 0 && q[k] > 0);
-    }
+    if (!seenAt && (unsound(v, q) || unsound(u, p))) seenAt = it;
     ktu = product(kernel, u);
     history.push(defect(v, ktu, q));
   }
@@ -93,6 +88,7 @@ export function sinkhornOnMatrix(cost, p, q, { lam, cap, float32 = false }) {
   const objective = round(round(entropy - SHIFT * sum(rows)) / strength);
   const gradient = logU.map((x) => x / strength);
   const lostTooMuch = lost && !(marginalError <= round(IDENTIFIES * sum(p)));
+  const status = statusOf(round(value + objective), gradient, p, logV, q, lostTooMuch);
   return {
     value,
     objective,
@@ -101,9 +97,9 @@ export function sinkhornOnMatrix(cost, p, q, { lam, cap, float32 = false }) {
     logV: [...logV],
     plan: cost.map((_, i) => [...vector((j) => round(u[i] * kernel[i * n + j]) * v[j])]),
     marginalError,
-    status: statusOf(round(value + objective), gradient, p, logV, q, vanished || lostTooMuch),
+    status,
     history,
-    failedAt,
+    failedAt: status === "iteration_limit" ? 0 : seenAt || -1,
   };
 
   /** The l1 distance of x * y from the mass that should be there. */
@@ -112,7 +108,10 @@ export function sinkhornOnMatrix(cost, p, q, { lam, cap, float32 = false }) {
   }
 }
 
-/** The first that holds, from the sum of the two values, the gradient where p > 0 and log v where q > 0. */
+/**
+ * The first that holds, from the sum of the two values, the gradient where p > 0 and log v where q > 0.  A mass that was
+ * divided by 0, which emdref calls underflow if no number tells of it, always ends as NaN here: infinity times 0.
+ */
 function statusOf(values, gradient, p, logV, q, underflow) {
   const numbers = [values, ...gradient.filter((_, k) => p[k] > 0), ...logV.filter((_, k) => q[k] > 0)];
   if (numbers.some(Number.isNaN)) return "nan";

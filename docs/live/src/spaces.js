@@ -67,11 +67,11 @@ function gapped(kind, n, gaps, labels = Array.from({ length: n }, (_, k) => Stri
 export function tree(parent, cost = parent.map(() => 1), { bins, labels } = {}) {
   const root = parent.indexOf(-1);
   const nodes = parent.map((_, v) => v);
-  const below = nodes.map(() => []);
+  const below = nodes.map(() => /** @type {number[]} */ ([]));
   for (const v of nodes) if (v !== root) below[parent[v]].push(v);
   const order = []; // from the root down, the last child first
   for (const stack = [root]; stack.length; ) {
-    const v = stack.pop();
+    const v = /** @type {number} */ (stack.pop());
     order.push(v);
     stack.push(...below[v]);
   }
@@ -82,7 +82,7 @@ export function tree(parent, cost = parent.map(() => 1), { bins, labels } = {}) 
   return {
     kind: "tree", bins: binNode.length, nodes: nodes.length, binNode, labels: names, root,
     edges: inner.map((v) => ({ tail: v, head: parent[v], cost: cost[v], name: `${names[v]} to ${names[parent[v]]}` })),
-    upwards: order.slice(1).reverse().map((v) => number.get(v)), closing: -1, parent: [...parent],
+    upwards: order.slice(1).reverse().map((v) => /** @type {number} */ (number.get(v))), closing: -1, parent: [...parent],
   };
 }
 
@@ -94,7 +94,7 @@ export function tree(parent, cost = parent.map(() => 1), { bins, labels } = {}) 
  * @returns {T[][]}
  */
 export function nodeDistances(field, space) {
-  const beside = Array.from({ length: space.nodes }, () => []);
+  const beside = Array.from({ length: space.nodes }, () => /** @type {[number, T][]} */ ([]));
   for (const e of space.upwards) {
     const { tail, head, cost } = space.edges[e];
     beside[tail].push([head, field.of(cost)]);
@@ -104,7 +104,7 @@ export function nodeDistances(field, space) {
     const row = Array(space.nodes).fill(null);
     row[start] = field.zero;
     for (const stack = [start]; stack.length; ) {
-      const v = stack.pop();
+      const v = /** @type {number} */ (stack.pop());
       for (const [w, cost] of beside[v]) {
         if (row[w] === null) {
           row[w] = field.add(row[v], cost);

@@ -21,7 +21,7 @@ import { rationals } from "../src/rational.js";
 import { sinkhorn, sinkhornLog, sinkhornOnMatrix } from "../src/sinkhorn.js";
 import { distances, spaceOf } from "../src/spaces.js";
 import { value } from "../src/emd.js";
-import { EPS, emdref, fromHex } from "./support.mjs";
+import { EPS, emdref, fromHex, random } from "./support.mjs";
 
 const DATA = emdref().sinkhorn;
 const NORMAL = { float32: 126 * Math.LN2, float64: 1022 * Math.LN2 }; // exp(-x) is subnormal for larger x
@@ -62,7 +62,7 @@ test("emdref's dense kernel: values, gradients, marginal errors and statuses, in
       const result = sinkhorn(space, p, q, { lam, cap, float32: dtype === "float32" });
       assert.equal(result.history.length, cap);
       if (found.edge[i]) seen.edge++;
-      else assert.equal(result.status, found.status[i], name);
+      else assert.deepEqual([result.status, result.failedAt], [found.status[i], found.failed_at[i]], name);
       seen.statuses.add(result.status);
       if (found.status[i] !== "iteration_limit") seen.failed++;
       else if (sound(result, p, q, most, dtype)) {
@@ -111,19 +111,34 @@ test("every number of a float32 run is a float32 number, and another than float6
   assert.notEqual(low.value, high.value);
 });
 
-test("float32: small masses are lost one at a time, where their sum would not be", () => {
-  const n = 9;
-  const cost = Array.from({ length: n }, () => Array(n).fill(0));
-  const p = [1, ...Array(n - 1).fill(0)];
-  const q = [1, ...Array(n - 1).fill(2 ** -25)];
-  const { logU } = sinkhornOnMatrix(cost, p, q, { lam: 1, cap: 1, float32: true });
+test("float32: one iteration by hand, each operation rounded", () => {
   const { fround } = Math;
-  const k = fround(Math.exp(-1));
-  const ktu = Array(n).fill(k).reduce((a, b) => fround(a + b));
-  const v = q.map((x) => fround(x / ktu));
-  const oneAtATime = fround(k * v[0]);
-  assert.notEqual(oneAtATime, fround(plus(v.map((x) => k * x)))); // what rounding the whole sum once would give
-  assert.equal(logU[0], fround(Math.log(fround(1 / oneAtATime))));
+  const n = 33;
+  const next = random(17);
+  const cost = Array.from({ length: n }, () => Array(n).fill(0));
+  for (let i = 0; i < n; i++) for (let j = 0; j < i; j++) cost[i][j] = cost[j][i] = fround(next());
+  const p = Array.from({ length: n }, () => fround(next()));
+  const q = [1, ...Array(n - 1).fill(2 ** -26)]; // small masses are lost one at a time, where their sum would not be
+  const k = cost.map((row) => row.map((x) => fround(Math.exp(fround(fround(-fround(0.7) * x) - 1)))));
+  const times = (x) => k.map((row) => row.reduce((s, a, j) => fround(s + fround(a * x[j])), 0));
+  const divide = (x, d) => x.map((a, i) => fround(a / d[i]));
+  const v = divide(q, times(Array(n).fill(1)));
+  const u = divide(p, times(v));
+  const result = sinkhornOnMatrix(cost, p, q, { lam: 0.7, cap: 1, float32: true });
+  assert.deepEqual(result.logU, u.map((x) => fround(Math.log(x))));
+  const columns = times(u).map((x, j) => Math.abs(fround(fround(x * v[j]) - q[j])));
+  assert.deepEqual(result.history, [columns.reduce((a, b) => fround(a + b))]);
+  const again = divide(q, times(u));
+  assert.deepEqual(result.plan[5], again.map((x, j) => fround(fround(u[5] * k[5][j]) * x)));
+});
+
+test("statuses by hand: an empty bin that nothing reaches, a scaling that is 0, an objective beyond the range", () => {
+  const pair = [[0, 1], [1, 0]];
+  const far = [[0, 200], [200, 0]];
+  const status = (cost, p, q, options) => sinkhornOnMatrix(cost, p, q, { lam: 1, cap: 5, ...options }).status;
+  assert.equal(status(far, [1, 0], [1, 0], { float32: true }), "iteration_limit");
+  assert.equal(status(pair, [8, 2 ** -149], [4, 4], { float32: true }), "underflow");
+  assert.equal(status(pair, [0.5, 0.5], [0.5, 0.5], { lam: 1e-309 }), "overflow");
 });
 
 test("the plan has the marginals that marginalError says, and the cost that value says", () => {
