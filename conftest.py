@@ -20,7 +20,8 @@ _NEEDED = {
     "cosmic_ray": ["tests/mutation/sample.py"],
 }
 collect_ignore_glob = [
-    pattern for module, patterns in _NEEDED.items() if not importlib.util.find_spec(module) for pattern in patterns
+    "docs/*.py",  # programs, not modules
+    *(pattern for module, patterns in _NEEDED.items() if not importlib.util.find_spec(module) for pattern in patterns),
 ]
 
 

@@ -1,4 +1,4 @@
-"""What `emdref.check` and `check_sinkhorn` find in published implementations: writes docs/third-party.md.
+"""What `emdref.check` and `check_sinkhorn` find in published implementations: writes docs/understand/third_party.md.
 
 ``python -m analysis.sources.third_party [--out FILE]`` needs the extra ``[peers]``; a missing peer is a row saying so.
 """
@@ -180,7 +180,7 @@ def table(columns: tuple[str, ...], rows: Iterator[str]) -> str:
 def main(argv: list[str] | None = None) -> None:
     """Write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "docs" / "third-party.md")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "docs/understand/third_party.md")
     out = parser.parse_args(argv).out
     page = HEAD + table(COLUMNS, (row(*candidate) for candidate in candidates()))
     page += SINKHORN.format(n=LINE.n_bins, lam=LAM)

@@ -1,6 +1,6 @@
-"""How far published weighted UniFracs are from emdref's: writes the measured tables of docs/unifrac.md.
+"""How far published weighted UniFracs are from emdref's: writes the measured tables of docs/understand/unifrac.md.
 
-    python -m analysis.sources.unifrac_peers DATA [--out docs/unifrac.md]
+    python -m analysis.sources.unifrac_peers DATA [--out docs/understand/unifrac.md]
 
 DATA is a folder with ``crawford.biom`` and ``crawford.tre`` (github.com/biocore/unifrac, unifrac/tests/data),
 ``GlobalPatterns.RData``, ``gp500test.tree``, ``gp500test.env.txt``, ``gp500-wufu.csv`` and ``gp500-wuf.csv``
@@ -26,7 +26,7 @@ import pandas
 
 import emdref
 
-PAGE = Path(__file__).parents[2] / "docs" / "unifrac.md"
+PAGE = Path(__file__).parents[2] / "docs" / "understand" / "unifrac.md"
 TIMEOUT = 900  # seconds that another program may take
 SMALL = pandas.DataFrame([[3, 1, 0, 4], [0, 2, 5, 1]], ["s1", "s2"], list("abcd"))
 CASES = {

@@ -93,7 +93,7 @@ def emd(
     Arrays of torch, of JAX and of anybody else who speaks DLPack, all of one library on the host, are looked at where
     they lie, and results are arrays of that library over the memory that was computed into; lists go with any.  What
     the library of an array cannot be asked for (it has no ``from_dlpack``) comes back as NumPy's.  So it is in all
-    functions of batches; docs/arrays.md has a table.
+    functions of batches; docs/howto/arrays.md has a table.
 
     The labels of a pandas Series (its index) or DataFrame (its columns) must be ``space.bin_labels`` in their order;
     nothing is reordered.  A default RangeIndex is positional.  So it is in all functions of histograms; without a space

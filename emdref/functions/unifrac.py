@@ -50,7 +50,7 @@ def unifrac(
     metrics of Evans and Matsen (2012), without the root 1/rho that they take in the end; at rho = 2, the squared
     distances of double principal coordinate analysis (DPCoA) on the square roots of the tips' distances.
 
-    Unweighted UniFrac is no EMD and not offered.  docs/unifrac.md tells which of the published implementations
+    Unweighted UniFrac is no EMD and not offered.  docs/understand/unifrac.md tells which published implementation
     computes what.
 
     Parameters

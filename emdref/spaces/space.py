@@ -1,7 +1,7 @@
 """What a space must offer, and what every space is given for it.
 
 `Metric` is all that Sinkhorn needs: bins, and a distance between each two.  `Space` adds edges along which mass flows.
-A space of one's own is a subclass of `Space` that says which edges there are; docs/spaces.md shows one.  Everything
+A space of one's own is a subclass of `Space` that says which edges there are; docs/howto/space.md shows one.  All
 else has an answer that is right for any space: exact rationals, certificates, values and gradients row by row.  What
 makes a space fast, or is not defined for every space, is optional, and absent unless a space says otherwise: a compiled
 `kernel`, and `rooted`, the view of a rooted tree on which second derivatives, plans, sums along edges and GPUs rely.
@@ -120,7 +120,8 @@ class _Complete(ABCMeta):
         missing = sorted(getattr(cls, "__abstractmethods__", ()))
         if missing:
             raise TypeError(
-                f"{cls.__name__} is not a space yet, it lacks {', '.join(missing)}: define that as docs/spaces.md shows"
+                f"{cls.__name__} is not a space yet, it lacks {', '.join(missing)}: define that as "
+                "docs/howto/space.md shows"
             )
         space = super().__call__(*args, **kwargs)
         space.check()
@@ -337,7 +338,7 @@ class Space(Metric, metaclass=_Complete):
     def _names(self) -> tuple[Sequence[Any], Sequence[Any]]:
         """Names of the bins, and of all nodes."""
         if type(self).bin_labels is Space.bin_labels:
-            raise ValueError(f"{shown(self)} names no bins: define bin_labels, as docs/spaces.md says")
+            raise ValueError(f"{shown(self)} names no bins: define bin_labels, as docs/howto/space.md says")
         return naming.listed(self.bin_labels, "bin_labels"), ()
 
     def _all_distances(self) -> NDArray[np.float64]:

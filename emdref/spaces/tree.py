@@ -265,7 +265,7 @@ class Tree(Immutable, Space):
                     raise ValueError(f"edges[{at}]: node {name} has its parent {second} twice: give each edge once")
                 raise ValueError(
                     f"edges[{at}]: node {name} has a second parent {second}, and the first is {first}: a tree's node "
-                    "has one, so keep one edge of each child, as docs/trees.md shows"
+                    "has one, so keep one edge of each child, as docs/howto/trees.md shows"
                 )
             above[child] = (parent, edge[2] if len(edge) == 3 else 1.0)
         if not number:
@@ -563,7 +563,7 @@ class Tree(Immutable, Space):
         """Tree over points of an embedding, whose distances approximate the Euclidean ones: a hierarchical clustering.
 
         It is `from_linkage` of SciPy's linkage of the points.  No tree has the distances of points in general, and
-        none of these promises how far they are off; docs/trees.md has measured numbers.
+        none of these promises how far they are off; docs/howto/trees.md has measured numbers.
 
         Parameters
         ----------

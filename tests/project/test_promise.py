@@ -1,4 +1,4 @@
-"""docs/promise.md: every line of it names tests that are there, and those that look at no other part of the project."""
+"""docs/lookup/promise.md: each line names tests that are there; and those that look at no other part of the project."""
 
 import ast
 import base64
@@ -25,7 +25,7 @@ from analysis.engine.store import Store
 from emdref.kernels.compile import threads
 
 ROOT = Path(emdref.__file__).parents[1]
-PAGE = (ROOT / "docs" / "promise.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "lookup" / "promise.md").read_text("utf-8")
 
 
 HEADS = ("what", "with", "deprecated")

@@ -35,7 +35,7 @@ class Star(emdref.Space):
 
 
 class Pair(emdref.Space):
-    """As short as docs/spaces.md has it."""
+    """As short as docs/howto/space.md has it."""
 
     n_bins = 2
     edges = emdref.Edges(np.array([0]), np.array([1]), np.array([3.0]))

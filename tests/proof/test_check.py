@@ -571,7 +571,8 @@ def test_bad_families(arguments, error, message):
 def test_the_committed_page_has_a_row_for_every_candidate(tmp_path):
     from analysis.sources import third_party
 
-    page = (third_party.Path(third_party.__file__).parents[2] / "docs" / "third-party.md").read_text(encoding="utf-8")
+    root = third_party.Path(third_party.__file__).parents[2]
+    page = (root / "docs/understand/third_party.md").read_text(encoding="utf-8")
     candidates = [*third_party.candidates(), *third_party.sinkhorn_candidates()]
     rows = [line for line in page.splitlines() if line.startswith("| ") and "| implementation |" not in line]
     assert [line.split(" | ")[0].strip("| ") for line in rows] == [candidate[0] for candidate in candidates]

@@ -53,7 +53,7 @@ def cuturi(p, q):
 
 
 def caffe(p, q):
-    """WassersteinLossLayer of BVLC/caffe pull request 3817 with shift_gradient, for one example (docs/errata.md, 6)."""
+    """WassersteinLossLayer of BVLC/caffe pull request 3817 with shift_gradient, for one example (errata.md, 6)."""
     K, a = np.exp(-LAM * M - 1), np.ones(N)
     for _ in range(CAP):
         b = q / (K.T @ a)

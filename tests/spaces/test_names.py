@@ -332,7 +332,7 @@ def test_a_second_parent_is_refused_with_the_way_out():
     with pytest.raises(ValueError, match=message):
         emdref.Tree.from_edges(edges)
     long = [(99 * "a", 99 * letter) for letter in "bc"]
-    refused(lambda: emdref.Tree.from_edges(long), ValueError, "has a second parent", "as docs/trees.md shows")
+    refused(lambda: emdref.Tree.from_edges(long), ValueError, "has a second parent", "as docs/howto/trees.md shows")
 
 
 def test_an_edge_that_is_there_twice_is_told_as_such():
