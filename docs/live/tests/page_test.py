@@ -94,7 +94,7 @@ class Live:
             self.page.mouse.move(x, y)
             self.page.mouse.down()
             for point in rest:
-                self.page.mouse.move(*point, steps=4)
+                self.page.mouse.move(*point)
             self.page.mouse.up()
         else:
             send = self.page.context.new_cdp_session(self.page).send
