@@ -75,7 +75,7 @@ export function planChart(space, entries, width, label) {
   const numbers = moved.length > 8 ? [] : moved.map((entry, k) => {
     const s = 0.34 + 0.16 * (k % 3); // at different heights, for arrows cross
     const part = s * s * (3 - 2 * s);
-    return entry.mass < 0.0005 ? "" : `<text class="plan-number" x="${fixed(starts.get(entry) + part * (ends.get(entry) - starts.get(entry)))}" y="${fixed(top + s * (bottom - top))}" dy="0.35em">${massText(entry.mass)}</text>`;
+    return entry.mass * scale < 0.05 ? "" : `<text class="plan-number" x="${fixed(starts.get(entry) + part * (ends.get(entry) - starts.get(entry)))}" y="${fixed(top + s * (bottom - top))}" dy="0.35em">${massText(entry.mass)}</text>`;
   });
   const names = [["p", 12], ["q", height - 4]].map(([side, y]) => planTicks(space, side, column, at, y));
   return framed(width, height, label, arrows.join("") + blocks(given, top - 10, "p").join("") + blocks(taken, bottom + 2, "q").join("") + numbers.join("") + names.join(""));

@@ -29,12 +29,12 @@ function rowLayout(space, width) {
   const at = (k) => SIDE + (k + 0.5) * column;
   const radius = n > 30 ? 1.6 : Math.min(11, column * 0.29);
   const nodes = Array.from({ length: n }, (_, k) => ({ x: at(k), y: ground }));
-  const space_ = n > 30 ? 0 : radius + 2;
+  const room = n > 30 ? 0 : radius + 2;
   return {
     width, height: 2 * (HEAD + long + middle), nodes, radius, numbers: n <= 20 && column > 30, masses: wide >= 19,
     heaps: nodes.map(({ x }) => ({ x, y: ground - middle, angle: 0, wide, tip: wide, long })),
     holes: nodes.map(({ x }) => ({ x, y: ground + middle, angle: 180, wide, tip: wide, long })),
-    paths: space.edges.map(({ tail, head }) => straight(nodes[tail], nodes[head], space_, 11)),
+    paths: space.edges.map(({ tail, head }) => straight(nodes[tail], nodes[head], room, false)),
     names: n > 30 ? everyTenth(space, nodes) : namesInside(space, nodes, radius), stems: [],
   };
 }
@@ -100,7 +100,7 @@ function treeLayout(space, width) {
     width, height: top + deepest * rise + 26, nodes, radius, numbers: true, masses: wide >= 19,
     heaps: at.map((x) => ({ x, y: ground - band, angle: 0, wide, tip: wide, long })),
     holes: at.map((x) => ({ x, y: ground + band, angle: 180, wide, tip: wide, long })),
-    paths: space.edges.map(({ tail, head }) => straight(nodes[tail], nodes[head], radius + 2, 0)),
+    paths: space.edges.map(({ tail, head }) => straight(nodes[tail], nodes[head], radius + 2, true)),
     names: treeNames(space, at, nodes, ground, column),
     stems: space.binNode.map((v, k) => ({ x: at[k], y1: ground + band + long, to: nodes[v] })),
   };
@@ -155,17 +155,25 @@ function treeNames(space, at, nodes, ground, column) {
   return [...bins, ...inner];
 }
 
-/** A straight edge that keeps `gap` from its nodes: `along(s)` is the point at the part s of it. */
-function straight(a, b, gap, lift) {
+/**
+ * A straight edge that keeps `gap` from its nodes: `along(s)` is the point at the part s of it, `number(wide)` is where
+ * the number of an arrow of some width has room: above it in a row, in a tree below it or, where it is upright, on its
+ * right.
+ */
+function straight(a, b, gap, inTree) {
   const length = Math.hypot(b.x - a.x, b.y - a.y) || 1;
   const [ux, uy] = [(b.x - a.x) / length, (b.y - a.y) / length];
   const free = Math.max(length - 2 * gap, 1);
   const along = (s) => ({ x: a.x + ux * (gap + s * free), y: a.y + uy * (gap + s * free), ux, uy });
-  const middle = along(0.5);
-  return {
-    length: free, along, line: (s, t) => `M${xy(along(s))}L${xy(along(t))}`,
-    number: { x: middle.x, y: middle.y - lift, beside: lift === 0 },
+  const up = ux > 0 ? 1 : -1; // (uy, -ux) times it points up
+  const side = !inTree ? up : Math.abs(ux) < 0.05 ? Math.sign(uy) : -up;
+  const number = (wide) => {
+    const { x, y } = along(inTree ? 0.42 : 0.5);
+    const beside = wide / 2 + 5 + 4 * Math.abs(ux) + 11 * Math.abs(uy); // numbers are wider than high
+    const away = inTree || free > 30 ? beside : Math.max(beside, 16); // above the nodes where there is no room between
+    return { x: x + side * uy * away, y: y - side * ux * away };
   };
+  return { length: free, along, line: (s, t) => `M${xy(along(s))}L${xy(along(t))}`, number };
 }
 
 /** An edge along a ring. */
@@ -173,7 +181,7 @@ function bent(on, r, start, end) {
   const angle = (s) => start + s * (end - start);
   const along = (s) => ({ ...on(angle(s), r), ux: Math.cos(angle(s)), uy: Math.sin(angle(s)) });
   const line = (s, t) => `M${xy(along(s))}A${r} ${r} 0 0 ${t > s ? 1 : 0} ${xy(along(t))}`;
-  return { length: Math.max(r * (end - start), 1), along, line, number: { ...on(angle(0.5), r + 12), beside: false } };
+  return { length: Math.max(r * (end - start), 1), along, line, number: () => on(angle(0.5), r + 13) };
 }
 
 function xy({ x, y }) {

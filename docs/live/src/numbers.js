@@ -2,7 +2,7 @@
 
 import { flow, gradient, GAUGES, plan, value } from "./emd.js";
 import { rationals } from "./rational.js";
-import { sinkhorn } from "./sinkhorn.js";
+import { sinkhornOnMatrix } from "./sinkhorn.js";
 
 /**
  * Values, flows and gradients for rho = 1 and 2 and an optimal plan, exact and rounded once.
@@ -23,11 +23,11 @@ export function exactNumbers(space, p, q) {
   };
 }
 
-/** Sinkhorn's runs with caps from 1 to the one given, whose run is known. */
-export function traceOf(space, p, q, options, run) {
+/** What Sinkhorn gives with caps from 1 to the one given, whose run is known. */
+export function traceOf(cost, p, q, options, run) {
   const caps = [1, 2, 3, 5, 7, 10, 20, 30, 50, 70].flatMap((c) => [c, 100 * c]).concat(10000);
-  const earlier = [...new Set(caps)].filter((cap) => cap < options.cap && cap * space.bins ** 2 < 4e6).sort((a, b) => a - b);
-  const runs = earlier.map((cap) => ({ rounds: cap, ...sinkhorn(space, p, q, { ...options, cap }) }));
+  const earlier = [...new Set(caps)].filter((cap) => cap < options.cap && cap * cost.length ** 2 < 4e6).sort((a, b) => a - b);
+  const runs = earlier.map((cap) => ({ rounds: cap, ...sinkhornOnMatrix(cost, p, q, { ...options, cap }) }));
   return [...runs, { rounds: options.cap, ...run }].map(({ rounds, value: v, marginalError, status }) => ({ rounds, value: v, marginalError, status }));
 }
 

@@ -7,7 +7,7 @@ import { totalOf } from "./masses.js";
 import { compareGradients, exactNumbers, traceOf } from "./numbers.js";
 import { PRESETS } from "./presets.js";
 import { pythonOf } from "./python.js";
-import { sinkhorn } from "./sinkhorn.js";
+import { sinkhornOnMatrix } from "./sinkhorn.js";
 import { distances, spaceOf } from "./spaces.js";
 import { makeStage, showStage } from "./stage.js";
 import { binsTable, edgesTable, planTable, traceTable } from "./tables.js";
@@ -39,6 +39,7 @@ const $ = (id) => document.getElementById(id);
 
 let state = null;
 let space = null;
+let cost = null; // its matrix of distances
 let spaceKey = "";
 let waiting = 0; // timers: of Sinkhorn, of the address, of the spoken sentence
 let addressing = 0;
@@ -54,6 +55,7 @@ function take(next, spoken = "") {
   if (key !== spaceKey) {
     spaceKey = key;
     space = spaceOf(next.space);
+    cost = distances(space);
   }
   drawing ||= requestAnimationFrame(() => {
     drawing = 0;
@@ -121,7 +123,7 @@ function showChoices() {
   $("gauge-words").textContent = GAUGE_WORDS[state.gauge][1];
   $("rhos").hidden = space.kind !== "circle";
   const preset = PRESETS.find(({ id }) => id === startOf(state));
-  $("about").textContent = preset ? preset.text : STARTS.find(([id]) => id === startOf(state))?.[2] ?? "";
+  $("about").textContent = preset ? preset.text : STARTS.find(([id]) => id === startOf(state))?.[2] ?? "A pair from the address.";
   $("source").textContent = preset ? preset.source : "";
 }
 
@@ -171,15 +173,15 @@ function showPlan() {
   $("plan").innerHTML = planChart(space, seen, widthOf("plan"), "An optimal plan as arrows; the table of the plan has its numbers");
   const arrows = moved.length === 1 ? "1 arrow moves" : `${moved.length} arrows move`;
   $("plan-words").innerHTML = `${arrows} ${dataMarkup(totalOf(moved.map(({ mass }) => mass)))} of earth. ${dataMarkup(stays)} stays where it is.`;
-  $("plan-table").innerHTML = planTable(space, exact.plan, distances(space));
+  $("plan-table").innerHTML = planTable(space, exact.plan, cost);
 }
 
 function showSinkhorn() {
   const { p, q, lam, cap, float32, gauge } = state;
   document.body.removeAttribute("data-waiting");
-  const run = sinkhorn(space, p, q, { lam, cap, float32 });
-  const [look, status, words] = statusWords(run, exact.values[1], cap);
-  const trace = traceOf(space, p, q, { lam, cap, float32 }, run);
+  const run = sinkhornOnMatrix(cost, p, q, { lam, cap, float32 });
+  const [look, status, words] = statusWords(run, exact.values[1], cap, totalOf(p));
+  const trace = traceOf(cost, p, q, { lam, cap, float32 }, run);
   const { ours, theirs, degrees } = compareGradients(exact.gradients.raw[1], run.gradient, p);
   $("lam").value = nearest(LAMS, lam);
   $("lam").setAttribute("aria-valuetext", `lambda ${brief(lam)}`);
@@ -198,7 +200,7 @@ function showSinkhorn() {
   $("ratio").innerHTML = exact.values[1] > 0 ? dataMarkup(run.value / exact.values[1], 4) : "–";
   $("angle").innerHTML = degrees === null ? "none" : `${dataMarkup(degrees, 3)}°`;
   $("marginal").innerHTML = dataMarkup(run.marginalError);
-  const beside = float32 && space.bins ** 2 * cap < HEAVY / 4 ? traceOf(space, p, q, { lam, cap }, sinkhorn(space, p, q, { lam, cap })) : [];
+  const beside = float32 && space.bins ** 2 * cap < HEAVY / 4 ? traceOf(cost, p, q, { lam, cap }, sinkhornOnMatrix(cost, p, q, { lam, cap })) : [];
   $("trace").innerHTML = traceChart(trace, beside, exact.values[1], widthOf("trace"), `Sinkhorn's value round by round beside the exact ${brief(exact.values[1])}`);
   const series = [{ numbers: ours, look: "grad" }, { numbers: theirs, look: "sink" }];
   $("sinkhorn-gradient").innerHTML = gradientChart(space, series, widthOf("sinkhorn-gradient"), "The zero-sum gradients of EMD and of Sinkhorn by bin", 210);

@@ -6,7 +6,7 @@ import { brief, escaped, massText, spokenBin } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const PAINT = 20; // with more bins than this, a drag across sets every bar on its way
-const LEAST = 0.0005; // the least mass whose number is written
+const LEAST = 0.0005; // the least mass whose number is written, of the total
 const WIDEST = 13; // pixels, the widest arrow
 const SIDES = [["p", "heaps", "heap"], ["q", "holes", "hole"]];
 
@@ -139,16 +139,13 @@ function backMarkup(stage) {
   return [...stems, ...paths, ...nodes].join("");
 }
 
-function flowMarkup({ layout, space }, phi) {
+function flowMarkup({ layout, space, total }, phi) {
   if (!phi) return "";
-  const most = Math.max(...phi.map(Math.abs), 1e-300);
-  const arrows = phi.map((f, e) => {
-    if (f === 0) return "";
-    const path = layout.paths[e];
-    const wide = 1.2 + (WIDEST - 1.2) * (Math.abs(f) / Math.max(most, 0.25));
-    return arrowMarkup(path, f > 0, Math.min(wide, path.length * 0.6), endsRun(space, phi, e));
-  });
-  const numbers = layout.numbers ? phi.map((f, e) => numberMarkup(layout.paths[e].number, f)) : [];
+  const most = Math.max(...phi.map(Math.abs), total / 4);
+  const wide = phi.map((f, e) => Math.min(1.2 + (WIDEST - 1.2) * (Math.abs(f) / most), layout.paths[e].length * 0.6));
+  const arrows = phi.map((f, e) => (f === 0 ? "" : arrowMarkup(layout.paths[e], f > 0, wide[e], endsRun(space, phi, e))));
+  const written = (f) => layout.numbers && Math.abs(f) >= LEAST * total;
+  const numbers = phi.map((f, e) => (written(f) ? numberMarkup(layout.paths[e].number(wide[e]), f) : ""));
   return arrows.join("") + numbers.join("");
 }
 
@@ -171,15 +168,14 @@ function arrowMarkup({ length, along, line }, forward, wide, pointed) {
   return `${shaft}<polygon class="flow-head" points="${point(tip.x, tip.y)} ${point(base.x + nx, base.y + ny)} ${point(base.x - nx, base.y - ny)}"/>`;
 }
 
-function numberMarkup({ x, y, beside }, f) {
-  if (Math.abs(f) < LEAST) return "";
-  return `<text class="flow-number" x="${(x + (beside ? 9 : 0)).toFixed(1)}" y="${y.toFixed(1)}" dy="${beside ? "0.35em" : 0}"${beside ? ' style="text-anchor:start"' : ""}>${massText(Math.abs(f))}</text>`;
+function numberMarkup({ x, y }, f) {
+  return `<text class="flow-number" x="${x.toFixed(1)}" y="${y.toFixed(1)}" dy="0.35em">${massText(Math.abs(f))}</text>`;
 }
 
 function numbersOnBars(stage) {
   const active = stage.hold ? [stage.hold.side, stage.hold.bin].join() : stage.pointed;
   return SIDES.map(([side, where]) => stage.masses[side].map((mass, k) => {
-    if ([side, k].join() !== active && (!stage.layout.masses || mass < LEAST)) return "";
+    if ([side, k].join() !== active && (!stage.layout.masses || mass < LEAST * stage.total)) return "";
     const { x, y, angle, long } = stage.layout[where][k];
     const high = Math.min(mass / stage.top, 1) * long;
     const a = (angle * Math.PI) / 180;
