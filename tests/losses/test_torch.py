@@ -30,6 +30,7 @@ import array_kinds  # noqa: E402
 import cases  # noqa: E402
 import emdref  # noqa: E402
 import emdref.torch as module  # noqa: E402
+import page_code  # noqa: E402
 import sinkhorn_oracle  # noqa: E402
 from emdref import exact  # noqa: E402
 from emdref.arguments import libraries  # noqa: E402
@@ -1274,7 +1275,7 @@ def test_modules_say_what_they_do():
         EMDLoss(CHAIN, normalise="l1")
 
 
-# --- on a GPU, and in the README --------------------------------------------------------------------------------------
+# --- on a GPU, and on pages ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.gpu(hardware="torch's memory")
@@ -1318,6 +1319,12 @@ def test_the_readmes_training_falls():
     losses = [float(line.split()[-1]) for line in printed.getvalue().splitlines()]
     assert len(losses) >= 3 and losses[-1] < losses[0] / 5
     assert losses == sorted(losses, reverse=True)
+
+
+@compiled
+@pytest.mark.parametrize("page", page_code.pages("torch"))
+def test_the_pages_code_for_torch_prints_what_they_say(page):
+    page_code.run(page, "torch")
 
 
 # --- other spaces -----------------------------------------------------------------------------------------------------
