@@ -15,12 +15,12 @@ import scipy.sparse
 jax = pytest.importorskip("jax", reason="the loss for JAX needs the extra jax: pip install 'emdref[jax]'")
 
 import jax.numpy as jnp  # noqa: E402
+import page_code  # noqa: E402
 from jax.test_util import check_grads  # noqa: E402
 
 import array_kinds  # noqa: E402
 import cases  # noqa: E402
 import emdref  # noqa: E402
-import page_code  # noqa: E402
 from emdref import exact  # noqa: E402
 from emdref.arguments import libraries  # noqa: E402
 from emdref.jax import emd_loss  # noqa: E402
@@ -483,6 +483,6 @@ def test_an_array_on_a_gpu_is_told_how_to_come_back(monkeypatch):
 
 
 @pytest.mark.parametrize("page", page_code.pages("jax"))
-def test_the_pages_code_for_jax_prints_what_they_say(page):
+def test_the_pages_code_prints_what_they_say(page):
     jax.config.update("jax_enable_x64", False)  # as readers have it
     page_code.run(page, "jax")

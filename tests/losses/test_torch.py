@@ -22,6 +22,7 @@ import scipy.sparse
 
 torch = pytest.importorskip("torch", reason="the losses for PyTorch need the extra torch: pip install 'emdref[torch]'")
 
+import page_code  # noqa: E402
 from torch.autograd import gradcheck, gradgradcheck  # noqa: E402
 from torch.autograd.gradcheck import GradcheckError  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
@@ -30,7 +31,6 @@ import array_kinds  # noqa: E402
 import cases  # noqa: E402
 import emdref  # noqa: E402
 import emdref.torch as module  # noqa: E402
-import page_code  # noqa: E402
 import sinkhorn_oracle  # noqa: E402
 from emdref import exact  # noqa: E402
 from emdref.arguments import libraries  # noqa: E402
@@ -1321,10 +1321,11 @@ def test_the_readmes_training_falls():
     assert losses == sorted(losses, reverse=True)
 
 
-@compiled
-@pytest.mark.parametrize("page", page_code.pages("torch"))
-def test_the_pages_code_for_torch_prints_what_they_say(page):
-    page_code.run(page, "torch")
+@pytest.mark.parametrize(("page", "library"), [(x, y) for y in ("torch", "sklearn") for x in page_code.pages(y)])
+def test_the_pages_code_prints_what_they_say(page, library):
+    """That for scikit-learn too, which takes as long to import."""
+    pytest.importorskip(library)
+    page_code.run(page, library)
 
 
 # --- other spaces -----------------------------------------------------------------------------------------------------

@@ -19,17 +19,17 @@ def pages(library):
 
 
 def blocks(page, library):
-    """Code for a library on a page, and what it prints: a block that imports none belongs to the one before."""
+    """Code for a library on a page, and what it prints: a block that imports nothing belongs to the one before."""
     whose = None
     for code, printed in _BLOCK.findall(Path(page).read_text(encoding="utf-8")):
-        named = [x for x in LIBRARIES if re.search(rf"^(from|import) .*\b{x}\b", code, re.M)]
-        whose = named[0] if named else whose
+        if imports := " ".join(re.findall(r"^(?:from|import) .*", code, re.M)):
+            whose = next((x for x in LIBRARIES if re.search(rf"\b{x}\b", imports)), None)
         if whose == library:
             yield code, printed
 
 
 def run(page, library):
-    """Run a page's code for a library, one block after the other, and compare what it prints with what the page says."""
+    """Run a page's code for a library, block by block, and compare what it prints with what the page says."""
     names = {}
     for code, expected in blocks(DOCS / page, library):
         printed = io.StringIO()
