@@ -35,6 +35,7 @@ myst_heading_anchors = 4
 default_role = "autolink"  # `emd` in a docstring is a link where there is a page of that name
 templates_path = ["_templates"]
 autosummary_generate = True
+autodoc_typehints = "none"  # they stand with the parameters
 numpydoc_show_class_members = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
@@ -52,12 +53,14 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = f"emdref {release}"
 html_show_sourcelink = False
+html_static_path, html_css_files = ["_static"], ["site.css"]
 html_math_renderer = "mathml"
 html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": False,
     "secondary_sidebar_items": ["page-toc"],
     "navbar_align": "left",
+    "header_links_before_dropdown": 7,
     "footer_start": ["copyright"],
     "footer_end": [],
 }
