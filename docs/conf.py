@@ -59,6 +59,7 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = f"emdref {release}"
 html_show_sourcelink = False
+html_static_path, html_css_files = ["_static"], ["site.css"]
 html_math_renderer = "mathml"
 html_theme_options = {
     "navigation_with_keys": False,
