@@ -80,7 +80,7 @@ site() {  # the site, its gallery computed; the page to play with: its numbers b
   export PATH="$work/site/bin:$PATH"
   command -v chromium >/dev/null || { apt-get -qq update && apt-get -qq install --no-install-recommends chromium; }
   python -m sphinx -W --quiet docs docs/_build
-  node --test docs/live/tests/
+  node --test docs/live/tests/*.test.mjs
   python -m pytest -q -p no:cacheprovider docs/live/tests/page_test.py
 }
 
