@@ -21,16 +21,16 @@ NEWICK = "((a:1,b:2):0.5,(c:1,(d:0.25,e:0.5):0.75):1);"
 HEAD = """# Other people's code, checked
 
 Many programs compute an Earth Mover's Distance or a Sinkhorn distance, and they do not all compute the same number.
-This page says what each of them computes, as [`emdref.check` and `check_sinkhorn`](../howto/check.md) find it. These are
-measurements, not verdicts: most of these functions are not meant to be EMD^rho in one of emdref's gauges.
+This page says what each of them computes, as [`emdref.check` and `check_sinkhorn`](../howto/check.md) find it. These
+are measurements, not verdicts: most of these functions are not meant to be EMD^rho in one of emdref's gauges.
 
 `python -m analysis.sources.third_party` writes the page.
 
 ## Earth Mover's Distance
 
-Each function was checked in float64 on all grades of cases, as it is published: on a chain of 50 bins, UniFrac on a tree
-of 5 tips, with the exponent that its documentation names. "Passed up to" is the hardest grade on which all signs are
-right and errors stay below 4 + 4 sqrt(V) ulp, with V the number of bins or nodes. What stands out:
+Each function was checked as it is published, in float64 and on all grades of cases: on a chain of 50 bins, UniFrac on a
+tree of 5 tips, with the exponent that its documentation names. "Passed up to" is the hardest grade on which all signs
+are right and errors stay below 4 + 4 sqrt(V) ulp, with V the number of bins or nodes. What stands out:
 
 - SciPy, POT and UniFrac add up p and q apart. If both share much mass, the small part that moves is lost in rounding.
 - `ot.wasserstein_1d(p=2)` raises distances to the power, not flows: W_2^2 is [another number](emd.md) than EMD^2.
@@ -43,9 +43,9 @@ right and errors stay below 4 + 4 sqrt(V) ulp, with V the number of bins or node
 SINKHORN = """
 ## Sinkhorn distance
 
-The same script checked these in float64 on a chain of {n} bins with unit gaps at lam = {lam:g}, with the iterations that
-the table names. "Off" is the largest relative error of a value against float64 logarithms: first on easy and ordinary
-pairs, then on hard and hostile ones, which have empty bins or all mass at one end. What stands out:
+The same script checked these in float64 on a chain of {n} bins with unit gaps at lam = {lam:g}, with the
+iterations that the table names. "Off" is the largest relative error of a value against float64 logarithms: first on
+easy and ordinary pairs, then on hard and hostile ones, which have empty bins or all mass at one end. What stands out:
 
 - All of them take the regularisation, 1 / lam.
 - POT ends with u and does not refresh v, so that the rows of its plan are right at once and its columns at convergence
@@ -54,8 +54,8 @@ pairs, then on hard and hostile ones, which have empty bins or all mass at one e
   warns, and returns a plan of its start.
 - OTT stops on a marginal error of 1e-3 by default, and looks for it every ten iterations. Its value is the dual one,
   with the entropy relative to p q^T. `scale_cost="mean"` changes lam, and the value's unit with it.
-- GeomLoss lowers epsilon step by step and averages u and v, so that no plain iteration gives its numbers. With `scaling`
-  near 1 it comes near the converged debiased divergence.
+- GeomLoss lowers epsilon step by step and averages u and v, so that no plain iteration gives its numbers. With
+  `scaling` near 1 it comes near the converged debiased divergence.
 
 """
 SINKHORN_COLUMNS = (
