@@ -1,7 +1,7 @@
 """Two directives that put the verdicts of figures/*.json into a page, so that no page repeats what a run may change.
 
-``{verdicts} NAME ...`` is a table of these figures' claims, ``{tally}`` one of how many claims of each source have which
-verdict.
+``{verdicts} NAME ...`` is a table of these figures' claims, ``{tally}`` one of how many claims of each source have
+which verdict.
 """
 
 import json
