@@ -54,6 +54,10 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_signature": False,
+    "show_memory": False,
+    "min_reported_time": 1000,
+    "image_srcset": ["2x"],
+    "thumbnail_size": (400, 480),
     "remove_config_comments": True,
 }
 
