@@ -14,10 +14,12 @@ from sphinx_gallery.sorting import FileNameSortKey
 import emdref
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE))  # verdicts
 
 project, author, copyright = "emdref", "The emdref developers", "The emdref developers"
 version = release = emdref.__version__
 extensions = [
+    "matplotlib.sphinxext.plot_directive",
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
@@ -25,12 +27,17 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "verdicts",
 ]
 exclude_patterns = ["_build", "_templates", "examples", "live", "gallery/*.py", "gallery/*.md5", "gallery/*.json"]
 suppress_warnings = ["config.cache"]  # the gallery's settings hold functions
 
 myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
 myst_heading_anchors = 4
+
+plot_formats = ["svg"]  # drawn while the site is built, by docs/understand/pictures.py
+plot_html_show_formats = plot_html_show_source_link = False
+plot_rcparams = {"svg.hashsalt": "emdref", "savefig.bbox": "standard"}
 
 default_role = "autolink"  # `emd` in a docstring is a link where there is a page of that name
 templates_path = ["_templates"]
