@@ -39,6 +39,7 @@ plot_formats = ["svg"]  # drawn while the site is built, by docs/understand/pict
 plot_html_show_formats = plot_html_show_source_link = False
 plot_rcparams = {"svg.hashsalt": "emdref", "savefig.bbox": "standard"}
 
+highlight_options = {"python": {"stripnl": True}}  # doctest wants an empty line at the end of a block
 default_role = "autolink"  # `emd` in a docstring is a link where there is a page of that name
 templates_path = ["_templates"]
 autosummary_generate = True
