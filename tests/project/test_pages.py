@@ -1,5 +1,6 @@
 """What pages point at is there."""
 
+import csv
 import re
 from pathlib import Path
 
@@ -33,6 +34,24 @@ def test_every_link_leads_somewhere(page):
         target = page.parent / file if file else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.skipif(not (ROOT / "figures").exists(), reason="an sdist holds no figures")
+def test_the_page_on_sinkhorn_has_the_figures_numbers():
+    """Its table of lambdas is that of figures/sinkhorn_limits_table.csv."""
+    page = (ROOT / "docs" / "howto" / "sinkhorn.md").read_text("utf-8")
+    block = re.search(r"<!-- limits: begin -->\n(.*?)<!-- limits: end -->", page, re.DOTALL)[1]
+    head, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines())
+    table = (ROOT / "figures" / "sinkhorn_limits_table.csv").read_text("utf-8").splitlines()
+    known = {}
+    for row in csv.DictReader(table):
+        least, most = (f"{round(float(x), 1):g}" if (x := row[f"value_most_{end}"]) else "" for end in ("from", "to"))
+        said = "none" if not least else least if least == most else f"{least} to {most}"
+        known.setdefault((f"{row['dtype']}, {row['domain']}", row["cap"]), set()).add(said)
+    assert len(lines) == 4
+    for name, *cells in lines:
+        for cap, cell in zip(head[1:], cells, strict=True):
+            assert known.get((name, cap.split()[0]), {"not tried"}) == {cell}, (name, cap)
 
 
 def test_links_are_found():
