@@ -4,6 +4,7 @@ import csv
 import re
 from pathlib import Path
 
+import page_code
 import pytest
 
 import emdref
@@ -52,6 +53,13 @@ def test_the_page_on_sinkhorn_has_the_figures_numbers():
     for name, *cells in lines:
         for cap, cell in zip(head[1:], cells, strict=True):
             assert known.get((name, cap.split()[0]), {"not tried"}) == {cell}, (name, cap)
+
+
+def test_all_code_on_pages_is_run():
+    """What is no doctest: by tests/losses; tests of one's own, by tests/proof/test_pytest_plugin.py."""
+    assert all(page_code.pages(library) for library in page_code.LIBRARIES)
+    left = [code for page in PAGES if page_code.DOCS in page.parents for code, _ in page_code.blocks(page, None)]
+    assert len(left) == 1 and "def test_mine(emd_case)" in left[0], left
 
 
 def test_links_are_found():

@@ -19,7 +19,10 @@ def pages(library):
 
 
 def blocks(page, library):
-    """Code for a library on a page, and what it prints: a block that imports nothing belongs to the one before."""
+    """Code for a library on a page, and what it prints; for None what is for no library that is known here.
+
+    A block that imports nothing belongs to the one before.
+    """
     whose = None
     for code, printed in _BLOCK.findall(Path(page).read_text(encoding="utf-8")):
         if imports := " ".join(re.findall(r"^(?:from|import) .*", code, re.M)):
