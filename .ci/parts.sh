@@ -94,15 +94,13 @@ print(emdref.__file__, emdref.emd([1, 0], [0, 1], emdref.Chain(2)))")
   grep "python3 -m pip install --editable '.\[analysis\]'" "$work/refused"
 }
 
-toys() {  # GROUP: its scripts as they are, processes of their own and all, drawn again from their tables; other spaces
+toys() {  # GROUP: its scripts as they are, processes of their own and all, drawn again from their tables; another tree
   printf '((cat:1,dog:2):1,fish:3);' >"$work/pets.nwk"
   python -m analysis "$1" --toy --out "$work/toys"
   python -m analysis "$1" --redraw --out "$work/toys" >/dev/null
-  local space name
-  for space in "--tree $work/pets.nwk" "--chain 40"; do  # shellcheck disable=SC2086
-    python -m analysis figure3_stability figure3_rescue sinkhorn_limits --toy $space --out "$work/toys-other" >/dev/null
-    python -m analysis sweep --toy $space --out "$work/toys-sweep" >/dev/null
-  done
+  local tree=(--toy --tree "$work/pets.nwk")  # the tests have a chain
+  python -m analysis figure3_stability figure3_rescue sinkhorn_limits "${tree[@]}" --out "$work/toys-other" >/dev/null
+  python -m analysis sweep "${tree[@]}" --out "$work/toys-sweep" >/dev/null
 }
 
 finish() {
