@@ -38,17 +38,21 @@ def thin(items):
     """Mark as slow what meets no pair of values, and no combination of what is tested, that others do not meet."""
     cases = defaultdict(list)
     for item in items:
-        if hasattr(item, "callspec") and not is_slow(item) and not any(x in item.nodeid for x in WHOLE):
+        if hasattr(item, "callspec") and not is_slow(item) and not _is_whole(item):
             cases[place(item)].append(item)
     for many in cases.values():
         if len(many) > MANY:
             _thin(many)
 
 
+def _is_whole(item):
+    return any(x in item.nodeid.partition("::")[0] for x in WHOLE)
+
+
 def _thin(many):
     """Again and again the case that meets most that none has met is kept; of equals, the first by chance."""
-    meets = [_meets(item) for item in sorted(many, key=_draw)]
     items = sorted(many, key=_draw)
+    meets = [*map(_meets, items)]
     waiting = [(-len(new), i) for i, new in enumerate(meets)]
     heapq.heapify(waiting)
     met = set()
