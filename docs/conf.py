@@ -67,7 +67,7 @@ html_title = f"emdref {release}"
 html_show_sourcelink = False
 html_static_path, html_css_files = ["_static"], ["site.css"]
 html_math_renderer = "mathml"
-html_sidebars = dict.fromkeys(("play", "results"), [])  # no pages below them
+html_sidebars = {"play": [], "results": []}  # no pages below them
 html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": False,
