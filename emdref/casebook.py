@@ -167,17 +167,24 @@ ROUND: dict[str, Family] = {draw.__name__: Family("hard", draw) for draw in (opp
 
 
 def pair(family: str, n: int, dtype: DTypeLike = np.float64, seed: int = 0) -> Pair:
-    """A pair of histograms of n bins from one of the families.
+    """A graded pair of histograms, the same one on every machine.
 
     Parameters
     ----------
     family : str
-        ``integers``, ``local_moves`` (easy); ``softmax``, ``peaked``, ``one_hot`` (ordinary); ``block_permuted``,
-        ``one_ulp``, ``spread`` (hard); ``cancelling``, ``subnormals``, ``near_overflow`` (hostile); hard where edges
-        close a circle: ``opposite_clusters``, ``tied_flows``.
+        What kind of pair it is:
+
+        - easy: ``integers``, ``local_moves``;
+        - ordinary: ``softmax``, ``peaked``, ``one_hot``;
+        - hard: ``block_permuted``, ``one_ulp``, ``spread``;
+        - hostile: ``cancelling``, ``subnormals``, ``near_overflow``;
+        - hard where edges close a circle: ``opposite_clusters``, ``tied_flows``.
     n : int >= 1
+        Number of bins.
     dtype : float32 or float64
+        Of both arrays.
     seed : int >= 0
+        Which pair of the family.
 
     Returns
     -------

@@ -23,7 +23,13 @@ Array = NDArray[Any]
 
 
 class Unrolled(NamedTuple):
-    """Partial derivatives, shape (..., N), of a truncated run's `value` and `objective` with respect to p."""
+    """Partial derivatives of a truncated Sinkhorn run with respect to p: see `SinkhornResult`.
+
+    Attributes
+    ----------
+    value, objective : (..., N) arrays
+        The derivatives of the result's `value` and of its `objective`.
+    """
 
     value: Any
     objective: Any
