@@ -2,6 +2,8 @@
 
 import importlib
 import importlib.util
+import inspect
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from unittest.mock import MagicMock
 
 from docutils.nodes import SkipNode
 from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.util.inspect import stringify_signature
 from sphinx_gallery.sorting import FileNameSortKey
 
 import emdref
@@ -34,7 +37,12 @@ myst_heading_anchors = 4
 
 default_role = "autolink"  # `emd` in a docstring is a link where there is a page of that name
 templates_path = ["_templates"]
+html_static_path = ["_static"]
+html_css_files = ["emdref.css"]
 autosummary_generate = True
+autodoc_typehints = "none"  # docstrings say what arguments are
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
@@ -84,6 +92,20 @@ words_alone("torch", "nn", "autograd")
 words_alone("jax", "numpy", "custom_derivatives")
 
 
+def as_called(app, what, name, thing, options, signature, returned):
+    """How a space is made, which its metaclass hides."""
+    if what == "class" and issubclass(thing, emdref.Space):
+        own = "__init__" in vars(thing)
+        arguments = [*inspect.signature(thing.__init__).parameters.values()][1:] if own else []
+        return stringify_signature(inspect.Signature(arguments), show_annotation=False), ""
+    return None
+
+
+def linked(app, what, name, thing, options, lines):
+    """Where a docstring names a page of these, a link to it."""
+    lines[:] = [re.sub(r"\bdocs/([\w/]+)\.md\b", r":doc:`/\1`", line) for line in lines]
+
+
 def mathml(inline: bool):
     """Equations as MathML, which browsers draw and read aloud by themselves: no script and no other host."""
 
@@ -111,4 +133,6 @@ def whole_pages(app, error):
 
 def setup(app):
     app.add_html_math_renderer("mathml", inline_renderers=mathml(True), block_renderers=mathml(False))
+    app.connect("autodoc-process-signature", as_called)
+    app.connect("autodoc-process-docstring", linked)
     app.connect("build-finished", whole_pages)
