@@ -309,7 +309,7 @@ class Space(Metric, metaclass=_Complete):
 
         .. math:: M_{ij} = \min_{\text{ways } i \to j} \; \sum_{e \text{ on the way}} M_e
 
-        On a chain and on a tree there is one way, Eq. (4) of arXiv 1611.07573.
+        On a tree there is one way, and on a chain this is Eq. (4) of arXiv 1611.07573.
 
         Parameters
         ----------
