@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from unittest.mock import MagicMock
 
-from docutils.nodes import SkipNode
+from docutils.nodes import SkipNode, Text, literal_block
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.util.inspect import stringify_signature
 from sphinx_gallery.sorting import FileNameSortKey
@@ -106,12 +106,23 @@ def linked(app, what, name, thing, options, lines):
     lines[:] = [re.sub(r"\bdocs/([\w/]+)\.md\b", r":doc:`/\1`", line) for line in lines]
 
 
+def trimmed(app, doctree):
+    """Blocks of code without the empty line at their end, by which doctest knows where output ends."""
+    for block in doctree.findall(literal_block):
+        if block.rawsource == block.astext():
+            block.rawsource = block.rawsource.rstrip()
+            block[:] = [Text(block.rawsource)]
+
+
 def mathml(inline: bool):
     """Equations as MathML, which browsers draw and read aloud by themselves: no script and no other host."""
 
     def visit(self, node):
         tag = "span" if inline else "div"
-        self.body.append(f'<{tag} class="math">{tex2mathml(node.astext(), as_block=not inline)}</{tag}>')
+        drawn = tex2mathml(node.astext(), as_block=not inline)
+        drawn = drawn.replace('<mo stretchy="false">|', '<mo stretchy="false" lspace="0" rspace="0">|')
+        drawn = re.sub("<mo>([⟨⟩])", r'<mo stretchy="false">\1', drawn)  # brackets as high as letters
+        self.body.append(f'<{tag} class="math">{drawn}</{tag}>')
         raise SkipNode
 
     return visit, None
@@ -133,6 +144,7 @@ def whole_pages(app, error):
 
 def setup(app):
     app.add_html_math_renderer("mathml", inline_renderers=mathml(True), block_renderers=mathml(False))
+    app.connect("doctree-read", trimmed)
     app.connect("autodoc-process-signature", as_called)
     app.connect("autodoc-process-docstring", linked)
     app.connect("build-finished", whole_pages)
