@@ -24,14 +24,22 @@ _OCTAVE = np.round(2.0 ** (np.arange(_STEPS) / _STEPS) * 2**22) / 2**22  # few b
 
 
 class Family(NamedTuple):
-    """One kind of pair: how hard it is, and how to draw one of n bins."""
+    """One kind of pair.
+
+    Attributes
+    ----------
+    grade : {"easy", "ordinary", "hard", "hostile"}
+        How hard it is.
+    draw : callable
+        ``draw(rng, n, dtype)`` gives a pair (p, q) of n bins, with a NumPy generator.
+    """
 
     grade: Grade
     draw: Callable[[Rng, int, Any], Pair]
 
 
 def lognormal(rng: Rng, shape: Any, sigma: float) -> NDArray[np.float64]:
-    """exp(sigma z) for standard normal z, in steps of 2**(1/1024)."""
+    """Numbers ``exp(sigma z)`` for standard normal z, in steps of ``2**(1/1024)``."""
     steps = np.rint(_STEPS * sigma / np.log(2) * rng.standard_normal(shape)).astype(np.int64)
     return np.ldexp(_OCTAVE[steps % _STEPS], steps // _STEPS)
 

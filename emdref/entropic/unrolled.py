@@ -23,7 +23,10 @@ Array = NDArray[Any]
 
 
 class Unrolled(NamedTuple):
-    """Partial derivatives of a truncated Sinkhorn run with respect to p: see `SinkhornResult`.
+    r"""Partial derivatives of a truncated Sinkhorn run with respect to p: see `SinkhornResult`.
+
+    .. math:: \frac{\partial}{\partial p_i} \langle T, M \rangle, \qquad
+       \frac{\partial}{\partial p_i} \left( \langle T, M \rangle + \frac{1}{\lambda} \langle T, \log T \rangle \right)
 
     Attributes
     ----------

@@ -149,7 +149,11 @@ def largest(results: list[Any], name: str) -> float | None:
 
 @dataclass(eq=False)
 class Report(Graded[Result]):
-    """What `emdref.check` found: ``print`` it to read it, or assert on its attributes.
+    r"""What `emdref.check` found: ``print`` it to read it, or assert on its attributes.
+
+    .. math:: \text{error in ulp} = \frac{|\text{got} - \text{exact}|}{\operatorname{ulp}(\text{exact})}
+
+    is the measure of all errors, with exact numbers from rationals and one ulp the distance to the next float.
 
     Attributes
     ----------

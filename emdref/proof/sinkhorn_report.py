@@ -59,7 +59,11 @@ class SinkhornOutcome:
 
 @dataclass(eq=False)
 class SinkhornReport(Graded[SinkhornOutcome]):
-    """What `emdref.check_sinkhorn` found: ``print`` it to read it, or assert on its attributes.
+    r"""What `emdref.check_sinkhorn` found: ``print`` it to read it, or assert on its attributes.
+
+    .. math:: \text{relative error} = \frac{|\text{got} - \text{expected}|}{|\text{expected}|}
+
+    is the measure of values.  For gradients it is the error of log u, over the largest ``|log u|`` if that exceeds 1.
 
     Attributes
     ----------

@@ -36,7 +36,9 @@ Number = Any  # an integer, a Fraction, a Decimal: exact arithmetic never asks w
 
 
 class Edges(NamedTuple):
-    """The edges of a space, in the order of `emdref.flow`.
+    r"""The edges of a space, in the order of `emdref.flow`.
+
+    .. math:: \mathrm{EMD}^\rho(p, q) = \sum_e \text{cost}_e \, |\phi_e|^\rho
 
     A positive flow goes from tail to head.  Nodes are numbered from 0.  An edge from a node to itself stands for no
     edge: it fills a place in the flow.
@@ -55,9 +57,13 @@ class Edges(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """A compiled loop over rows, which makes a space of your own fast: what `Space.kernel` returns.
+    r"""A compiled loop over rows, which makes a space of your own fast: what `Space.kernel` returns.
 
-    It is called as ``loop(first, last, rows, results, shape, how)``, with these arguments:
+    .. math:: \text{value} = \sum_e M_e \, |\phi_e|^\rho, \qquad
+       \text{grad} = \text{factor} \cdot (r - \operatorname{mean} r)
+
+    are what it computes for each row, with r the raw derivative of `emdref.emd_grad`.  It is called as
+    ``loop(first, last, rows, results, shape, how)``, with these arguments:
 
     rows
         ``(p, step, q, step)``: entry k of row i is ``p[i * step + k]``, both float32 or both float64.
