@@ -14,9 +14,18 @@ NEEDED = {
 }
 LICENCES = {"LICENSE", "emdref/spaces/data/WORDNET_LICENSE"}
 IN_SOURCES = {
-    *("CHANGELOG.md", "CITATION.cff", "README.md", "conftest.py", "pyproject.toml", "setup.cfg"),
+    *(
+        "CHANGELOG.md",
+        "CITATION.cff",
+        "CONTRIBUTING.md",
+        "README.md",
+        "SECURITY.md",
+        "conftest.py",
+        "pyproject.toml",
+        "setup.cfg",
+    ),
     *("analysis/__main__.py", "docs/lookup/promise.md", "docs/reference/easy.json", "packaging/description.md"),
-    *("tests/project/corpus.csv", "tests/support/oracles.py"),
+    *("analysis/report/report.html.j2", "tests/project/corpus.csv", "tests/support/oracles.py"),
 }
 MADE = {"PKG-INFO", "setup.cfg"}  # by the build
 

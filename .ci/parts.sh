@@ -75,6 +75,15 @@ trained() {  # -m EXPRESSION: torch, JAX, recordings, and the experiments at toy
   python -m pytest -q -n 0 "$@" tests/*/test_{torch,jax,extras,records,training,hierarchy,breathing}.py emdref/{torch,jax}.py
 }
 
+site() {  # the site, its gallery computed; the page to play with: its numbers by Node, then itself in a browser
+  environment site --editable '.[docs]' pytest playwright
+  export PATH="$work/site/bin:$PATH"
+  command -v chromium >/dev/null || { apt-get -qq update && apt-get -qq install --no-install-recommends chromium; }
+  python -m sphinx -W --quiet docs docs/_build
+  node --test docs/live/tests/*.test.mjs
+  python -m pytest -q -p no:cacheprovider docs/live/tests/page_test.py
+}
+
 release_files() {  # sdist and wheel as they are published, checked; the wheel alone, without what only figures need
   environment build build twine check-wheel-contents mypy
   local tools="$work/build/$bin"

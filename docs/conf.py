@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from unittest.mock import MagicMock
 
-from docutils.nodes import SkipNode, Text, literal_block
+from docutils.nodes import SkipNode
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.util.inspect import stringify_signature
 from sphinx_gallery.sorting import FileNameSortKey
@@ -17,10 +17,12 @@ from sphinx_gallery.sorting import FileNameSortKey
 import emdref
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE))  # verdicts
 
 project, author, copyright = "emdref", "The emdref developers", "The emdref developers"
 version = release = emdref.__version__
 extensions = [
+    "matplotlib.sphinxext.plot_directive",
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
@@ -28,6 +30,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "verdicts",
 ]
 exclude_patterns = ["_build", "_templates", "examples", "live", "gallery/*.py", "gallery/*.md5", "gallery/*.json"]
 suppress_warnings = ["config.cache"]  # the gallery's settings hold functions
@@ -35,6 +38,11 @@ suppress_warnings = ["config.cache"]  # the gallery's settings hold functions
 myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
 myst_heading_anchors = 4
 
+plot_formats = ["svg"]  # drawn while the site is built, by docs/understand/pictures.py
+plot_html_show_formats = plot_html_show_source_link = False
+plot_rcparams = {"svg.hashsalt": "emdref", "savefig.bbox": "standard"}
+
+highlight_options = {"python": {"stripnl": True}}  # doctest wants an empty line at the end of a block
 default_role = "autolink"  # `emd` in a docstring is a link where there is a page of that name
 templates_path = ["_templates"]
 html_static_path = ["_static"]
@@ -54,18 +62,25 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_signature": False,
+    "show_memory": False,
+    "min_reported_time": 1000,
+    "image_srcset": ["2x"],
+    "thumbnail_size": (400, 480),
     "remove_config_comments": True,
 }
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"emdref {release}"
 html_show_sourcelink = False
+html_static_path, html_css_files = ["_static"], ["site.css"]
 html_math_renderer = "mathml"
+html_sidebars = dict.fromkeys(("play", "results"), [])  # no pages below them
 html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": False,
     "secondary_sidebar_items": ["page-toc"],
     "navbar_align": "left",
+    "header_links_before_dropdown": 7,
     "footer_start": ["copyright"],
     "footer_end": [],
 }
@@ -106,14 +121,6 @@ def linked(app, what, name, thing, options, lines):
     lines[:] = [re.sub(r"\bdocs/([\w/]+)\.md\b", r":doc:`/\1`", line) for line in lines]
 
 
-def trimmed(app, doctree):
-    """Blocks of code without the empty line at their end, by which doctest knows where output ends."""
-    for block in doctree.findall(literal_block):
-        if block.rawsource == block.astext():
-            block.rawsource = block.rawsource.rstrip()
-            block[:] = [Text(block.rawsource)]
-
-
 def mathml(inline: bool):
     """Equations as MathML, which browsers draw and read aloud by themselves: no script and no other host."""
 
@@ -144,7 +151,6 @@ def whole_pages(app, error):
 
 def setup(app):
     app.add_html_math_renderer("mathml", inline_renderers=mathml(True), block_renderers=mathml(False))
-    app.connect("doctree-read", trimmed)
     app.connect("autodoc-process-signature", as_called)
     app.connect("autodoc-process-docstring", linked)
     app.connect("build-finished", whole_pages)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from emdref.proof.sinkhorn_report import SinkhornReport
     from emdref.spaces import Chain, Circle, Edges, Kernel, Space, Tree, wordnet_tree
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 __all__ = [
     "BarycenterCertificate",

@@ -33,11 +33,11 @@ def test_every_folder_says_what_lives_there():
             assert len(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "") > 60, path
 
 
-def test_the_readme_draws_the_layers_that_are_kept():
+def test_the_page_for_contributors_draws_the_layers_that_are_kept():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", "utf-8")
     kept = config["importlinter:contract:emdref"]["layers"].replace("|", " ").split()
-    drawn = (ROOT / "README.md").read_text("utf-8").partition("<!-- layers -->")[2].split("```")[1]
+    drawn = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("<!-- layers -->")[2].split("```")[1]
     names = [name for line in drawn.splitlines()[1:] for name in line.removeprefix("emdref/").split("  ")]
     assert [name.strip() for name in names if name.strip() in kept] == [x for x in kept if x not in ABOVE]
 

@@ -1,0 +1,50 @@
+/** What the page shows, computed from its state. */
+
+import { flow, gradient, GAUGES, plan, value } from "./emd.js";
+import { rationals } from "./rational.js";
+import { sinkhornOnMatrix } from "./sinkhorn.js";
+
+/**
+ * Values, flows and gradients for rho = 1 and 2 and an optimal plan, exact and rounded once.
+ * @param {import("./spaces.js").Space} space
+ * @param {number[]} p
+ * @param {number[]} q
+ */
+export function exactNumbers(space, p, q) {
+  const [exactP, exactQ] = [p.map(rationals.of), q.map(rationals.of)];
+  const rounded = (numbers) => numbers.map(rationals.toNumber);
+  const byRho = (f) => Object.fromEntries([1, 2].map((rho) => [rho, f(rho)]));
+  return {
+    values: byRho((rho) => rationals.toNumber(value(rationals, space, exactP, exactQ, rho))),
+    flows: byRho((rho) => rounded(flow(rationals, space, exactP, exactQ, rho))),
+    gradients: Object.fromEntries(GAUGES.map((gauge) =>
+      [gauge, byRho((rho) => rounded(gradient(rationals, space, exactP, exactQ, rho, gauge)))])),
+    plan: plan(rationals, space, exactP, exactQ).map((entry) => ({ ...entry, mass: rationals.toNumber(entry.mass) })),
+  };
+}
+
+/** What Sinkhorn gives with caps from 1 to the one given, whose run is known. */
+export function traceOf(cost, p, q, options, run) {
+  const caps = [1, 2, 3, 5, 7, 10, 20, 30, 50, 70].flatMap((c) => [c, 100 * c]).concat(10000);
+  const earlier = [...new Set(caps)].filter((cap) => cap < options.cap && cap * cost.length ** 2 < 4e6).sort((a, b) => a - b);
+  const runs = earlier.map((cap) => ({ rounds: cap, ...sinkhornOnMatrix(cost, p, q, { ...options, cap }) }));
+  return [...runs, { rounds: options.cap, ...run }].map(({ rounds, value: v, marginalError, status }) => ({ rounds, value: v, marginalError, status }));
+}
+
+/**
+ * Two gradients where p has mass (elsewhere Sinkhorn's is -Infinity), each less its mean over the finite entries, and the
+ * angle between them in degrees; null where one of them is 0 or not finite.
+ */
+export function compareGradients(exact, other, p) {
+  const here = [...p.keys()].filter((k) => p[k] > 0);
+  const centred = (numbers) => {
+    const finite = here.map((k) => numbers[k]).filter(Number.isFinite);
+    const mean = finite.reduce((a, b) => a + b, 0) / finite.length;
+    return numbers.map((x) => (Number.isFinite(x) ? x - mean : x));
+  };
+  const [ours, theirs] = [centred(exact), centred(other)];
+  const dot = (a, b) => here.reduce((sum, k) => sum + a[k] * b[k], 0);
+  const cosine = dot(ours, theirs) / Math.sqrt(dot(ours, ours) * dot(theirs, theirs));
+  const degrees = (Math.acos(Math.min(Math.max(cosine, -1), 1)) * 180) / Math.PI;
+  return { ours: ours.map((x, k) => (p[k] > 0 ? x : NaN)), theirs, degrees: Number.isNaN(degrees) ? null : degrees };
+}
