@@ -21,9 +21,9 @@ RESOLVES = 2.0**-6  # eps (max|log u| + max|log v|) beyond which rounding of log
 class SinkhornResult:
     r"""What `sinkhorn` returns: value, gradient, scalings, and what became of each row.
 
-    .. math:: \text{value} = \langle T, M \rangle, \qquad
-       \text{objective} = \langle T, M \rangle + \frac{1}{\lambda} \langle T, \log T \rangle, \qquad
-       \text{grad} = \frac{1}{\lambda} \log u
+    .. math:: \text{value} = \langle T, M \rangle, \qquad \text{grad} = \frac{1}{\lambda} \log u
+
+    .. math:: \text{objective} = \langle T, M \rangle + \frac{1}{\lambda} \langle T, \log T \rangle
 
     For one pair each attribute is a scalar (`grad`, `log_u` and `log_v`: a vector).  For a batch it has the batch's
     leading axes.

@@ -44,16 +44,16 @@ def unifrac(
     r"""Weighted UniFrac between all samples of a count table, or its relatives with another exponent.
 
     .. math:: u = \sum_e M_e \, |P_e - Q_e|^\rho, \qquad
-       u_{\text{normalized}} = \frac{u}{\sum_k d_k \, (p_k + q_k)} \quad (\rho = 1)
+       u_{\text{normalized}} = \frac{u}{\sum_k d_k \, (p_k + q_k)}
 
     p and q are the counts of two samples divided by their totals.  P_e and Q_e are what of them is at the tips below
     branch e, M_e is the length of e, and d_k is the distance of tip k from the root.
 
     For rho = 1 this is the weighted UniFrac of Lozupone et al. (2007): the Earth Mover's Distance on the tree, Eq. (13)
-    of arXiv 1611.07573.  Normalised it is between 0 and 1.  Other powers rho are the phylogenetic
-    Kantorovich-Rubinstein metrics of Evans and Matsen (2012), without the root 1/rho that they take in the end.  At
-    rho = 2 they are the squared distances of double principal coordinate analysis (DPCoA) on the square roots of the
-    tips' distances (Pavoine et al. 2004).
+    of arXiv 1611.07573.  Only for rho = 1 it can be normalised, and is then between 0 and 1.  Other powers rho are the
+    phylogenetic Kantorovich-Rubinstein metrics of Evans and Matsen (2012), without the root 1/rho that they take in the
+    end.  At rho = 2 they are the squared distances of double principal coordinate analysis (DPCoA) on the square roots
+    of the tips' distances (Pavoine et al. 2004).
 
     Unweighted UniFrac is no EMD and not offered.  Which published implementation computes what is told in
     docs/understand/unifrac.md.

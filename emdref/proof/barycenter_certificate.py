@@ -35,8 +35,8 @@ from emdref.spaces.space import Space, check_space, rooted
 class BarycenterCertificate:
     r"""What `certify_barycenter` returns: what a histogram costs, and what no histogram of its total can undercut.
 
-    .. math:: \text{lower} \; \le \; \min_{b'} \sum_k w_k \, \mathrm{EMD}(b', P_k)
-       \; \le \; \sum_k w_k \, \mathrm{EMD}(b, P_k) \; \le \; \text{upper}
+    .. math:: \text{lower} \le \min_{b'} \sum_k w_k \, \mathrm{EMD}(b', P_k)
+       \le \sum_k w_k \, \mathrm{EMD}(b, P_k) \le \text{upper}
 
     Attributes
     ----------

@@ -129,11 +129,10 @@ def certify_sinkhorn(
     r"""Proven lower and upper bound of the optimum that Sinkhorn's iteration seeks.
 
     .. math:: \mathrm{OPT} = \min_{T \ge 0} \; \langle T, M \rangle + \frac{1}{\lambda} \langle T, \log T \rangle
-       \quad \text{with} \quad \sum_j T_{ij} = p_i, \quad \sum_i T_{ij} = q_j
 
-    This is Eq. 3 of arXiv 1611.07573, the sign of its entropy put right, and what ``SinkhornResult.objective`` tends
-    to.  How potentials were found does not matter, and an iteration that has not converged only makes the interval
-    wider.
+    over plans T whose rows sum to p and whose columns sum to q.  This is Eq. 3 of arXiv 1611.07573, the sign of its
+    entropy put right, and what ``SinkhornResult.objective`` tends to.  How potentials were found does not matter, and
+    an iteration that has not converged only makes the interval wider.
 
     Parameters
     ----------
