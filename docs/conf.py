@@ -3,20 +3,23 @@
 import importlib
 import importlib.util
 import inspect
+import os
 import re
 import shutil
 import sys
 from pathlib import Path
 from unittest.mock import MagicMock
 
-from docutils.nodes import SkipNode
+from docutils.nodes import SkipNode, reference
 from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.addnodes import download_reference
 from sphinx.util.inspect import stringify_signature
 from sphinx_gallery.sorting import FileNameSortKey
 
 import emdref
 
 HERE = Path(__file__).parent
+COPIED = {".html", ".csv", ".json", ".svg", ".py"}  # of the figures and of what the report links to
 sys.path.append(str(HERE))  # verdicts
 
 project, author, copyright = "emdref", "The emdref developers", "The emdref developers"
@@ -72,7 +75,7 @@ html_title = f"emdref {release}"
 html_show_sourcelink = False
 html_static_path, html_css_files = ["_static"], ["site.css"]
 html_math_renderer = "mathml"
-html_sidebars = dict.fromkeys(("play", "results"), [])  # no pages below them
+html_sidebars = {page: [] for page in ("play", "results")}  # no pages below them
 html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": False,
@@ -119,6 +122,16 @@ def linked(app, what, name, thing, options, lines):
     lines[:] = [re.sub(r"\bdocs/([\w/]+)\.md\b", r":doc:`/\1`", line) for line in lines]
 
 
+def shown(app, doctree, docname):
+    """A link to a figure leads to the copy that the site has, instead of saving another."""
+    folder = (HERE / docname).parent
+    for link in list(doctree.findall(download_reference)):
+        path = (folder / link["reftarget"]).resolve()
+        if path.parent == HERE.parent / "figures" and path.suffix in COPIED:
+            copy = Path(os.path.relpath(HERE / "figures" / path.name, folder))
+            link.replace_self(reference("", "", *link.children, refuri=copy.as_posix()))
+
+
 def mathml(inline: bool):
     """Equations as MathML, which browsers draw and read aloud by themselves: no script and no other host."""
 
@@ -141,7 +154,7 @@ def whole_pages(app, error):
     (out / "live").mkdir(exist_ok=True)
     shutil.copy(HERE / "live" / "index.html", out / "live")
     for path in (*root.glob("figures/*.*"), *root.glob("analysis/*/*.py")):
-        if path.suffix in {".html", ".csv", ".json", ".svg", ".py"}:
+        if path.suffix in COPIED:
             target = out / path.relative_to(root)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
@@ -151,4 +164,5 @@ def setup(app):
     app.add_html_math_renderer("mathml", inline_renderers=mathml(True), block_renderers=mathml(False))
     app.connect("autodoc-process-signature", as_called)
     app.connect("autodoc-process-docstring", linked)
+    app.connect("doctree-resolved", shown)
     app.connect("build-finished", whole_pages)
