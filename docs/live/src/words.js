@@ -65,17 +65,17 @@ export function statusWords(run, exact, cap, total) {
     case "underflow":
       return ["bad", "Underflow",
         share > 0.001
-          ? `exp(−λ·distance − 1) is 0 for distant bins, so that earth cannot get there. ${off} of the earth is missing or misplaced.`
+          ? `exp(−λ·distance − 1) is 0 for distant bins, so that earth cannot get there. ${off} of the earth is misplaced.`
           : "exp(−λ·distance − 1) is 0 for distant bins. The value still looks right, but the gradient is infinite."];
     default:
   }
   if (share > 0.01) {
-    return ["warn", "Stopped too early", `After ${rounds}, ${off} of the earth is not where it belongs. A higher cap or a smaller λ helps.`];
+    return ["warn", "Stopped too early", `After ${rounds}, ${off} of the earth is misplaced. A higher cap or a smaller λ helps.`];
   }
   if (Math.abs(gap) > 0.02) {
-    if (exact === 0) return ["warn", "Settled, and smeared", `p and q are equal, and ${brief(run.value)} apart all the same. A larger λ comes closer.`];
+    if (exact === 0) return ["warn", "Settled, but smeared", `p and q are equal, and ${brief(run.value)} apart all the same. A larger λ comes closer.`];
     const words = gap > 0 ? `${brief(100 * gap, 2)}% above` : `${brief(-100 * gap, 2)}% below`;
-    return ["warn", "Settled, and smeared", `The iteration has settled, but its value is ${words} the exact one. A larger λ comes closer.`];
+    return ["warn", "Settled, but smeared", `The iteration has settled, but its value is ${words} the exact one. A larger λ comes closer.`];
   }
   return ["good", "Close", "The iteration has settled near the exact value."];
 }
