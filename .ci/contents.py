@@ -25,7 +25,7 @@ IN_SOURCES = {
         "setup.cfg",
     ),
     *("analysis/__main__.py", "docs/lookup/promise.md", "docs/reference/easy.json", "packaging/description.md"),
-    *("tests/project/corpus.csv", "tests/support/oracles.py"),
+    *("analysis/report/report.html.j2", "tests/project/corpus.csv", "tests/support/oracles.py"),
 }
 MADE = {"PKG-INFO", "setup.cfg"}  # by the build
 

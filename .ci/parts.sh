@@ -41,6 +41,14 @@ environment() {  # NAME REQUIREMENT...: a fresh virtual environment
   "$work/$1/$bin/python" -m pip install --quiet "${@:2}"
 }
 
+extended() {  # NAME REQUIREMENT...: one that sees what `python` has, and installs only what that lacks
+  until python -c "import importlib.metadata as m; m.version('emdref')" 2>/dev/null; do sleep 1; done  # which comes last
+  local path="import sysconfig; print(sysconfig.get_path('purelib'))"
+  python3 -m venv "$work/$1"
+  python -c "$path" >"$("$work/$1/$bin/python" -c "$path")/others.pth"
+  "$work/$1/$bin/python" -m pip install --quiet "${@:2}"
+}
+
 lint() {  # what pre-commit looks at before a commit, over all files
   python -m pip install --quiet '.[lint]'
   pre-commit run --all-files --show-diff-on-failure
@@ -59,7 +67,7 @@ uncompiled() {  # the formulas as plain Python
 
 for_gpus() {  # TIER OPTION...: what compiles for GPUs without one: kernels to PTX; then as Python, in a simulated GPU
   local tier=$1 && shift
-  environment gpu --editable '.[test,test-gpu]'
+  extended gpu --editable '.[test,test-gpu]'
   export PATH="$work/gpu/bin:$PATH"
   python -W error -m pytest -q -n 0 -m "$tier" "$@" tests/gpu/test_{gpu_support,ptx}.py emdref/kernels/cuda
   export NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1
@@ -68,8 +76,8 @@ for_gpus() {  # TIER OPTION...: what compiles for GPUs without one: kernels to P
 }
 
 trained() {  # -m EXPRESSION: torch, JAX, recordings, and the experiments at toy size
+  extended extras --editable '.[test,torch,jax,records]'
   export PATH="$work/extras/bin:$PATH"
-  environment extras --editable '.[test,torch,jax,records]'
   python -m analysis training --toy --out "$work/trained"
   python -m analysis training --redraw --out "$work/trained"
   python -m pytest -q -n 0 "$@" tests/*/test_{torch,jax,extras,records,training,hierarchy,breathing}.py emdref/{torch,jax}.py
@@ -103,15 +111,13 @@ print(emdref.__file__, emdref.emd([1, 0], [0, 1], emdref.Chain(2)))")
   grep "python3 -m pip install --editable '.\[analysis\]'" "$work/refused"
 }
 
-toys() {  # GROUP: its scripts as they are, processes of their own and all, drawn again from their tables; other spaces
+toys() {  # GROUP: its scripts as they are, processes of their own and all, drawn again from their tables; another tree
   printf '((cat:1,dog:2):1,fish:3);' >"$work/pets.nwk"
   python -m analysis "$1" --toy --out "$work/toys"
   python -m analysis "$1" --redraw --out "$work/toys" >/dev/null
-  local space name
-  for space in "--tree $work/pets.nwk" "--chain 40"; do  # shellcheck disable=SC2086
-    python -m analysis figure3_stability figure3_rescue sinkhorn_limits --toy $space --out "$work/toys-other" >/dev/null
-    python -m analysis sweep --toy $space --out "$work/toys-sweep" >/dev/null
-  done
+  local tree=(--toy --tree "$work/pets.nwk")  # the tests have a chain
+  python -m analysis figure3_stability figure3_rescue sinkhorn_limits "${tree[@]}" --out "$work/toys-other" >/dev/null
+  python -m analysis sweep "${tree[@]}" --out "$work/toys-sweep" >/dev/null
 }
 
 finish() {

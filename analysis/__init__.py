@@ -1,7 +1,8 @@
 """Regenerates every figure and table of the papers into ``figures/``: ``python -m analysis``.
 
-Scripts, one a figure, are in `figures`, `studies` and `benchmarks`.  What they share lies below, and imports downwards
-only: `experiments` and `gpu`; `timing` and `sinkhorn`; `inputs` and `peers`; `engine`.
+Scripts, one a figure, are in `figures`, `studies` and `benchmarks`; `report` makes the page of all that they left.
+What they share lies below, and imports downwards only: `experiments` and `gpu`; `timing` and `sinkhorn`; `inputs` and
+`peers`; `engine`.
 """
 
 import os

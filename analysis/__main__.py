@@ -1,9 +1,8 @@
-"""The command line: ``python -m analysis [NAME ...] [--toy] [--out DIR]``."""
+"""The command line: ``python -m analysis [NAME ...] [--toy] [--out DIR]``, and ``python -m analysis report``."""
 
 from __future__ import annotations
 
 import argparse
-import ast
 import os
 import signal
 import sys
@@ -14,12 +13,30 @@ from pathlib import Path
 from typing import Any
 
 from analysis import catalogue
-from analysis.catalogue import ABOUT, ALL, GROUPS, NAMES, ON_ANY_SPACE, ON_DATA, ON_RECORDS, PAPERS, SWEEP, listed
+from analysis.catalogue import (
+    ABOUT,
+    ALL,
+    GROUPS,
+    NAMES,
+    ON_ANY_SPACE,
+    ON_DATA,
+    ON_RECORDS,
+    PAPERS,
+    REPORT,
+    SWEEP,
+    listed,
+    summary,
+    told,
+)  # fmt: skip
 from analysis.engine.sweep_axes import AXES, add, integer
 
 PROGRAM = "python -m analysis"
 INTERRUPTED = 130  # the shell's status for a process that Ctrl-C stopped
-WORDS = {*NAMES, *GROUPS, ALL, SWEEP}
+REPORT_HELP = (
+    "Make the page of all results, report.html, from the CSV, JSON and SVG files of a folder. Every run ends with it; "
+    "this makes it without a run."
+)
+WORDS = {*NAMES, *GROUPS, ALL, SWEEP, REPORT}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,6 +50,8 @@ def main(argv: list[str] | None = None) -> int:
     if argv is None:
         _stop_at_once(_interrupted(arguments))
     try:
+        if REPORT in asked:
+            return _report(arguments["out"])
         found, errors = _run(asked or [PAPERS], arguments)
     except RuntimeError as error:
         print(f"analysis: {error}", file=sys.stderr)
@@ -45,6 +64,8 @@ def main(argv: list[str] | None = None) -> int:
         return INTERRUPTED
     _print_claims(found, whole, arguments["out"])
     _print_comparisons(found)
+    if not arguments.get("check"):
+        errors += _reported(arguments["out"])
     for error in errors:
         print(f"analysis: {error}", file=sys.stderr)
     return 1 if errors else 0
@@ -65,11 +86,35 @@ def _run(asked: Sequence[str], arguments: dict[str, Any]) -> Any:
     return run({each: import_module(catalogue.module(each)) for each in _names(asked)}, Options(**arguments))
 
 
+def _report(out: Path) -> int:
+    """Make the report alone."""
+    _need_extra()
+    errors = _reported(out) if any(out.glob("*.json")) else [f"{out} holds no results: run a script with --out {out}"]
+    for error in errors:
+        print(f"analysis: {error}", file=sys.stderr)
+    return 1 if errors else 0
+
+
+def _reported(out: Path) -> list[str]:
+    """Make the report of all that is in the folder and say where it is; what went wrong."""
+    from analysis.report import page
+
+    try:
+        path = page.write(out)
+    except OSError as error:
+        return [
+            f"--out {out}: the report cannot be written there ({error.strerror}); python -m analysis report tries again"
+        ]
+    if path:
+        print(f"\nThe report: {path}")
+    return []
+
+
 def _need_extra() -> None:
-    missing = [package for package in ("matplotlib", "pandas") if find_spec(package) is None]
+    missing = [package for package in ("jinja2", "matplotlib", "pandas") if find_spec(package) is None]
     if missing:
         raise RuntimeError(
-            f"{' and '.join(missing)} cannot be imported: figures need the extra: "
+            f"{', '.join(missing)} cannot be imported: figures need the extra: "
             "python3 -m pip install --editable '.[analysis]'"
         )
 
@@ -123,12 +168,20 @@ def _parsed(argv: list[str] | None) -> tuple[list[str], dict[str, Any]]:
     scout.add_argument("names", nargs="*", default=[])
     given = vars(scout.parse_known_intermixed_args(argv)[0])
     names = given.pop("names")
-    parser = _parser([name for name in names if name in WORDS])
+    parser = _of_report() if names == [REPORT] else _parser([name for name in names if name in WORDS - {REPORT}])
     unknown = [name for name in names if name not in WORDS]
     if unknown:
-        parser.error(f"there is no {unknown[0]!r}; {listed()}; or all of them: {ALL}; or a grid of your own: {SWEEP}")
+        parser.error(
+            f"there is no {unknown[0]!r}; {listed()}; or all of them: {ALL}; or a grid of your own: {SWEEP}; or "
+            f"the page of all results: {REPORT}"
+        )
     if SWEEP in names and len(names) > 1:
         parser.error(f"{SWEEP} takes a grid of its own: name it alone")
+    if REPORT in names:
+        if len(names) > 1:
+            parser.error(f"{REPORT} is made at the end of every run: name it alone")
+        arguments = vars(parser.parse_args(argv))
+        return arguments.pop("names"), arguments
     for kind, takers in TAKEN.items():
         for action in kind()._actions:
             if action.dest in given and not {*takers, SWEEP} >= {*_names(names or [PAPERS])}:
@@ -150,8 +203,8 @@ def _parser(asked: Sequence[str]) -> argparse.ArgumentParser:
     own = [kind() for kind, takers in TAKEN.items() if all(name in takers for name in names)]
     parser = argparse.ArgumentParser(
         prog=" ".join([PROGRAM, *asked]),
-        description=_help(names[0]) if len(names) == 1 else "Make the papers' figures: NAME.csv, NAME.svg, NAME.json.",
-        epilog=None if len(names) == 1 else f"{_listing()}\n\n{SWEEP}: {_summary(SWEEP)}",
+        description=told(names[0]) if len(names) == 1 else "Make the papers' figures: NAME.csv, NAME.svg, NAME.json.",
+        epilog=None if len(names) == 1 else f"{_listing()}\n\n{SWEEP}: {summary(SWEEP)}\n{REPORT}: {REPORT_HELP}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[_shared(), *own, *([_axes()] if SWEEP in names else [])],
         argument_default=argparse.SUPPRESS,
@@ -161,11 +214,21 @@ def _parser(asked: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
+def _of_report() -> argparse.ArgumentParser:
+    """For `report` alone, which computes nothing."""
+    parser = argparse.ArgumentParser(
+        prog=f"{PROGRAM} {REPORT}", description=REPORT_HELP, argument_default=argparse.SUPPRESS
+    )
+    parser.add_argument("names", nargs=1, metavar=REPORT, help="this page")
+    _add_out(parser, "folder of the results (default: figures)")
+    return parser
+
+
 def _listing() -> str:
     """Every name with a line, under its group."""
     lines = []
     for group, names in GROUPS.items():
-        lines += [f"{group}: {ABOUT[group]}", *(f"  {name:22s} {_summary(name)}" for name in names)]
+        lines += [f"{group}: {ABOUT[group]}", *(f"  {name:22s} {summary(name)}" for name in names)]
     return "\n".join(lines)
 
 
@@ -173,12 +236,7 @@ def _shared() -> argparse.ArgumentParser:
     """What every script takes."""
     shared = _options()
     shared.add_argument("--list", action="store_true", help="list the names by group and stop")
-    shared.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="folder for the results (default: figures, or e.g. figures-sweep-chain30-toy)",
-    )
+    _add_out(shared, "folder for the results (default: figures, or e.g. figures-sweep-chain30-toy)")
     shared.add_argument("--toy", action="store_true", help="seconds instead of minutes: to try the script, not to cite")
     shared.add_argument("--jobs", type=_number(1), help="cells computed at once (default: the processors available)")
     way = shared.add_mutually_exclusive_group()
@@ -199,6 +257,10 @@ def _shared() -> argparse.ArgumentParser:
         help="compute on a Dask cluster, e.g. tcp://host:8786 (extra: dask)",
     )
     return shared
+
+
+def _add_out(parser: argparse.ArgumentParser, words: str) -> None:
+    parser.add_argument("--out", type=Path, metavar="DIR", help=words)
 
 
 def _axes() -> argparse.ArgumentParser:
@@ -271,15 +333,6 @@ def _options() -> argparse.ArgumentParser:
     return argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
 
 
-def _help(name: str) -> str:
-    """A script's docstring, read without importing it."""
-    return ast.get_docstring(ast.parse(catalogue.file(name).read_text(encoding="utf-8"))) or ""
-
-
-def _summary(name: str) -> str:
-    return _help(name).splitlines()[0]
-
-
 def _number(least: int) -> Callable[[str], int]:
     """A type for argparse: an integer that is at least so large."""
     parse = integer(least)
@@ -303,7 +356,7 @@ TAKEN = {  # options, and who takes them
 
 def _print_claims(found: dict, whole: bool, where: Path) -> None:
     """A line for each source of claims, then where to read more; or all claims in full."""
-    from analysis.engine.claims import FINDING, PAPER, TARGET, tally
+    from analysis.report.page import by_source
 
     said = [(name, claim) for name, result in found.items() for claim in result.claims]
     if not said:
@@ -316,23 +369,10 @@ def _print_claims(found: dict, whole: bool, where: Path) -> None:
                 print(f"  found:   {claim.found}")
             print(f"  -> {': '.join(filter(None, (claim.verdict, claim.why)))}")
     print("\nWhat is claimed, and what was found:\n")
-    papers = [claim for _, claim in said if claim.about == PAPER]
-    for source in dict.fromkeys(claim.source for claim in papers):
-        print(f"{_short(source)}: {tally([claim for claim in papers if claim.source == source])}")
-    for about, words in ((TARGET, "Our own targets"), (FINDING, "Our own findings")):
-        if own := [claim for _, claim in said if claim.about == about]:
-            print(f"{words}: {tally(own)}")
+    for group in by_source(claim for _, claim in said):
+        print(f"{group.name}: {group.tally}")
     where /= f"{next(iter(found)) if len(found) == 1 else '*'}.json"
     print(f"\nEach claim with its numbers: {where}" + "; --claims prints all of them" * (not whole))
-
-
-def _short(source: str) -> str:
-    """As a paper is called in a line.
-
-    >>> _short("arXiv 1611.07573, Fig. 7"), _short("slides")
-    ('arXiv Fig. 7', 'slides')
-    """
-    return source.replace("arXiv 1611.07573,", "arXiv").replace("ICML 2016,", "ICML")
 
 
 def _print_comparisons(found: dict) -> None:

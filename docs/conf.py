@@ -14,10 +14,12 @@ from sphinx_gallery.sorting import FileNameSortKey
 import emdref
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE))  # verdicts
 
 project, author, copyright = "emdref", "The emdref developers", "The emdref developers"
 version = release = emdref.__version__
 extensions = [
+    "matplotlib.sphinxext.plot_directive",
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
@@ -25,6 +27,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "verdicts",
 ]
 exclude_patterns = ["_build", "_templates", "examples", "live", "gallery/*.py", "gallery/*.md5", "gallery/*.json"]
 suppress_warnings = ["config.cache"]  # the gallery's settings hold functions
@@ -32,6 +35,11 @@ suppress_warnings = ["config.cache"]  # the gallery's settings hold functions
 myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
 myst_heading_anchors = 4
 
+plot_formats = ["svg"]  # drawn while the site is built, by docs/understand/pictures.py
+plot_html_show_formats = plot_html_show_source_link = False
+plot_rcparams = {"svg.hashsalt": "emdref", "savefig.bbox": "standard"}
+
+highlight_options = {"python": {"stripnl": True}}  # doctest wants an empty line at the end of a block
 default_role = "autolink"  # `emd` in a docstring is a link where there is a page of that name
 templates_path = ["_templates"]
 autosummary_generate = True
@@ -47,6 +55,10 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_signature": False,
+    "show_memory": False,
+    "min_reported_time": 1000,
+    "image_srcset": ["2x"],
+    "thumbnail_size": (400, 480),
     "remove_config_comments": True,
 }
 
@@ -55,6 +67,7 @@ html_title = f"emdref {release}"
 html_show_sourcelink = False
 html_static_path, html_css_files = ["_static"], ["site.css"]
 html_math_renderer = "mathml"
+html_sidebars = dict.fromkeys(("play", "results"), [])  # no pages below them
 html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": False,

@@ -18,7 +18,7 @@ import gpu_support
 
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "emdref-hypothesis")
 settings.register_profile("emdref", max_examples=30, deadline=None, derandomize=True, database=None)
-settings.register_profile("quick", settings.get_profile("emdref"), max_examples=20)
+settings.register_profile("quick", settings.get_profile("emdref"), max_examples=12)
 
 ALL = 'python -m pytest -m "slow or not slow"'
 LEFT_OUT = pytest.StashKey[list]()  # tests that were collected but are not run

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 RUNNERS = (
     "catalogue",
     "engine/cells",
+    "engine/pages",
     "engine/provenance",
     "engine/reproduction",
     "engine/run_cells",

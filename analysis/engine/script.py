@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 import emdref
 from analysis import catalogue
-from analysis.engine import claims, provenance, reproduction, style
+from analysis.engine import claims, pages, provenance, reproduction, style
 from analysis.engine.cells import ROOT, Cell
 from analysis.engine.claims import Claim, Judged
 from analysis.engine.reproduction import Comparison, Kinds
@@ -32,21 +32,6 @@ from analysis.engine.workers import Cluster, Outcome, Threads, Workers
 
 FIGURES = ROOT / "figures"
 HISTORY = "_history"  # of a script that has a line for each release
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>
-body {{ font: 14px/1.4 system-ui, sans-serif; margin: 1em }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums }}
-th, td {{ padding: .2em .7em; border-bottom: 1px solid #ddd; text-align: left; white-space: nowrap }}
-thead th {{ border-bottom: 2px solid #666 }}
-</style>
-<h1>{title}</h1>
-{table}
-</html>
-"""
 
 
 @dataclass(frozen=True)
@@ -323,12 +308,6 @@ def _csv(table: pd.DataFrame) -> str:
     return table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
 
 
-def _html(title: str, table: pd.DataFrame) -> str:
-    """The table as a page of its own, four digits of each number."""
-    body = table.to_html(index=False, border=0, na_rep="", float_format="{:.4g}".format)
-    return PAGE.format(title=title, table=body)
-
-
 def _read(name: str, options: Options) -> str:
     path = options.out / f"{name}.csv"
     try:
@@ -430,7 +409,7 @@ def _save(
     for suffix, extra in tables.items():
         _write(options.out / f"{name}{suffix}.csv", _csv(extra))
         if suffix != HISTORY:
-            _write(options.out / f"{name}{suffix}.html", _html(f"{name}{suffix}", extra))
+            _write(options.out / f"{name}{suffix}.html", pages.table(f"{name}{suffix}", extra))
     if not options.redraw or hasattr(script, "join"):
         _write(stem.with_suffix(".csv"), text)
     _write(stem.with_suffix(".json"), _json(record))

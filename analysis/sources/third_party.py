@@ -18,36 +18,44 @@ from analysis.peers import wrappers
 
 CHAIN = emdref.Chain(50)
 NEWICK = "((a:1,b:2):0.5,(c:1,(d:0.25,e:0.5):0.75):1);"
-HEAD = """# Third-party code under `emdref.check`
+HEAD = """# Other people's code, checked
 
-Written by `python -m analysis.sources.third_party`. Each was checked in float64 on all grades, as it is published, on a
-chain of 50 bins (weighted UniFrac: a tree of 5 tips), with the exponent that it is documented to have. "Passed" is the
-hardest grade up to which errors stay below 4 + 4 sqrt(V) ulp with all signs right. These are measurements of what a
-function computes, not verdicts: most of these distances are not meant to be EMD^rho with this gauge.
+Many programs compute an Earth Mover's Distance or a Sinkhorn distance, and they do not all compute the same number.
+This page says what each of them computes, as [`emdref.check` and `check_sinkhorn`](../howto/check.md) find it. These
+are measurements, not verdicts: most of these functions are not meant to be EMD^rho in one of emdref's gauges.
 
-- SciPy, POT and UniFrac accumulate p and q apart; mass that both share drowns what moves.
-- `ot.wasserstein_1d(p=2)` raises distances to the power, not flows: W_2^2 is another number than EMD^2.
-- POT's autograd through sorted quantiles gives numbers that are no subgradient where partial sums of p and q coincide:
+`python -m analysis.sources.third_party` writes the page.
+
+## Earth Mover's Distance
+
+Each function was checked as it is published, in float64 and on all grades of cases: on a chain of 50 bins, UniFrac on a
+tree of 5 tips, with the exponent that its documentation names. "Passed up to" is the hardest grade on which all signs
+are right and errors stay below 4 + 4 sqrt(V) ulp, with V the number of bins or nodes. What stands out:
+
+- SciPy, POT and UniFrac add up p and q apart. If both share much mass, the small part that moves is lost in rounding.
+- `ot.wasserstein_1d(p=2)` raises distances to the power, not flows: W_2^2 is [another number](emd.md) than EMD^2.
+- POT's autograd goes through sorted quantiles. Where partial sums of p and q coincide, its numbers are no subgradient:
   most of its wrong signs are where the flow is not 0.
-- The NIMA-style loss has a NaN gradient at p = q, the derivative of a square root at 0.
-- `skbio`'s weighted UniFrac cuts masses to whole numbers: of relative abundances below 1 it makes 0, without a word.
+- The gradient of the NIMA-style loss is NaN at p = q: it is the derivative of a square root at 0.
+- `skbio`'s weighted UniFrac cuts masses to whole numbers. It makes 0 of relative abundances below 1, without a word.
 
 """
 SINKHORN = """
-# Third-party code under `emdref.check_sinkhorn`
+## Sinkhorn distance
 
-By the same script, in float64 on a chain of {n} bins with unit gaps, lam = {lam:g}, the iterations that each was given.
-"Off" is the largest relative error of a value against float64 logarithms on easy and ordinary pairs, then on hard and
-hostile ones (empty bins in p or q or both, one bin to the other end).
+The same script checked these in float64 on a chain of {n} bins with unit gaps at lam = {lam:g}, with the
+iterations that the table names. "Off" is the largest relative error of a value against float64 logarithms: first on
+easy and ordinary pairs, then on hard and hostile ones, which have empty bins or all mass at one end. What stands out:
 
 - All of them take the regularisation, 1 / lam.
-- POT ends with u and does not refresh v, so that its plan has the right rows; it looks whether to stop in every tenth
-  iteration, counted from 0. `method="sinkhorn"` divides by the masses of p: where p and q both have empty bins it meets
-  0 times infinity, warns, and returns a plan of its start.
-- OTT stops on a marginal error of 1e-3 by default, looked for every ten iterations. Its value is the dual one, with the
-  entropy relative to p q^T. `scale_cost="mean"` changes lam, and the value's unit with it.
-- GeomLoss lowers epsilon step by step and averages u and v, so that its numbers are none of one alternation; `scaling`
-  near 1 comes near the converged debiased divergence.
+- POT ends with u and does not refresh v, so that the rows of its plan are right at once and its columns at convergence
+  only. It looks whether to stop in every tenth iteration, counted from 0.
+- POT's `method="sinkhorn"` divides by the masses of p. Where p and q both have empty bins it meets 0 times infinity,
+  warns, and returns a plan of its start.
+- OTT stops on a marginal error of 1e-3 by default, and looks for it every ten iterations. Its value is the dual one,
+  with the entropy relative to p q^T. `scale_cost="mean"` changes lam, and the value's unit with it.
+- GeomLoss lowers epsilon step by step and averages u and v, so that no plain iteration gives its numbers. With
+  `scaling` near 1 it comes near the converged debiased divergence.
 
 """
 SINKHORN_COLUMNS = (

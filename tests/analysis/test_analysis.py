@@ -295,7 +295,7 @@ def test_what_is_named_and_lacks_its_extra_is_an_error_before_anything_is_comput
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("package", ["pandas", "matplotlib"])
+@pytest.mark.parametrize("package", ["jinja2", "pandas", "matplotlib"])
 def test_figures_without_their_extra_are_one_sentence(package, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(command, "find_spec", lambda name: None if name == package else name)
     assert command.main(["slides", "--out", str(tmp_path / "new")]) == 1

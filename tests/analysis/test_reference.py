@@ -192,16 +192,15 @@ def other(number):
     return f"{int(n) + 1}{slash}{d}"
 
 
-@pytest.mark.parametrize("name", DATA["easy"][-1]["answers"])
+@pytest.mark.parametrize("name", DATA["hostile"][-1]["answers"])
 def test_the_checker_finds_each_kind_of_answer(folder, name):
-    """The last number of each list, in an easy and in a hostile case."""
-    for grade in ("easy", "hostile"):
-        last = len(DATA[grade][-1]["answers"][name]) - 1
+    """The last number of each list."""
+    last = len(DATA["hostile"][-1]["answers"][name]) - 1
 
-        def change(case, last=last):
-            case["answers"][name][last] = other(case["answers"][name][last])
+    def change(case):
+        case["answers"][name][last] = other(case["answers"][name][last])
 
-        assert f": {name}[{last}] should be" in tampered(folder, grade, change)
+    assert f": {name}[{last}] should be" in tampered(folder, "hostile", change)
 
 
 @pytest.mark.parametrize("key", ["p", "q", "cost"])

@@ -149,7 +149,7 @@ def test_a_run_that_changes_nothing_leaves_the_files(tmp_path, capsys):
     assert "slides: identical to the committed table; files are written: some were not there" in capsys.readouterr().out
     first = contents(tmp_path)
     assert command.main(run) == 0
-    assert capsys.readouterr().out.endswith("slides: identical to the committed table\n")
+    assert "\nslides: identical to the committed table\n" in capsys.readouterr().out
     assert contents(tmp_path) == first
 
 

@@ -6,7 +6,10 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import dijkstra
 
 from analysis.sources import real_labels, wordnet
 
@@ -103,21 +106,14 @@ def leaves(tree):
 
 
 def distance_counts(tree):
-    """How often each distance stands between two leaves, by a walk over the tree from each."""
-    near = {wnid: [] for wnid in tree}
-    for wnid, (parent, cost) in tree.items():
-        if parent:
-            near[wnid].append((parent, cost))
-            near[parent].append((wnid, cost))
-    counts, ends = Counter(), leaves(tree)
-    for start in ends:
-        far, todo = {start: 0}, [start]
-        for v in todo:
-            new = {w: far[v] + cost for w, cost in near[v] if w not in far}
-            far.update(new)
-            todo.extend(new)
-        counts.update(far[end] for end in ends)
-    return counts
+    """How often each distance stands between two leaves, by SciPy's search for shortest paths from each."""
+    number = {wnid: k for k, wnid in enumerate(tree)}
+    edges = [(number[wnid], number[parent], cost) for wnid, (parent, cost) in tree.items() if parent]
+    child, parent, cost = zip(*edges, strict=True)
+    ends = [number[wnid] for wnid in leaves(tree)]
+    graph = csr_array((cost, (child, parent)), (len(tree), len(tree)))
+    far = dijkstra(graph, directed=False, indices=ends)[:, ends]
+    return Counter(dict(zip(*(x.tolist() for x in np.unique(far, return_counts=True)), strict=True)))
 
 
 def cut_sum(tree):

@@ -25,7 +25,7 @@ def odd_values():
     long_labels = [LONG + "a", LONG + "b", LONG + "c"]
     return [
         LONG, 10**5000, -(10**5000), LONG_TYPE(), NO_REPR(), LONG_TYPE, [LONG] * 3, (LONG, LONG), {LONG: LONG}, {LONG},
-        [[LONG] * 3] * 1000, [[1.0], [1.0, 2.0]], list(range(100_000)), np.zeros((1,) * 60), np.full(3, LONG),
+        [[LONG] * 3] * 100, [[1.0], [1.0, 2.0]], list(range(3000)), np.zeros((1,) * 60), np.full(3, LONG),
         np.zeros(3, fields), np.full(1000, np.nan), np.array([1e308, -1e308, 1e308]), np.full((2, 3), -1e-300),
         [1.0, np.ma.masked, 3], scipy.sparse.csr_array(-np.ones((2, 3))), scipy.sparse.coo_array(np.ones(7)),
         pd.Series(P, long_labels), pd.DataFrame([P, P], columns=long_labels), pd.Series(np.ones(9), range(9, 0, -1)),

@@ -7,7 +7,6 @@ import warnings
 from fractions import Fraction
 
 import hostile
-import numba
 import numpy as np
 import pytest
 
@@ -238,10 +237,7 @@ def test_a_million_bins_whose_tails_vanish_in_sums_of_the_dtype(dtype):
 # --- lanes ------------------------------------------------------------------------------------------------------------
 
 
-compiled = numba.njit(**jit._OPTIONS)
-
-
-@compiled
+@jit.loop
 def _all(x, y, z, out):
     a, b, c = lanes.load_row(x, 0), lanes.load_row(y, 0), lanes.load_row(z, 0)
     lanes.store(out, 0, lanes.sgn(a))
@@ -251,7 +247,7 @@ def _all(x, y, z, out):
     lanes.store(out, 4, a * y[0] - (c + abs(a)) / b)
 
 
-@compiled
+@jit.loop
 def _error(x, y, z, out):
     a, b = lanes.load_row(x, 0), lanes.load_row(y, 0)
     lanes.store(out, 0, lanes.product_error(a, b, a * b))
@@ -276,7 +272,7 @@ def test_compiled_lanes_do_what_plain_ones_mean(dtype):
         assert (np.signbit(out[:n]) == np.signbit(expected[0]))[~np.isnan(x)].all()
 
 
-@compiled
+@jit.loop
 def _folded(x, out):
     out[0], out[1] = lanes.total(lanes.load_row(x, 0)), lanes.least(lanes.load_row(x, 0))
 
@@ -298,7 +294,7 @@ def test_compiled_product_errors_are_exact():
         assert out.tolist() == MEANING.product_error(x, y, x * y).tolist()
 
 
-@compiled
+@jit.loop
 def _apart(x, d, out):
     lanes.store(out, 0, lanes.rounds_apart(lanes.load_row(x, 0), lanes.load_row(d, 0)))
 
@@ -315,9 +311,19 @@ def test_compiled_roundings_are_those_of_plain_ones():
         assert (out[3:][d[3:] == 0] == 0).all()
 
 
-_columns_of, _into_columns, _difference = (
-    compiled(getattr(turn, "py_func", turn)) for turn in (lanes.columns_of, lanes.into_columns, lanes.difference)
-)
+@jit.loop
+def _columns_of(x, at, step, rows, columns, out):
+    lanes.columns_of(x, at, step, rows, columns, out)
+
+
+@jit.loop
+def _into_columns(block, out, at, step, rows, columns, skipped):
+    lanes.into_columns(block, out, at, step, rows, columns, skipped)
+
+
+@jit.loop
+def _difference(x, at, step, y, start, pace, rows, columns, out):
+    lanes.difference(x, at, step, y, start, pace, rows, columns, out)
 
 
 @pytest.mark.parametrize(("source", "target"), [("f4", "f4"), ("f8", "f8"), ("f4", "f8")])

@@ -113,7 +113,7 @@ def test_a_tiny_mass():
 def test_space_and_dense_kernel_agree_on_wordnet(domain):
     tree, rng = emdref.wordnet_tree(), np.random.default_rng(0)
     p, q = histograms(rng, 1000, empty=0.2), histograms(rng, 1000, empty=0.2)
-    a, b = (run(p, q, tree, 3.0, 3, domain=domain, kernel=kernel).grad_unrolled for kernel in ("space", "dense"))
+    a, b = (run(p, q, tree, 3.0, 2, domain=domain, kernel=kernel).grad_unrolled for kernel in ("space", "dense"))
     for field in FIELDS:
         x, y = getattr(a, field), getattr(b, field)
         assert_array_equal(np.isfinite(x), (p > 0) | (field == "value"))
@@ -145,7 +145,7 @@ def test_rows_do_not_depend_on_batch_or_threads(variant, domain):
 def test_along_p_itself(variant, kernel, domain):
     """A factor of p moves no plan if v is refreshed, in `caffe` the plan with it: Euler's theorem at any cap."""
     p, q = (2 * x for x in pair(3))
-    for k in (1, 5, 60):
+    for k in (1, 4, 20):
         got = run(p, q, SPACES["tree"], 3.0, k, variant=variant, kernel=kernel, domain=domain)
         along = got.objective + 2 / 3.0 if variant == "caffe" else 0
         for x in got.grad_unrolled:
@@ -169,9 +169,9 @@ def test_the_value_tends_to_another_gradient():
     step, h = np.random.default_rng(0).normal(size=6), 1e-5
     step -= step.mean()
     there, back = (
-        emdref.sinkhorn(p + d * step, q, SPACES["tree"], 2.0, max_iter=3000, domain="log").value for d in (h, -h)
+        emdref.sinkhorn(p + d * step, q, SPACES["tree"], 2.0, max_iter=1000, domain="log").value for d in (h, -h)
     )
-    got = run(p, q, SPACES["tree"], 2.0, 3000, domain="log")
+    got = run(p, q, SPACES["tree"], 2.0, 1000, domain="log")
     assert_allclose(got.grad_unrolled.value @ step, (there - back) / (2 * h), rtol=1e-7)  # h^2 over min(p)^2
     assert abs((got.grad_unrolled.value - got.grad) @ step) > 0.1 * abs(got.grad @ step)
 
@@ -206,7 +206,7 @@ def test_checkpoints_are_the_shorter_runs(tol):
 
 @pytest.mark.parametrize("domain", ["linear", "log"])
 def test_memory_grows_with_the_square_root_of_the_iterations(domain):
-    n, k = 400, 400
+    n, k = 200, 400
     rng = np.random.default_rng(0)
     p, q, chain = histograms(rng, n), histograms(rng, n), emdref.Chain(gaps=np.full(n - 1, 0.1))
     run(p, q, chain, 0.5, 2, domain=domain)

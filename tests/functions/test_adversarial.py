@@ -22,7 +22,7 @@ AT_LENGTH = [
     ("random", "near_overflow", np.float64),
     ("chain", "subnormals", np.float32),
 ]
-LARGE = [*((*x, 10_000) for x in AT_LENGTH), *(pytest.param(*x, 100_000, marks=pytest.mark.slow) for x in AT_LENGTH)]
+LARGE = [*((*x, 3000) for x in AT_LENGTH), *(pytest.param(*x, 100_000, marks=pytest.mark.slow) for x in AT_LENGTH)]
 
 
 @pytest.mark.parametrize(("shape", "family", "dtype", "n"), [*MEDIUM, *LARGE])
@@ -37,7 +37,7 @@ def test_guarantees(shape, family, dtype, n):
     assert_within_ulps(value, [exact.emd(p, q, space)])
     raw = exact.grad(p, q, space, gauge="raw")
     assert_within(grad, raw, 8 * eps(dtype) * max(map(abs, raw)))
-    if family != "near_overflow" and n < 10_000:
+    if family != "near_overflow" and n < 1000:
         assert_second_order(p, q, space, dtype)
 
 

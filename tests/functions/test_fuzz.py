@@ -15,7 +15,7 @@ import emdref
 import oracles
 from emdref import exact, losses, normalize
 
-MORE = settings(max_examples=150)
+MORE = settings(max_examples=5 * settings.default.max_examples)
 ARGUMENTS = re.compile(
     r"\b(p|q|v|x|g|rho|gauge|mass|accuracy|device|space|w_emd|w_mse|lam|max_iter|tol|cost|parent|bins|labels|n|gaps|"
     r"positions|Chain|Newick|edges|phi|variant|kernel|domain|checkpoints|init|dtype|space_or_cost|unrolled)\b"

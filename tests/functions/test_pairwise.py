@@ -243,16 +243,20 @@ needs_llvm_15 = pytest.mark.skipif(
 
 
 @needs_jit
-@pytest.mark.parametrize(
+@pytest.mark.parametrize(  # compiled once more for this: quickly the longer one of two that are alike
     ("loop", "signature"),
     [
-        pytest.param(all_pairs._cut_1, (*[ARRAY] * 4, *[float64] * 3, *[ARRAY] * 3), marks=needs_llvm_15),
+        pytest.param(
+            all_pairs._cut_1, (*[ARRAY] * 4, *[float64] * 3, *[ARRAY] * 3), marks=[needs_llvm_15, pytest.mark.slow]
+        ),
         pytest.param(all_pairs._cut_2, (*[ARRAY] * 4, *[float64] * 3, *[ARRAY] * 4), marks=needs_llvm_15),
         (all_pairs._add_sums, (ARRAY,) * 4),
         (all_pairs._meet_plain, (float64, ARRAY, float64, float64, ARRAY)),
-        (all_pairs._meet_1, (*[float64] * 2, *[ARRAY] * 4)),
+        pytest.param(all_pairs._meet_1, (*[float64] * 2, *[ARRAY] * 4), marks=pytest.mark.slow),
         pytest.param(all_pairs._meet_2, (*[float64] * 3, *[ARRAY] * 6), marks=needs_llvm_15),
-        (all_pairs._meet_3, (*[float64] * 2, *[ARRAY] * 2, *[float64] * 2, *[ARRAY] * 2)),
+        pytest.param(
+            all_pairs._meet_3, (*[float64] * 2, *[ARRAY] * 2, *[float64] * 2, *[ARRAY] * 2), marks=pytest.mark.slow
+        ),
         (all_pairs._meet_4, (*[float64] * 2, *[ARRAY] * 2, *[float64] * 2, *[ARRAY] * 2)),
         (all_pairs._fold_2, (ARRAY,) * 5),
     ],

@@ -112,8 +112,8 @@ def compiled(function, types):
     (modules,), options = compiler.call_args
     options.pop("fastmath")
     codes = {cc: Code(modules, options, cc) for cc in CAPABILITIES}
-    for code in codes.values():
-        code.begin(code.inlined)
+    newest = codes[CAPABILITIES[-1]]
+    newest.begin(newest.inlined)  # the others may not be asked for
     return codes
 
 

@@ -150,7 +150,7 @@ def test_ordinary_rows_are_settled_at_once(dtype, monkeypatch):
     p, q = ((x / x.sum(axis=1, keepdims=True)).astype(dtype) for x in (p, rng.permuted(p, axis=1)))
     equal = rng.permuted(p, axis=1)
     for space, accuracy in itertools.product(spaces_of(20), ("compensated", "native")):
-        for rho, gauge in itertools.product(SMALL, ("raw", "scaled")):
+        for rho, gauge in zip(SMALL, itertools.cycle(("raw", "scaled"))):
             for a, b in ((p, q), (p, p), (p, equal), (p * dtype(2.0**-90), q * dtype(2.0**-90))):
                 both(space, a, b, rho, gauge, "raise", accuracy)
 

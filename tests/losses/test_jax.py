@@ -15,6 +15,7 @@ import scipy.sparse
 jax = pytest.importorskip("jax", reason="the loss for JAX needs the extra jax: pip install 'emdref[jax]'")
 
 import jax.numpy as jnp  # noqa: E402
+import page_code  # noqa: E402
 from jax.test_util import check_grads  # noqa: E402
 
 import array_kinds  # noqa: E402
@@ -476,3 +477,12 @@ def test_arrays_on_several_devices():
 def test_an_array_on_a_gpu_is_told_how_to_come_back(monkeypatch):
     monkeypatch.setattr(type(BOTH[0]), "devices", lambda x: [types.SimpleNamespace(platform="gpu")])
     refused(lambda: emdref.emd(*BOTH, CHAIN), r"^p is a JAX array on .*: give jax\.device_put\(p, jax\.devices\(")
+
+
+# --- on pages ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", page_code.pages("jax"))
+def test_the_pages_code_prints_what_they_say(page):
+    jax.config.update("jax_enable_x64", False)  # as readers have it
+    page_code.run(page, "jax")

@@ -22,6 +22,7 @@ import scipy.sparse
 
 torch = pytest.importorskip("torch", reason="the losses for PyTorch need the extra torch: pip install 'emdref[torch]'")
 
+import page_code  # noqa: E402
 from torch.autograd import gradcheck, gradgradcheck  # noqa: E402
 from torch.autograd.gradcheck import GradcheckError  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
@@ -1274,7 +1275,7 @@ def test_modules_say_what_they_do():
         EMDLoss(CHAIN, normalise="l1")
 
 
-# --- on a GPU, and in the README --------------------------------------------------------------------------------------
+# --- on a GPU, and on pages ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.gpu(hardware="torch's memory")
@@ -1318,6 +1319,13 @@ def test_the_readmes_training_falls():
     losses = [float(line.split()[-1]) for line in printed.getvalue().splitlines()]
     assert len(losses) >= 3 and losses[-1] < losses[0] / 5
     assert losses == sorted(losses, reverse=True)
+
+
+@pytest.mark.parametrize(("page", "library"), [(x, y) for y in ("torch", "sklearn") for x in page_code.pages(y)])
+def test_the_pages_code_prints_what_they_say(page, library):
+    """That for scikit-learn too, which takes as long to import."""
+    pytest.importorskip(library)
+    page_code.run(page, library)
 
 
 # --- other spaces -----------------------------------------------------------------------------------------------------

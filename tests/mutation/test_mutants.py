@@ -578,6 +578,9 @@ PLANS = [
 MUTANTS = [*FLIPPED_SIGNS, *OFF_BY_ONE, *DROPPED_COMPENSATION, *BOUNDS, *CUMULATIVE_SUMS, *WRONG_GAUGES, *PLANS]
 
 
+SOUND = {}  # whether a check passes on the unedited code: many faults have the same one
+
+
 def holds(mutant, library, monkeypatch):
     """Whether the check passes on a copy of the package."""
     monkeypatch.setattr(mutant.module, "emdref", library)
@@ -591,7 +594,10 @@ def holds(mutant, library, monkeypatch):
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_seeded_fault_is_found(mutant, monkeypatch):
-    assert holds(mutant, plain.original(), monkeypatch)
+    check = mutant.module.__name__, mutant.check, repr(mutant.arguments)
+    if check not in SOUND:
+        SOUND[check] = holds(mutant, plain.original(), monkeypatch)
+    assert SOUND[check]
     assert not holds(mutant, plain.load({mutant.path: [(mutant.old, mutant.new)]}), monkeypatch)
 
 

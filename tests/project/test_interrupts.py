@@ -133,7 +133,7 @@ def child(code, *words, **environment):
 def answered(process):
     """Seconds from Ctrl-C, a moment after a job began, to its end."""
     assert process.stdout.readline() == "begins\n", process.communicate()[1]
-    time.sleep(0.2)
+    time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     start = time.perf_counter()
     assert process.stdout.readline() == "interrupted\n"
@@ -175,7 +175,7 @@ def test_nobody_waits_for_what_goes_on_after_an_interrupt():
     for _ in "twice":
         with child(ABANDONED) as process:
             assert process.stdout.readline() == "begins\n", process.communicate()[1]
-            time.sleep(0.5)
+            time.sleep(0.2)
             process.send_signal(signal.SIGINT)
             start = time.perf_counter()
             _, error = process.communicate()

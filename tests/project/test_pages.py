@@ -1,8 +1,10 @@
 """What pages point at is there."""
 
+import csv
 import re
 from pathlib import Path
 
+import page_code
 import pytest
 
 import emdref
@@ -33,6 +35,31 @@ def test_every_link_leads_somewhere(page):
         target = page.parent / file if file else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.skipif(not (ROOT / "figures").exists(), reason="an sdist holds no figures")
+def test_the_page_on_sinkhorn_has_the_figures_numbers():
+    """Its table of lambdas is that of figures/sinkhorn_limits_table.csv."""
+    page = (ROOT / "docs" / "howto" / "sinkhorn.md").read_text("utf-8")
+    block = re.search(r"<!-- limits: begin -->\n(.*?)<!-- limits: end -->", page, re.DOTALL)[1]
+    head, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines())
+    table = (ROOT / "figures" / "sinkhorn_limits_table.csv").read_text("utf-8").splitlines()
+    known = {}
+    for row in csv.DictReader(table):
+        least, most = (f"{round(float(x), 1):g}" if (x := row[f"value_most_{end}"]) else "" for end in ("from", "to"))
+        said = "none" if not least else least if least == most else f"{least} to {most}"
+        known.setdefault((f"{row['dtype']}, {row['domain']}", row["cap"]), set()).add(said)
+    assert len(lines) == 4
+    for name, *cells in lines:
+        for cap, cell in zip(head[1:], cells, strict=True):
+            assert known.get((name, cap.split()[0]), {"not tried"}) == {cell}, (name, cap)
+
+
+def test_all_code_on_pages_is_run():
+    """What is no doctest: by tests/losses; tests of one's own, by tests/proof/test_pytest_plugin.py."""
+    assert all(page_code.pages(library) for library in page_code.LIBRARIES)
+    left = [code for page in PAGES if page_code.DOCS in page.parents for code, _ in page_code.blocks(page, None)]
+    assert len(left) == 1 and "def test_mine(emd_case)" in left[0], left
 
 
 def test_links_are_found():

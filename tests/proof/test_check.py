@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import math
 import types
 from fractions import Fraction
@@ -109,8 +110,7 @@ def test_what_a_value_really_is(name):
     assert report.forgets_last_bin == (name == "last gap forgotten")
 
 
-@pytest.mark.parametrize("name", SPACES)
-@pytest.mark.parametrize("root", [False, True])
+@pytest.mark.parametrize(("name", "root"), list(zip(SPACES, itertools.cycle([False, True]))))
 def test_wasserstein_distances_are_told_from_powers_of_flows(name, root):
     """W_2^2 by a solver of its own, on the few bins of the probes."""
     space, ot = SPACES[name], pytest.importorskip("ot")

@@ -4,6 +4,7 @@ Runs are in this process, in a folder of their own, where this project's setting
 """
 
 import configparser
+import re
 import subprocess
 import sys
 from fractions import Fraction
@@ -51,6 +52,23 @@ def test_a_case_a_test_over_all_grades(run):
         ]
     )
     assert "exact_case.py" not in outcome.stdout.str()  # the traceback ends in the user's test
+
+
+def test_the_page_shows_tests_that_run(pytester):
+    """As docs/howto/check.md has them, but for the size of the tree."""
+    page = (ROOT / "docs" / "howto" / "check.md").read_text("utf-8")
+    code = re.search(r"```python\n([^`]*from my_project import [^`]*)```", page)[1]
+    pytester.makepyfile(
+        my_project="from emdref import Chain, exact\nfrom emdref.exact.rounding import rounded\n"
+        "my_emd = lambda p, q: rounded(exact.emd(p, q, Chain(20)), p.dtype)\n"
+        "my_grad = lambda p, q: [float(x) for x in exact.grad(p, q, Chain(6), 2, gauge='zero_sum')]\n",
+        test_shown=code.replace("emdref.wordnet_tree()", "emdref.Chain(6)"),
+    )
+    options = "-p", "emdref_pytest", "-p", "no:cacheprovider", "-p", "no:xdist"
+    counts = pytester.runpytest_inprocess(*options).parseoutcomes()
+    said = int(re.search(r"(\d+) of them on a chain of 20 bins", code)[1])
+    marked = sum(emdref.casebook.FAMILIES[name].grade in ("easy", "ordinary") for name in emdref.casebook.FAMILIES)
+    assert counts == {"passed": said + 4 * marked}
 
 
 def test_options_and_marks(run):

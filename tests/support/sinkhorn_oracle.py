@@ -64,14 +64,15 @@ def derivatives(variant, p, q, cost, lam, iterations, start=None, digits=100):
     with localcontext(Context(prec=digits)):
         p, q, *cost = ([Decimal(float(x)) for x in line] for line in (p, q, *cost))
         lam = Decimal(float(lam))
-        kernel = [[(-lam * c - (variant in ("paper", "frogner", "caffe"))).exp() for c in line] for line in cost]
+        exponents = [[-lam * c - (variant in ("paper", "frogner", "caffe")) for c in line] for line in cost]
+        kernel = [[x.exp() for x in line] for line in exponents]
         if start is None:
             start = [x > 0 or variant != "cuturi" for x in p]  # a factor changes no plan
         start = [*map(Decimal, start)]
 
         def at(k, step):
             there = [x + step * (i == k) for i, x in enumerate(p)]
-            return np.array(_truncated(there, q, kernel, cost, lam, start, iterations, variant == "caffe"))
+            return np.array(_truncated(there, q, (kernel, exponents), cost, lam, start, iterations, variant == "caffe"))
 
         slopes = []
         for k, x in enumerate(p):
@@ -83,7 +84,8 @@ def derivatives(variant, p, q, cost, lam, iterations, start=None, digits=100):
 
 
 def _truncated(p, q, kernel, cost, lam, u, iterations, caffe):
-    """<T, M> and <T, M> + <T, log T> / lam as Decimals."""
+    """<T, M> and <T, M> + <T, log T> / lam as Decimals; the kernel is given with its logarithm."""
+    kernel, exponents = kernel
     for it in range(iterations + 1):
         sums = [_dot(u, column) for column in zip(*kernel, strict=True)]
         if it < iterations or not caffe:
@@ -92,7 +94,10 @@ def _truncated(p, q, kernel, cost, lam, u, iterations, caffe):
             u = [a and a / _dot(line, v) for a, line in zip(p, kernel, strict=True)]
     plan = [[x * k * y for k, y in zip(line, v, strict=True)] for x, line in zip(u, kernel, strict=True)]
     transport = sum(_dot(line, costs) for line, costs in zip(plan, cost, strict=True))
-    return transport, transport + sum(t * t.ln() for line in plan for t in line if t) / lam
+    log_u, log_v = ([x and Decimal(x).ln() for x in y] for y in (u, v))
+    logs = [[a + k + b for k, b in zip(line, log_v, strict=True)] for a, line in zip(log_u, exponents, strict=True)]
+    entropy = sum(t * x for line in zip(plan, logs, strict=True) for t, x in zip(*line, strict=True) if t)
+    return transport, transport + entropy / lam
 
 
 def entropic_optimum(p, q, cost, lam, sweeps=4000):

@@ -5,6 +5,7 @@ cases until each pair of its parameters' values has been met, and each combinati
 the others are marked slow. Which are kept does not depend on the process, the machine or the folder.
 """
 
+import heapq
 import itertools
 import zlib
 from collections import defaultdict
@@ -37,16 +38,33 @@ def thin(items):
     """Mark as slow what meets no pair of values, and no combination of what is tested, that others do not meet."""
     cases = defaultdict(list)
     for item in items:
-        if hasattr(item, "callspec") and not is_slow(item) and not any(x in item.nodeid for x in WHOLE):
+        if hasattr(item, "callspec") and not is_slow(item) and not _is_whole(item):
             cases[place(item)].append(item)
     for many in cases.values():
         if len(many) > MANY:
-            met = set()
-            for item in sorted(many, key=_draw):
-                new = _meets(item) - met
-                met |= new
-                if not new:
-                    item.add_marker(pytest.mark.slow)
+            _thin(many)
+
+
+def _is_whole(item):
+    return any(x in item.nodeid.partition("::")[0] for x in WHOLE)
+
+
+def _thin(many):
+    """Again and again the case that meets most that none has met is kept; of equals, the first by chance."""
+    items = sorted(many, key=_draw)
+    meets = [*map(_meets, items)]
+    waiting = [(-len(new), i) for i, new in enumerate(meets)]
+    heapq.heapify(waiting)
+    met = set()
+    while waiting:
+        promised, i = heapq.heappop(waiting)  # what it met when it was last looked at: no fewer than today
+        new = len(meets[i] - met)
+        if new and new == -promised:
+            met |= meets[i]
+        elif new:
+            heapq.heappush(waiting, (-new, i))
+        else:
+            items[i].add_marker(pytest.mark.slow)
 
 
 def _draw(item):
