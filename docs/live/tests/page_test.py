@@ -410,14 +410,14 @@ def test_address(live: Live):
     live.open("#v=1&space=moebius")
     assert "address" in live.words("message") and live.number("emd") > 0
     label = "%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E"
-    live.open(f"#v=1&space=chain&gaps=1&labels=a,{label}&p=1,0&q=0,1&rho=1&gauge=raw&lam=3&cap=9&float32=0&show=flow")
+    live.open(f"#v=1&space=chain&gaps=1&labels=a,{label}&p=1,0&q=0,1&rho=1&gauge=raw&lam=3&cap=9&float32=0")
     assert live.number("emd") == 1 and live.page.locator("img").count() == 0
     live.open()
 
 
 def test_unequal_totals(live: Live):
     """No number is shown and nothing rescaled until one asks for it."""
-    live.open("#v=1&space=chain&gaps=1,2&p=1,1,0&q=0,0,0.5&rho=1&gauge=raw&lam=3&cap=9&float32=0&show=flow")
+    live.open("#v=1&space=chain&gaps=1,2&p=1,1,0&q=0,0,0.5&rho=1&gauge=raw&lam=3&cap=9&float32=0")
     assert "–" in live.words("emd") and live.page.locator("#gradient1").is_hidden()
     np.testing.assert_array_equal(live.masses("p"), [1, 1, 0])
     live.shot("unequal")
