@@ -59,7 +59,7 @@ export function statusWords(run, exact, cap, total) {
   const gap = exact > 0 ? run.value / exact - 1 : run.value > SMALL ? Infinity : 0;
   switch (run.status) {
     case "nan":
-      return ["bad", "Broken", "A division of 0 by 0 has left no number at all."];
+      return ["bad", "Broken", `A division of 0 by 0 has left no number at all${run.failedAt > 0 ? `, from round ${run.failedAt} on` : ""}.`];
     case "overflow":
       return ["bad", "Overflow", "The factors grew beyond the largest number of this precision. The result is worthless."];
     case "underflow":

@@ -415,6 +415,38 @@ def test_address(live: Live):
     live.open()
 
 
+def test_python(live: Live, capsys: pytest.CaptureFixture):
+    """The lines of Python that the page offers run, and print what the page shows."""
+    for example in ("tree", "hours", "underflow"):
+        live.begin(example)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the example that fails
+            exec(live.words("python"), {})
+        first, *_, last = capsys.readouterr().out.splitlines()
+        shown = [live.number("emd"), live.number("emd2")]
+        np.testing.assert_allclose([float(x) for x in first.split()], shown, rtol=2 * EPS)
+        value, status = last.split()
+        assert status == live.page.locator("#verdict").get_attribute("data-status")
+        assert float(value) == pytest.approx(live.number("sinkhorn-value"), rel=1e-4)
+
+
+def test_turned(live: Live):
+    """A window that changes its size, as a phone that is turned: the picture is drawn anew, and can be dragged."""
+    live.begin("chain")
+    width, height = SIZES[live.size]
+    live.page.set_viewport_size({"width": height, "height": width})
+    live.page.wait_for_timeout(100)
+    live.settle()
+    assert live.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    top = live.top()
+    live.raise_bar("q", 0, 0.1, 0.5)
+    assert live.masses("q")[0] == pytest.approx(0.5 * top, abs=0.02 * top)
+    _compare_exact(live)
+    live.page.set_viewport_size({"width": width, "height": height})
+    live.page.wait_for_timeout(100)
+    live.settle()
+
+
 def test_unequal_totals(live: Live):
     """No number is shown and nothing rescaled until one asks for it."""
     live.open("#v=1&space=chain&gaps=1,2&p=1,1,0&q=0,0,0.5&rho=1&gauge=raw&lam=3&cap=9&float32=0")
