@@ -171,9 +171,9 @@ function showSinkhorn() {
   const { p, q, lam, cap, float32, gauge } = state;
   document.body.removeAttribute("data-waiting");
   const run = sinkhornOnMatrix(cost, p, q, { lam, cap, float32 });
-  const [look, status, words] = statusWords(run, exact.values[1], cap, totalOf(p));
   const trace = traceOf(cost, p, q, { lam, cap, float32 }, run);
   const { ours, theirs, degrees } = compareGradients(exact.gradients.raw[1], run.gradient, p);
+  const [look, status, words] = statusWords(run, exact.values[1], degrees, cap, totalOf(p));
   $("lam").value = nearest(LAMS, lam);
   $("lam").setAttribute("aria-valuetext", `lambda ${brief(lam)}`);
   $("lam-shown").textContent = brief(lam);

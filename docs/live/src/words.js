@@ -1,5 +1,6 @@
 /** Numbers and names as people read them. */
 
+const OBLIQUE = 10; // degrees
 const SMALL = 1e-9; // a distance that rounding may leave
 const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 
@@ -52,7 +53,7 @@ export function spokenBin(space, bin) {
 }
 
 /** What a status of Sinkhorn's iteration means for the number beside it. */
-export function statusWords(run, exact, cap, total) {
+export function statusWords(run, exact, degrees, cap, total) {
   const share = run.marginalError / total;
   const off = brief(share, 2);
   const rounds = cap === 1 ? "1 round" : `${cap} rounds`;
@@ -76,6 +77,9 @@ export function statusWords(run, exact, cap, total) {
     if (exact === 0) return ["warn", "Settled, but smeared", `p and q are equal, and ${brief(run.value)} apart all the same. A larger λ comes closer.`];
     const words = gap > 0 ? `${brief(100 * gap, 2)}% above` : `${brief(-100 * gap, 2)}% below`;
     return ["warn", "Settled, but smeared", `The iteration has settled, but its value is ${words} the exact one. A larger λ comes closer.`];
+  }
+  if (degrees > OBLIQUE) {
+    return ["warn", "Close in value alone", `The value is near the exact one, but the gradient points ${brief(degrees, 2)}° away from the exact one.`];
   }
   return ["good", "Close", "The iteration has settled near the exact value."];
 }

@@ -329,7 +329,8 @@ def test_sinkhorn(live: Live):
         seen.add(_compare_sinkhorn(live, space, lam, cap, "float32" if float32 else "float64"))
         seen.add(live.words("status"))
     live.shot("sinkhorn-broken")
-    assert seen == {"iteration_limit", "underflow", "nan", "Close", "Stopped too early", "Underflow", "Broken"}
+    statuses = {"iteration_limit", "underflow", "nan"}
+    assert seen == statuses | {"Close", "Close in value alone", "Stopped too early", "Underflow", "Broken"}
 
 
 def _slide(live: Live, name: str, position: float) -> None:
