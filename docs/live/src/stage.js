@@ -252,7 +252,6 @@ function drag(stage, bin, point) {
 
 function put(stage, bin, point) {
   const { held, side } = stage.hold;
-  held.delete(bin); // the last one set takes what the earlier ones leave
   held.set(bin, massAt(stage, side === "p" ? "heaps" : "holes", bin, point));
 }
 

@@ -310,6 +310,9 @@ def test_paint(live: Live):
     rest = np.r_[0:10, 17:50]
     share = before[rest] / before[rest].sum() * (1 - after[10:17].sum())
     _near(after[rest], share, 1e-5 * share.max())
+    (x0, y0, _, end), (x1, *_) = live.bar("q", 5), live.bar("q", 44)
+    live.drag([(x0 + (x1 - x0) * s, (y0 + end) / 2) for s in np.linspace(0, 1, 5)])
+    _near(live.masses("q"), np.r_[np.zeros(5), np.full(40, 1 / 40), np.zeros(5)], 1e-5)  # more than all, in its shape
     _compare_exact(live)
 
 
