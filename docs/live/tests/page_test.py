@@ -391,6 +391,28 @@ def test_arrows(live: Live):
         np.testing.assert_allclose([float(x) for x in shown], np.abs(live.table("edges")[:, column]), atol=0.005)
 
 
+def test_small_pictures(live: Live):
+    """The plan's arrows, the heat maps' cells, the curve and Sinkhorn's gradient are those of the tables."""
+    live.begin("ellyvan")
+    masses = live.table("plan")[:, 2]
+    masses = masses[masses > 1e-9]
+    shown = [float(x) for x in live.page.locator(".plan-number").all_text_contents()]
+    np.testing.assert_allclose(sorted(shown), sorted(masses), atol=0.005)
+    opaque = "(cells) => cells.map((cell) => Number(cell.getAttribute('fill-opacity')) ** 2)"
+    cells = live.page.locator("#heat-exact .cells rect").evaluate_all(opaque)
+    np.testing.assert_allclose(sorted(cells), sorted(masses / masses.max()), atol=2e-3)
+    trace, exact = live.table("trace"), live.number("emd")
+    heights = live.page.locator("#trace .dots circle").evaluate_all("(dots) => dots.map((dot) => dot.cy.baseVal.value)")
+    foot = float(live.page.locator("#trace .axis").evaluate("(line) => line.getBBox().y"))
+    level = float(live.page.locator("#trace .exact-line").evaluate("(line) => line.getBBox().y"))
+    np.testing.assert_allclose((foot - np.array(heights)) / (foot - level), trace[:, 1] / exact, atol=2e-3)
+    theirs = live.table("bins")[:, -1]
+    height = "(bars) => bars.map((bar) => bar.getBBox().height)"
+    drawn = live.page.locator("#sinkhorn-gradient .sink").evaluate_all(height)
+    scale = max(drawn) / np.abs(theirs - theirs.mean()).max()
+    np.testing.assert_allclose(drawn, scale * np.abs(theirs - theirs.mean()), atol=1)
+
+
 def test_address(live: Live):
     """A reload, a copy in another tab and Back show the same numbers; an address that is wrong says so."""
     live.begin("tree")
