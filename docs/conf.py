@@ -2,18 +2,25 @@
 
 import importlib
 import importlib.util
+import inspect
+import os
+import re
 import shutil
 import sys
+from dataclasses import is_dataclass
 from pathlib import Path
 from unittest.mock import MagicMock
 
-from docutils.nodes import SkipNode
+from docutils.nodes import SkipNode, reference
 from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.addnodes import download_reference
+from sphinx.util.inspect import stringify_signature
 from sphinx_gallery.sorting import FileNameSortKey
 
 import emdref
 
 HERE = Path(__file__).parent
+COPIED = {".html", ".csv", ".json", ".svg", ".py"}  # of the figures and of what the report links to
 sys.path.append(str(HERE))  # verdicts
 
 project, author, copyright = "emdref", "The emdref developers", "The emdref developers"
@@ -43,7 +50,9 @@ highlight_options = {"python": {"stripnl": True}}  # doctest wants an empty line
 default_role = "autolink"  # `emd` in a docstring is a link where there is a page of that name
 templates_path = ["_templates"]
 autosummary_generate = True
-autodoc_typehints = "none"  # they stand with the parameters
+autodoc_typehints = "none"  # docstrings say what arguments are
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
@@ -67,7 +76,7 @@ html_title = f"emdref {release}"
 html_show_sourcelink = False
 html_static_path, html_css_files = ["_static"], ["site.css"]
 html_math_renderer = "mathml"
-html_sidebars = dict.fromkeys(("play", "results"), [])  # no pages below them
+html_sidebars = {"play": [], "results": []}  # no pages below them
 html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": False,
@@ -100,12 +109,41 @@ words_alone("torch", "nn", "autograd")
 words_alone("jax", "numpy", "custom_derivatives")
 
 
+def as_called(app, what, name, thing, options, signature, returned):
+    """How a space is made, which its metaclass hides; nobody makes a result."""
+    if is_dataclass(thing):
+        return "", ""
+    if what == "class" and issubclass(thing, emdref.Space):
+        own = "__init__" in vars(thing)
+        arguments = [*inspect.signature(thing.__init__).parameters.values()][1:] if own else []
+        return stringify_signature(inspect.Signature(arguments), show_annotation=False), ""
+    return None
+
+
+def linked(app, what, name, thing, options, lines):
+    """Where a docstring names a page of these, a link to it."""
+    lines[:] = [re.sub(r"\bdocs/([\w/]+)\.md\b", r":doc:`/\1`", line) for line in lines]
+
+
+def shown(app, doctree, docname):
+    """A link to a figure leads to the copy that the site has, instead of saving another."""
+    folder = (HERE / docname).parent
+    for link in list(doctree.findall(download_reference)):
+        path = (folder / link["reftarget"]).resolve()
+        if path.parent == HERE.parent / "figures" and path.suffix in COPIED:
+            copy = Path(os.path.relpath(HERE / "figures" / path.name, folder))
+            link.replace_self(reference("", "", *link.children, refuri=copy.as_posix()))
+
+
 def mathml(inline: bool):
     """Equations as MathML, which browsers draw and read aloud by themselves: no script and no other host."""
 
     def visit(self, node):
         tag = "span" if inline else "div"
-        self.body.append(f'<{tag} class="math">{tex2mathml(node.astext(), as_block=not inline)}</{tag}>')
+        drawn = tex2mathml(node.astext(), as_block=not inline)
+        drawn = drawn.replace('<mo stretchy="false">|', '<mo stretchy="false" lspace="0" rspace="0">|')
+        drawn = re.sub("<mo>([⟨⟩])", r'<mo stretchy="false">\1', drawn)  # brackets as high as letters
+        self.body.append(f'<{tag} class="math">{drawn}</{tag}>')
         raise SkipNode
 
     return visit, None
@@ -119,7 +157,7 @@ def whole_pages(app, error):
     (out / "live").mkdir(exist_ok=True)
     shutil.copy(HERE / "live" / "index.html", out / "live")
     for path in (*root.glob("figures/*.*"), *root.glob("analysis/*/*.py")):
-        if path.suffix in {".html", ".csv", ".json", ".svg", ".py"}:
+        if path.suffix in COPIED:
             target = out / path.relative_to(root)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
@@ -127,4 +165,7 @@ def whole_pages(app, error):
 
 def setup(app):
     app.add_html_math_renderer("mathml", inline_renderers=mathml(True), block_renderers=mathml(False))
+    app.connect("autodoc-process-signature", as_called)
+    app.connect("autodoc-process-docstring", linked)
+    app.connect("doctree-resolved", shown)
     app.connect("build-finished", whole_pages)

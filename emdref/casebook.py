@@ -24,14 +24,22 @@ _OCTAVE = np.round(2.0 ** (np.arange(_STEPS) / _STEPS) * 2**22) / 2**22  # few b
 
 
 class Family(NamedTuple):
-    """One kind of pair: how hard it is, and how to draw one of n bins."""
+    """One kind of pair.
+
+    Attributes
+    ----------
+    grade : {"easy", "ordinary", "hard", "hostile"}
+        How hard it is.
+    draw : callable
+        ``draw(rng, n, dtype)`` gives a pair (p, q) of n bins, with a NumPy generator.
+    """
 
     grade: Grade
     draw: Callable[[Rng, int, Any], Pair]
 
 
 def lognormal(rng: Rng, shape: Any, sigma: float) -> NDArray[np.float64]:
-    """exp(sigma z) for standard normal z, in steps of 2**(1/1024)."""
+    """Numbers ``exp(sigma z)`` for standard normal z, in steps of ``2**(1/1024)``."""
     steps = np.rint(_STEPS * sigma / np.log(2) * rng.standard_normal(shape)).astype(np.int64)
     return np.ldexp(_OCTAVE[steps % _STEPS], steps // _STEPS)
 
@@ -167,17 +175,24 @@ ROUND: dict[str, Family] = {draw.__name__: Family("hard", draw) for draw in (opp
 
 
 def pair(family: str, n: int, dtype: DTypeLike = np.float64, seed: int = 0) -> Pair:
-    """A pair of histograms of n bins from one of the families.
+    """A graded pair of histograms, the same one on every machine.
 
     Parameters
     ----------
     family : str
-        ``integers``, ``local_moves`` (easy); ``softmax``, ``peaked``, ``one_hot`` (ordinary); ``block_permuted``,
-        ``one_ulp``, ``spread`` (hard); ``cancelling``, ``subnormals``, ``near_overflow`` (hostile); hard where edges
-        close a circle: ``opposite_clusters``, ``tied_flows``.
+        What kind of pair it is:
+
+        - easy: ``integers``, ``local_moves``;
+        - ordinary: ``softmax``, ``peaked``, ``one_hot``;
+        - hard: ``block_permuted``, ``one_ulp``, ``spread``;
+        - hostile: ``cancelling``, ``subnormals``, ``near_overflow``;
+        - hard where edges close a circle: ``opposite_clusters``, ``tied_flows``.
     n : int >= 1
+        Number of bins.
     dtype : float32 or float64
+        Of both arrays.
     seed : int >= 0
+        Which pair of the family.
 
     Returns
     -------

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 
 @dataclass
 class Count:
-    """How many rows compensated calls have worked on, and how many of them were done again exactly."""
+    """What `counting` counts.
+
+    Attributes
+    ----------
+    rows : int
+        How many rows compensated calls have worked on.
+    exact : int
+        How many of them were done again exactly.
+    """
 
     rows: int = 0
     exact: int = 0
@@ -21,7 +29,14 @@ _count: contextvars.ContextVar[Count | None] = contextvars.ContextVar("emdref_fa
 
 @contextlib.contextmanager
 def counting() -> Iterator[Count]:
-    """Count the rows of compensated calls made within this context by the caller's own thread.
+    """Count the rows of compensated calls, and those that were done again exactly.
+
+    It is a context, and counts the calls that the caller's own thread makes within it.
+
+    Returns
+    -------
+    context manager of a Count
+        Its ``rows`` and ``exact`` grow while the context lasts.
 
     Examples
     --------

@@ -53,16 +53,38 @@ def emd_loss(
     weight: jax.Array | None = None,
     cost: jax.Array | None = None,
 ) -> jax.Array:
-    """EMD^rho between a network's output and the targets: `emdref.torch.emd_loss` for JAX, with the same arguments.
+    r"""Earth Mover's Distance between a network's output and the targets, as a loss for JAX.
 
-    Only `axis` has another name: that of the bins, ``dim`` there.  Bad input that can only be seen once numbers are
-    there is refused from within JAX's callback, as an error of JAX's that quotes emdref's; a weight that is wrong makes
-    the loss NaN then.
+    .. math:: \mathrm{EMD}^\rho(p, q) = \sum_e M_e \, |\phi_e|^\rho
 
-    Minus p's gradient flows to a q that is differentiated, |phi_e|^rho to a `cost` that is, once; in gauge
-    ``normalized``, which belongs to p, a differentiated q is a ValueError: give ``jax.lax.stop_gradient(q)``.  ``vmap``
-    takes an axis of any of p, q and `cost`.  What is computed is computed on the host: ``jit`` gathers sharded arrays
-    for it, under ``pmap`` each device has its own rows, and derivatives under ``shard_map`` are refused by JAX.
+    It is `emdref.torch.emd_loss` for JAX, with the same arguments.
+
+    Parameters
+    ----------
+    axis : int
+        The axis of the bins, which is called ``dim`` there.
+    logits_or_p, q, space, rho, gauge, normalize, reduction, mass, accuracy, ignore_index, weight, cost
+        As in `emdref.torch.emd_loss`, with arrays of JAX.
+
+    Returns
+    -------
+    JAX array of the dtype computed in
+        (...) for ``none``, else a scalar; in units of cost times mass^rho.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `emdref.torch.emd_loss`.  Bad input that can only be seen once numbers are there is refused from within JAX's
+        callback, as an error of JAX's that quotes emdref's; a weight that is wrong makes the loss NaN then.
+
+    Notes
+    -----
+    Minus p's gradient flows to a q that is differentiated, and ``|phi_e|^rho``, once, to a `cost` that is.  In gauge
+    ``normalized``, which belongs to p, a differentiated q is a ValueError: give ``jax.lax.stop_gradient(q)``.
+    ``vmap`` takes an axis of any of p, q and `cost`.
+
+    What is computed is computed on the host: ``jit`` gathers sharded arrays for it, under ``pmap`` each device has its
+    own rows, and derivatives under ``shard_map`` are refused by JAX.
 
     Examples
     --------

@@ -25,7 +25,10 @@ __all__ = ["cross_entropy", "emd_mse", "kl", "mse"]
 
 
 def mse(p: ArrayLike, q: ArrayLike) -> "tuple[Any, Any]":
-    """Mean squared error, sum_k (p_k - q_k)^2 / N, and its gradient 2 (p - q) / N.
+    r"""Mean squared error and its gradient.
+
+    .. math:: \mathrm{MSE}(p, q) = \frac{1}{N} \sum_k (p_k - q_k)^2, \qquad
+       \frac{\partial \, \mathrm{MSE}}{\partial p_k} = \frac{2}{N} (p_k - q_k)
 
     Parameters
     ----------
@@ -34,10 +37,11 @@ def mse(p: ArrayLike, q: ArrayLike) -> "tuple[Any, Any]":
 
     Returns
     -------
-    value : (...) array, or a scalar for one pair, in units of mass^2
-    gradient : (..., N) array, in units of mass
-        Both of the inputs' dtype and within 1 ulp of the exact ones; what is beyond the dtype is inf, with one
-        RuntimeWarning.
+    value : (...) array, or a scalar for one pair
+        In units of mass^2.
+    gradient : (..., N) array
+        In units of mass.  Both are of the inputs' dtype and within 1 ulp of the exact ones.  What is beyond the dtype
+        is inf, with one RuntimeWarning.
 
     Raises
     ------
@@ -56,9 +60,12 @@ def mse(p: ArrayLike, q: ArrayLike) -> "tuple[Any, Any]":
 
 
 def kl(p: ArrayLike, q: ArrayLike, *, mass: Mass = "raise") -> "tuple[Any, Any]":
-    """Kullback-Leibler divergence of the target from the prediction, sum_k q_k log(q_k / p_k), and -q / p.
+    r"""Kullback-Leibler divergence of the target from the prediction, and its gradient.
 
-    Terms with q_k = 0 are 0, and so is their gradient, also at p_k = 0; where p_k = 0 < q_k the value is inf and the
+    .. math:: \mathrm{KL}(q \,\|\, p) = \sum_k q_k \log \frac{q_k}{p_k}, \qquad
+       \frac{\partial \, \mathrm{KL}}{\partial p_k} = -\frac{q_k}{p_k}
+
+    Terms with q_k = 0 are 0, and so is their gradient, also at p_k = 0.  Where p_k = 0 < q_k the value is inf and the
     gradient -inf, with one RuntimeWarning.
 
     Parameters
@@ -66,14 +73,15 @@ def kl(p: ArrayLike, q: ArrayLike, *, mass: Mass = "raise") -> "tuple[Any, Any]"
     p, q : (..., N) arrays
         As in `mse`.
     mass : {"raise", "normalize", "ignore"}
-        As in `emdref.emd`; with ``normalize`` the gradient is with respect to p / |p|.
+        As in `emdref.emd`; with ``normalize`` the gradient is with respect to ``p / |p|``.
 
     Returns
     -------
-    value : (...) array, or a scalar for one pair, in units of mass times nats
-        Within 4 eps sum_k |q_k log(q_k / p_k)| of the exact one, and 2^-100 more with ``normalize``.
-    gradient : (..., N) array, no unit, within 1 ulp
-        Both of the inputs' dtype.
+    value : (...) array, or a scalar for one pair
+        In units of mass times nats.  Within ``4 eps sum_k |q_k log(q_k / p_k)|`` of the exact one, and 2^-100 more with
+        ``normalize``.
+    gradient : (..., N) array
+        Without unit, within 1 ulp.  Both are of the inputs' dtype.
 
     Raises
     ------
@@ -90,10 +98,27 @@ def kl(p: ArrayLike, q: ArrayLike, *, mass: Mass = "raise") -> "tuple[Any, Any]"
 
 
 def cross_entropy(p: ArrayLike, q: ArrayLike, *, mass: Mass = "raise") -> "tuple[Any, Any]":
-    """Cross entropy, -sum_k q_k log p_k, and its gradient -q / p: `kl` plus the target's own entropy.
+    r"""Cross entropy and its gradient: `kl` plus the target's own entropy.
 
-    Parameters, results, zeros and errors are those of `kl`; the value is within 4 eps sum_k |q_k log p_k|, and
-    2^-100 more with ``normalize``.
+    .. math:: \mathrm{CE}(p, q) = -\sum_k q_k \log p_k, \qquad
+       \frac{\partial \, \mathrm{CE}}{\partial p_k} = -\frac{q_k}{p_k}
+
+    Terms with q_k = 0 are 0, as in `kl`.
+
+    Parameters
+    ----------
+    p, q, mass
+        As in `kl`.
+
+    Returns
+    -------
+    value, gradient
+        As `kl` returns them; the value is within ``4 eps sum_k |q_k log p_k|``, and 2^-100 more with ``normalize``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `kl`.
 
     Examples
     --------
@@ -117,10 +142,13 @@ def emd_mse(
     accuracy: Accuracy = "compensated",
     device: "Literal['cpu'] | None" = None,
 ) -> "tuple[Any, Any]":
-    """w_emd EMD^rho + w_mse MSE and its gradient; 0.9 and 0.1 are the weights of the ICML 2016 workshop paper.
+    r"""Weighted sum of EMD and the mean squared error, and its gradient.
 
-    There EMD is taken between p / |p| and q / |q| and the squared error between p and q, so that their absolute size
-    counts: ``mass="normalize"`` does this, and with ``gauge="normalized"`` the gradient is the loss's own derivative.
+    .. math:: L(p, q) = w_{\mathrm{emd}} \, \mathrm{EMD}^\rho(p, q) + w_{\mathrm{mse}} \, \mathrm{MSE}(p, q)
+
+    0.9 and 0.1 are the weights of the ICML 2016 workshop paper.  There EMD is taken between ``p / |p|`` and
+    ``q / |q|``, and the squared error between p and q, so that their absolute size counts.  ``mass="normalize"`` does
+    this, and with ``gauge="normalized"`` the gradient is the loss's own derivative.
 
     Parameters
     ----------

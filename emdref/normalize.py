@@ -21,7 +21,8 @@ __all__ = ["Layer", "l1", "softmax", "square"]
 class Layer:
     """A normalising layer: call it for p, and its `vjp` for the way back.
 
-    Values are computed in two float64 limbs whatever the input's dtype, and rounded to that.
+    ``l1``, ``softmax`` and ``square`` of this module are such layers.  Values are computed in two float64 limbs
+    whatever the input's dtype, and rounded to that.
 
     Parameters
     ----------
@@ -30,14 +31,20 @@ class Layer:
 
     Returns
     -------
-    (..., N) array of x's kind and dtype, total 1 but for the rounding of its entries.  ``l1`` and ``square`` are within
-    1 ulp of the exact quotient; ``softmax`` adds the error of the C library's exp (2 ulp in all for float64, 1 for
-    float32).
+    (..., N) array of x's kind and dtype
+        Its total is 1 but for the rounding of its entries.  ``l1`` and ``square`` are within 1 ulp of the exact
+        quotient; ``softmax`` adds the error of the C library's exp (2 ulp in all for float64, 1 for float32).
 
     Raises
     ------
     TypeError, ValueError
         Another dtype, no bins, NaN, inf, a negative entry or an all-zero row where that is refused, naming the entry.
+
+    Examples
+    --------
+    >>> import emdref
+    >>> emdref.normalize.l1([1.0, 3.0])
+    array([0.25, 0.75])
     """
 
     def __init__(self, name: str, kind: int, formula: str) -> None:
@@ -54,7 +61,11 @@ class Layer:
         return libraries.taken(casts.narrowed(out, array.dtype).reshape(array.shape), libraries.home({"x": x}))
 
     def vjp(self, x: ArrayLike, g: ArrayLike) -> Any:
-        """g^T dp/dx: the gradient with respect to x of a loss whose gradient with respect to p = layer(x) is g.
+        r"""Vector-Jacobian product: from a gradient with respect to p to one with respect to x.
+
+        .. math:: \left( g^T \frac{\partial p}{\partial x} \right)_k = \sum_j g_j \frac{\partial p_j}{\partial x_k}
+
+        It is the gradient with respect to x of a loss whose gradient with respect to ``p = layer(x)`` is g.
 
         Parameters
         ----------
@@ -65,8 +76,9 @@ class Layer:
 
         Returns
         -------
-        (..., N) array of the inputs' dtype; each entry is within 8 eps max|g| times its factor: 1 / |x| for ``l1``, p
-        for ``softmax``, 2 |x| / sum(x**2) for ``square``.  What is beyond the dtype is inf, with one RuntimeWarning.
+        (..., N) array of the inputs' dtype
+            Each entry is within ``8 eps max|g|`` times its factor: ``1 / |x|`` for ``l1``, ``p`` for ``softmax``,
+            ``2 |x| / sum(x**2)`` for ``square``.  What is beyond the dtype is inf, with one RuntimeWarning.
 
         Examples
         --------
@@ -110,6 +122,16 @@ _CHECKS = {
     layers.SQUARE: _check_squares,
 }
 
-l1 = Layer("l1", layers.L1, "p = x / sum(x) for x >= 0 (arXiv 1611.07573, Sec. 2.1).")
-softmax = Layer("softmax", layers.SOFTMAX, "p = exp(x) / sum(exp(x)) (arXiv 1611.07573, Sec. 2.1).")
-square = Layer("square", layers.SQUARE, "p = x**2 / sum(x**2): squared outputs (ICML 2016, Sec. 2.3), then l1.")
+_L1 = r"""Each number over the total, for numbers >= 0 (arXiv 1611.07573, Section 2.1).
+
+.. math:: p_k = \frac{x_k}{\sum_j x_j}"""
+_SOFTMAX = r"""Exponentials over their total (arXiv 1611.07573, Section 2.1).
+
+.. math:: p_k = \frac{e^{x_k}}{\sum_j e^{x_j}}"""
+_SQUARE = r"""Squares over their total: squared outputs (ICML 2016 workshop, Section 2.3), then l1.
+
+.. math:: p_k = \frac{x_k^2}{\sum_j x_j^2}"""
+
+l1 = Layer("l1", layers.L1, _L1)
+softmax = Layer("softmax", layers.SOFTMAX, _SOFTMAX)
+square = Layer("square", layers.SQUARE, _SQUARE)

@@ -69,28 +69,32 @@ def emd_loss(
     weight: Tensor | None = None,
     cost: Tensor | None = None,
 ) -> Tensor:
-    """EMD^rho between a network's output and the targets, sum_e M_e |phi_e|^rho (arXiv 1611.07573, Eqs. 10, 13).
+    r"""Earth Mover's Distance between a network's output and the targets, as a loss for PyTorch.
 
-    The way back is the closed-form gradient (Eqs. 11, 15), and back from there its derivative, the product with the
-    Hessian (Eq. 12), without a matrix.  There is no third derivative.
+    .. math:: \mathrm{EMD}^\rho(p, q) = \sum_e M_e \, |\phi_e|^\rho
+
+    phi_e is the mass of p - q below edge e: arXiv 1611.07573, Eqs. (10) and (13).  The way back is the closed-form
+    gradient (Eqs. 11 and 15).  Back from there goes its derivative, the product with the Hessian (Eq. 12), without a
+    matrix.  There is no third derivative.
 
     Parameters
     ----------
     logits_or_p : (..., N) tensor
-        What the network puts out.  float32 and float64 are computed in; float16 and bfloat16, also those of autocast,
+        What the network puts out.  It is computed in float32 or float64; float16 and bfloat16, also those of autocast,
         become float32 first.
     q : (..., N) tensor of histograms, or (...) tensor of integers
         Targets of the same dtype, broadcast together with `logits_or_p`; integers are classes, as bins.  To histograms
         that require grad flows minus the gradient of p, see Notes.  Histograms stored in float16 or bfloat16 rarely
         have the total that p has: give float32 ones, or ``mass="normalize"``.
     space : Space
-        Of N bins.
+        Where the N bins are.
     rho : float >= 1
-        The paper trains with 2.
+        The exponent.  The paper trains with 2.
     gauge : {"zero_sum", "raw", "normalized", "scaled"}
         As in `emdref.emd_grad`.
     normalize : {"softmax", "l1", "square"} or None
-        How p is made of the output: exp(x) / sum(exp(x)), x / sum(x) or x^2 / sum(x^2); None: it is p itself.
+        How p is made of the output: ``exp(x) / sum(exp(x))``, ``x / sum(x)`` or ``x^2 / sum(x^2)``.  None: it is p
+        itself.
     reduction : {"mean", "sum", "none"}
         Over the rows.
     mass : {"raise", "normalize", "ignore"}, optional
@@ -102,42 +106,43 @@ def emd_loss(
         The axis of `logits_or_p` that holds the bins, and of histograms q likewise; 1 for logits (B, N, H, W) with
         classes (B, H, W).
     ignore_index : int, optional
-        A class, -100 say, that stands for none, as in `torch.nn.CrossEntropyLoss`: its rows are 0 and count neither in
-        the sum nor in the mean, which is NaN where none is left, and exactly 0 flows back, whatever they hold.  By
+        A class, -100 say, that stands for none, as in ``torch.nn.CrossEntropyLoss``.  Its rows are 0 and count neither
+        in the sum nor in the mean, which is NaN where none is left.  Exactly 0 flows back, whatever they hold.  By
         default no row is passed over.
     weight : (N,) tensor of the dtype computed in, >= 0, optional
-        Weights of the classes, as in `torch.nn.CrossEntropyLoss`: each row counts by that of its class, and ``mean``
+        Weights of the classes, as in ``torch.nn.CrossEntropyLoss``: each row counts by that of its class, and ``mean``
         divides by the sum of these.
     cost : tensor, optional
         Costs instead of the space's own for this call, in the order of `emdref.flow`: (N-1,) gaps of a chain, (V,) of
-        a tree's nodes, (N,) gaps of a circle; finite and >= 0.  To costs that require grad flows |phi_e|^rho, see
+        a tree's nodes, (N,) gaps of a circle; finite and >= 0.  To costs that require grad flows ``|phi_e|^rho``, see
         `emdref.emd_cost_grad`; that has no derivative here itself.
 
     Returns
     -------
-    Tensor of the dtype computed in: (...) for ``none``, else a scalar.  Unit: cost times mass^rho.
+    Tensor of the dtype computed in
+        (...) for ``none``, else a scalar; in units of cost times mass^rho.
 
     Raises
     ------
     TypeError, ValueError
         As `emdref.emd_value_and_grad`, and for an unknown option, classes that do not fit, `ignore_index` or `weight`
-        beside histograms, or a q that requires grad in gauge ``normalized``.
-        NaN in p behind ``l1`` or ``square`` comes of a row whose sum is 0 or beyond the dtype.
+        beside histograms, or a q that requires grad in gauge ``normalized``.  NaN in p behind ``l1`` or ``square``
+        comes of a row whose sum is 0 or beyond the dtype.
 
     Notes
     -----
     *Which gauge is a derivative.*  Gauges differ by a constant in each row, and derivatives of all three layers take
-    constants to 0: behind a layer ``raw``, ``zero_sum`` and ``normalized`` hand the network one and the same gradient,
-    the plain derivative of the loss, and only ``scaled``, N times as much, is none.  Without a layer ``raw`` alone is
-    the derivative with respect to each p_k by itself; ``zero_sum`` is its projection onto the steps that conserve mass,
-    ``scaled`` N times that, and ``normalized`` the derivative of EMD(p / |p|, q), which is that of the loss with
-    ``mass="normalize"``.
+    constants to 0.  So behind a layer ``raw``, ``zero_sum`` and ``normalized`` hand the network one and the same
+    gradient, the plain derivative of the loss.  Only ``scaled``, N times as much, is none.  Without a layer ``raw``
+    alone is the derivative with respect to each p_k by itself.  ``zero_sum`` is its projection onto the steps that
+    conserve mass, and ``scaled`` N times that.  ``normalized`` is the derivative of ``EMD(p / |p|, q)``, which is that
+    of the loss with ``mass="normalize"``.
 
     *The gradient of q.*  phi is that of p - q, so that q's gradient is minus that of p in the same gauge, and so are
     second derivatives.  It is the derivative wherever p's is: behind a layer that makes q of what is trained and takes
     constants to 0, as all three here do, or in gauge ``raw``.  ``normalized`` belongs to p alone and is refused.
 
-    *As the papers train:* they normalise p and hand the gradient at p / |p| to the output as it is, without the
+    *As the papers train.*  They normalise p and hand the gradient at ``p / |p|`` to the output as it is, without the
     derivative of the layer: ``normalize=None, mass="normalize"``.  There gauges matter.
 
     Examples
@@ -197,10 +202,13 @@ def sinkhorn_loss(
     ignore_index: int | None = None,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Sinkhorn distance as frameworks train with it: the value and the gradient of `emdref.sinkhorn`.
+    r"""Sinkhorn distance between a network's output and the targets, as frameworks train with it.
 
-    The gradient is the published one of the variant, log u / lam or that without its mean, whatever the value is; it
-    is no exact derivative of a truncated iteration and has no derivative here itself.
+    .. math:: \text{value} = \langle T, M \rangle, \qquad \text{gradient} = \frac{1}{\lambda} \log u
+
+    These are the value and the gradient of `emdref.sinkhorn`, where T and u are explained.  The gradient is the
+    published one of the variant, ``log u / lam`` or that without its mean, whatever the value is.  It is no exact
+    derivative of a truncated iteration and has no derivative here itself.
 
     Parameters
     ----------
@@ -213,7 +221,8 @@ def sinkhorn_loss(
 
     Returns
     -------
-    Tensor of the dtype computed in: (...) for ``none``, else a scalar.  Unit: cost times mass.
+    Tensor of the dtype computed in
+        (...) for ``none``, else a scalar; in units of cost times mass.
 
     Raises
     ------
@@ -227,8 +236,8 @@ def sinkhorn_loss(
 
     Notes
     -----
-    Where p is 0, log u is -inf.  Behind a layer that has been multiplied with p, or with its root, and counts as the 0
-    that it tends to; without one it goes back as it is.
+    Where p is 0, log u is -inf.  Behind a layer this is multiplied with p, or with its root, and counts as the 0 that
+    the product tends to.  Without a layer it goes back as it is.
 
     Examples
     --------
@@ -304,10 +313,17 @@ class _Loss(nn.Module):
 
 
 class EMDLoss(_Loss):
-    """`emd_loss` as a module: ``EMDLoss(space, rho, **options)(logits_or_p, q)``; `cost` goes with the call.
+    r"""`emd_loss` as a module: ``EMDLoss(space, rho, **options)(logits_or_p, q)``.
 
-    What is no space or no option is refused as soon as the module is made, with the error of a call.  `weight` becomes
-    a buffer, which moves and is cast with the module and is in its ``state_dict``.
+    .. math:: \mathrm{EMD}^\rho(p, q) = \sum_e M_e \, |\phi_e|^\rho
+
+    What is no space or no option is refused as soon as the module is made, with the error of a call.
+
+    Parameters
+    ----------
+    space, rho, options
+        As in `emd_loss`, all but `cost`, which goes with the call.  ``weight`` becomes a buffer, which moves and is
+        cast with the module and is in its ``state_dict``.
 
     Examples
     --------
@@ -327,17 +343,24 @@ class EMDLoss(_Loss):
         super().__init__(_emd_options, space, strengths, options)
 
     def forward(self, logits_or_p: Tensor, q: Tensor, cost: Tensor | None = None) -> Tensor:
-        """The loss of a batch, at other costs than the space's if some are given."""
+        """The loss of a batch; at other costs than the space's, if some are given."""
         weight = self._buffers["weight"]
         return emd_loss(logits_or_p, q, self.space, *self.strengths, **self.options, weight=weight, cost=cost)
 
 
 class SinkhornLoss(_Loss):
-    """`sinkhorn_loss` as a module: ``SinkhornLoss(space_or_cost, lam, **options)(logits_or_p, q)``.
+    r"""`sinkhorn_loss` as a module: ``SinkhornLoss(space_or_cost, lam, **options)(logits_or_p, q)``.
+
+    .. math:: \text{value} = \langle T, M \rangle, \qquad \text{gradient} = \frac{1}{\lambda} \log u
 
     What is no space, no matrix of costs or no option is refused as soon as the module is made, with the error of a
     call.  A matrix is kept as the buffer ``space``, a copy in float64: it moves with the module to another device, it
     is in the ``state_dict``, and it stays float64 where the module is cast (``half()``, ``to(torch.float32)``).
+
+    Parameters
+    ----------
+    space_or_cost, lam, options
+        As in `sinkhorn_loss`.
 
     Examples
     --------
@@ -355,12 +378,25 @@ class SinkhornLoss(_Loss):
 
 
 class EMDMetric:
-    """The mean of `emd_loss` over all rows of many batches, weighted if they are: update, compute, reset.
+    r"""Mean of `emd_loss` over all rows of many batches: update, compute, reset.
 
-    It is called as the metrics of ``torchmetrics`` are, and needs no more than torch.  Takes the arguments of
-    `EMDLoss`, with rho = 1 by default and without `reduction`.  ``sums`` holds the sum of the values and the number of
-    rows, or the sum of their weights, in float64: ``torch.distributed.all_reduce(metric.sums)`` merges processes.
-    ``loss`` is its `EMDLoss`, which takes a weight to another device.
+    .. math:: \frac{\sum_i w_i \, \mathrm{EMD}^\rho(p_i, q_i)}{\sum_i w_i}
+
+    w_i is the weight of row i's class, 1 by default.  It is called as the metrics of ``torchmetrics`` are, and needs no
+    more than torch.
+
+    Parameters
+    ----------
+    space, rho, options
+        As in `EMDLoss`, with rho = 1 by default and without ``reduction``.
+
+    Attributes
+    ----------
+    sums : tensor of two float64
+        The sum of the values, and the number of rows or the sum of their weights.
+        ``torch.distributed.all_reduce(metric.sums)`` merges processes.
+    loss : EMDLoss
+        What computes the values; it takes a weight to another device.
 
     Examples
     --------

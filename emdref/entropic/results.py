@@ -19,56 +19,70 @@ RESOLVES = 2.0**-6  # eps (max|log u| + max|log v|) beyond which rounding of log
 
 @dataclass(frozen=True, eq=False)
 class SinkhornResult:
-    """Outcome of `sinkhorn`: a scalar (grad, log_u, log_v: a vector) for one pair, else with the batch's leading axes.
+    r"""What `sinkhorn` returns: value, gradient, scalings, and what became of each row.
+
+    .. math:: \text{value} = \langle T, M \rangle, \qquad \text{grad} = \frac{1}{\lambda} \log u
+
+    .. math:: \text{objective} = \langle T, M \rangle + \frac{1}{\lambda} \langle T, \log T \rangle
+
+    For one pair each attribute is a scalar (`grad`, `log_u` and `log_v`: a vector).  For a batch it has the batch's
+    leading axes.
 
     On a space, `objective`, `grad`, `log_u` and `log_v` are made when they are first read, and then kept; what was
     given to `sinkhorn` may change in between.
 
     Attributes
     ----------
-    value
-        <T, M>, the transport cost of the plan reached (the objective for variant ``caffe``).
-    objective
-        <T, M> + <T, log T> / lam, what the iteration minimises.
-    grad
-        log u / lam per bin, centred or not as the variant says: the gradient of `objective` at convergence, not of
-        <T, M>.  -inf where p = 0 (and where u underflowed, which `status` tells).
-    log_u, log_v
+    value : float or array
+        ``<T, M>``, the transport cost of the plan reached (the objective for variant ``caffe``).
+    objective : float or array
+        ``<T, M> + <T, log T> / lam``, what the iteration minimises.
+    grad : (..., N) array
+        ``log u / lam`` per bin, centred or not as the variant says.  It is the gradient of `objective` at convergence,
+        not of ``<T, M>``.  -inf where p = 0 (and where u underflowed, which `status` tells).
+    log_u, log_v : (..., N) arrays
         Logarithms of the scalings; -inf where p or q is 0.
-    n_iter
+    n_iter : int or array
         Iterations done.
-    marginal_error
+    marginal_error : float or array
         The larger l1 defect of the plan's two marginals.
-    status
-        The first that holds of: ``nan`` and ``overflow`` (in value, objective, u or v), ``underflow`` (a mass was
-        divided by 0, u or v is 0 where mass is, or K lost entries to 0 and marginal_error exceeds 1e-3 of the total),
-        ``unresolved``, ``converged``, ``iteration_limit``.
+    status : str or array of str
+        The first that holds of these:
 
-        ``unresolved`` is the log domain's.  An entry of T is exp(log u - lam M + log v); rounding these logarithms
-        changes it, relatively, by up to 5/2 eps (max|log u| + max|log v|).  The status says that this exceeds 4%: from
-        lam max(M) of about 1e5 on in float32, of 7e13 in float64.  Value, objective and marginal_error may be off by as
-        much, and marginal_error does not show it, since it is rounded alike.
-    converged
+        - ``nan`` and ``overflow``: in value, objective, u or v.
+        - ``underflow``: a mass was divided by 0, or u or v is 0 where mass is, or K lost entries to 0 and
+          `marginal_error` exceeds 1e-3 of the total.
+        - ``unresolved``: in the log domain, rounding moves masses by percents (see Notes).
+        - ``converged``: `marginal_error` is at most `tol`.
+        - ``iteration_limit``: none of these.
+    converged : bool or array
         Whether status is ``converged``.
-    failed_at
-        For a row whose status is ``nan``, ``overflow`` or ``underflow``, the first iteration, counted from 1, that
-        divided a mass by 0 or gave a u or v that is 0 (where mass is), infinite or NaN; -1 if none did and only what is
-        computed after the last iteration failed: v refreshed, the value or gradient beyond the dtype, or K's lost
-        entries missing.  0 for every other row, including those that a scaling of 0 has left again.
-    failed_bin
-        The first bin where that happened, v's before u's as they are computed; for ``failed_at = -1`` the first bin of
-        a refreshed v that is so.  -1 if there is none.
-    lost_entries
-        The share of K's N x N entries that are 0 as the products take them, a float for the whole batch; 0.0 in the log
-        domain.  The space kernel never forms K and counts the farthest pair only: 2 / N^2, a lower bound, if that is
-        lost.
-    checkpoints
-        The results after fewer iterations of the same run, by iteration; that of the last iteration shares its arrays
+    failed_at : int or array
+        For a row whose status is ``nan``, ``overflow`` or ``underflow``: the first iteration, counted from 1, that
+        divided a mass by 0 or gave a u or v that is 0 (where mass is), infinite or NaN.  It is -1 if none did and only
+        what is computed after the last iteration failed: v refreshed, the value or gradient beyond the dtype, or K's
+        lost entries missing.  It is 0 for every other row, including those that a scaling of 0 has left again.
+    failed_bin : int or array
+        The first bin where that happened, v's before u's as they are computed.  For ``failed_at = -1`` it is the first
+        bin of a refreshed v that is so.  -1 if there is none.
+    lost_entries : float
+        The share of K's N x N entries that are 0 as the products take them, one number for the whole batch; 0.0 in the
+        log domain.  The space kernel never forms K and counts the farthest pair only: ``2 / N^2``, a lower bound, if
+        that is lost.
+    checkpoints : dict of SinkhornResult
+        The results after fewer iterations of the same run, by iteration.  That of the last iteration shares its arrays
         with the result itself.
-    grad_unrolled
+    grad_unrolled : Unrolled or None
         With ``unrolled=True``, the exact partial derivatives of `value` and of `objective` after `n_iter` iterations
-        with respect to p (an `Unrolled`: two fields of those names, each in the shape of `grad`), q, K and u_0 held,
-        never centred; see the notes of `sinkhorn`.  Else None.
+        with respect to p: two fields of those names, each in the shape of `grad`.  q, K and u_0 are held, and nothing
+        is centred; see the notes of `sinkhorn`.  Else None.
+
+    Notes
+    -----
+    *Unresolved.* An entry of T is ``exp(log u - lam M + log v)``.  Rounding these logarithms changes it, relatively, by
+    up to ``5/2 eps (max|log u| + max|log v|)``.  The status says that this exceeds 4%: from ``lam max(M)`` of about 1e5
+    on in float32, of 7e13 in float64.  Value, objective and `marginal_error` may be off by as much.  `marginal_error`
+    does not show it, since it is rounded alike.
     """
 
     value: Any

@@ -23,7 +23,16 @@ Array = NDArray[Any]
 
 
 class Unrolled(NamedTuple):
-    """Partial derivatives, shape (..., N), of a truncated run's `value` and `objective` with respect to p."""
+    r"""Partial derivatives of a truncated Sinkhorn run with respect to p: see `SinkhornResult`.
+
+    .. math:: \frac{\partial}{\partial p_i} \langle T, M \rangle, \qquad
+       \frac{\partial}{\partial p_i} \left( \langle T, M \rangle + \frac{1}{\lambda} \langle T, \log T \rangle \right)
+
+    Attributes
+    ----------
+    value, objective : (..., N) arrays
+        The derivatives of the result's `value` and of its `objective`.
+    """
 
     value: Any
     objective: Any

@@ -30,16 +30,23 @@ __all__ = ["barycenter", "cost_grad", "emd", "flow", "grad", "hess", "hvp"]
 def emd(
     p: Any, q: Any, space: Space, rho: int = 1, *, mass: Mass = "ignore", normalize: bool | None = None
 ) -> Fraction:
-    """Exact value of sum_e M_e |phi_e|^rho; Eqs. (5), (10), (13) of arXiv 1611.07573.
+    r"""Exact Earth Mover's Distance of one pair, as a rational number.
+
+    .. math:: \mathrm{EMD}^\rho(p, q) = \sum_e M_e \, |\phi_e|^\rho
+
+    phi_e is the mass of p - q below edge e: Eqs. (5), (10) and (13) of arXiv 1611.07573.
 
     Parameters
     ----------
     p, q : (N,) sequences of floats, integers or Fractions, or sparse matrices of one row, >= 0
+        One pair of histograms.
     space : Space
+        Where the bins are, as in `emdref.emd`.
     rho : int from 1 to 1000
+        The exponent.  On a circle 1 or 2: for others flows are irrational.
     mass : {"ignore", "normalize", "raise"}
-        What totals that differ mean: the difference stays at the root; p / |p| and q / |q| are used, for every pair; or
-        a ValueError, if rounding does not explain it.
+        What totals that differ mean.  ``ignore``: the difference stays at the root.  ``normalize``: ``p / |p|`` and
+        ``q / |q|`` are used, for every pair.  ``raise``: a ValueError, if rounding does not explain it.
     normalize : bool
         The old word for ``mass="normalize"``, deprecated.
 
@@ -67,8 +74,22 @@ def emd(
 def flow(
     p: Any, q: Any, space: Space, rho: int = 1, *, mass: Mass = "ignore", normalize: bool | None = None
 ) -> list[Fraction]:
-    """Exact phi_e, an entry an edge as in `emdref.flow`; Eqs. (6), (14).  On a space whose edges close a circle it is
-    the flow of least cost for that rho.
+    r"""Exact flow on each edge, as `emdref.flow` rounds it.
+
+    .. math:: \phi_e = \sum_{k \text{ below } e} (p_k - q_k)
+
+    Eqs. (6) and (14) of arXiv 1611.07573.  On a space whose edges close a circle it is the flow of least cost for that
+    rho.
+
+    Parameters
+    ----------
+    p, q, space, rho, mass, normalize
+        As in `emdref.exact.emd`.
+
+    Returns
+    -------
+    list of Fraction
+        An entry an edge, in the order of `emdref.flow`.
 
     Examples
     --------
@@ -81,8 +102,19 @@ def flow(
 
 
 def cost_grad(p: Any, q: Any, space: Space, rho: int = 1, *, mass: Mass = "ignore") -> list[Fraction]:
-    """Exact derivative with respect to the cost of each edge, |phi_e|^rho, an entry an edge: see
-    `emdref.emd_cost_grad`.
+    r"""Exact derivative with respect to the cost of each edge, as `emdref.emd_cost_grad` rounds it.
+
+    .. math:: \frac{\partial \, \mathrm{EMD}^\rho}{\partial M_e} = |\phi_e|^\rho
+
+    Parameters
+    ----------
+    p, q, space, rho, mass
+        As in `emdref.exact.emd`.
+
+    Returns
+    -------
+    list of Fraction
+        An entry an edge, in the order of `emdref.flow`.
 
     Examples
     --------
@@ -105,10 +137,25 @@ def grad(
     mass: Mass = "ignore",
     normalize: bool | None = None,
 ) -> list[Fraction]:
-    """Exact gradient with respect to p in any gauge; Eqs. (9), (11), (15), and Eqs. (4), (6) of the ICML paper.
+    r"""Exact gradient with respect to p in any gauge, as `emdref.emd_grad` rounds it.
 
-    ``normalized`` is the derivative of EMD(p/|p|, q/|q|) with respect to p.  At a kink (rho = 1, phi = 0) the edge
+    .. math:: r_k = \rho \sum_{e \text{ above } k} M_e \, \operatorname{sgn}(\phi_e) \, |\phi_e|^{\rho - 1}
+
+    Eqs. (9), (11) and (15) of arXiv 1611.07573, and Eqs. (4) and (6) of the ICML 2016 workshop paper.  The gauge
+    ``normalized`` is the derivative of ``EMD(p/|p|, q/|q|)`` with respect to p.  At a kink (rho = 1, phi = 0) the edge
     contributes 0.
+
+    Parameters
+    ----------
+    gauge : {"zero_sum", "raw", "scaled", "normalized"}
+        As in `emdref.emd_grad`.
+    p, q, space, rho, mass, normalize
+        As in `emdref.exact.emd`.
+
+    Returns
+    -------
+    list of Fraction
+        N numbers, an entry a bin.
 
     Examples
     --------
@@ -133,9 +180,24 @@ def hess(
     mass: Mass = "ignore",
     normalize: bool | None = None,
 ) -> list[list[Fraction]]:
-    """Exact Hessian with respect to p in any gauge, a list of N lists of N; Eq. (12), see `emdref.emd_hess`.
+    r"""Exact Hessian with respect to p in any gauge, as `emdref.emd_hess` rounds it.
 
-    Where phi = 0, |phi|^(rho-2) is 1 for rho = 2 and 0 for rho > 2; at rho = 1 the raw Hessian is 0, kinks included.
+    .. math:: H = \rho \, (\rho - 1) \sum_e M_e \, |\phi_e|^{\rho - 2} \, a_e a_e^T
+
+    a_e is 1 at the bins below edge e and 0 elsewhere; Eq. (12) of arXiv 1611.07573.  Where phi = 0,
+    ``|phi|^(rho-2)`` is 1 for rho = 2 and 0 for rho > 2.  At rho = 1 the raw Hessian is 0, kinks included.
+
+    Parameters
+    ----------
+    gauge : {"zero_sum", "raw", "scaled", "normalized"}
+        As in `emdref.emd_hess`.
+    p, q, space, rho, mass, normalize
+        As in `emdref.exact.emd`; the space is a rooted tree, as chains are.
+
+    Returns
+    -------
+    list of lists of Fraction
+        N lists of N numbers.
 
     Examples
     --------
@@ -158,7 +220,21 @@ def hvp(
     mass: Mass = "ignore",
     normalize: bool | None = None,
 ) -> list[Fraction]:
-    """The Hessian of `hess` times the vector v of N numbers of any sign, in O(V).
+    r"""Exact product of the Hessian with a vector, in O(V).
+
+    .. math:: H v = \rho \, (\rho - 1) \sum_e M_e \, |\phi_e|^{\rho - 2} \, (a_e^T v) \, a_e
+
+    Parameters
+    ----------
+    v : N numbers of any sign
+        The vector.
+    p, q, space, rho, gauge, mass, normalize
+        As in `emdref.exact.hess`.
+
+    Returns
+    -------
+    list of Fraction
+        N numbers, an entry a bin.
 
     Examples
     --------
@@ -174,7 +250,19 @@ def hvp(
 
 
 def barycenter(P: Any, space: Space, rho: int = 1, *, weights: Any = None, mass: Totals = "raise") -> list[Fraction]:
-    """The exact minimiser of sum_k w_k EMD^rho(b, P_k) that `emdref.barycenter` rounds, for rho = 1 and 2.
+    r"""Exact barycentre, as `emdref.barycenter` rounds it, for rho = 1 and 2.
+
+    .. math:: \min_{b \ge 0} \sum_k w_k \, \mathrm{EMD}^\rho(b, P_k)
+
+    Parameters
+    ----------
+    P, space, rho, weights, mass
+        As in `emdref.barycenter`, for one barycentre: K histograms of floats, integers or Fractions.
+
+    Returns
+    -------
+    list of Fraction
+        N masses, an entry a bin.
 
     Examples
     --------

@@ -28,51 +28,55 @@ def emd(
     device: Device | None = None,
     out: NDArray[Any] | None = None,
 ) -> Any:
-    """Earth Mover's Distance with exponent rho, sum_e M_e |phi_e|^rho.
+    r"""Earth Mover's Distance between histograms, with exponent rho.
 
-    Eqs. (5), (10), (13) of arXiv 1611.07573; phi_e is the mass of p - q below edge e.  For rho = 1 this is the optimal
-    transport cost.  For rho != 1 it is *not* the Wasserstein distance W_rho^rho, which raises distances, not flows, to
-    the power rho.
+    .. math:: \mathrm{EMD}^\rho(p, q) = \sum_e M_e \, |\phi_e|^\rho
+
+    phi_e is the mass of p - q below edge e, and M_e is the cost of that edge: Eqs. (5), (10) and (13) of arXiv
+    1611.07573.  For rho = 1 this is the optimal transport cost.  For rho != 1 it is *not* the Wasserstein distance
+    W_rho^rho, which raises distances, not flows, to the power rho.
 
     Parameters
     ----------
     p, q : (..., N) arrays, both float32 or both float64 (integers below 2**53 count as float64)
-        Histograms, >= 0; the last axis holds the bins, leading axes are broadcast together.  Either may be a
-        scipy.sparse matrix or array, in which no place has two entries, of pandas, or both of another library: see
-        Notes.
+        Histograms, >= 0.  The last axis holds the bins; leading axes are broadcast together.  Either may be a table of
+        pandas, or a scipy.sparse matrix or array in which no place has two entries.  Both may be arrays of one other
+        library.  See Notes.
     space : Space
+        Where the bins are: a `Chain`, a `Tree`, a `Circle`, or a space of your own.
     rho : float
         Finite and >= 1.
     mass : {"raise", "normalize", "ignore"}
-        What to do if the totals of a pair differ by more than rounding (16 eps sqrt(N), relative): raise; use
-        p / |p| and q / |q| (for every row, whether they differ or not); or compute with the floats as given, which puts
-        the difference at the root.
+        What to do if the totals of a pair differ by more than rounding explains (``16 eps sqrt(N)``, relative).
+        ``raise`` is an error.  ``normalize`` uses ``p / |p|`` and ``q / |q|``, for every row, whether they differ or
+        not.  ``ignore`` computes with the floats as given, which puts the difference at the root.
     accuracy : {"compensated", "native"}
-        ``compensated``: every sign of phi is right and the value within 1 ulp of the exact one for rho in {1, 2, 3, 4};
-        another rho adds the errors of the C library's pow (1.9 ulp were the most in 123,000 cases).  ``native``: plain
-        arithmetic in the inputs' dtype, with the costs rounded to it, as a framework computes it.  For rho in
-        {1, 2, 3, 4} both give the same bits on every processor.
+        ``compensated``: every sign of phi is right, and the value is within 1 ulp of the exact one for rho in
+        {1, 2, 3, 4}.  Another rho adds the errors of the C library's pow (1.9 ulp were the most in 123,000 cases).
+        ``native``: plain arithmetic in the inputs' dtype, with the costs rounded to it, as a framework computes it.
+        For rho in {1, 2, 3, 4} both give the same bits on every processor.
     device : None, "cpu" or "cuda"
-        ``None`` follows the inputs: arrays on a GPU (of CuPy, torch, Numba, or anybody but JAX who has the CUDA array
-        interface) are taken there without a copy to the host, on their own stream, and the same kind comes back; a
+        ``None`` follows the inputs.  Arrays on a GPU (of CuPy, torch, Numba, or anybody but JAX who has the CUDA array
+        interface) are taken there without a copy to the host, on their own stream, and the same kind comes back.  A
         tensor that requires grad is refused, since nothing is recorded for autograd.  ``"cuda"`` moves input on the
-        host to the current GPU and the results back.
+        host to the current GPU, and the results back.
     out : (...) array of the inputs' dtype, optional
         Where the result goes, and what is returned: a NumPy array, or one of the inputs' kind where they lie.  p and q
         may be its memory.  Its contents are undefined if an error is raised.
 
     Returns
     -------
-    (...) array, or a scalar for one pair (of other libraries and on a GPU an array without axes), of the inputs' kind
-    and dtype, in units of cost times mass^rho.
+    (...) array, or a scalar for one pair
+        Of the inputs' kind and dtype, in units of cost times mass^rho.  One pair of another library, or on a GPU, gives
+        an array without axes.
 
     Raises
     ------
     TypeError
-        Other dtypes, p and q of different ones or of two libraries, what JAX traces, and what has no numbers to read.
+        Other dtypes; p and q of two dtypes or of two libraries; what JAX traces; what has no numbers to read.
     ValueError
         Shapes that do not fit, NaN, inf, negative mass, an all-zero histogram, totals that differ, rho < 1, an
-        unknown option: the message names the argument, the row, the bin and the amount.
+        unknown option.  The message names the argument, the row, the bin and the amount.
     RuntimeError
         No GPU to be used, or not enough memory on it; arrays on the host and on a GPU, on GPUs of two frameworks or on
         two GPUs; tensors and arrays on devices where nothing here computes.
@@ -84,20 +88,20 @@ def emd(
 
     Notes
     -----
-    Sparse rows take O(k log V) steps for k bins with mass, on the subtree that these span, after O(V) steps once a
-    space.  Compensated, values are those of the dense rows, bit for bit for rho in {1, 2, 3, 4}: a row whose rounding
-    two limbs leave open is made dense.  With ``native`` they have the same two limbs, without that check.  All other
-    functions of histograms on the CPU take sparse rows too; but for `pairwise` they make them dense, as their results
-    are, and those of one pair take a matrix of one row for that row.
+    *Sparse rows* take ``O(k log V)`` steps for k bins with mass, on the subtree that these span, after ``O(V)`` steps
+    once a space.  Compensated values are those of the dense rows, bit for bit for rho in {1, 2, 3, 4}: a row whose
+    rounding two limbs leave open is made dense.  With ``native`` they have the same two limbs, without that check.  All
+    other functions of histograms on the CPU take sparse rows too.  All but `pairwise` make them dense, as their results
+    are.  Functions of one pair take a matrix of one row for that row.
 
-    Arrays of torch, of JAX and of anybody else who speaks DLPack, all of one library on the host, are looked at where
-    they lie, and results are arrays of that library over the memory that was computed into; lists go with any.  What
-    the library of an array cannot be asked for (it has no ``from_dlpack``) comes back as NumPy's.  So it is in all
-    functions of batches; docs/howto/arrays.md has a table.
+    *Arrays of torch, of JAX* and of anybody else who speaks DLPack, all of one library on the host, are looked at where
+    they lie.  Results are arrays of that library over the memory that was computed into.  Lists go with any.  What the
+    library of an array cannot be asked for (it has no ``from_dlpack``) comes back as NumPy's.  All functions of batches
+    do the same; docs/howto/arrays.md has a table.
 
-    The labels of a pandas Series (its index) or DataFrame (its columns) must be ``space.bin_labels`` in their order;
-    nothing is reordered.  A default RangeIndex is positional.  So it is in all functions of histograms; without a space
-    the labels of all arguments must be the same.
+    *Labels* of a pandas Series (its index) or DataFrame (its columns) must be ``space.bin_labels`` in their order;
+    nothing is reordered.  A default RangeIndex is positional.  All functions of histograms do the same.  Without a
+    space the labels of all arguments must be the same.
 
     Examples
     --------
@@ -139,20 +143,22 @@ def emd_grad(
     device: Device | None = None,
     out: NDArray[Any] | None = None,
 ) -> Any:
-    """Gradient of the Earth Mover's Distance with respect to p.
+    r"""Gradient of the Earth Mover's Distance with respect to p.
 
-    With r_k = rho sum_(e above k) M_e sgn(phi_e) |phi_e|^(rho-1), the raw derivative (Eqs. 11 and 15 of arXiv
-    1611.07573, where the inner sum of Eq. 15 runs over the leaves under i):
+    .. math:: r_k = \rho \sum_{e \text{ above } k} M_e \, \operatorname{sgn}(\phi_e) \, |\phi_e|^{\rho - 1}
+
+    is the raw derivative (Eqs. 11 and 15 of arXiv 1611.07573, where the inner sum of Eq. 15 runs over the leaves under
+    i).  The four gauges fix its constant and its scale in four ways:
 
     ``zero_sum``
-        r - mean(r), Eqs. (9), (11), (15): conserves mass.
+        ``r - mean(r)``, Eqs. (9), (11) and (15).  A step along it conserves mass.
     ``raw``
-        r, the partial derivative alone; it depends on the root by a constant.
+        ``r``, the partial derivative alone.  It depends on the root by a constant.
     ``scaled``
-        N (r - mean(r)), Eq. (6) of the ICML 2016 workshop paper.
+        ``N (r - mean(r))``, Eq. (6) of the ICML 2016 workshop paper.
     ``normalized``
-        (r - <p, r> / |p|) / |p| with r taken at p / |p| and q / |q|, Eq. (4) of the workshop paper: the derivative of
-        EMD(p/|p|, q/|q|) with respect to the p given, whatever `mass` is.
+        ``(r - <p, r> / |p|) / |p|`` with r taken at ``p / |p|`` and ``q / |q|``, Eq. (4) of the workshop paper.  It is
+        the derivative of ``EMD(p/|p|, q/|q|)`` with respect to the p given, whatever `mass` is.
 
     At a kink (rho = 1, phi_e = 0) edge e contributes 0, the least of its subgradients.
 
@@ -161,13 +167,14 @@ def emd_grad(
     gauge : {"zero_sum", "raw", "scaled", "normalized"}
         As above.
     p, q, space, rho, mass, accuracy, device, out
-        As in `emd`; `out` has the gradient's shape.  With ``mass="normalize"`` the gradient is with respect to p / |p|,
-        except in gauge ``normalized``.
+        As in `emd`; `out` has the gradient's shape.  With ``mass="normalize"`` the gradient is with respect to
+        ``p / |p|``, except in gauge ``normalized``.
 
     Returns
     -------
-    (..., N) array of the inputs' dtype, in units of cost times mass^(rho-1).  Compensated, each entry is within
-    8 eps max|r| of the exact one (times N for ``scaled``, over |p| for ``normalized``) for rho in {1, 2, 3, 4}.
+    (..., N) array of the inputs' dtype
+        In units of cost times mass^(rho-1).  Compensated, each entry is within ``8 eps max|r|`` of the exact one (times
+        N for ``scaled``, over ``|p|`` for ``normalized``) for rho in {1, 2, 3, 4}.
 
     Raises
     ------
@@ -206,10 +213,20 @@ def emd_value_and_grad(
     device: Device | None = None,
     out: tuple[NDArray[Any] | None, NDArray[Any] | None] | None = None,
 ) -> tuple[Any, Any]:
-    """`emd` and `emd_grad` from one pass over the data; `out` is the pair of theirs, either of which may be None.
+    r"""Value and gradient, `emd` and `emd_grad`, from one pass over the data.
 
-    Gauge ``normalized`` takes its gradient at p / |p| and q / |q|; unless ``mass="normalize"`` asks the same of the
-    value, that is a second pass.
+    .. math:: \mathrm{EMD}^\rho(p, q) = \sum_e M_e \, |\phi_e|^\rho
+       \qquad \text{and} \qquad \frac{\partial}{\partial p} \mathrm{EMD}^\rho(p, q)
+
+    Gauge ``normalized`` takes its gradient at ``p / |p|`` and ``q / |q|``.  That is a second pass, unless
+    ``mass="normalize"`` asks the same of the value.
+
+    Parameters
+    ----------
+    p, q, space, rho, gauge, mass, accuracy, device
+        As in `emd` and `emd_grad`.
+    out : pair of arrays, optional
+        Where value and gradient go.  Either may be None.
 
     Returns
     -------
@@ -248,12 +265,15 @@ def flow(
     accuracy: Accuracy = "compensated",
     device: Device | None = None,
 ) -> Any:
-    """phi_e, the flow on each edge: on a chain or a tree the mass of p - q below it, Eqs. (6) and (14) of arXiv
-    1611.07573.
+    r"""Flow on each edge: how much mass passes it, and which way.
 
-    A positive phi_e means that mass moves up, towards the root (on a chain: towards the last bin).  Where edges close a
-    circle the masses leave a flow round it open; then phi is the flow of least sum_e M_e |phi_e|^rho, in the middle of
-    all such flows, and only there rho matters.
+    .. math:: \phi_e = \sum_{k \text{ below } e} (p_k - q_k)
+
+    These are Eqs. (6) and (14) of arXiv 1611.07573.  A positive phi_e means that mass moves up, towards the root (on a
+    chain: towards the last bin).
+
+    Where edges close a circle, the masses leave a flow round it open.  Then phi is the flow of least
+    ``sum_e M_e |phi_e|^rho``, in the middle of all such flows.  Only there rho matters.
 
     Parameters
     ----------
@@ -264,10 +284,12 @@ def flow(
 
     Returns
     -------
-    (..., E) array, an entry an edge in the order of ``space.edges``: (..., N-1) on a chain, phi of the gap after each
-    bin; (..., V) on a tree, phi of the edge from each node to its parent in the tree's own node order, 0 at the root;
-    (..., N) on a circle, phi of the gap after each bin.  In the inputs' dtype and in units of mass; compensated, each
-    entry is the exact one rounded, to within 1 ulp (on a circle for rho = 1 and 2).
+    (..., E) array of the inputs' dtype
+        An entry an edge, in the order of ``space.edges`` and in units of mass.  On a chain (..., N-1): phi of the gap
+        after each bin.  On a tree (..., V): phi of the edge from each node to its parent, in the tree's own node order,
+        0 at the root.  On a circle (..., N): phi of the gap after each bin.
+
+        Compensated, each entry is the exact one rounded, to within 1 ulp (on a circle for rho = 1 and 2).
 
     Raises
     ------
@@ -301,27 +323,32 @@ def emd_cost_grad(
     accuracy: Accuracy = "compensated",
     device: Device | None = None,
 ) -> Any:
-    """Derivative of the Earth Mover's Distance with exponent rho with respect to the cost of each edge, |phi_e|^rho.
+    r"""Derivative of the Earth Mover's Distance with respect to the cost of each edge.
 
-    The value is sum_e M_e |phi_e|^rho (Eqs. 10 and 13 of arXiv 1611.07573).  On a chain or a tree the flow phi does not
-    depend on the costs M, so that the value is linear in them: it is exactly sum_e M_e (dEMD^rho / dM_e).  Where edges
-    close a circle the value is the least such sum of all flows, which is concave in M, and this is its derivative by
-    the envelope theorem: |phi_e|^rho of the flow that `flow` gives.  Where several flows cost the same (rho = 1, the
-    middle of an interval of them) it is one of the supergradients: for any other costs M', EMD^rho is at most
-    sum_e M'_e |phi_e|^rho.
+    .. math:: \frac{\partial \, \mathrm{EMD}^\rho}{\partial M_e} = |\phi_e|^\rho
+
+    The value is ``sum_e M_e |phi_e|^rho`` (Eqs. 10 and 13 of arXiv 1611.07573).  On a chain or a tree the flow phi does
+    not depend on the costs M.  There the value is linear in them: it is exactly the sum of M_e times this derivative.
+
+    Where edges close a circle, the value is the least such sum of all flows, which is concave in M.  This is its
+    derivative by the envelope theorem, with the flow that `flow` gives.  Several flows may cost the same (at rho = 1;
+    `flow` is in their middle).  Then it is one of the supergradients: for any other costs M', EMD^rho is at most
+    ``sum_e M'_e |phi_e|^rho``.
 
     Parameters
     ----------
     p, q, space, rho, mass, accuracy, device
-        As in `emd`; with ``mass="normalize"`` it is the derivative of EMD(p / |p|, q / |q|).
+        As in `emd`; with ``mass="normalize"`` it is the derivative of ``EMD(p/|p|, q/|q|)``.
 
     Returns
     -------
-    (..., E) array of the inputs' dtype in units of mass^rho, an entry an edge as in `flow`: 0 at a tree's root.  For
-    rho = 1 it is abs(flow).  Compensated, in float32 it is within 1 ulp of the exact one for rho in {1, 2, 3, 4} (rho
-    + 1 on a GPU); in float64 within 1, 3, 5 and 7 ulp, for the float next to phi is raised to the power; another rho
-    multiplies the error of phi, 1/2 ulp, by rho and adds that of the C library's pow.  On a circle this holds for rho =
-    1 and 2.
+    (..., E) array of the inputs' dtype
+        An entry an edge as in `flow`, 0 at a tree's root, in units of mass^rho.  For rho = 1 it is ``abs(flow)``.
+
+        Compensated and in float32, it is within 1 ulp of the exact one for rho in {1, 2, 3, 4} (rho + 1 on a GPU).  In
+        float64 it is within 1, 3, 5 and 7 ulp, for the float next to phi is raised to the power.  Another rho
+        multiplies the error of phi, 1/2 ulp, by rho and adds that of the C library's pow.  On a circle this holds for
+        rho = 1 and 2.
 
     Raises
     ------

@@ -27,25 +27,27 @@ def emd_hess(
     accuracy: Accuracy = "compensated",
     device: Device | None = None,
 ) -> Any:
-    """Hessian of the Earth Mover's Distance with exponent rho with respect to p.
+    r"""Hessian of the Earth Mover's Distance with respect to p.
 
-    With the raw Hessian H = rho (rho-1) sum_e M_e |phi_e|^(rho-2) a_e a_e^T, a_e the indicator of the bins below edge
-    e, and P = I - 1 1^T / N:
+    .. math:: H = \rho \, (\rho - 1) \sum_e M_e \, |\phi_e|^{\rho - 2} \, a_e a_e^T
+
+    is the raw Hessian, where a_e is 1 at the bins below edge e and 0 elsewhere.  With ``P = I - 1 1^T / N`` the four
+    gauges are:
 
     ``raw``
-        H.
+        ``H``.
     ``zero_sum``
-        P H P, the Jacobian of the gradient in that gauge along steps that conserve mass.
+        ``P H P``, the Jacobian of the gradient in that gauge along steps that conserve mass.
     ``scaled``
-        N^2 P H P, Eq. (12) of arXiv 1611.07573 as printed.
+        ``N^2 P H P``, Eq. (12) of arXiv 1611.07573 as printed.
     ``normalized``
-        (J^T H J - g 1^T - 1 g^T) / |p|^2 with J = I - p 1^T / |p|, where H and g, the gradient r - <p, r> / |p|, are
-        taken at p / |p| and q / |q|: the second derivative of EMD(p/|p|, q/|q|) with respect to the p given, whatever
-        `mass` is.  It is not 0 at rho = 1.
+        ``(J^T H J - g 1^T - 1 g^T) / |p|^2`` with ``J = I - p 1^T / |p|``.  H and the gradient ``g = r - <p, r> / |p|``
+        are taken at ``p / |p|`` and ``q / |q|``.  It is the second derivative of ``EMD(p/|p|, q/|q|)`` with respect to
+        the p given, whatever `mass` is.  It is not 0 at rho = 1.
 
-    At rho = 1 H is 0, kinks included.  Where phi_e = 0, |phi_e|^(rho-2) is 1 at rho = 2 and 0 above; for 1 < rho < 2 it
-    is infinite, which is an error unless no entry depends on it: an edge that costs nothing, that has no bins below it,
-    or, except in gauge ``raw``, that has all of them below it.
+    At rho = 1 H is 0, kinks included.  Where phi_e = 0, ``|phi_e|^(rho-2)`` is 1 at rho = 2 and 0 above.  For
+    1 < rho < 2 it is infinite, which is an error unless no entry depends on it: on an edge that costs nothing, that has
+    no bins below it, or, except in gauge ``raw``, that has all of them below it.
 
     Parameters
     ----------
@@ -54,11 +56,14 @@ def emd_hess(
 
     Returns
     -------
-    (..., N, N) array of the inputs' dtype, symmetric to the last bit, in units of cost times mass^(rho-2).  Compensated
-    and for rho in {1, 2, 3, 4}, each entry in gauge ``raw`` is within 1 ulp of the exact one; in the other gauges it is
-    within 8 eps max|H| (times N^2 for ``scaled``; for ``normalized`` within 8 eps (max|H| + 2 max|g|) / |p|^2), where H
-    leaves out the edges that no entry depends on.  Another rho adds the errors of the C library's pow and exp (``raw``:
-    2.1 ulp were the most in a million entries).  What is beyond the dtype is inf, with one RuntimeWarning.
+    (..., N, N) array of the inputs' dtype
+        Symmetric to the last bit, in units of cost times mass^(rho-2).
+
+        Compensated and for rho in {1, 2, 3, 4}, each entry in gauge ``raw`` is within 1 ulp of the exact one.  In the
+        other gauges it is within ``8 eps max|H|`` (times N^2 for ``scaled``; for ``normalized`` within
+        ``8 eps (max|H| + 2 max|g|) / |p|^2``), where H leaves out the edges that no entry depends on.  Another rho adds
+        the errors of the C library's pow and exp (``raw``: 2.1 ulp were the most in a million entries).  What is beyond
+        the dtype is inf, with one RuntimeWarning.
 
     Raises
     ------
@@ -95,9 +100,12 @@ def emd_hvp(
     accuracy: Accuracy = "compensated",
     device: Device | None = None,
 ) -> Any:
-    """Product of the Hessian (see `emd_hess`) with a vector, in O(V) and without the matrix.
+    r"""Product of the Hessian with a vector, in O(V) and without the matrix.
 
-    Sums of v below each edge, times rho (rho-1) M_e |phi_e|^(rho-2), summed again on the way down.
+    .. math:: H v = \rho \, (\rho - 1) \sum_e M_e \, |\phi_e|^{\rho - 2} \, (a_e^T v) \, a_e
+
+    H, its gauges and a_e are those of `emd_hess`.  The entries of v below each edge are summed on the way up,
+    multiplied by the edge's factor, and summed again on the way down.
 
     Parameters
     ----------
@@ -108,8 +116,9 @@ def emd_hvp(
 
     Returns
     -------
-    (..., N) array of the inputs' dtype, in units of cost times mass^(rho-2) times those of v.  Compensated and for rho
-    in {1, 2, 3, 4}, each entry is within 8 eps |v|_1 max|H|, with the factors that `emd_hess` names.
+    (..., N) array of the inputs' dtype
+        In units of cost times mass^(rho-2) times those of v.  Compensated and for rho in {1, 2, 3, 4}, each entry is
+        within ``8 eps |v|_1 max|H|``, with the factors that `emd_hess` names.
 
     Raises
     ------

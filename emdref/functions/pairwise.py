@@ -63,17 +63,20 @@ def pairwise(
     accuracy: Accuracy = "compensated",
     progress: bool = False,
 ) -> Any:
-    """Earth Mover's Distance between all rows of X and all rows of Y, or among the rows of X.
+    r"""Earth Mover's Distance between all rows of X and all rows of Y, or among the rows of X.
 
-    The subtree sums P_i[v] of a row are shared by all pairs of a block, so that a pair costs one pass over
-    sum_v M_v |P_i[v] - P_j[v]|^rho, Eqs. (10) and (13) of arXiv 1611.07573, with many pairs side by side.  For rho = 1
-    and p and q normalised, this is what ecologists call weighted unnormalised UniFrac.
+    .. math:: D_{ij} = \mathrm{EMD}^\rho(X_i, Y_j) = \sum_e M_e \, |P_{ie} - Q_{je}|^\rho
+
+    P_ie and Q_je are the masses of row i of X and of row j of Y below edge e: Eqs. (10) and (13) of arXiv 1611.07573.
+    The sums of a row are shared by all pairs of a block, so that a pair costs one pass over the edges, with many pairs
+    side by side.  For rho = 1 and p and q normalised, this is what ecologists call weighted unnormalised UniFrac.
 
     Parameters
     ----------
     X : (n, N) array or scipy.sparse matrix, float32 or float64 (integers below 2**53 count as float64)
         Histograms, a row each, >= 0.
     space : Space
+        Where the bins are, as in `emd`.
     Y : (m, N) array or sparse matrix of X's dtype, optional
         Without it, X is compared with itself: pairs i < j are computed and mirrored, and the diagonal is exactly 0, as
         nothing flows between equal histograms.
@@ -84,16 +87,17 @@ def pairwise(
     accuracy : {"compensated", "native"}
         ``compensated``: entry i, j is the float that ``emd(X[i], Y[j], space, rho)`` returns, bit for bit (i < j if X
         is compared with itself).  Sums and differences are taken in two limbs; the few pairs whose rounding these leave
-        open go through `emd`.  ``native``: plain float64 arithmetic whatever the dtype, sums rounded before they are
-        subtracted, the result rounded to the dtype.  That is not what `emd` does in ``native``, which subtracts first
-        and sums in the inputs' dtype: here errors are a few float64 eps of the *masses* below an edge, also where the
-        flow is much smaller.
+        open go through `emd`.  ``native``: plain float64 arithmetic whatever the dtype.  Sums are rounded before they
+        are subtracted, and the result is rounded to the dtype.  `emd` in ``native`` does something else: it subtracts
+        first and sums in the inputs' dtype.  Here errors are a few float64 eps of the *masses* below an edge, also
+        where the flow is much smaller.
     progress : bool
         Show a progress bar.
 
     Returns
     -------
-    (n, m) array of X's dtype and kind, on the host; (n, n) and symmetric without Y.
+    (n, m) array of X's dtype and kind, on the host
+        (n, n) and symmetric without Y.
 
     Raises
     ------
@@ -107,8 +111,9 @@ def pairwise(
 
     Notes
     -----
-    Beyond the result and the checks of the input, about 6 MB of scratch memory a thread and 8 MB for results, whatever
-    the number of rows, and O(V) for the space.  Blocks are dealt to threads; no entry depends on their number.
+    Beyond the result and the checks of the input, it takes about 6 MB of scratch memory a thread and 8 MB for results,
+    whatever the number of rows, and ``O(V)`` for the space.  Blocks are dealt to threads; no entry depends on their
+    number.
 
     If X or Y is sparse, a block of rows is computed on the subtree that its bins span, or pair by pair as in `emd`,
     whichever is estimated to be less work; that takes up to 64 MB, unless a row has more than 8000 bins.  For a rho

@@ -21,36 +21,43 @@ _WORK = 300  # nanoseconds that a node takes, about
 
 
 def plan(p: ArrayLike, q: ArrayLike, space: Space, *, mass: Mass = "raise") -> sparse.csr_array:
-    """An optimal transport plan T for rho = 1: T[i, j] is the mass that goes from bin i of p to bin j of q.
+    r"""Optimal transport plan of one pair for rho = 1: who sends how much mass to whom.
 
-    T >= 0 minimises sum(T * M), M the distances between bins (Kantorovich's problem; Eqs. (5) and (13) of arXiv
-    1611.07573 give the value).  Its row sums are p, its column sums q, and it has at most 2N - 1 entries.  What can
-    stay stays: T[k, k] = min(p_k, q_k).  From the leaves up, each node then matches what is left of supply and demand
-    below it, the oldest first; on a chain that means in the order of the bins.  There are other optimal plans; this one
-    is the same in every run.  It takes O(V) time and memory, without the matrix M.
+    .. math:: \min_{T \ge 0} \sum_{ij} T_{ij} M_{ij} \quad \text{with} \quad
+       \sum_j T_{ij} = p_i, \quad \sum_i T_{ij} = q_j
+
+    T[i, j] is the mass that goes from bin i of p to bin j of q, and M holds the distances between bins.  This is
+    Kantorovich's problem; Eqs. (5) and (13) of arXiv 1611.07573 give its value.
+
+    The plan has at most 2N - 1 entries.  What can stay stays: ``T[k, k] = min(p_k, q_k)``.  From the leaves up, each
+    node then matches what is left of supply and demand below it, the oldest first.  On a chain that means in the order
+    of the bins.  There are other optimal plans; this one is the same in every run.  It takes ``O(V)`` time and memory,
+    without the matrix M.
 
     Parameters
     ----------
     p, q : (N,) arrays, both float32 or both float64 (integers below 2**53 count as float64)
         Histograms, >= 0: what there is, and where it shall be.
     space : Space
+        One that is a rooted tree, as chains are.
     mass : {"raise", "normalize", "ignore"}
         As in `emdref.emd`.
 
     Returns
     -------
-    (N, N) scipy.sparse.csr_array of the inputs' dtype, whatever their kind, in units of mass
-        Column indices sorted, no duplicates, no zeros stored; ``T.tocoo()`` gives triples.
+    (N, N) scipy.sparse.csr_array of the inputs' dtype
+        In units of mass, whatever kind the inputs are of.  Column indices are sorted, there are no duplicates, and no
+        zeros are stored; ``T.tocoo()`` gives triples.
 
-        Bins are matched in exact integers, so that each entry is that of an exact plan rounded to the nearest float;
-        hence row k sums to p_k within eps p_k / 2, column k to q_k within eps q_k / 2, and sum(T * M) is relatively
-        within eps / 2 of the exact EMD, before your own sums round.  With ``mass="normalize"`` entries are quotients:
-        within 1 ulp, the sums within eps, and what is below the range of floats is left out.
+        Bins are matched in exact integers, so that each entry is that of an exact plan rounded to the nearest float.
+        Hence row k sums to p_k within ``eps p_k / 2`` and column k to q_k within ``eps q_k / 2``, and ``sum(T * M)`` is
+        relatively within ``eps / 2`` of the exact EMD, before your own sums round.  With ``mass="normalize"`` entries
+        are quotients: they are within 1 ulp, the sums within eps, and what is below the range of floats is left out.
 
-        If the totals differ, by rounding or because of ``mass="ignore"``, the excess stays where it is: the rows (if p
-        has more) or columns (if q has) of some bins sum to less, by ``p - T.sum(axis=1)`` or ``q - T.sum(axis=0)``.  It
-        is what is left over at the root, on a chain in the last bins that have any.  The EMD counts its way to the
-        root, which ``emdref.emd(p, q, space, mass="ignore") - (T * M).sum()`` tells.
+        If the totals differ, by rounding or because of ``mass="ignore"``, the excess stays where it is.  The rows (if p
+        has more) or columns (if q has) of some bins then sum to less, by ``p - T.sum(axis=1)`` or
+        ``q - T.sum(axis=0)``.  It is what is left over at the root, on a chain in the last bins that have any.  The EMD
+        counts its way to the root, which ``emdref.emd(p, q, space, mass="ignore") - (T * M).sum()`` tells.
 
     Raises
     ------

@@ -41,25 +41,31 @@ def unifrac(
     accuracy: Accuracy = "compensated",
     progress: bool = False,
 ) -> Any:
-    """Weighted UniFrac between all samples of a count table, or its relatives sum_e M_e |P_e - Q_e|^rho.
+    r"""Weighted UniFrac between all samples of a count table, or its relatives with another exponent.
 
-    With p and q the counts of two samples divided by their totals, P_e and Q_e what of them is at the tips below branch
-    e, and M_e the length of e, weighted UniFrac is u = sum_e M_e |P_e - Q_e| (Lozupone et al. 2007): the Earth Mover's
-    Distance on the tree, Eq. (13) of arXiv 1611.07573.  Normalised it is u / sum_k d_k (p_k + q_k), with d_k the
-    distance of tip k from the root, between 0 and 1.  Other powers rho are the phylogenetic Kantorovich-Rubinstein
-    metrics of Evans and Matsen (2012), without the root 1/rho that they take in the end; at rho = 2, the squared
-    distances of double principal coordinate analysis (DPCoA) on the square roots of the tips' distances.
+    .. math:: u = \sum_e M_e \, |P_e - Q_e|^\rho, \qquad
+       u_{\text{normalized}} = \frac{u}{\sum_k d_k \, (p_k + q_k)}
 
-    Unweighted UniFrac is no EMD and not offered.  docs/understand/unifrac.md tells which published implementation
-    computes what.
+    p and q are the counts of two samples divided by their totals.  P_e and Q_e are what of them is at the tips below
+    branch e, M_e is the length of e, and d_k is the distance of tip k from the root.
+
+    For rho = 1 this is the weighted UniFrac of Lozupone et al. (2007): the Earth Mover's Distance on the tree, Eq. (13)
+    of arXiv 1611.07573.  Only for rho = 1 it can be normalised, and is then between 0 and 1.  Other powers rho are the
+    phylogenetic Kantorovich-Rubinstein metrics of Evans and Matsen (2012), without the root 1/rho that they take in the
+    end.  At rho = 2 they are the squared distances of double principal coordinate analysis (DPCoA) on the square roots
+    of the tips' distances (Pavoine et al. 2004).
+
+    Unweighted UniFrac is no EMD and not offered.  Which published implementation computes what is told in
+    docs/understand/unifrac.md.
 
     Parameters
     ----------
     table : (n, N) table of counts or abundances >= 0, a row a sample
-        A pandas DataFrame meets the tree by name: its columns are names of tips, in any order and not all of them, for
-        the tree is cut down to them, ``tree.restrict(table.columns)``.  So does a table of the package biom-format,
-        which has taxa in rows.  An array, a scipy.sparse matrix, or a DataFrame whose columns only count, has the
-        tree's bins as columns, in their order.  Float32 or float64; integers below 2**53 count as float64.
+        A pandas DataFrame meets the tree by name.  Its columns are names of tips, in any order.  They need not be all
+        of them, for the tree is cut down to them by ``tree.restrict(table.columns)``.  A table of the package
+        biom-format, which has taxa in rows, meets the tree by name as well.  An array, a scipy.sparse matrix, or a
+        DataFrame whose columns only count, has the tree's bins as columns, in their order.  Float32 or float64;
+        integers below 2**53 count as float64.
     tree : Tree
         Rooted as it is given.  A length at the root itself is not counted.
     normalized : bool
@@ -74,12 +80,12 @@ def unifrac(
     Returns
     -------
     (n, n) array of the counts' dtype (float64 of integers), symmetric, 0 on the diagonal
-        In units of length^1, as branches have; normalised, without unit and at most 1.
+        In the unit of the branches' lengths; normalised, without unit and at most 1.
 
-        Compensated, u is within 1 ulp of the exact number for the counts and lengths as they are, and normalised within
-        a relative error of 3 eps: u and the distances of both samples from the root have 2^-52 each, their sum and the
-        quotient half of that (float32 is rounded from float64 at the end).  Where a table's names cut the tree down,
-        branches that become one are rounded once, which adds 2^-53 to u, and 2^-52 to what is normalised.
+        Compensated, u is within 1 ulp of the exact number for the counts and lengths as they are.  Normalised, the
+        relative error is within 3 eps: u and the distances of both samples from the root have 2^-52 each, their sum and
+        the quotient half of that (float32 is rounded from float64 at the end).  Where a table's names cut the tree
+        down, branches that become one are rounded once.  That adds 2^-53 to u, and 2^-52 to what is normalised.
 
         Two samples that have all their counts at the root, or at no distance from it, are at distance 0, also
         normalised, where the quotient is 0 / 0.
@@ -96,8 +102,8 @@ def unifrac(
     RuntimeWarning
         Once, if an entry is beyond the dtype's range (it is inf then).
 
-    Source
-    ------
+    References
+    ----------
     Lozupone, Hamady, Kelley, Knight, Appl. Environ. Microbiol. 73, 1576 (2007); Evans, Matsen, J. R. Stat. Soc. B 74,
     569 (2012); Pavoine, Dufour, Chessel, J. Theor. Biol. 228, 523 (2004).
 

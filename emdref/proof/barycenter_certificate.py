@@ -33,18 +33,24 @@ from emdref.spaces.space import Space, check_space, rooted
 
 @dataclass(eq=False)
 class BarycenterCertificate:
-    """What `certify_barycenter` returns: what a histogram costs, and what no histogram of its total can undercut.
+    r"""What `certify_barycenter` returns: what a histogram costs, and what no histogram of its total can undercut.
+
+    .. math:: \text{lower} \le \min_{b'} \sum_k w_k \, \mathrm{EMD}(b', P_k)
+       \le \sum_k w_k \, \mathrm{EMD}(b, P_k) \le \text{upper}
 
     Attributes
     ----------
     space : Space
+        The space that was asked about.
     b : tuple of N Fractions
+        The histogram that was asked about.
     P : tuple of K tuples of N Fractions
+        The histograms that it shall be near.  All masses are the floats' own values, divided by their totals if
+        ``mass="normalize"`` was asked for.
     weights : tuple of K Fractions
-        What the certificate is about: the floats' own values, divided by their totals if ``mass="normalize"`` was asked
-        for.
+        The weights of these.
     value : float
-        sum_k w_k EMD(b, P_k), nearest; in units of weight times cost times mass.
+        ``sum_k w_k EMD(b, P_k)``, nearest; in units of weight times cost times mass.
     upper : float
         The least float64 >= that sum.
     lower : float
@@ -78,7 +84,12 @@ class BarycenterCertificate:
         """Whether the proof holds and every field says what it proves, to the last bit.
 
         Flows and potential are rebuilt as rationals.  Then it is checked that the flows conserve mass at every node,
-        and that the potential is 0 at the root and changes by at most M_e sum_k w_k along every edge.
+        and that the potential is 0 at the root and changes by at most ``M_e sum_k w_k`` along every edge.
+
+        Returns
+        -------
+        bool
+            False as well where a field has been changed.
 
         Examples
         --------
@@ -100,13 +111,18 @@ class BarycenterCertificate:
 def certify_barycenter(
     b: ArrayLike, P: ArrayLike, space: Space, *, weights: ArrayLike | None = None, mass: Totals = "raise"
 ) -> BarycenterCertificate:
-    """Prove how far a histogram b, whoever found it, is from minimising sum_k w_k EMD(b, P_k): rho = 1.
+    r"""Prove how far a histogram, whoever found it, is from the best barycentre at rho = 1.
+
+    .. math:: \min_{b'} \sum_k w_k \, \mathrm{EMD}(b', P_k)
+
+    is enclosed, over all histograms b' of b's total.
 
     Parameters
     ----------
     b : (N,) sequence of floats, integers or Fractions, >= 0
         Its total must be that of the P_k, up to rounding.
     P : (K, N) array, or K sequences like b
+        The histograms that it shall be near.
     space : Space
         One that is a rooted tree, as chains are.
     weights, mass

@@ -26,15 +26,21 @@ from emdref.spaces.space import Space
 
 @dataclass(eq=False)
 class Certificate:
-    """What `certify` returns: the answer for one pair at rho = 1 and its proof.
+    r"""What `certify` returns: the answer for one pair at rho = 1, and its proof.
 
-    Floats are float64 whatever the dtype of p and q was; ``nearest`` means the float64 next to the exact number, inf
-    beyond the range.  Flow, sign and at_kink are in the order of `emdref.flow`; a place that stands for no edge, as a
-    tree's root, has 0, 0 and False.
+    .. math:: \sum_v f_v \, (p - q)_v \; \le \; \mathrm{EMD}(p, q) \; \le \; \sum_e M_e \, |\phi_e|
+
+    holds for every flow phi that conserves mass and every potential f that changes by at most M_e along each edge.
+    Where both sides are equal, each proves the other.
+
+    Floats are float64 whatever the dtype of p and q was.  ``nearest`` means the float64 next to the exact number, inf
+    beyond the range.  `flow`, `sign` and `at_kink` are in the order of `emdref.flow`; a place that stands for no edge,
+    as a tree's root, has 0, 0 and False.
 
     Attributes
     ----------
     space : Space
+        The space that was asked about.
     p, q : tuples of N Fractions
         The masses that the certificate is about: the floats' own values, divided by their totals if ``normalize`` was
         asked for.
@@ -49,11 +55,12 @@ class Certificate:
     at_kink : bool array
         Whether phi_e = 0, exactly: there EMD has no derivative with respect to phi_e unless the edge is free.
     grad_lower, grad_upper : (N,) float64 arrays
-        For each bin the interval of the subdifferential in gauge ``raw``, rounded outward: the sum over the edges above
-        of M_e sign(phi_e), at kinks of -M_e to M_e, as far as slopes sum to 0 round a circle.  In units of cost.
+        For each bin the interval of the subdifferential in gauge ``raw``, rounded outward, in units of cost.  It is the
+        sum over the edges above of ``M_e sign(phi_e)``, at kinks of -M_e to M_e, as far as slopes sum to 0 round a
+        circle.
     potential : float64 array
         The dual solution f, nearest, for each node ((V,) on a tree, else mostly (N,)): 0 at the root, and
-        f_child = f_parent + M_e sign(phi_e).  At the bins it is the gradient of `emdref.emd_grad` in gauge ``raw``.
+        ``f_child = f_parent + M_e sign(phi_e)``.  At the bins it is the gradient of `emdref.emd_grad` in gauge ``raw``.
     excess : Fraction
         Total of p less total of q, exact: what is left at the root.
     digest : str
@@ -76,11 +83,18 @@ class Certificate:
     digest: str
 
     def verify(self) -> bool:
-        """Whether the proof holds and every field says what it proves.
+        r"""Whether the proof holds and every field says what it proves.
+
+        .. math:: \sum_e M_e \, |\phi_e| = \sum_v f_v \, (p - q)_v
 
         Flow and potential are rebuilt from space, p and q as rationals.  Then it is checked that mass is conserved at
-        every node, that the potential changes by at most M_e on every edge and is 0 at the root, and that
-        sum M_e |phi_e| = sum f (p - q); and that all the other fields are what follows, to the last bit.
+        every node, that the potential changes by at most M_e on every edge and is 0 at the root, and that these two
+        sums are equal; and that all the other fields are what follows, to the last bit.
+
+        Returns
+        -------
+        bool
+            False as well where a field has been changed.
 
         Examples
         --------
@@ -100,16 +114,21 @@ class Certificate:
 
 
 def certify(p: ArrayLike, q: ArrayLike, space: Space, *, mass: Mass = "raise") -> Certificate:
-    """EMD of one pair at rho = 1 with a proof that anybody can check, and everything around it exactly rounded.
+    r"""Earth Mover's Distance of one pair at rho = 1 with a proof that anybody can check.
 
-    EMD = sum_e M_e |phi_e| (Eqs. 5 and 13 of arXiv 1611.07573) = max of sum_v f_v (p - q)_v over potentials f that
-    change by at most M_e along each edge (Kantorovich's dual).
+    .. math:: \mathrm{EMD}(p, q) = \sum_e M_e \, |\phi_e|
+       = \max_f \sum_v f_v \, (p - q)_v
+
+    The first sum is Eqs. (5) and (13) of arXiv 1611.07573.  The second is Kantorovich's dual, over all potentials f of
+    the nodes that change by at most M_e along each edge.  The certificate holds a flow and a potential that make both
+    equal, and everything around them exactly rounded.
 
     Parameters
     ----------
     p, q : (N,) arrays, both float32 or both float64 (integers below 2**53 count as float64)
         Histograms, >= 0.
     space : Space
+        Any space.
     mass : {"raise", "normalize", "ignore"}
         As in `emdref.emd`; ``normalize`` divides by the exact totals.
 

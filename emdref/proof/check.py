@@ -37,14 +37,19 @@ def check(
     tol: float | None = None,
     framework: str | None = None,
 ) -> Report:
-    """Run an implementation of EMD^rho on graded cases, and tell how wrong it is and what it really computes.
+    r"""Run an implementation of EMD on graded cases, and tell how wrong it is and what it really computes.
+
+    .. math:: \mathrm{EMD}^\rho(p, q) = \sum_e M_e \, |\phi_e|^\rho
+
+    is what its answers are compared with, in exact numbers: see `emdref.emd`.
 
     Parameters
     ----------
     function : callable
         ``function(p, q)`` for one pair, giving the value, the gradient with respect to p, or the tuple of both.  It is
-        called with NumPy arrays; if that fails, with those of torch, JAX or CuPy, whichever is imported; each of shape
-        (N,), then (1, N).  A torch value that records its graph is differentiated by autograd.
+        called with NumPy arrays.  If that fails it is called with those of torch, JAX or CuPy, whichever is imported.
+        Each is tried in shape (N,), then in (1, N).  A torch value that records its graph is differentiated by
+        autograd.
     space : Space
         The space that it is meant for.
     rho : float from 1 to 1000
@@ -57,7 +62,7 @@ def check(
         Grades (``easy``, ``ordinary``, ``hard``, ``hostile``) or families of `emdref.casebook`, by name, or pairs
         (p, q) of your own; by default all grades.
     tol : float, optional
-        How many ulp a result may be off to pass; 4 + 4 sqrt(V) by default, which plain arithmetic in a good order
+        How many ulp a result may be off to pass; ``4 + 4 sqrt(V)`` by default, which plain arithmetic in a good order
         keeps to on easy and ordinary cases.
     framework : {"numpy", "torch", "jax", "cupy"}, optional
         Call it with these arrays only.

@@ -18,7 +18,15 @@ _SHORT = 16  # arrays up to this length are written out
 
 
 class Finding(NamedTuple):
-    """One thing found; ok is None where it is neither right nor wrong, or cannot be told."""
+    """One thing that a check found.
+
+    Attributes
+    ----------
+    ok : bool or None
+        Whether it is right; None where it is neither right nor wrong, or cannot be told.
+    text : str
+        What was found, in words.
+    """
 
     ok: bool | None
     text: str
@@ -26,11 +34,21 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One pair of histograms, and where it comes from: a family of `emdref.casebook` and a seed, or the caller."""
+    """One pair of histograms, and where it comes from: a family of `emdref.casebook` and a seed, or the caller.
+
+    Attributes
+    ----------
+    family, grade : str
+        The family and how hard it is; ``own`` is the grade of the caller's pairs.
+    number : int
+        The seed, or the place among the caller's pairs.
+    p, q : (N,) arrays
+        The pair.
+    """
 
     family: str
     grade: str
-    number: int  # the seed, or the place among the caller's pairs
+    number: int
     p: NDArray[Any]
     q: NDArray[Any]
 
@@ -48,7 +66,21 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """How one case went: errors in ulp (None for what was not returned), and why there was no answer, if so."""
+    """How one case of `emdref.check` went.
+
+    Attributes
+    ----------
+    case : Case
+        The pair.
+    value_ulp, grad_ulp : float or None
+        The errors of value and gradient in ulp, None for what was not returned.
+    wrong_signs, lost_zeros : int
+        As in `emdref.Report`, for this case.
+    problem : str
+        Why there was no answer, if so.
+    worst : float
+        The larger error, inf where there was no answer.
+    """
 
     case: Case
     value_ulp: float | None = None
@@ -117,7 +149,11 @@ def largest(results: list[Any], name: str) -> float | None:
 
 @dataclass(eq=False)
 class Report(Graded[Result]):
-    """What `emdref.check` found.
+    r"""What `emdref.check` found: ``print`` it to read it, or assert on its attributes.
+
+    .. math:: \text{error in ulp} = \frac{|\text{got} - \text{exact}|}{\operatorname{ulp}(\text{exact})}
+
+    is the measure of all errors, with exact numbers from rationals and one ulp the distance to the next float.
 
     Attributes
     ----------
@@ -125,17 +161,20 @@ class Report(Graded[Result]):
         Nothing below is wrong: no finding, no case that failed or is off by more than `tol`, no wrong sign.
     worst_ulp : float
         The largest error of a value, in ulp of the exact one, or of a gradient's entry, in ulp of the largest entry of
-        the raw gradient (times N for gauge ``scaled``, over |p| for ``normalized``); inf for NaN and failures.
+        the raw gradient (times N for gauge ``scaled``, over ``|p|`` for ``normalized``); inf for NaN and failures.
     worst_case : Case
-        Where that was; `snippet` is Python that shows it.
+        Where that was.
+    snippet : str
+        Python that shows the worst case again.
     wrong_signs : int
         Neighbouring bins k, k+1 between which the gradient falls where it should rise, or the like, by more than
         rounding, over all cases: on a chain at rho = 1, these are wrong signs of phi_k.
     lost_zeros : int
         Those of them that should be 0: where phi_k = 0 at rho = 1, another subgradient than the least, or noise.
     formula, rho_applied, value_factor
-        What the values are: for instance ``sum of M |phi|^2``, rho ``inside`` the sum; ``(sum of M |phi|)^2``,
-        ``outside``; ``W_2^2``, to ``distances``; None if nothing known fits.  rho_applied is "" at rho = 1.
+        What the values are, and what factor they have: None if nothing known fits.  For instance
+        ``sum of M |phi|^2``, rho ``inside`` the sum; ``(sum of M |phi|)^2``, ``outside``; ``W_2^2``, to
+        ``distances``.  rho_applied is "" at rho = 1.
     gauge, factor
         What the gradients are: a gauge of `emdref.emd_grad` or "raw, rooted at the first bin", "of another constant";
         times a factor.  None if nothing known fits.
@@ -146,7 +185,9 @@ class Report(Graded[Result]):
     findings : dict of Finding
         All this in words, each with ok = True, False or None (neither).
     results : list of Result
-        Case by case; `grades` sums them up.
+        Case by case.
+    grades : dict
+        The results summed up by grade: number of cases, largest errors, wrong signs, failures, and whether all is well.
     """
 
     space: Space

@@ -29,32 +29,39 @@ _NOTES = ("n_iter", "solver_status")  # how the potentials were found, which pro
 
 @dataclass(frozen=True, eq=False)
 class SinkhornCertificate:
-    """What `certify_sinkhorn` proves about OPT = min of <T, M> + <T, log T> / lam; unpacks as ``lower, upper``.
+    r"""What `certify_sinkhorn` returns: proven bounds of the entropic optimum.
+
+    .. math:: \text{lower} \; \le \; \min_T \; \langle T, M \rangle + \frac{1}{\lambda} \langle T, \log T \rangle
+       \; \le \; \text{upper}
+
+    It unpacks as ``lower, upper``.
 
     Attributes
     ----------
     lower, upper : float
-        lower <= OPT <= upper, rounded outward: the better of `dual_value`, `primal_value` and the bounds that need no
+        Bounds of the optimum, rounded outward: the better of `dual_value`, `primal_value` and the bounds that need no
         potentials (see `certify_sinkhorn`).
     status : {"proven", "overflow"}
         ``proven``: both are finite.  ``overflow``: OPT may be beyond float64, and a bound is infinite.
     dual_value, primal_value : float
         Lower bound by the potentials, upper bound by the feasible plan made of them; -inf and inf if there are none.
     transport_cost : (float, float)
-        Bounds of <F, M> for that plan F; (0, inf) if there is none.
+        Bounds of ``<F, M>`` for that plan F; (0, inf) if there is none.
     emd : Fraction or None
-        Exact EMD(p, q), the limit of OPT for large lam; None for a cost matrix.
+        Exact EMD(p, q), the limit of the optimum for large lam; None for a cost matrix.
     entropy_bound : float
-        min(H(p), H(q)) / lam, rounded up; for a total m, m times that of p/m and q/m.
+        ``min(H(p), H(q)) / lam``, rounded up; for a total m, m times that of p/m and q/m.
     marginal_error : float
         l1 defect of the plan's columns before it was made feasible (its rows have none), rounded up; inf without one.
     potentials : (log_u, log_v) or None
         float64 logarithms of the scalings, -inf where p or q is 0.  None: none were given or the solver failed.
     q_scale : Fraction
-        |p| / |q|, exactly: where totals differ by rounding no plan has both marginals, and q * q_scale is used.
+        ``|p| / |q|``, exactly.  Where totals differ by rounding no plan has both marginals; then ``q * q_scale`` is
+        used.
     n_iter : int
+        Pairs of products done: a note, no part of the proof.
     solver_status : str
-        Pairs of products done and the status of `emdref.sinkhorn`, or ``given``: a note, no part of the proof.
+        The status of `emdref.sinkhorn`, or ``given``: a note as well.
     p, q, space, lam
         What was asked.
     """
@@ -86,7 +93,14 @@ class SinkhornCertificate:
         return up(Fraction(self.upper) - Fraction(self.lower)) if self.status == "proven" else math.inf
 
     def verify(self) -> bool:
-        """Whether all of it follows from p, q, space, lam and the potentials; `n_iter` and `solver_status` do not.
+        """Whether all of it follows from p, q, space, lam and the potentials.
+
+        `n_iter` and `solver_status` do not, and are not looked at.
+
+        Returns
+        -------
+        bool
+            False as well where a field has been changed.
 
         Examples
         --------
@@ -112,18 +126,22 @@ def certify_sinkhorn(
     max_iter: int = 20_000,
     init: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> SinkhornCertificate:
-    """Lower and upper bound of OPT = min of <T, M> + <T, log T> / lam over plans T with marginals p and q (Eq. 3).
+    r"""Proven lower and upper bound of the optimum that Sinkhorn's iteration seeks.
 
-    OPT is what `SinkhornResult.objective` tends to.  How potentials were found does not matter, and an iteration that
-    has not converged only makes the interval wider.
+    .. math:: \mathrm{OPT} = \min_{T \ge 0} \; \langle T, M \rangle + \frac{1}{\lambda} \langle T, \log T \rangle
+
+    over plans T whose rows sum to p and whose columns sum to q.  This is Eq. 3 of arXiv 1611.07573, the sign of its
+    entropy put right, and what ``SinkhornResult.objective`` tends to.  How potentials were found does not matter, and
+    an iteration that has not converged only makes the interval wider.
 
     Parameters
     ----------
     p, q : (N,) arrays, float32 or float64 (integers below 2**53 count as float64)
-        One pair of histograms of equal total, up to rounding in the coarser dtype; see `SinkhornCertificate.q_scale`.
+        One pair of histograms of equal total, up to rounding in the coarser dtype; see ``q_scale`` of
+        `SinkhornCertificate`.
     space : Space or (N, N) array
-        With a space M is the exact sum of its costs, and time and memory are O(N + V).  A cost matrix, checked as in
-        `emdref.sinkhorn`, takes O(N^2) Decimals: seconds for N = 300, a minute and 0.5 GB for N = 1000.
+        With a space M is the exact sum of its costs, and time and memory are ``O(N + V)``.  A cost matrix, checked as
+        in `emdref.sinkhorn`, takes ``O(N^2)`` Decimals: seconds for N = 300, a minute and 0.5 GB for N = 1000.
     lam : float > 0
         Inverse strength of the entropy, in units of 1 / cost.
     max_iter : int >= 0
@@ -132,13 +150,14 @@ def certify_sinkhorn(
         ``tol="auto"`` does.  Raise it for a large lam on a large space (1000 bins at lam max(M) = 3e5 took 43 000 and
         20 s); lower it for a large matrix.  0 certifies the potentials of `init` (without it: what is known without).
     init : (log_u, log_v), optional, each (N,)
-        Potentials to start from, of T = diag(u) exp(-lam M - 1) diag(v); bins without mass do not count.  As in
-        `emdref.sinkhorn` u starts the iteration; with ``max_iter=0`` v is certified, with the u that suits it best, so
+        Potentials to start from, of ``T = diag(u) exp(-lam M - 1) diag(v)``; bins without mass do not count.  As in
+        `emdref.sinkhorn` u starts the iteration.  With ``max_iter=0`` v is certified, with the u that suits it best, so
         that a constant added to log_v does not matter.
 
     Returns
     -------
     SinkhornCertificate
+        It unpacks as ``lower, upper``; its ``verify()`` checks the proof.
 
     Raises
     ------
@@ -149,30 +168,39 @@ def certify_sinkhorn(
 
     Notes
     -----
-    Let m be the total, T_ij = u_i v_j exp(-lam M_ij - 1), and H(p) = sum p log(m / p).
+    Let m be the total, ``T_ij = u_i v_j exp(-lam M_ij - 1)``, and ``H(p) = sum p log(m / p)``.
 
-    *Dual.*  t log t - t c >= -exp(c - 1) for t >= 0, with equality at t = exp(c - 1).  For a plan F with marginals p
-    and q and c_ij = log u_i + log v_j - lam M_ij, summing gives lam (<F, M> + <F, log F> / lam) >= sum p log u +
-    sum q log v - sum T: the bound, for any u and v.  Empty bins have F = 0 and drop out.  Given v,
-    u = p / (K v) is best.
+    *Dual.*  ``t log t - t c >= -exp(c - 1)`` for t >= 0, with equality at ``t = exp(c - 1)``.  For a plan F with
+    marginals p and q and ``c_ij = log u_i + log v_j - lam M_ij``, summing gives the bound, for any u and v:
 
-    *Primal.*  Let v' = min(v, q / (K^T u)) (1 - 1e-25): A = diag(u) K diag(v') has marginals below p and q, and with
-    what they lack, e and f of total s, F = A + B, B = e f^T / s, is feasible (Altschuler, Weed and Rigollet 2017).  By
-    convexity F log F <= A log(A / (1 - s/m)) + B log(B / (s/m)).  Sums telescope, no plan is formed: lam <A, M> +
-    <A, log A> = sum (A 1) log u + sum (A^T 1) log v' - |A|, <B, log B> = sum e log e + sum f log f - s log s, and on a
-    space <B, M> = sum over edges of cost (e below f above + e above f below) / s.
+    .. math:: \lambda \langle F, M \rangle + \langle F, \log F \rangle \ge \sum p \log u + \sum q \log v - \sum T
 
-    *Without potentials.*  <T, M> >= EMD and H(T) <= H(p) + H(q) bound OPT from below; EMD's own plan P, since H(P) >=
-    max(H(p), H(q)), and the plan p q^T / m from above.  For a space the interval is thus never wider than
-    min(H(p), H(q)) / lam.  For a cost matrix EMD is not known, and 0 stands for it below.
+    Empty bins have F = 0 and drop out.  Given v, ``u = p / (K v)`` is best.
 
-    *Checked on the way*, on a space: F is feasible, so 0 <= <F, M> - EMD.  With L(F) for its objective, OPT <= L(P) and
-    L(F) - OPT <= primal_value - lower give <F, M> - EMD <= (H(F) - H(P)) / lam + primal_value - lower, at most
-    `entropy_bound` + primal_value - lower, since H(F) <= H(p) + H(q) and H(P) >= max(H(p), H(q)).  At convergence the
-    gap vanishes and 0 <= <T, M> - EMD <= min(H(p), H(q)) / lam is left.
+    *Primal.*  Let ``v' = min(v, q / (K^T u)) (1 - 1e-25)``.  Then ``A = diag(u) K diag(v')`` has marginals below p and
+    q.  With what they lack, e and f of total s, ``F = A + B``, ``B = e f^T / s``, is feasible (Altschuler, Weed and
+    Rigollet 2017).  By convexity ``F log F <= A log(A / (1 - s/m)) + B log(B / (s/m))``.  Sums telescope, and no plan
+    is formed:
 
-    *Rounding.*  Decimals have 60 digits more than lam max(M), the potentials and V have, so that relative errors are
-    below 1e-55, those of e and f below 1e-29, and the sums that make up a bound, term by term, below 1e-28.
+    .. math:: \lambda \langle A, M \rangle + \langle A, \log A \rangle
+       = \sum (A 1) \log u + \sum (A^T 1) \log v' - |A|
+
+    .. math:: \langle B, \log B \rangle = \sum e \log e + \sum f \log f - s \log s
+
+    On a space ``<B, M>`` is a sum over edges: their cost times ``(e below f above + e above f below) / s``.
+
+    *Without potentials.*  ``<T, M> >= EMD`` and ``H(T) <= H(p) + H(q)`` bound OPT from below.  From above it is bounded
+    by EMD's own plan P, since ``H(P) >= max(H(p), H(q))``, and by the plan ``p q^T / m``.  For a space the interval is
+    thus never wider than ``min(H(p), H(q)) / lam``.  For a cost matrix EMD is not known, and 0 stands for it below.
+
+    *Checked on the way*, on a space: F is feasible, so ``0 <= <F, M> - EMD``.  Let ``L(F)`` be its objective.  Then
+    ``OPT <= L(P)`` and ``L(F) - OPT <= primal_value - lower`` give
+    ``<F, M> - EMD <= (H(F) - H(P)) / lam + primal_value - lower``.  That is at most
+    ``entropy_bound + primal_value - lower``, since ``H(F) <= H(p) + H(q)`` and ``H(P) >= max(H(p), H(q))``.  At
+    convergence the gap vanishes, and ``0 <= <T, M> - EMD <= min(H(p), H(q)) / lam`` is left.
+
+    *Rounding.*  Decimals have 60 digits more than ``lam max(M)``, the potentials and V have, so that relative errors
+    are below 1e-55, those of e and f below 1e-29, and the sums that make up a bound, term by term, below 1e-28.
 
     Examples
     --------

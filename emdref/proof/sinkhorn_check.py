@@ -41,16 +41,18 @@ def check_sinkhorn(
     tol: float | None = None,
     framework: str | None = None,
 ) -> SinkhornReport:
-    """Run an implementation of the Sinkhorn distance on graded cases, and tell which variant it is and where it fails.
+    r"""Run an implementation of the Sinkhorn distance on graded cases, and tell which variant it is and where it fails.
 
-    It alternates v = q / (K^T u) and u = p / (K v), K = exp(-lam M) times a constant.  What it starts with, how often
-    it really does so, with which lam, and what value and gradient are read off is told from its answers on softmax
-    pairs, which are compared with every half step of that sequence.
+    .. math:: v \leftarrow \frac{q}{K^T u}, \qquad u \leftarrow \frac{p}{K v}, \qquad K = c \, e^{-\lambda M}
+
+    It alternates these two steps, for some constant c.  What it starts with, how often it really alternates, with which
+    lam, and what value and gradient are read off is told from its answers on softmax pairs.  These are compared with
+    every half step of that sequence.
 
     Parameters
     ----------
     function : callable
-        ``function(p, q)`` for one pair of total 1, with its own M, lam and iterations inside, giving the value, the
+        ``function(p, q)`` for one pair of total 1, with its own M, lam and iterations inside.  It gives the value, the
         gradient with respect to p, the tuple of both, or the (N, N) transport plan.  It is called as `emdref.check`
         calls: with NumPy arrays, else with those of torch (values are differentiated by autograd), JAX or CuPy,
         whichever is imported; each of shape (N,), then (1, N).
@@ -68,8 +70,8 @@ def check_sinkhorn(
         Grades (``easy``, ``ordinary``, ``hard``, ``hostile``) or families (of `emdref.proof.sinkhorn_pairs.pair`), or
         pairs (p, q) of your own; by default all grades.
     tol : float, optional
-        Relative error, of the value or of u, up to which a case passes: by default 4 eps (4 + 4 sqrt(N) + lam max(M))
-        sqrt(2 max_iter + 2), what plain arithmetic keeps to.
+        Relative error, of the value or of u, up to which a case passes.  By default it is what plain arithmetic keeps
+        to, ``4 eps (4 + 4 sqrt(N) + lam max(M)) sqrt(2 max_iter + 2)``.
     framework : {"numpy", "torch", "jax", "cupy"}, optional
         Call it with these arrays only.
 
@@ -87,9 +89,9 @@ def check_sinkhorn(
 
     Notes
     -----
-    A constant factor of u_0 or of K moves no plan.  That of u_0 shows in the constant of an uncentred log u, that of K
-    in nothing that a loop returns which starts with v: `shift` is then None.  Where the iteration has converged, the
-    number of iterations and whether v is refreshed cannot be told either, and the report says so.
+    A constant factor of u_0 or of K moves no plan.  That of u_0 shows in the constant of an uncentred log u.  That of K
+    shows in nothing that a loop returns which starts with v: ``shift`` is then None.  Where the iteration has
+    converged, the number of iterations and whether v is refreshed cannot be told either, and the report says so.
 
     Candidates are right to float64's rounding; one is taken to be what the function computes if it is off by no more
     than `tol` allows and no other is nearer by a factor of 8.

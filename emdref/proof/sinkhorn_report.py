@@ -26,10 +26,22 @@ class SinkhornCase(Case):
 
 @dataclass(frozen=True, eq=False)
 class SinkhornOutcome:
-    """How one case went: relative errors (None for what was not returned or is not known), and what failed.
+    """How one case of `emdref.check_sinkhorn` went.
 
-    ``value`` and ``grad`` are against the float64 logarithmic alternation, ``value_alike`` and ``grad_alike`` against
-    the same loop of emdref in the same dtype and the linear domain.  ``status`` is that loop's.
+    Attributes
+    ----------
+    case : Case
+        The pair.
+    value, grad : float or None
+        Relative errors against the float64 logarithmic alternation, None for what was not returned or is not known.
+    value_alike, grad_alike : float or None
+        The same against emdref's own loop in the same dtype and the linear domain.
+    problem : str
+        What failed, if so.
+    status : str
+        The status of emdref's own loop.
+    worst : float
+        The larger of ``value`` and ``grad``, inf for what failed.
     """
 
     case: Case
@@ -47,7 +59,11 @@ class SinkhornOutcome:
 
 @dataclass(eq=False)
 class SinkhornReport(Graded[SinkhornOutcome]):
-    """What `emdref.check_sinkhorn` found.
+    r"""What `emdref.check_sinkhorn` found: ``print`` it to read it, or assert on its attributes.
+
+    .. math:: \text{relative error} = \frac{|\text{got} - \text{expected}|}{|\text{expected}|}
+
+    is the measure of values.  For gradients it is the error of log u, over the largest ``|log u|`` if that exceeds 1.
 
     Attributes
     ----------
@@ -55,7 +71,9 @@ class SinkhornReport(Graded[SinkhornOutcome]):
         It computes something known here, with the lam and the iterations asked for, and no case failed or is off by
         more than `tol`; with ``variant=`` given, it is that one.
     variant : str or None
-        The published variant of `emdref.sinkhorn` that it is, if one alone fits; `variants` are all that fit.
+        The published variant of `emdref.sinkhorn` that it is, if one alone fits.
+    variants : tuple of str
+        All that fit.
     first : {"v", "u"} or None
         Which scaling each iteration updates first; None where that cannot be told.
     refreshes_v : bool or None
@@ -63,7 +81,7 @@ class SinkhornReport(Graded[SinkhornOutcome]):
     start : {"ones", "count", "inverse"} or None
         u_0 = 1, N or 1/N, told by the constant of an uncentred gradient.
     shift : int or None
-        1 for K = exp(-lam M - 1), 0 for exp(-lam M): only a loop that starts with u shows it.
+        1 for ``K = exp(-lam M - 1)``, 0 for ``exp(-lam M)``: only a loop that starts with u shows it.
     drops_empty : bool or None
         Whether bins with p = 0 have left the problem before the first iteration.
     value, value_factor
@@ -71,9 +89,13 @@ class SinkhornReport(Graded[SinkhornOutcome]):
     gradient, factor
         What its gradients are, ``log u`` over lam for instance, and the factor before it.
     centred : bool or None
-        Whether the gradient's mean is 0; `constant` says more: "centred", "as the start gives it"...
+        Whether the gradient's mean is 0.
+    constant : str or None
+        Which constant the gradient has: "centred", "as the start gives it"...
     n_iter : int, tuple of int, or None
-        Iterations that it really does; one a probe where it stops early (`stops_early`).  None: cannot be told.
+        Iterations that it really does; one a probe where it stops early.  None: cannot be told.
+    stops_early : bool
+        Whether it stops before the iterations are done.
     told_apart : bool
         Whether `n_iter` is the only number that fits; False where the iteration has converged before.
     lam_found : float or None
@@ -82,16 +104,23 @@ class SinkhornReport(Graded[SinkhornOutcome]):
         The dtype whose rounding its numbers show: float32 where float64 was asked for.
     tol : float
         Relative errors up to which a case passes.
-    worst_error, worst_case, failures
+    worst_error : float
         The largest relative error against float64 logarithms (of a value, or of log u), inf for what failed, NaN where
-        nothing could be compared; where that was; how many cases failed.  `snippet` is Python that shows the worst
-        case.
+        nothing could be compared.
+    worst_case : Case
+        Where that was.
+    failures : int
+        How many cases failed.
+    snippet : str
+        Python that shows the worst case again.
     closest : str
         What is nearest, and how far off, where no known value fits.
     findings : dict of Finding
         All this in words, each with ok = True, False or None (neither).
     results : list of SinkhornOutcome
-        Case by case; `grades` sums them up.
+        Case by case.
+    grades : dict
+        The results summed up by grade: number of cases, largest errors, failures, and whether all is well.
     """
 
     where: Metric

@@ -31,12 +31,18 @@ from emdref.spaces.tree import Tree
 
 
 class Chain(Gapped):
-    """N bins in a row (Sec. 3 of arXiv 1611.07573); exactly one of the three arguments is given.
+    r"""Bins in a row: a histogram over ages, hours, grades or frequencies.
+
+    .. math:: \mathrm{EMD}^\rho(p, q) = \sum_{i=1}^{N-1} M_i \, |\phi_i|^\rho, \qquad
+       \phi_i = \sum_{k=1}^{i} (p_k - q_k)
+
+    M_i is the gap after bin i, and phi_i the mass of p - q in the first i bins: Section 3, Eqs. (5), (6) and (10), of
+    arXiv 1611.07573.  Exactly one of the three arguments is given.
 
     Parameters
     ----------
     n : int
-        Number of bins, unit gaps.
+        Number of bins; every gap is 1.
     gaps : (N-1,) array-like
         Costs between consecutive bins, finite and >= 0.
     positions : (N,) array-like
@@ -45,15 +51,21 @@ class Chain(Gapped):
     Attributes
     ----------
     gaps : (N-1,) float64, read-only
+        Costs between consecutive bins.
     bin_labels : (N,) array, read-only
         Names of the bins, which labels of pandas must be: the positions if they were given, else 0 to N-1.
     n_bins, n_nodes : int
         Both N.
+    diameter : float
+        The largest distance between two bins.
+    edges : Edges
+        All edges, in the order of `emdref.flow`.
 
     Raises
     ------
     TypeError, ValueError
-        Naming the argument, the entry and its value.
+        None or several of the arguments; a gap that is negative or not finite; positions that do not ascend.  The
+        message names the argument, the entry and its value.
 
     Examples
     --------

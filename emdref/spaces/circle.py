@@ -29,16 +29,19 @@ _EXACT = 1000  # up to which powers are not too long for whole numbers
 
 
 class Circle(Gapped):
-    """N bins on a ring, the last one beside the first (Rabin, Delon and Gousseau 2009).
+    r"""Bins on a ring, the last one beside the first: hues, hours, directions, phases.
 
-    Edge i joins bin i and bin i+1, the last one bin N-1 and bin 0.  With phi_i the mass of p - q in bins 0 to i, and
-    phi_(N-1) = 0, EMD^rho is min over c of sum_i M_i |phi_i - c|^rho, and the flow is phi_i - c at the least such c, at
-    the middle of them if there are several.  What totals differ by stays at the last bin.
+    .. math:: \mathrm{EMD}^\rho(p, q) = \min_c \sum_{i=0}^{N-1} M_i \, |\phi_i - c|^\rho, \qquad
+       \phi_i = \sum_{k=0}^{i} (p_k - q_k)
+
+    Edge i joins bin i and bin i+1, the last edge bin N-1 and bin 0; M_i is its cost (Rabin, Delon and Gousseau 2009).
+    ``phi_(N-1)`` counts as 0, so that what totals differ by stays at the last bin.  The flow is ``phi_i - c`` at the c
+    of least cost, at the middle of them if there are several.
 
     Parameters
     ----------
     n : int
-        Number of bins, unit gaps.
+        Number of bins; every gap is 1.
     gaps : (N,) array-like
         Costs between consecutive bins, finite and >= 0, the last from bin N-1 back to bin 0.
     positions : (N,) array-like
@@ -49,15 +52,21 @@ class Circle(Gapped):
     Attributes
     ----------
     gaps : (N,) float64, read-only
+        Costs between consecutive bins, the last from bin N-1 back to bin 0.
     bin_labels : (N,) array, read-only
         Names of the bins, which labels of pandas must be: the positions if they were given, else 0 to N-1.
     n_bins, n_nodes : int
         Both N.
+    diameter : float
+        The largest distance between two bins.
+    edges : Edges
+        All edges, in the order of `emdref.flow`.
 
     Raises
     ------
     TypeError, ValueError
-        Naming the argument, the entry and its value.
+        None or several of `n`, `gaps` and `positions`; a gap that is negative or not finite; positions that do not
+        ascend or do not fit into the period.  The message names the argument, the entry and its value.
 
     Notes
     -----
@@ -127,7 +136,7 @@ class Circle(Gapped):
         return read_only(np.minimum(matrix, matrix.T))  # sums on the way there and back round alike
 
     def distances_from(self, index: int) -> NDArray[np.float64]:
-        """From one bin to all bins."""
+        """Distances from one bin to all bins, (N,)."""
         onward = np.roll(self.gaps, -index)
         out = np.zeros(self.n_bins)
         with np.errstate(over="ignore"):

@@ -44,7 +44,9 @@ class Gapped(Immutable, Space):
         return positive_range(self.repeated_gaps[0])
 
     def restrict(self: _Kind, names: Iterable[Hashable]) -> _Kind:
-        """The space of these bins alone, with the distances that they have; the last of them is its root.
+        """The space of some of the bins alone, at the distances that they have.
+
+        The last of them is its root.
 
         Parameters
         ----------
@@ -53,7 +55,8 @@ class Gapped(Immutable, Space):
 
         Returns
         -------
-        A space made of these positions (and the same period).
+        Space of the same type
+            Made of these positions, and of the same period.
 
         Raises
         ------

@@ -201,7 +201,7 @@ def tree_diameter(space: Any) -> float:
 
 
 def tree_distances_from(space: Any, index: int) -> Costs:
-    """From one bin to all bins."""
+    """Distances from one bin to all bins, (N,)."""
     bins = space.rooted.bin_node
     return space.rooted.distances_from(bins[index])[bins]
 

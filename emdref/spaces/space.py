@@ -36,9 +36,19 @@ Number = Any  # an integer, a Fraction, a Decimal: exact arithmetic never asks w
 
 
 class Edges(NamedTuple):
-    """Edges in the order of `emdref.flow`: a positive flow goes from tail to head.
+    r"""The edges of a space, in the order of `emdref.flow`.
 
-    Nodes are numbered from 0.  An edge from a node to itself stands for no edge: it fills a place in the flow.
+    .. math:: \mathrm{EMD}^\rho(p, q) = \sum_e \text{cost}_e \, |\phi_e|^\rho
+
+    A positive flow goes from tail to head.  Nodes are numbered from 0.  An edge from a node to itself stands for no
+    edge: it fills a place in the flow.
+
+    Attributes
+    ----------
+    tail, head : (E,) int64 arrays
+        The node that each edge leaves, and the node that it leads to.
+    cost : (E,) float64 array
+        What a unit of mass pays on it, finite and >= 0.
     """
 
     tail: NDArray[np.int64]
@@ -47,21 +57,38 @@ class Edges(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """A compiled loop over rows: ``loop(first, last, rows, results, shape, how)``.
+    r"""A compiled loop over rows, which makes a space of your own fast: what `Space.kernel` returns.
+
+    .. math:: \text{value} = \sum_e M_e \, |\phi_e|^\rho, \qquad
+       \text{grad} = \text{factor} \cdot (r - \operatorname{mean} r)
+
+    are what it computes for each row, with r the raw derivative of `emdref.emd_grad`.  It is called as
+    ``loop(first, last, rows, results, shape, how)``, with these arguments:
 
     rows
-        (p, step, q, step): entry k of row i is ``p[i * step + k]``, both float32 or both float64.
+        ``(p, step, q, step)``: entry k of row i is ``p[i * step + k]``, both float32 or both float64.
     results
-        (value, grad, doubt, unsafe), to be filled for rows first to last; grad is flat, and empty if nobody wants it.
-        `doubt` tells rows whose input must be looked at, or whose results are beyond the dtype; `unsafe` those whose
-        rounding is not settled, which others then compute.
+        ``(value, grad, doubt, unsafe)``, to be filled for rows first to last.  grad is flat, and empty if nobody wants
+        it.  ``doubt`` tells rows whose input must be looked at, or whose results are beyond the dtype; ``unsafe`` those
+        whose rounding is not settled, which others then compute.
     shape
         What the loop takes of the space: arrays and numbers.
     how
-        (rho, share, factor, limit, closely, tolerance).  The gradient is factor (r - mean r), or factor r if share is
-        0; else share is 1/N in plain arithmetic, N in two limbs.  `limit` is the dtype's largest number; `closely` asks
-        to add up what flows lose, which settles more rows and takes longer; totals may differ by `tolerance`,
-        relatively, and are not looked at if it is negative.
+        ``(rho, share, factor, limit, closely, tolerance)``.  The gradient is ``factor (r - mean r)``, or ``factor r``
+        if share is 0; else share is 1/N in plain arithmetic, N in two limbs.  ``limit`` is the dtype's largest number.
+        ``closely`` asks to add up what flows lose, which settles more rows and takes longer.  Totals may differ by
+        ``tolerance``, relatively, and are not looked at if it is negative.
+
+    Attributes
+    ----------
+    loop : callable
+        The loop, compiled.
+    shape : tuple
+        Its argument of that name.
+    work : float
+        How many nanoseconds a row takes, about.
+    single : Kernel or None
+        Another that gives the same bits, faster if there is one row.
     """
 
     loop: Callable[..., None]
@@ -100,7 +127,7 @@ class Metric(ABC):
         return float(self.distance_matrix().max())
 
     def distances_from(self, index: int) -> NDArray[np.float64]:
-        """From one bin to all bins."""
+        """Distances from one bin to all bins, (N,)."""
         return self.distance_matrix()[index]
 
     def exact_distances(self) -> list[list[Any]]:
@@ -129,11 +156,16 @@ class _Complete(ABCMeta):
 
 
 class Space(Metric, metaclass=_Complete):
-    """Bins at nodes, joined by edges along which mass flows, each unit at the edge's cost.
+    r"""What all spaces have in common, and what a space of your own derives from.
+
+    .. math:: \mathrm{EMD}^\rho(p, q) = \min_\phi \sum_e M_e \, |\phi_e|^\rho
+
+    Bins are at nodes.  Nodes are joined by edges along which mass flows, each unit at the edge's cost M_e.  The least
+    is taken over all flows phi that take p to q.  Where no edges close a circle there is only one.
 
     A subclass must define `n_bins` and `edges`, and must not change after it is made.  If its edges close a circle it
     must define `exact_flow`, `exact_slopes` and `exact_ranges` as well, for then they do not follow from the masses
-    alone.
+    alone.  All else may be left as it is; docs/howto/space.md shows a space in a dozen lines.
 
     Examples
     --------
@@ -182,7 +214,7 @@ class Space(Metric, metaclass=_Complete):
         return True
 
     def exact_flow(self, net: Sequence[Number], cost: Sequence[Number], rho: float) -> list[Number]:
-        """The flow of least sum cost |flow|^rho, an entry an edge, for what each bin sends out; in exact numbers.
+        """The flow of least ``sum cost |flow|^rho``, an entry an edge, for what each bin sends out; in exact numbers.
 
         `cost` are the edges' costs in a unit of the caller's.  By default every edge carries what lies beyond it.
         """
@@ -203,7 +235,7 @@ class Space(Metric, metaclass=_Complete):
         return [beyond[node] for _, _, node, _ in self._walk.steps]
 
     def exact_slopes(self, flow: Sequence[Number], cost: Sequence[Number], rho: Number) -> list[Number]:
-        """cost times the derivative of |flow|^rho, an entry an edge: 0 at kinks, the least of the subgradients."""
+        """cost times the derivative of ``|flow|^rho``, an entry an edge: 0 at kinks, the least of the subgradients."""
         zero = 0 * rho
         return [
             rho * c * abs(f) ** (rho - 1) * (1 if f > 0 else -1) if c and f else zero
@@ -279,11 +311,26 @@ class Space(Metric, metaclass=_Complete):
         return said.hexdigest()
 
     def distance_matrix(self, dtype: DTypeLike = np.float64) -> NDArray[Any]:
-        """Distances M between all pairs of bins, Eq. (4): the least sums of costs on a way from one to the other.
+        r"""Distances M between all pairs of bins: the least sums of costs on a way from one to the other.
+
+        .. math:: M_{ij} = \min_{\text{ways } i \to j} \; \sum_{e \text{ on the way}} M_e
+
+        On a tree there is one way, and on a chain this is Eq. (4) of arXiv 1611.07573.
+
+        Parameters
+        ----------
+        dtype : float32 or float64
+            Of the result.
 
         Returns
         -------
-        (N, N) array of `dtype`, symmetric, in the units of the costs; sums are formed in float64 or exactly.
+        (N, N) array of `dtype`
+            Symmetric, in the units of the costs.  Sums are formed in float64 or exactly.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Another dtype; a distance beyond float32.
 
         Examples
         --------
@@ -307,7 +354,8 @@ class Space(Metric, metaclass=_Complete):
 
         Returns
         -------
-        (N,) int64 array; ``table.to_numpy()[:, space.align(table.columns)]`` has the columns in the order of the bins.
+        (N,) int64 array
+            ``table.to_numpy()[:, space.align(table.columns)]`` has the columns in the order of the bins.
 
         Raises
         ------

@@ -34,12 +34,18 @@ if TYPE_CHECKING:
 
 
 class Tree(Immutable, Space):
-    """A rooted tree with a bin at some of its nodes (Sec. 4 of arXiv 1611.07573).
+    r"""A rooted tree with a bin at some of its nodes: classes, taxa, words.
+
+    .. math:: \mathrm{EMD}^\rho(p, q) = \sum_v M_v \, |\phi_v|^\rho, \qquad
+       \phi_v = \sum_{k \text{ at or under } v} (p_k - q_k)
+
+    M_v is the cost of the edge from node v to its parent, and phi_v the mass of p - q at the bins at or under v:
+    Section 4, Eqs. (13) and (14), of arXiv 1611.07573.
 
     Parameters
     ----------
     parent : (V,) array-like of integers
-        Parent of each node, in any order; the one root has -1 or its own index.
+        Parent of each node, in any order.  The one root has -1 or its own index.
     cost : (V,) array-like, optional
         Cost M of the edge from each node to its parent, finite and >= 0; 1 by default.  The root's entry is ignored.
     bins : (N,) array-like of integers, optional
@@ -50,16 +56,26 @@ class Tree(Immutable, Space):
 
     Attributes
     ----------
-    parent, cost, bins, labels, bin_labels : arrays, read-only
-        In the caller's own node order; the root has parent -1 and cost 0.
+    parent, cost, labels : (V,) arrays, read-only
+        In the caller's own node order.  The root has parent -1 and cost 0.
+    bins : (N,) array, read-only
+        The node of each bin.
+    bin_labels : (N,) array, read-only
+        The labels of these nodes, which labels of pandas must be.
     n_bins, n_nodes : int
         N and V.
+    diameter : float
+        The largest distance between two bins.
+    edges : Edges
+        All edges, in the order of `emdref.flow`.
+    root : int
+        The node without a parent.
 
     Raises
     ------
     TypeError, ValueError
-        Naming the argument, the node and the value: cycles, no root or several, a parent out of range, a negative or
-        non-finite cost, a bin out of range or given twice.
+        Cycles, no root or several, a parent out of range, a negative or non-finite cost, a bin out of range or given
+        twice.  The message names the argument, the node and the value.
 
     Examples
     --------
@@ -165,7 +181,7 @@ class Tree(Immutable, Space):
         return f"emdref.Tree({self.parent.tolist()}, {self.cost.tolist()}, bins={self.bins.tolist()})"
 
     def with_costs(self, cost: Any) -> Space:
-        """The same tree at other costs by node, of which the root's is ignored; what is known of its shape stays.
+        """The same tree at other costs, an entry a node; the root's is ignored.
 
         Examples
         --------
@@ -193,9 +209,9 @@ class Tree(Immutable, Space):
         return read_only(self.labels[self.bins])
 
     def restrict(self, names: Iterable[Hashable]) -> Tree:
-        """The subtree that these bins span: the root, the bins, and the nodes where ways between them meet.
+        """The subtree that some bins span: the root, these bins, and the nodes where ways between them meet.
 
-        Other nodes go, and an edge that stands for several costs their sum, rounded once.  So no distance between the
+        Other nodes go.  An edge that stands for several costs their sum, rounded once.  So no distance between the
         bins, or from them to the root, changes by more than that.
 
         Parameters
@@ -205,7 +221,8 @@ class Tree(Immutable, Space):
 
         Returns
         -------
-        Tree; nodes that stay keep their order and labels.
+        Tree
+            Nodes that stay keep their order and labels.
 
         Raises
         ------
@@ -238,10 +255,24 @@ class Tree(Immutable, Space):
 
     @classmethod
     def from_edges(cls, edges: Iterable[tuple[Any, ...]], bins: Iterable[Hashable] | None = None) -> Tree:
-        """Tree of (child, parent, cost) triples, or (child, parent) pairs of cost 1; ids are any hashables.
+        """Tree of (child, parent, cost) triples, or of (child, parent) pairs.
 
-        Nodes are numbered as they first appear, the ids become the labels.  Bins are the leaves, or nodes named by
-        `bins`, a sequence of ids, or all nodes for ``"all"``.
+        Parameters
+        ----------
+        edges : iterable of tuples
+            Ids of child and parent, any hashables, and the cost of the edge between them, 1 by default.
+        bins : iterable of ids, or "all", optional
+            The nodes that hold bins; by default the leaves.
+
+        Returns
+        -------
+        Tree
+            Nodes are numbered as they first appear, and the ids become the labels.
+
+        Raises
+        ------
+        TypeError, ValueError
+            What is no edge or no tree, naming the edge or the node: a second parent, a cycle, several roots.
 
         Examples
         --------
@@ -287,11 +318,24 @@ class Tree(Immutable, Space):
     def from_networkx(
         cls, graph: Any, root: Hashable, weight: str = "cost", bins: Iterable[Hashable] | None = None
     ) -> Tree:
-        """Tree of a networkx graph, directed or not, hung from `root`.
+        """Tree of a networkx graph, directed or not, hung from a root.
 
-        `weight` names the edge attribute that holds the cost; if no edge has it every cost is 1, if only some have it
-        that is an error.  Nodes are numbered as in ``graph.nodes``, their names become the labels.  Bins are the
-        leaves, or nodes named by `bins`, or all nodes for ``"all"``.
+        Parameters
+        ----------
+        graph : networkx.Graph or networkx.DiGraph
+            A tree.
+        root : hashable
+            The node that it hangs from.
+        weight : str
+            The edge attribute that holds the cost.  If no edge has it every cost is 1; if only some have it that is an
+            error.
+        bins : iterable of nodes, or "all", optional
+            The nodes that hold bins; by default the leaves.
+
+        Returns
+        -------
+        Tree
+            Nodes are numbered as in ``graph.nodes``, and their names become the labels.
 
         Raises
         ------
@@ -318,13 +362,16 @@ class Tree(Immutable, Space):
         index: int | str | None = None,
         negative: Negative = "raise",
     ) -> Tree:
-        """Tree of Newick text (a str) or of a Newick file (a path; UTF-8, may be compressed by gzip); of NEXUS as well.
+        """Tree of Newick or NEXUS, from a text or from a file.
+
+        A str is the text itself.  A path, as ``pathlib.Path(...)`` makes one, is a file in UTF-8, which may be
+        compressed by gzip.
 
         Labels are the names as written, quotes removed and underscores kept; "" where there is none.  Support values
         that stand in the place of inner names are labels too.  Comments, in brackets that may be nested, are skipped:
-        rooting marks, annotations of BEAST and NHX.  So is a byte-order mark at the start.
+        rooting marks, annotations of BEAST and NHX.  A byte-order mark at the start is skipped as well.
 
-        Branch lengths are the costs; if no branch has one every cost is 1, if only some lack one those cost 0, as
+        Branch lengths are the costs.  If no branch has one every cost is 1.  If only some lack one those cost 0, as
         UniFrac's implementations count them, and a UserWarning says how many.  A length at the root is ignored.
 
         Of NEXUS the blocks TREES are read.  TRANSLATE names the tips, or else TAXLABELS those that are numbers; inner
@@ -341,6 +388,10 @@ class Tree(Immutable, Space):
         negative : {"raise", "zero"}
             Neighbour joining gives negative lengths, which no cost can be: an error, or 0 and a UserWarning that says
             how many there were and the most negative.
+
+        Returns
+        -------
+        Tree
 
         Raises
         ------
@@ -375,7 +426,9 @@ class Tree(Immutable, Space):
         index: int | str | None = None,
         negative: Negative = "raise",
     ) -> Tree:
-        """Tree of a file, gzipped or not; what it holds decides, not its name.  Text is UTF-8.
+        """Tree of a file of any kind that is known here, gzipped or not.
+
+        What the file holds decides, not its name.  Text is UTF-8.
 
         - *Newick* and *NEXUS*: see `from_newick`.
         - *Edges*, ``parent child [cost]`` a line, apart by tabs, commas or blanks, or in the order that a first line
@@ -393,8 +446,13 @@ class Tree(Immutable, Space):
         Parameters
         ----------
         path : str or path-like
+            The file.
         bins, index, negative
             As in `from_newick`; `index` for Newick and NEXUS alone.
+
+        Returns
+        -------
+        Tree
 
         Raises
         ------
@@ -421,11 +479,11 @@ class Tree(Immutable, Space):
 
     @classmethod
     def from_skbio(cls, node: Any, *, bins: Sequence[Hashable] | None = None, negative: Negative = "raise") -> Tree:
-        """Tree of a scikit-bio ``TreeNode``, the root: bins are its tips, costs the lengths, labels the names.
+        """Tree of a scikit-bio ``TreeNode``, the root.
 
-        Nodes are numbered in preorder, so that tips stand in the order of ``node.tips()``; a name that is None becomes
-        "".  If no node has a length every cost is 1, if only some lack one those cost 0 and a UserWarning says how
-        many.  A length of `node` itself is ignored.
+        Bins are its tips, costs the lengths, labels the names.  Nodes are numbered in preorder, so that tips stand in
+        the order of ``node.tips()``.  A name that is None becomes "".  If no node has a length every cost is 1.  If
+        only some lack one those cost 0, and a UserWarning says how many.  A length of `node` itself is ignored.
 
         Parameters
         ----------
@@ -433,6 +491,10 @@ class Tree(Immutable, Space):
             Or whatever has its attributes ``children``, ``name`` and ``length``; scikit-bio is not imported.
         bins, negative
             As in `from_newick`.
+
+        Returns
+        -------
+        Tree
 
         Raises
         ------
@@ -468,7 +530,9 @@ class Tree(Immutable, Space):
         return tree
 
     def to_newick(self) -> str:
-        """The tree as Newick text: nodes, costs and labels; the same tree if `from_newick` reads it.
+        """The tree as Newick text: nodes, costs and labels.
+
+        `from_newick` reads the same tree from it.
 
         Children stand in ascending order of their numbers, costs as ``repr`` writes them, so that they are read back
         bit for bit.  Labels are written as text, in single quotes unless they hold letters, digits and ``-.+|/`` alone,
@@ -495,10 +559,11 @@ class Tree(Immutable, Space):
         return newick_text.write(self.parent, self.cost, names)
 
     def to_networkx(self) -> Any:
-        """The tree as a ``networkx.DiGraph``, whose edges lead from parent to child and have the attribute ``cost``.
+        """The tree as a ``networkx.DiGraph``.
 
-        Nodes are the labels, in the tree's own order, if these differ from one another and None is not among them;
-        else numbers, with the attribute ``label``.  A node with a bin has its index as the attribute ``bin``.
+        Edges lead from parent to child and have the attribute ``cost``.  Nodes are the labels, in the tree's own order,
+        if these differ from one another and None is not among them; else numbers, with the attribute ``label``.  A node
+        with a bin has its index as the attribute ``bin``.
 
         ``Tree.from_networkx(graph, tree.labels[tree.root])`` (``tree.root`` if nodes are numbers) gives the same nodes,
         costs and labels; bins at the leaves in their order, or where its ``bins=`` says.
@@ -521,9 +586,12 @@ class Tree(Immutable, Space):
 
     @classmethod
     def from_linkage(cls, Z: ArrayLike, labels: Iterable[Hashable] | None = None) -> Tree:
-        """Tree of a hierarchical clustering, whose distances are the cophenetic ones: the heights at which bins merge.
+        r"""Tree of a hierarchical clustering, such as SciPy makes.
 
-        An edge costs (h_parent - h_child)/2 where h is the height of a merge and 0 for an observation.
+        .. math:: M_v = \frac{h_{\mathrm{parent}(v)} - h_v}{2}
+
+        is the cost of the edge above node v, where h is the height of a merge, and 0 for an observation.  Distances are
+        thus the cophenetic ones: the heights at which bins merge.
 
         Parameters
         ----------
@@ -535,8 +603,9 @@ class Tree(Immutable, Space):
 
         Returns
         -------
-        Tree of 2n-1 nodes: bins are the observations 0 to n-1, node n + i is merge i, the last one the root.  With
-        `labels` the merges have the label "".
+        Tree
+            Of 2n-1 nodes.  Bins are the observations 0 to n-1; node n + i is merge i, the last one the root.  With
+            `labels` the merges have the label "".
 
         Raises
         ------
@@ -560,10 +629,11 @@ class Tree(Immutable, Space):
 
     @classmethod
     def from_points(cls, X: ArrayLike, method: Method = "average", labels: Iterable[Hashable] | None = None) -> Tree:
-        """Tree over points of an embedding, whose distances approximate the Euclidean ones: a hierarchical clustering.
+        """Tree over points of an embedding, by hierarchical clustering.
 
-        It is `from_linkage` of SciPy's linkage of the points.  No tree has the distances of points in general, and
-        none of these promises how far they are off; docs/howto/trees.md has measured numbers.
+        Its distances approximate the Euclidean ones.  It is `from_linkage` of SciPy's linkage of the points.  No tree
+        has the distances of points in general, and none of these promises how far they are off.  Measured numbers are
+        in docs/howto/trees.md.
 
         Parameters
         ----------
@@ -579,7 +649,8 @@ class Tree(Immutable, Space):
 
         Returns
         -------
-        Tree of 2n-1 nodes, whose bins are the points in their order.
+        Tree
+            Of 2n-1 nodes, whose bins are the points in their order.
 
         Raises
         ------
@@ -588,7 +659,7 @@ class Tree(Immutable, Space):
 
         Notes
         -----
-        Takes O(n^2) time and 8 n^2/2 bytes.
+        Takes ``O(n^2)`` time and ``8 n^2 / 2`` bytes.
 
         Examples
         --------

@@ -11,16 +11,25 @@ Cost = Literal["hops", "unit"]
 
 
 def wordnet_tree(cost: Cost = "hops") -> Tree:
-    """The 1374-node WordNet hierarchy of the 1000 ILSVRC2012 classes (Sec. 2.3 of arXiv 1611.07573).
+    r"""The WordNet hierarchy of ImageNet's 1000 classes: 1374 nodes, a bin for each ILSVRC2012 class.
 
-    Bins are the classes in ILSVRC order (sorted wnid, n01440764 to n15075141); ``labels`` are the wnids.  The paper
-    gives 1000 leaves, 1374 nodes, unit edges, largest distance 26 and smallest 2, and no recipe; this reconstruction
-    meets all of them with ``cost="hops"``: WordNet 3.0 hypernyms, of several the most specific, unary nodes contracted.
+    .. math:: \mathrm{EMD}^\rho(p, q) = \sum_v M_v \, |\phi_v|^\rho
+
+    is then the papers' distance between two predictions of ImageNet classes; see `Tree`.
+
+    Section 2.3 of arXiv 1611.07573 gives 1000 leaves, 1374 nodes, unit edges, largest distance 26 and smallest 2, and
+    no recipe.  This reconstruction meets all of them with ``cost="hops"``: WordNet 3.0 hypernyms, of several the most
+    specific, unary nodes contracted.  Bins are the classes in ILSVRC order (sorted wnid, n01440764 to n15075141);
+    ``labels`` are the wnids.
 
     Parameters
     ----------
     cost : {"hops", "unit"}
         Each edge costs the number of original links it stands for (diameter 26), or 1 (diameter 20).
+
+    Returns
+    -------
+    Tree
 
     Raises
     ------

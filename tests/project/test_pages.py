@@ -1,6 +1,8 @@
 """What pages point at is there."""
 
+import ast
 import csv
+import inspect
 import re
 from pathlib import Path
 
@@ -69,3 +71,29 @@ def test_links_are_found():
 def test_the_page_on_pypi_has_no_link_to_a_file():
     """Nothing lies beside it there."""
     assert links(ROOT / "packaging" / "description.md") == []
+
+
+MODULES = ("", "exact", "losses", "normalize", "torch", "jax")
+
+
+def public(module):
+    """The names of a module's functions and classes; some modules cannot be imported everywhere."""
+    folder = ROOT / "emdref"
+    path = next(x for x in (folder / f"{module}.py", folder / module / "__init__.py") if x.exists())
+    text = path.read_text("utf-8")
+    names = ast.literal_eval(re.search(r"__all__ = (\[.*?\])", text, re.DOTALL).group(1))
+    return [name for name in names if not (module == "" and inspect.ismodule(getattr(emdref, name)))]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_public_name_has_a_page(module):
+    shown = re.findall(
+        r"^   ([\w.]+)$", (ROOT / "docs" / "lookup" / "api" / "index.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert {f"{module}.{name}".lstrip(".") for name in public(module)} <= set(shown)
+
+
+@pytest.mark.parametrize("module", ["", "exact", "losses"])
+def test_every_public_docstring_has_its_equation(module):
+    place = getattr(emdref, module) if module else emdref
+    assert [name for name in public(module) if ".. math::" not in getattr(place, name).__doc__] == []
