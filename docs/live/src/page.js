@@ -262,6 +262,7 @@ async function copyLink() {
 
 makeChips();
 makeControls();
+$("home").hidden = !location.protocol.startsWith("http"); // the file may lie anywhere, on a site the others are beside it
 readAddress();
 addEventListener("popstate", readAddress);
 new ResizeObserver(() => {

@@ -103,7 +103,7 @@ export const PRESETS = [
   shifted(50),
   {
     id: "figure-5",
-    title: "Smooth to spiky",
+    title: "Figure 5's pair",
     text: "A smooth prediction and a spiky label. EMD and EMD² push everywhere; Sinkhorn's gradient comes near EMD's as "
       + "lambda grows.",
     source: "arXiv 1611.07573, Fig. 5",
