@@ -42,7 +42,6 @@ environment() {  # NAME REQUIREMENT...: a fresh virtual environment
 }
 
 extended() {  # NAME REQUIREMENT...: one that sees what `python` has, and installs only what that lacks
-  until python -c "import importlib.metadata as m; m.version('emdref')" 2>/dev/null; do sleep 1; done  # which comes last
   local path="import sysconfig; print(sysconfig.get_path('purelib'))"
   python3 -m venv "$work/$1"
   python -c "$path" >"$("$work/$1/$bin/python" -c "$path")/others.pth"
@@ -76,8 +75,8 @@ for_gpus() {  # TIER OPTION...: what compiles for GPUs without one: kernels to P
 }
 
 trained() {  # -m EXPRESSION: torch, JAX, recordings, and the experiments at toy size
-  extended extras --editable '.[test,torch,jax,records]'
   export PATH="$work/extras/bin:$PATH"
+  environment extras --editable '.[test,torch,jax,records]'
   python -m analysis training --toy --out "$work/trained"
   python -m analysis training --redraw --out "$work/trained"
   python -m pytest -q -n 0 "$@" tests/*/test_{torch,jax,extras,records,training,hierarchy,breathing}.py emdref/{torch,jax}.py
