@@ -83,7 +83,7 @@ trained() {  # -m EXPRESSION: torch, JAX, recordings, and the experiments at toy
 }
 
 site() {  # the site, its gallery computed; the page to play with: its numbers by Node, then itself in a browser
-  environment site --editable '.[docs]' pytest playwright
+  extended site --editable '.[docs]' playwright
   export PATH="$work/site/bin:$PATH"
   command -v chromium >/dev/null || { apt-get -qq update && apt-get -qq install --no-install-recommends chromium; }
   python -m sphinx -W --quiet docs docs/_build
