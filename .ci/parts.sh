@@ -82,13 +82,18 @@ trained() {  # -m EXPRESSION: torch, JAX, recordings, and the experiments at toy
   python -m pytest -q -n 0 "$@" tests/*/test_{torch,jax,extras,records,training,hierarchy,breathing}.py emdref/{torch,jax}.py
 }
 
+browser() {  # where Chromium or Chrome is; Debian's, if there is none
+  command -v chromium || command -v chromium-browser || command -v google-chrome && return
+  apt-get -qq update >&2 && apt-get -qq install --no-install-recommends chromium fonts-dejavu-core >&2
+  command -v chromium
+}
+
 site() {  # the site, its gallery computed; the page to play with: its numbers by Node, then itself in a browser
   extended site --editable '.[docs]' playwright
   export PATH="$work/site/bin:$PATH"
-  command -v chromium >/dev/null || { apt-get -qq update && apt-get -qq install --no-install-recommends chromium; }
   python -m sphinx -W --quiet docs docs/_build
   node --test docs/live/tests/*.test.mjs
-  python -m pytest -q -p no:cacheprovider docs/live/tests/page_test.py
+  CHROMIUM=$(browser) python -m pytest -q -p no:cacheprovider docs/live/tests/page_test.py
 }
 
 release_files() {  # sdist and wheel as they are published, checked; the wheel alone, without what only figures need
