@@ -42,7 +42,6 @@ environment() {  # NAME REQUIREMENT...: a fresh virtual environment
 }
 
 extended() {  # NAME REQUIREMENT...: one that sees what `python` has, and installs only what that lacks
-  until python -c "import importlib.metadata as m; m.version('emdref')" 2>/dev/null; do sleep 1; done  # which comes last
   local path="import sysconfig; print(sysconfig.get_path('purelib'))"
   python3 -m venv "$work/$1"
   python -c "$path" >"$("$work/$1/$bin/python" -c "$path")/others.pth"
@@ -76,20 +75,25 @@ for_gpus() {  # TIER OPTION...: what compiles for GPUs without one: kernels to P
 }
 
 trained() {  # -m EXPRESSION: torch, JAX, recordings, and the experiments at toy size
-  extended extras --editable '.[test,torch,jax,records]'
   export PATH="$work/extras/bin:$PATH"
+  environment extras --editable '.[test,torch,jax,records]'
   python -m analysis training --toy --out "$work/trained"
   python -m analysis training --redraw --out "$work/trained"
   python -m pytest -q -n 0 "$@" tests/*/test_{torch,jax,extras,records,training,hierarchy,breathing}.py emdref/{torch,jax}.py
 }
 
+browser() {  # where Chromium or Chrome is; Debian's, if there is none
+  command -v chromium || command -v chromium-browser || command -v google-chrome && return
+  apt-get -qq update >&2 && apt-get -qq install --no-install-recommends chromium fonts-dejavu-core >&2
+  command -v chromium
+}
+
 site() {  # the site, its gallery computed; the page to play with: its numbers by Node, then itself in a browser
-  environment site --editable '.[docs]' pytest playwright
+  extended site --editable '.[docs]' playwright
   export PATH="$work/site/bin:$PATH"
-  command -v chromium >/dev/null || { apt-get -qq update && apt-get -qq install --no-install-recommends chromium; }
   python -m sphinx -W --quiet docs docs/_build
   node --test docs/live/tests/*.test.mjs
-  python -m pytest -q -p no:cacheprovider docs/live/tests/page_test.py
+  CHROMIUM=$(browser) python -m pytest -q -p no:cacheprovider docs/live/tests/page_test.py
 }
 
 release_files() {  # sdist and wheel as they are published, checked; the wheel alone, without what only figures need

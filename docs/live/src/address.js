@@ -15,18 +15,14 @@ import { GAUGES, RHOS } from "./emd.js";
  * @property {number} lam
  * @property {number} cap  iterations of Sinkhorn
  * @property {boolean} float32
- * @property {string[]} layers  what is shown, of LAYERS, in their order
  */
-
-/** What the page can show. */
-export const LAYERS = ["flow", "gradient", "plan", "sinkhorn"];
 
 /** The largest state that the page takes. */
 export const LIMITS = { bins: 128, nodes: 256, mass: 1e6, cost: 1e6, lam: 1e6, cap: 10000, label: 40, address: 20000 };
 
 const VERSION = "1";
 const KINDS = ["chain", "circle", "tree"];
-const KEYS = ["v", "space", "gaps", "parent", "cost", "bins", "labels", "p", "q", "rho", "gauge", "lam", "cap", "float32", "show"];
+const KEYS = ["v", "space", "gaps", "parent", "cost", "bins", "labels", "p", "q", "rho", "gauge", "lam", "cap", "float32"];
 const NUMBER = /^\d+(\.\d+)?(e[+-]?\d+)?$/;
 
 /** A reason not to take an address. */
@@ -46,7 +42,6 @@ export function encode(state) {
   fields.q = runs(state.q);
   for (const key of ["rho", "gauge", "lam", "cap"]) fields[key] = String(state[key]);
   fields.float32 = state.float32 ? "1" : "0";
-  fields.show = LAYERS.filter((layer) => state.layers.includes(layer)).join(",");
   return `#${Object.entries(fields).map(([key, text]) => `${key}=${text}`).join("&")}`;
 }
 
@@ -112,10 +107,7 @@ function stateOf(fields) {
   const cap = whole("cap", number("cap", get("cap"), LIMITS.cap));
   if (cap < 1) refuse("cap is 0, and must be 1 or more");
   const float32 = oneOf("float32", get("float32"), ["0", "1"]) === "1";
-  const shown = get("show") === "" ? [] : decoded("show", get("show")).split(",");
-  shown.forEach((layer) => oneOf("show", layer, LAYERS));
-  const layers = LAYERS.filter((layer) => shown.includes(layer));
-  return { space, p, q, rho, gauge: oneOf("gauge", get("gauge"), GAUGES), lam, cap, float32, layers };
+  return { space, p, q, rho, gauge: oneOf("gauge", get("gauge"), GAUGES), lam, cap, float32 };
 }
 
 /**

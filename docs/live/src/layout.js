@@ -21,7 +21,7 @@ export function layoutOf(space, width) {
 
 function rowLayout(space, width) {
   const n = space.bins;
-  const long = width < 500 ? 112 : 196;
+  const long = width < 500 ? 112 : 218;
   const middle = n > 30 ? 20 : 30; // half of the band between heaps and holes
   const column = (width - 2 * SIDE) / n;
   const wide = Math.min(column * (n > 30 ? 0.86 : 0.8), 64);
@@ -84,7 +84,7 @@ function ringLayout(space, width) {
 function treeLayout(space, width) {
   const n = space.bins;
   const small = width < 500;
-  const long = small ? 88 : 128;
+  const long = small ? 88 : 138;
   const band = 13; // half of the band of names
   const [order, depth, deepest] = treeShape(space);
   const column = (width - 2 * SIDE) / n;

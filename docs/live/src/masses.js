@@ -4,25 +4,29 @@ const DIGITS = 6;
 
 /**
  * The masses with the bars of `held` (a Map from bin to wanted mass) where they are wanted, and the rest shared by the
- * other bars in proportion to what they had, or evenly if they had nothing. A held bar gets at most what is left.
+ * other bars in proportion to what they had, or evenly if they had nothing.  If more is wanted than there is, or if no bar
+ * is left to take the rest, the held bars share all in proportion to what is wanted.
  */
 export function holdBars(masses, held, total) {
-  const result = masses.slice();
-  let left = total;
-  for (const [bin, wanted] of held) {
-    result[bin] = Math.min(Math.max(wanted, 0), left);
-    left = Math.max(left - result[bin], 0);
-  }
+  const wanted = (bin) => Math.max(held.get(bin), 0);
+  const sum = totalOf([...held.keys()].map(wanted));
   const others = [...masses.keys()].filter((bin) => !held.has(bin));
-  const sharers = others.length ? others : [...held.keys()];
-  const had = sharers.map((bin) => (others.length ? masses[bin] : result[bin]));
-  const sum = had.reduce((a, b) => a + b, 0);
-  const share = others.length ? left : total;
-  sharers.forEach((bin, k) => {
-    const exact = sum > 0 ? (had[k] / sum) * share : share / sharers.length;
+  if (sum > total || others.length === 0) {
+    return shared(masses.map(() => 0), [...held.keys()], wanted, total, total);
+  }
+  const base = masses.map((mass, bin) => (held.has(bin) ? wanted(bin) : mass));
+  return shared(base, others, (bin) => masses[bin], total - sum, total);
+}
+
+/** The masses, but those of some bars as parts of `share` in proportion to `had`. */
+function shared(masses, bins, had, share, total) {
+  const sum = totalOf(bins.map(had));
+  const result = masses.slice();
+  for (const bin of bins) {
+    const exact = sum > 0 ? (had(bin) / sum) * share : share / bins.length;
     result[bin] = Number(exact.toPrecision(DIGITS));
-  });
-  return balanced(result, sharers, total);
+  }
+  return balanced(result, bins, total);
 }
 
 /** The largest of the sharing bars takes what rounding to six digits left over. */

@@ -1,11 +1,12 @@
 /** The page: its state, what is computed from it, and where it is shown. */
 
 import { decode, encode } from "./address.js";
+import { answers } from "./answers.js";
 import { gradientChart, heatMap, planChart, traceChart } from "./charts.js";
+import { compareGradients, traceOf } from "./comparison.js";
 import { GAUGES } from "./emd.js";
 import { totalOf } from "./masses.js";
-import { compareGradients, exactNumbers, traceOf } from "./numbers.js";
-import { PRESETS } from "./presets.js";
+import { PRESETS, STARTS } from "./presets.js";
 import { pythonOf } from "./python.js";
 import { sinkhornOnMatrix } from "./sinkhorn.js";
 import { distances, spaceOf } from "./spaces.js";
@@ -24,16 +25,7 @@ const CAPS = [1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000];
 const LAMS = [-1, 0, 1, 2].flatMap((power) => [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8].map((x) => Number((x * 10 ** power).toPrecision(2)))).concat(1000);
 const HEAVY = 3e6; // multiplications of Sinkhorn beyond which it waits until the hand rests
 const REST = 160; // ms
-const usual = (space, p, q) => ({ ...PRESETS[0].state, space, p, q });
-const STARTS = [
-  ["chain", "A chain", "Ten bins in a row, as a histogram has them. Earth passes through all bins on its way.", usual({ kind: "chain", gaps: Array(9).fill(1) },
-    [0.05, 0.15, 0.3, 0.25, 0.15, 0.1, 0, 0, 0, 0], [0, 0, 0, 0.05, 0.1, 0.1, 0.15, 0.3, 0.2, 0.1])],
-  ["circle", "A circle", "Twelve bins on a ring, as months, hues or compass points are. Earth takes the shorter way round.", usual({ kind: "circle", gaps: Array(12).fill(1) },
-    [0.3, 0.2, 0.05, 0, 0, 0, 0, 0, 0, 0.05, 0.15, 0.25], [0, 0.05, 0.1, 0.2, 0.25, 0.2, 0.1, 0.05, 0.05, 0, 0, 0])],
-  ["tree", "A tree", "Five kinds of food in a hierarchy. Earth climbs to what two kinds have in common, and down again.", usual({ kind: "tree", parent: [-1, 0, 0, 1, 1, 1, 2, 2], cost: [0, 1, 1, 1, 1, 1, 1, 1], bins: [3, 4, 5, 6, 7],
-    labels: ["food", "fruit", "bread", "apple", "pear", "plum", "rye", "wheat"] },
-  [0.4, 0.2, 0.1, 0.2, 0.1], [0.1, 0.1, 0.2, 0.2, 0.4])],
-];
+const EXAMPLES = [...STARTS, ...PRESETS];
 const TOLERANCE = 1e-9; // of the totals, what rounding may leave
 const $ = (id) => document.getElementById(id);
 
@@ -45,7 +37,7 @@ let waiting = 0; // timers: of Sinkhorn, of the address, of the spoken sentence
 let addressing = 0;
 let speaking = 0;
 let drawing = 0;
-let exact = null; // the latest exactNumbers
+let exact = null; // the latest answers
 const stage = makeStage($("stage"), barMoved);
 
 /** Takes a state, and shows it at the next frame. */
@@ -79,7 +71,7 @@ function startWith(next) {
 }
 
 function readAddress() {
-  const { state: next, message } = decode(location.hash, STARTS[0][3]);
+  const { state: next, message } = decode(location.hash, STARTS[0].state);
   take(next, message);
   $("message").textContent = message;
 }
@@ -97,7 +89,7 @@ function showAll() {
   const { p, q } = state;
   const [totalP, totalQ] = [totalOf(p), totalOf(q)];
   const equal = Math.abs(totalP - totalQ) <= TOLERANCE * Math.max(totalP, totalQ);
-  exact = equal ? exactNumbers(space, p, q) : null;
+  exact = equal ? answers(space, p, q) : null;
   document.body.classList.toggle("differs", !equal);
   showChoices();
   showStage(stage, space, p, q, exact && exact.flows[space.kind === "circle" ? Math.min(state.rho, 2) : 1]);
@@ -122,19 +114,18 @@ function showChoices() {
   for (const radio of document.querySelectorAll("[name=rho]")) radio.checked = Number(radio.value) === state.rho;
   $("gauge-words").textContent = GAUGE_WORDS[state.gauge][1];
   $("rhos").hidden = space.kind !== "circle";
-  const preset = PRESETS.find(({ id }) => id === startOf(state));
-  $("about").textContent = preset ? preset.text : STARTS.find(([id]) => id === startOf(state))?.[2] ?? "A pair from the address.";
-  $("source").textContent = preset ? preset.source : "";
+  const { text, source } = EXAMPLES.find(({ id }) => id === startOf(state)) ?? { text: "A pair from the address.", source: "" };
+  $("about").textContent = text;
+  $("source").textContent = source;
 }
 
-let started = null; // [the masses as the example has them, its name]
+let started = null; // {parts, id}: the example that was last seen as it is
 
 /** Which example or beginning is on the stage, however its bars were moved since; "" for another space. */
 function startOf({ space: parts, p, q }) {
   const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
-  const all = [...STARTS.map(([id, , , begin]) => [id, begin]), ...PRESETS.map(({ id, state: begin }) => [id, begin])];
-  const exactly = all.find(([, begin]) => same(begin.space, parts) && same(begin.p, p) && same(begin.q, q));
-  if (exactly) started = { parts, id: exactly[0] };
+  const exactly = EXAMPLES.find(({ state: begin }) => same(begin.space, parts) && same(begin.p, p) && same(begin.q, q));
+  if (exactly) started = { parts, id: exactly.id };
   return started && same(started.parts, parts) ? started.id : "";
 }
 
@@ -180,9 +171,9 @@ function showSinkhorn() {
   const { p, q, lam, cap, float32, gauge } = state;
   document.body.removeAttribute("data-waiting");
   const run = sinkhornOnMatrix(cost, p, q, { lam, cap, float32 });
-  const [look, status, words] = statusWords(run, exact.values[1], cap, totalOf(p));
   const trace = traceOf(cost, p, q, { lam, cap, float32 }, run);
   const { ours, theirs, degrees } = compareGradients(exact.gradients.raw[1], run.gradient, p);
+  const [look, status, words] = statusWords(run, exact.values[1], degrees, cap, totalOf(p));
   $("lam").value = nearest(LAMS, lam);
   $("lam").setAttribute("aria-valuetext", `lambda ${brief(lam)}`);
   $("lam-shown").textContent = brief(lam);
@@ -225,12 +216,11 @@ function showHeatMaps(smeared) {
 }
 
 function makeChips() {
-  const chip = (id, title) => `<button type="button" class="chip" data-start="${id}" aria-pressed="false">${title}</button>`;
-  $("spaces").innerHTML = STARTS.map(([id, title]) => chip(id, title)).join("");
-  $("presets").innerHTML = PRESETS.map(({ id, title }) => chip(id, title)).join("");
+  const chip = ({ id, title }) => `<button type="button" class="chip" data-start="${id}" aria-pressed="false">${title}</button>`;
+  $("spaces").innerHTML = STARTS.map(chip).join("");
+  $("presets").innerHTML = PRESETS.map(chip).join("");
   for (const button of document.querySelectorAll("[data-start]")) {
-    const id = button.dataset.start;
-    const begin = STARTS.find(([name]) => name === id)?.[3] ?? PRESETS.find((preset) => preset.id === id).state;
+    const begin = EXAMPLES.find(({ id }) => id === button.dataset.start).state;
     button.addEventListener("click", () => startWith({ ...begin, gauge: state.gauge }));
   }
   const radio = (name, value, title) => `<label class="chip"><input type="radio" name="${name}" value="${value}"> ${title}</label>`;
@@ -272,6 +262,7 @@ async function copyLink() {
 
 makeChips();
 makeControls();
+$("home").hidden = !location.protocol.startsWith("http"); // the file may lie anywhere, on a site the others are beside it
 readAddress();
 addEventListener("popstate", readAddress);
 new ResizeObserver(() => {

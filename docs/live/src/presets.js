@@ -1,4 +1,4 @@
-/** The papers' examples and two of our own, as states of the page. */
+/** Where one may begin, the papers' examples and two of our own, as states of the page. */
 
 /** Masses at some bins of n, 0 elsewhere. */
 function spikes(n, masses) {
@@ -16,9 +16,9 @@ function unit(x) {
   return x.map((m) => m / total);
 }
 
-/** A state on a space; EMD, lambda = 3 and 100 iterations as in the paper, float64, flow and gradient unless told. */
+/** A state on a space; EMD, lambda = 3 and 100 iterations as in the paper, float64 unless told. */
 function example(space, p, q, rest = {}) {
-  const usual = { rho: 1, gauge: "zero_sum", lam: 3, cap: 100, float32: false, layers: ["flow", "gradient"] };
+  const usual = { rho: 1, gauge: "zero_sum", lam: 3, cap: 100, float32: false };
   return { space, p, q, ...usual, ...rest };
 }
 
@@ -37,9 +37,51 @@ function shifted(places) {
 const FIGURE5 = spikes(50, { 8: 0.2, 17: 0.15, 29: 0.3, 36: 0.2, 43: 0.15 }).map((x) => 0.98 * x + 0.02 / 50);
 
 /**
- * @type {{id: string, title: string, text: string, source: string, state: import("./address.js").State}[]}  the first is
- *   the default
+ * @typedef {{id: string, title: string, text: string, source: string, state: import("./address.js").State}} Example
+ *
+ * A space of each kind; the first is what the page shows without an address.
+ * @type {Example[]}
  */
+export const STARTS = [
+  {
+    id: "chain",
+    title: "A chain",
+    text: "Ten bins in a row, as a histogram has them. Earth passes through all bins on its way.",
+    source: "",
+    state: example(
+      unitChain(10),
+      [0.05, 0.15, 0.3, 0.25, 0.15, 0.1, 0, 0, 0, 0],
+      [0, 0, 0, 0.05, 0.1, 0.1, 0.15, 0.3, 0.2, 0.1],
+    ),
+  },
+  {
+    id: "circle",
+    title: "A circle",
+    text: "Twelve bins on a ring, as months, hues or compass points are. Earth takes the shorter way round.",
+    source: "",
+    state: example(
+      { kind: "circle", gaps: Array(12).fill(1) },
+      [0.3, 0.2, 0.05, 0, 0, 0, 0, 0, 0, 0.05, 0.15, 0.25],
+      [0, 0.05, 0.1, 0.2, 0.25, 0.2, 0.1, 0.05, 0.05, 0, 0, 0],
+    ),
+  },
+  {
+    id: "tree",
+    title: "A tree",
+    text: "Five kinds of food in a hierarchy. Earth climbs to what two kinds have in common, and down again.",
+    source: "",
+    state: example(
+      {
+        kind: "tree", parent: [-1, 0, 0, 1, 1, 1, 2, 2], cost: [0, 1, 1, 1, 1, 1, 1, 1], bins: [3, 4, 5, 6, 7],
+        labels: ["food", "fruit", "bread", "apple", "pear", "plum", "rye", "wheat"],
+      },
+      [0.4, 0.2, 0.1, 0.2, 0.1],
+      [0.1, 0.1, 0.2, 0.2, 0.4],
+    ),
+  },
+];
+
+/** @type {Example[]} */
 export const PRESETS = [
   {
     id: "ellyvan",
@@ -61,11 +103,11 @@ export const PRESETS = [
   shifted(50),
   {
     id: "figure-5",
-    title: "Smooth to spiky",
+    title: "Figure 5's pair",
     text: "A smooth prediction and a spiky label. EMD and EMD² push everywhere; Sinkhorn's gradient comes near EMD's as "
       + "lambda grows.",
     source: "arXiv 1611.07573, Fig. 5",
-    state: example(unitChain(50), bump(50, 24, 7), unit(FIGURE5), { lam: 1, layers: ["flow", "gradient", "sinkhorn"] }),
+    state: example(unitChain(50), bump(50, 24, 7), unit(FIGURE5), { lam: 1 }),
   },
   {
     id: "hours",
@@ -84,6 +126,6 @@ export const PRESETS = [
     text: "Two narrow bumps at lambda = 8: float32 loses entries of K, and Sinkhorn divides by 0. In float64 it is right; "
       + "at lambda = 16 float32 gives NaN.",
     source: "arXiv 1611.07573, Sec. 2.3, on float32",
-    state: example(unitChain(12), bump(12, 2, 0.4), bump(12, 9, 0.4), { lam: 8, float32: true, layers: ["flow", "gradient", "sinkhorn"] }),
+    state: example(unitChain(12), bump(12, 2, 0.4), bump(12, 9, 0.4), { lam: 8, float32: true }),
   },
 ];

@@ -181,7 +181,16 @@ function numbersOnBars(stage) {
     const a = (angle * Math.PI) / 180;
     const out = high + (high < 10 ? 16 : 9) + 7 * Math.abs(Math.sin(a)); // numbers are wider than high
     return `<text class="mass ${side}" x="${(x + out * Math.sin(a)).toFixed(1)}" y="${(y - out * Math.cos(a)).toFixed(1)}" dy="0.35em">${massText(mass)}</text>`;
-  }).join("")).join("");
+  }).join("")).join("") + hint(stage);
+}
+
+/** Above the highest heap, until a bar was moved. */
+function hint({ moved, layout, masses, top }) {
+  const most = masses.p.indexOf(Math.max(...masses.p));
+  const { x, y, angle, long } = layout.heaps[most];
+  const a = (angle * Math.PI) / 180;
+  const out = Math.min(masses.p[most] / top, 1) * long + 24;
+  return moved ? "" : `<text class="hint" x="${(x + out * Math.sin(a)).toFixed(1)}" y="${(y - out * Math.cos(a)).toFixed(1)}" dy="0.35em">↕ drag</text>`;
 }
 
 /** The mass that a point stands for on a bar. */
@@ -243,11 +252,11 @@ function drag(stage, bin, point) {
 
 function put(stage, bin, point) {
   const { held, side } = stage.hold;
-  held.delete(bin); // the last one set takes what the earlier ones leave
   held.set(bin, massAt(stage, side === "p" ? "heaps" : "holes", bin, point));
 }
 
 function tell(stage, bin) {
+  stage.moved = true;
   const { side, base, held, total } = stage.hold;
   stage.changed(side, holdBars(base, held, total), bin);
 }

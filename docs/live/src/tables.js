@@ -40,5 +40,5 @@ export function planTable(space, entries, distances) {
 export function traceTable(points) {
   const rows = points.map(({ rounds, value, marginalError, status }) =>
     [dataMarkup(rounds), dataMarkup(value, 6), dataMarkup(marginalError), status.replace("_", " ")]);
-  return tableOf("Sinkhorn's value after some rounds", ["Rounds", "value", "earth missing or misplaced", "status"], rows);
+  return tableOf("Sinkhorn's value after some rounds", ["Rounds", "value", "marginal error", "status"], rows);
 }

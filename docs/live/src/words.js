@@ -1,5 +1,6 @@
 /** Numbers and names as people read them. */
 
+const OBLIQUE = 10; // degrees
 const SMALL = 1e-9; // a distance that rounding may leave
 const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 
@@ -52,30 +53,33 @@ export function spokenBin(space, bin) {
 }
 
 /** What a status of Sinkhorn's iteration means for the number beside it. */
-export function statusWords(run, exact, cap, total) {
+export function statusWords(run, exact, degrees, cap, total) {
   const share = run.marginalError / total;
   const off = brief(share, 2);
   const rounds = cap === 1 ? "1 round" : `${cap} rounds`;
   const gap = exact > 0 ? run.value / exact - 1 : run.value > SMALL ? Infinity : 0;
   switch (run.status) {
     case "nan":
-      return ["bad", "Broken", "A division of 0 by 0 has left no number at all."];
+      return ["bad", "Broken", `A division of 0 by 0 has left no number at all${run.failedAt > 0 ? `, from round ${run.failedAt} on` : ""}.`];
     case "overflow":
       return ["bad", "Overflow", "The factors grew beyond the largest number of this precision. The result is worthless."];
     case "underflow":
       return ["bad", "Underflow",
         share > 0.001
-          ? `exp(−λ·distance − 1) is 0 for distant bins, so that earth cannot get there. ${off} of the earth is missing or misplaced.`
+          ? `exp(−λ·distance − 1) is 0 for distant bins, so that earth cannot get there. ${off} of the earth is misplaced.`
           : "exp(−λ·distance − 1) is 0 for distant bins. The value still looks right, but the gradient is infinite."];
     default:
   }
   if (share > 0.01) {
-    return ["warn", "Stopped too early", `After ${rounds}, ${off} of the earth is not where it belongs. A higher cap or a smaller λ helps.`];
+    return ["warn", "Stopped too early", `After ${rounds}, ${off} of the earth is misplaced. A higher cap or a smaller λ helps.`];
   }
   if (Math.abs(gap) > 0.02) {
-    if (exact === 0) return ["warn", "Settled, and smeared", `p and q are equal, and ${brief(run.value)} apart all the same. A larger λ comes closer.`];
+    if (exact === 0) return ["warn", "Settled, but smeared", `p and q are equal, and ${brief(run.value)} apart all the same. A larger λ comes closer.`];
     const words = gap > 0 ? `${brief(100 * gap, 2)}% above` : `${brief(-100 * gap, 2)}% below`;
-    return ["warn", "Settled, and smeared", `The iteration has settled, but its value is ${words} the exact one. A larger λ comes closer.`];
+    return ["warn", "Settled, but smeared", `The iteration has settled, but its value is ${words} the exact one. A larger λ comes closer.`];
+  }
+  if (degrees > OBLIQUE) {
+    return ["warn", "Close in value alone", `The value is near the exact one, but the gradient points ${brief(degrees, 2)}° away from the exact one.`];
   }
   return ["good", "Close", "The iteration has settled near the exact value."];
 }

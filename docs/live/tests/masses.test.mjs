@@ -16,8 +16,8 @@ test("what the others lack they get evenly", () => {
   assert.deepEqual(holdBars([1, 0, 0], held([0, 0.5]), 1), [0.5, 0.25, 0.25]);
 });
 
-test("a bar gets at most what is left, and no less than nothing", () => {
-  assert.deepEqual(holdBars([0.5, 0.5, 0], held([0, 0.8], [2, 0.9]), 1), [0.8, 0, 0.2].map((x, k) => (k === 2 ? 1 - 0.8 : x)));
+test("a bar gets at most all, and no less than nothing; who want more than there is share it", () => {
+  assert.deepEqual(holdBars([0.5, 0.5, 0], held([0, 0.5], [2, 1.5]), 1), [0.25, 0, 0.75]);
   assert.deepEqual(holdBars([0.5, 0.5], held([0, 7]), 1), [1, 0]);
   assert.deepEqual(holdBars([0.5, 0.5], held([0, -1]), 1), [0, 1]);
 });

@@ -161,6 +161,7 @@ def window(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Live]:
     size = {"width": width, "height": height}
     phone = request.param == "small"
     context = browser.new_context(viewport=size, has_touch=phone, is_mobile=phone, reduced_motion="reduce")
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
     live = Live(context.new_page(), request.param, [])
     live.page.on("console", lambda said: said.type in ("error", "warning") and live.faults.append(said.text))
     live.page.on("pageerror", lambda error: live.faults.append(str(error)))
@@ -274,11 +275,6 @@ def _settings(live: Live) -> tuple[float, int, str]:
     return float(fields["lam"]), int(fields["cap"]), "float32" if fields["float32"] == "1" else "float64"
 
 
-def _wait_for_address(live: Live) -> str:
-    live.page.wait_for_timeout(260)  # browsers limit how often an address may change: the page waits for a pause
-    return live.page.evaluate("location.hash")
-
-
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_numbers(live: Live, example: str):
     """As an example begins, then with a bar of p and one of q dragged; nothing is wider than the window."""
@@ -314,6 +310,9 @@ def test_paint(live: Live):
     rest = np.r_[0:10, 17:50]
     share = before[rest] / before[rest].sum() * (1 - after[10:17].sum())
     _near(after[rest], share, 1e-5 * share.max())
+    (x0, y0, _, end), (x1, *_) = live.bar("q", 5), live.bar("q", 44)
+    live.drag([(x0 + (x1 - x0) * s, (y0 + end) / 2) for s in np.linspace(0, 1, 5)])
+    _near(live.masses("q"), np.r_[np.zeros(5), np.full(40, 1 / 40), np.zeros(5)], 1e-5)  # more than all, in its shape
     _compare_exact(live)
 
 
@@ -333,7 +332,8 @@ def test_sinkhorn(live: Live):
         seen.add(_compare_sinkhorn(live, space, lam, cap, "float32" if float32 else "float64"))
         seen.add(live.words("status"))
     live.shot("sinkhorn-broken")
-    assert seen == {"iteration_limit", "underflow", "nan", "Close", "Stopped too early", "Underflow", "Broken"}
+    statuses = {"iteration_limit", "underflow", "nan"}
+    assert seen == statuses | {"Close", "Close in value alone", "Stopped too early", "Underflow", "Broken"}
 
 
 def _slide(live: Live, name: str, position: float) -> None:
@@ -383,14 +383,45 @@ def test_arrows(live: Live):
         "(heads) => heads.map((head) => head.points[0].x - head.points[1].x)"
     )
     assert len(heads) == 9 and all(x < 0 for x in heads)  # to the left now
-    _compare_exact(live)
+    live.begin("circle")
+    for rho, column in ((2, 3), (1, 2)):  # on a circle each has a flow of its own
+        live.page.locator(f"label:has([name=rho][value='{rho}'])").click()
+        live.settle()
+        shown = live.page.locator(".flow-number").all_text_contents()
+        np.testing.assert_allclose([float(x) for x in shown], np.abs(live.table("edges")[:, column]), atol=0.005)
+
+
+def test_small_pictures(live: Live):
+    """The plan's arrows, the heat maps' cells, the curve and Sinkhorn's gradient are those of the tables."""
+    live.begin("ellyvan")
+    masses = live.table("plan")[:, 2]
+    masses = masses[masses > 1e-9]
+    shown = [float(x) for x in live.page.locator(".plan-number").all_text_contents()]
+    np.testing.assert_allclose(sorted(shown), sorted(masses), atol=0.005)
+    opaque = "(cells) => cells.map((cell) => Number(cell.getAttribute('fill-opacity')) ** 2)"
+    cells = live.page.locator("#heat-exact .cells rect").evaluate_all(opaque)
+    np.testing.assert_allclose(sorted(cells), sorted(masses / masses.max()), atol=2e-3)
+    trace, exact = live.table("trace"), live.number("emd")
+    heights = live.page.locator("#trace .dots circle").evaluate_all("(dots) => dots.map((dot) => dot.cy.baseVal.value)")
+    foot = float(live.page.locator("#trace .axis").evaluate("(line) => line.getBBox().y"))
+    level = float(live.page.locator("#trace .exact-line").evaluate("(line) => line.getBBox().y"))
+    np.testing.assert_allclose((foot - np.array(heights)) / (foot - level), trace[:, 1] / exact, atol=2e-3)
+    theirs = live.table("bins")[:, -1]
+    height = "(bars) => bars.map((bar) => bar.getBBox().height)"
+    drawn = live.page.locator("#sinkhorn-gradient .sink").evaluate_all(height)
+    scale = max(drawn) / np.abs(theirs - theirs.mean()).max()
+    np.testing.assert_allclose(drawn, scale * np.abs(theirs - theirs.mean()), atol=1)
 
 
 def test_address(live: Live):
     """A reload, a copy in another tab and Back show the same numbers; an address that is wrong says so."""
     live.begin("tree")
     live.raise_bar("p", 1, 0.2, 0.6)
-    address = _wait_for_address(live)
+    live.page.locator("#copy").click()
+    live.page.wait_for_timeout(50)
+    assert "clipboard" in live.words("copied")
+    address = live.page.evaluate("navigator.clipboard.readText()")
+    assert address.startswith(PAGE.as_uri() + "#")
     shown = live.table("bins")
     live.page.reload()
     live.settle()
@@ -399,26 +430,59 @@ def test_address(live: Live):
     live.page.go_back()
     live.settle()
     np.testing.assert_array_equal(live.table("bins"), shown)
-    live.open(address)
+    live.open("#" + address.partition("#")[2])
     np.testing.assert_array_equal(live.table("bins"), shown)
     _compare_sinkhorn(live, _compare_exact(live), *_settings(live))
     live.open("#v=1&space=moebius")
     assert "address" in live.words("message") and live.number("emd") > 0
     label = "%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E"
-    live.open(f"#v=1&space=chain&gaps=1&labels=a,{label}&p=1,0&q=0,1&rho=1&gauge=raw&lam=3&cap=9&float32=0&show=flow")
+    live.open(f"#v=1&space=chain&gaps=1&labels=a,{label}&p=1,0&q=0,1&rho=1&gauge=raw&lam=3&cap=9&float32=0")
     assert live.number("emd") == 1 and live.page.locator("img").count() == 0
     live.open()
 
 
+def test_python(live: Live, capsys: pytest.CaptureFixture):
+    """The lines of Python that the page offers run, and print what the page shows."""
+    for example in ("tree", "hours", "underflow"):
+        live.begin(example)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the example that fails
+            exec(live.words("python"), {})
+        first, *_, last = capsys.readouterr().out.splitlines()
+        shown = [live.number("emd"), live.number("emd2")]
+        np.testing.assert_allclose([float(x) for x in first.split()], shown, rtol=2 * EPS)
+        value, status = last.split()
+        assert status == live.page.locator("#verdict").get_attribute("data-status")
+        assert float(value) == pytest.approx(live.number("sinkhorn-value"), rel=1e-4)
+
+
+def test_turned(live: Live):
+    """A window that changes its size, as a phone that is turned: the picture is drawn anew, and can be dragged."""
+    live.begin("chain")
+    width, height = SIZES[live.size]
+    live.page.set_viewport_size({"width": height, "height": width})
+    live.page.wait_for_timeout(100)
+    live.settle()
+    assert live.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    top = live.top()
+    live.raise_bar("q", 0, 0.1, 0.5)
+    assert live.masses("q")[0] == pytest.approx(0.5 * top, abs=0.02 * top)
+    _compare_exact(live)
+    live.page.set_viewport_size({"width": width, "height": height})
+    live.page.wait_for_timeout(100)
+    live.settle()
+
+
 def test_unequal_totals(live: Live):
     """No number is shown and nothing rescaled until one asks for it."""
-    live.open("#v=1&space=chain&gaps=1,2&p=1,1,0&q=0,0,1&rho=1&gauge=raw&lam=3&cap=9&float32=0&show=flow")
+    live.open("#v=1&space=chain&gaps=1,2&p=1,1,0&q=0,0,0.5&rho=1&gauge=raw&lam=3&cap=9&float32=0")
     assert "–" in live.words("emd") and live.page.locator("#gradient1").is_hidden()
     np.testing.assert_array_equal(live.masses("p"), [1, 1, 0])
     live.shot("unequal")
     live.page.locator("#equalise").click()
     live.settle()
     np.testing.assert_array_equal(live.masses("p"), [0.5, 0.5, 0])
+    np.testing.assert_array_equal(live.masses("q"), [0, 0, 1])
     _compare_exact(live)
     live.open()
 

@@ -1,27 +1,6 @@
-/** What the page shows, computed from its state. */
+/** Sinkhorn beside the exact answers. */
 
-import { flow, gradient, GAUGES, plan, value } from "./emd.js";
-import { rationals } from "./rational.js";
 import { sinkhornOnMatrix } from "./sinkhorn.js";
-
-/**
- * Values, flows and gradients for rho = 1 and 2 and an optimal plan, exact and rounded once.
- * @param {import("./spaces.js").Space} space
- * @param {number[]} p
- * @param {number[]} q
- */
-export function exactNumbers(space, p, q) {
-  const [exactP, exactQ] = [p.map(rationals.of), q.map(rationals.of)];
-  const rounded = (numbers) => numbers.map(rationals.toNumber);
-  const byRho = (f) => Object.fromEntries([1, 2].map((rho) => [rho, f(rho)]));
-  return {
-    values: byRho((rho) => rationals.toNumber(value(rationals, space, exactP, exactQ, rho))),
-    flows: byRho((rho) => rounded(flow(rationals, space, exactP, exactQ, rho))),
-    gradients: Object.fromEntries(GAUGES.map((gauge) =>
-      [gauge, byRho((rho) => rounded(gradient(rationals, space, exactP, exactQ, rho, gauge)))])),
-    plan: plan(rationals, space, exactP, exactQ).map((entry) => ({ ...entry, mass: rationals.toNumber(entry.mass) })),
-  };
-}
 
 /** What Sinkhorn gives with caps from 1 to the one given, whose run is known. */
 export function traceOf(cost, p, q, options, run) {
