@@ -21,7 +21,7 @@ import emdref
 
 HERE = Path(__file__).parent
 COPIED = {".html", ".csv", ".json", ".svg", ".py"}  # of the figures and of what the report links to
-sys.path.append(str(HERE))  # verdicts
+sys.path += [str(HERE), str(HERE.parent)]  # verdicts; and analysis, wherever the site is made from
 
 project, author, copyright = "emdref", "The emdref developers", "The emdref developers"
 version = release = emdref.__version__
@@ -66,6 +66,7 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "show_memory": False,
     "min_reported_time": 1000,
+    "write_computation_times": False,  # a page that asks other hosts for its scripts
     "image_srcset": ["2x"],
     "thumbnail_size": (400, 480),
     "remove_config_comments": True,
