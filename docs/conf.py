@@ -14,12 +14,15 @@ from unittest.mock import MagicMock
 from docutils.nodes import SkipNode, reference
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.addnodes import download_reference
+from sphinx.errors import ConfigError
 from sphinx.util.inspect import stringify_signature
 from sphinx_gallery.sorting import FileNameSortKey
 
 import emdref
 
 HERE = Path(__file__).parent
+if not (HERE.parent / "figures").is_dir():
+    raise ConfigError("the site shows figures/, which an sdist does not hold: build it in a clone of the repository")
 COPIED = {".html", ".csv", ".json", ".svg", ".py"}  # of the figures and of what the report links to
 sys.path += [str(HERE), str(HERE.parent)]  # verdicts; and analysis, wherever the site is made from
 
