@@ -118,9 +118,7 @@ def roots():
     _, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.3), sharey=True)
     for axes, gauge in zip(panels, ("raw", "zero_sum"), strict=True):
         for (name, space), (look, colour) in zip(rooted.items(), (("o-", BLUE), ("s--", RED)), strict=True):
-            axes.plot(
-                range(4), emdref.emd_grad(P, Q, space, gauge=gauge), look, color=colour, label=name, markersize=4
-            )
+            axes.plot(range(4), emdref.emd_grad(P, Q, space, gauge=gauge), look, color=colour, label=name, markersize=4)
         axes.axhline(0, color=GREY, linewidth=0.7)
         axes.set_title(gauge, loc="left")
         axes.set(xlabel="bin", xticks=range(4))
