@@ -92,6 +92,8 @@ site() {  # the site, its gallery computed; the page to play with: its numbers b
   extended site --editable '.[docs]' playwright
   export PATH="$work/site/bin:$PATH"
   python -m sphinx -W --quiet docs docs/_build
+  ! grep -rlE '<[a-z]+[^>]* (src|srcset)="(https?:)?//|<link[^>]* href="(https?:)?//' --include='*.html' docs/_build ||
+    { echo "these pages ask another host"; return 1; }
   node --test docs/live/tests/*.test.mjs
   CHROMIUM=$(browser) python -m pytest -q -p no:cacheprovider docs/live/tests/page_test.py
 }

@@ -89,25 +89,28 @@ def _run(asked: Sequence[str], arguments: dict[str, Any]) -> Any:
 def _report(out: Path) -> int:
     """Make the report alone."""
     _need_extra()
-    errors = _reported(out) if any(out.glob("*.json")) else [f"{out} holds no results: run a script with --out {out}"]
+    errors = _reported(out, f"{out} holds no results: run a script with --out {out}")
     for error in errors:
         print(f"analysis: {error}", file=sys.stderr)
     return 1 if errors else 0
 
 
-def _reported(out: Path) -> list[str]:
-    """Make the report of all that is in the folder and say where it is; what went wrong."""
+def _reported(out: Path, empty: str = "") -> list[str]:
+    """Make the report of all that is there and say where it is; what went wrong, `empty` if there is nothing."""
     from analysis.report import page
 
+    entries, damaged = page.read(out)
+    if not entries and not damaged:
+        return [empty] * bool(empty)
     try:
-        path = page.write(out)
+        path = page.write(out, entries, damaged)
     except OSError as error:
         return [
             f"--out {out}: the report cannot be written there ({error.strerror}); python -m analysis report tries again"
         ]
-    if path:
-        print(f"\nThe report: {path}")
-    return []
+    print(f"\nThe report: {path}")
+    words = "cannot be read as a record, and the report leaves it out: mend or remove it"
+    return [f"{out / name} {words}" for name in damaged]
 
 
 def _need_extra() -> None:

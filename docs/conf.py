@@ -21,7 +21,7 @@ import emdref
 
 HERE = Path(__file__).parent
 COPIED = {".html", ".csv", ".json", ".svg", ".py"}  # of the figures and of what the report links to
-sys.path.append(str(HERE))  # verdicts
+sys.path += [str(HERE), str(HERE.parent)]  # verdicts; and analysis, wherever the site is made from
 
 project, author, copyright = "emdref", "The emdref developers", "The emdref developers"
 version = release = emdref.__version__

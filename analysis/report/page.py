@@ -200,7 +200,9 @@ class Entry:
         """What a reader must know before the numbers."""
         toy = "Toy size: made in seconds to try the script, not to be cited."
         unfinished = "Unfinished: the run that measures was stopped; the same command measures again."
-        return [toy] * bool(self.record.get("toy")) + [unfinished] * ("unfinished" in self.record)
+        lost = f"Not in this folder: {', '.join(self._lost())}."
+        said = {toy: self.record.get("toy"), unfinished: "unfinished" in self.record, lost: self._lost()}
+        return [words for words, holds in said.items() if holds]
 
     @property
     def stands_in(self) -> str:
@@ -212,23 +214,30 @@ class Entry:
         page = f"{self.name}{sheet}.html"
         return page if (self.folder / page).exists() else ""
 
+    def _lost(self) -> list[str]:
+        """The table and the pictures that the record speaks of and nobody finds."""
+        drawn = {each.anchor for each in self.pictures}
+        sheets = [f"{self.name}{suffix}" for suffix in self.record.get("captions", {})]
+        lost = [f"{sheet}.svg" for sheet in sheets if sheet not in drawn]
+        return [f"{self.name}.csv"] * (not (self.folder / f"{self.name}.csv").exists()) + lost
+
     def _tables(self) -> list[str]:
         own = {path.stem for path in self.folder.glob(f"{self.name}_*.csv")}
         longer = [name for name in catalogue.NAMES if name.startswith(f"{self.name}_")]
         return sorted(stem for stem in own if not any(f"{stem}_".startswith(f"{name}_") for name in longer))
 
 
-def write(folder: Path) -> Path | None:
-    """Make the folder's report; None if there is nothing to report."""
-    entries, damaged = read(folder)
-    if not entries and not damaged:
-        return None
+def write(folder: Path, entries: list[Entry], damaged: list[str]) -> Path:
+    """Make the report of what was read in the folder, as a whole or not at all."""
     path = folder / NAME
     data = build(entries, damaged).encode()
     if not path.exists() or path.read_bytes() != data:
         part = path.with_name(f".{NAME}.{os.getpid()}")
-        part.write_bytes(data)
-        part.replace(path)
+        try:
+            part.write_bytes(data)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     return path
 
 
@@ -239,13 +248,24 @@ def read(folder: Path) -> tuple[list[Entry], list[str]]:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             if isinstance(record, dict) and record.get("script") == path.stem:
-                entry = Entry(path.stem, folder, record)
-                if entry.shown is not None and entry.made is not None and entry.pictures is not None:  # can be read
-                    found[entry.name] = entry
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+                found[path.stem] = _readable(Entry(path.stem, folder, record))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
             damaged.append(path.name)
     ranks = {name: rank for rank, name in enumerate(catalogue.NAMES)}
     return [found[name] for name in sorted(found, key=lambda name: (ranks.get(name, len(ranks)), name))], damaged
+
+
+def _readable(entry: Entry) -> Entry:
+    """Whether all of it can be shown is known before anything is."""
+    if not all(map(_is_text, entry.record.get("captions", {}).values())):
+        raise TypeError("a caption is text")
+    json.dumps(entry.record, ensure_ascii=False).encode()  # halves of a character cannot be written
+    _ = entry.shown, entry.made, entry.pictures
+    return entry
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 def build(entries: list[Entry], damaged: list[str]) -> str:
@@ -377,6 +397,8 @@ def first_sentence(text: str) -> str:
 def _judged(claim: Mapping[str, Any]) -> Judged:
     """As the record has it; verdicts and kinds that are not ours are refused."""
     found = Judged(**{name: claim[name] for name in _FIELDS})
+    if not all(_is_text(claim[name]) for name in _FIELDS - {"numbers"}):
+        raise TypeError("a claim is said in text")
     if found.verdict not in VERDICTS or found.about not in ABOUT:
         raise ValueError(f"no verdict: {found.verdict!r}")
     return found

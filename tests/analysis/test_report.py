@@ -96,6 +96,10 @@ def folder(where, name="slides", **changed):
     return where
 
 
+def made(where):
+    return page.write(where, *page.read(where))
+
+
 @HERE
 def test_the_committed_page_is_what_the_committed_results_give(committed):
     entries, text, _ = committed
@@ -201,7 +205,7 @@ def test_the_map_knows_the_places_of_all_claims(committed):
 
 
 def test_a_folder_with_one_odd_result(tmp_path):
-    path = page.write(folder(tmp_path, toy=True))
+    path = made(folder(tmp_path, toy=True))
     text = path.read_text("utf-8")
     found = Page(text)
     assert found.wrong == []
@@ -216,24 +220,64 @@ def test_a_folder_with_one_odd_result(tmp_path):
     assert (states["Fig. 7"], states["Eq. 15"], states["Smoothness"]) == ("missing", "reproduced", "reproduced")
     assert not found.all("a", href="../analysis/figures/slides.py") and str(tmp_path) not in text
     before = path.read_bytes(), path.stat().st_mtime_ns
-    assert page.write(tmp_path) == path and before == (path.read_bytes(), path.stat().st_mtime_ns)
+    assert made(tmp_path) == path and before == (path.read_bytes(), path.stat().st_mtime_ns)
 
 
-@pytest.mark.parametrize("record", ["{", '{"script": "slides", "claims": [{}]}', '{"script": "slides", "versions": 3}'])
-def test_a_damaged_record_is_named_and_the_rest_is_there(record, tmp_path):
+DAMAGED = [
+    "{", "[" * 100_000, '{"script": "slides", "claims": [{}]}', '{"script": "slides", "versions": 3}',
+    '{"script": "slides", "captions": {"": 3}}', '{"script": "slides", "seed": "\\ud800"}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("record", DAMAGED, ids=lambda record: record[:50])
+def test_a_damaged_record_is_named_and_the_rest_is_there(record, tmp_path, capsys):
     folder(tmp_path, "figure1_ellyvan")
     (tmp_path / "slides.json").write_text(record)
     (tmp_path / "else.json").write_text("[1]")
-    found = Page(page.write(tmp_path).read_text("utf-8"))
+    assert command.main(["report", "--out", str(tmp_path)]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and "slides.json cannot be read as a record" in said[0]
+    found = Page((tmp_path / page.NAME).read_text("utf-8"))
     assert "slides.json cannot be read" in found.all("header")[0].text
     assert "else.json" not in found.all("body")[0].text
     assert found.at("figure1_ellyvan-1")
+
+
+@pytest.mark.parametrize("changed", [{"claimed": 3}, {"why": None}, {"source": ["slides"]}, {"numbers": {"low": "1"}}])
+def test_a_damaged_claim_damages_its_record(changed, tmp_path):
+    assert page.read(folder(tmp_path, claim=changed)) == ([], ["slides.json"])
+
+
+def test_a_table_or_picture_that_is_gone_is_missed(tmp_path):
+    folder(tmp_path)
+    (tmp_path / "slides.csv").unlink()
+    (tmp_path / "slides.svg").unlink()
+    found = Page(made(tmp_path).read_text("utf-8"))
+    assert "Not in this folder: slides.csv, slides.svg." in found.at("slides-script")
+    assert not found.all("img") and not found.all("a", href="slides.csv")
+
+
+def test_a_disk_that_is_full_leaves_the_old_page_and_nothing_else(tmp_path, monkeypatch):
+    before = made(folder(tmp_path)).read_bytes()
+    folder(tmp_path, seed=8)
+    there = set(tmp_path.iterdir())
+
+    def full(part, data):
+        part.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(page.Path, "write_bytes", full)
+    assert command.main(["report", "--out", str(tmp_path)]) == 1
+    assert set(tmp_path.iterdir()) == there and (tmp_path / page.NAME).read_bytes() == before
 
 
 def test_commands(tmp_path, capsys):
     where = str(tmp_path)
     assert command.main(["report", "--out", where]) == 1
     assert f"{where} holds no results" in capsys.readouterr().err
+    (tmp_path / "package.json").write_text('{"name": "of something else"}')
+    assert command.main(["report", "--out", where]) == 1
+    assert f"{where} holds no results" in capsys.readouterr().err and not (tmp_path / page.NAME).exists()
     folder(tmp_path)
     assert command.main(["report", "--out", where]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"The report: {tmp_path / page.NAME}"

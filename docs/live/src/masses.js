@@ -34,8 +34,9 @@ function balanced(masses, sharers, total) {
   const largest = sharers.reduce((a, b) => (masses[b] > masses[a] ? b : a));
   const rest = masses.reduce((sum, mass, bin) => (bin === largest ? sum : sum + mass), 0);
   const result = masses.slice();
-  const digits = 15; // 1 - 0.9 is 0.1, and not 0.09999999999999998
-  result[largest] = Math.max(Number((total - rest).toFixed(digits)), 0);
+  const power = total > 0 ? Math.max(Math.round(Math.log10(total)), -300) : 0;
+  const left = ((total - rest) / 10 ** power).toFixed(15); // 1 - 0.9 is 0.1, and not 0.09999999999999998
+  result[largest] = Math.max(Number(`${left}e${power}`), 0);
   return result;
 }
 

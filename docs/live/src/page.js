@@ -59,6 +59,7 @@ function take(next, spoken = "") {
 }
 
 function barMoved(side, masses, bin) {
+  if (stage.space !== space) return; // a bar of the space before, in the frame in which another is chosen
   take({ ...state, [side]: masses }, `${side} at ${spokenBin(space, bin)} is ${brief(masses[bin])}.`);
 }
 
@@ -67,6 +68,7 @@ function startWith(next) {
   clearTimeout(addressing);
   history.replaceState(null, "", encode(state));
   history.pushState(null, "", encode(next));
+  $("message").textContent = "";
   take(next, "Another example.");
 }
 

@@ -42,6 +42,7 @@ export function showStage(stage, space, p, q, phi) {
   const width = Math.max(Math.floor(stage.host.clientWidth), 280);
   const fresh = space !== stage.space;
   stage.masses = { p, q };
+  if (stage.hold && stage.masses[stage.hold.side] !== stage.hold.told) letGo(stage); // others have changed it meanwhile
   stage.total = Math.max(totalOf(p), totalOf(q));
   if (fresh || width !== stage.layout.width) {
     stage.space = space;
@@ -225,7 +226,12 @@ function press(stage, event) {
 /** From now on the other bars give way in proportion to what they have now. */
 function hold(stage, side, pointer, bin = null) {
   const masses = stage.masses[side];
-  stage.hold = { side, pointer, bin, base: masses, total: totalOf(masses), held: new Map() };
+  stage.hold = { side, pointer, bin, base: masses, told: masses, total: totalOf(masses), held: new Map() };
+}
+
+function letGo(stage) {
+  stage.hold = null;
+  stage.svg.classList.remove("dragging");
 }
 
 function move(stage, event) {
@@ -258,7 +264,8 @@ function put(stage, bin, point) {
 function tell(stage, bin) {
   stage.moved = true;
   const { side, base, held, total } = stage.hold;
-  stage.changed(side, holdBars(base, held, total), bin);
+  stage.hold.told = holdBars(base, held, total);
+  stage.changed(side, stage.hold.told, bin);
 }
 
 function nearestBin(stage, point) {
@@ -274,8 +281,7 @@ function nearestBin(stage, point) {
 function release(stage, event) {
   if (stage.hold?.pointer !== event.pointerId + 1) return;
   const { side, bin } = stage.hold;
-  stage.hold = null;
-  stage.svg.classList.remove("dragging");
+  letGo(stage);
   stage.changed(side, stage.masses[side], bin); // the axis may change now
 }
 

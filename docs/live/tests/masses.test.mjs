@@ -32,7 +32,7 @@ test("random drags keep the total within rounding, every mass at least 0, and th
   const next = () => (seed = (seed * 48271) % 2147483647) / 2147483647;
   for (let round = 0; round < 500; round++) {
     const n = 2 + Math.floor(60 * next());
-    const total = [1, 2, 0.3][round % 3];
+    const total = [1, 2, 0.3, 1e-12, 1e-300, 8e7][round % 6];
     const raw = Array.from({ length: n }, () => (next() < 0.3 ? 0 : next() ** 6));
     const sum = totalOf(raw) || 1;
     const masses = totalOf(raw) ? raw.map((x) => (x / sum) * total) : raw.map(() => total / n);

@@ -413,6 +413,26 @@ def test_small_pictures(live: Live):
     np.testing.assert_allclose(drawn, scale * np.abs(theirs - theirs.mean()), atol=1)
 
 
+@pytest.mark.parametrize("other", ["spikes-5", "ellyvan"])
+def test_another_example_while_a_bar_is_held(live: Live, other: str):
+    """The example is as it is without the hand that held a bar of another, and the message about an address goes."""
+    live.begin(other)
+    shown = live.table("bins")
+    live.open("#v=1&space=moebius")
+    live.begin("spikes-25")
+    assert live.words("message") == ""
+    x, y, far_x, far_y = live.bar("p", 60)
+    live.page.mouse.move((x + far_x) / 2, (y + far_y) / 2)
+    live.page.mouse.down()
+    live.page.evaluate("(name) => document.querySelector(`[data-start=${name}]`).click()", other)
+    live.settle()
+    live.page.mouse.move(x, y)
+    live.page.mouse.move(far_x, far_y)
+    live.page.mouse.up()
+    live.settle()
+    np.testing.assert_array_equal(live.table("bins"), shown)
+
+
 def test_address(live: Live):
     """A reload, a copy in another tab and Back show the same numbers; an address that is wrong says so."""
     live.begin("tree")
