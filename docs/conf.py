@@ -69,7 +69,7 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "show_memory": False,
     "min_reported_time": 1000,
-    "write_computation_times": False,  # a page that asks other hosts for its scripts
+    "write_computation_times": False,  # that page loads scripts from other hosts
     "image_srcset": ["2x"],
     "thumbnail_size": (400, 480),
     "remove_config_comments": True,

@@ -33,7 +33,7 @@ def chain():
     space = emdref.Chain(4)
     phi = emdref.flow(p, q, space)
     _, (above, below) = plt.subplots(2, 1, figsize=(WIDTH, 3.2), sharex=True)
-    k = np.arange(1, 5)
+    k = np.arange(4)
     above.bar(k - 0.18, p, 0.34, color=BLUE, label="p, the earth")
     above.bar(k + 0.18, q, 0.34, color=ORANGE, label="q, where it should lie")
     above.set(ylabel="mass in a bin", ylim=(0, 0.75))
@@ -93,7 +93,7 @@ def powers():
 
 def gauges():
     """One step against the gradient in each gauge."""
-    space, k = emdref.Chain(4), np.arange(1, 5)
+    space, k = emdref.Chain(4), np.arange(4)
     _, panels = plt.subplots(2, 2, figsize=(WIDTH, 4.0), sharex=True, sharey=True)
     for axes, gauge in zip(panels.flat, ("raw", "zero_sum", "scaled", "normalized"), strict=True):
         after = P - STEP * emdref.emd_grad(P, Q, space, gauge=gauge)
@@ -114,16 +114,14 @@ def gauges():
 
 def roots():
     """The same chain, rooted at either end."""
-    rooted = {"root at bin 4": emdref.Chain(4), "root at bin 1": emdref.Tree([-1, 0, 1, 2], bins=[0, 1, 2, 3])}
+    rooted = {"root at bin 3": emdref.Chain(4), "root at bin 0": emdref.Tree([-1, 0, 1, 2], bins=[0, 1, 2, 3])}
     _, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.3), sharey=True)
     for axes, gauge in zip(panels, ("raw", "zero_sum"), strict=True):
         for (name, space), (look, colour) in zip(rooted.items(), (("o-", BLUE), ("s--", RED)), strict=True):
-            axes.plot(
-                range(1, 5), emdref.emd_grad(P, Q, space, gauge=gauge), look, color=colour, label=name, markersize=4
-            )
+            axes.plot(range(4), emdref.emd_grad(P, Q, space, gauge=gauge), look, color=colour, label=name, markersize=4)
         axes.axhline(0, color=GREY, linewidth=0.7)
         axes.set_title(gauge, loc="left")
-        axes.set(xlabel="bin", xticks=range(1, 5))
+        axes.set(xlabel="bin", xticks=range(4))
     panels[0].set_ylabel("entry of the gradient")
     panels[1].legend(loc="lower left", handlelength=1.5, borderpad=0)
 
@@ -139,9 +137,9 @@ def plans():
     moved["EMD"] = emdref.plan(p, q, space).toarray(), emdref.emd(p, q, space)
     _, panels = plt.subplots(2, 2, figsize=(WIDTH, 3.9), sharex=True, sharey=True)
     for axes, (name, (plan, value)) in zip(panels.flat, moved.items(), strict=True):
-        axes.imshow(np.sqrt(plan), cmap="Blues", extent=(0.5, 8.5, 8.5, 0.5))
+        axes.imshow(np.sqrt(plan), cmap="Blues")
         axes.set_title(f"{name}: {value:.3f}", loc="left")
-        axes.set(xticks=range(1, 9), yticks=range(1, 9))
+        axes.set(xticks=range(8), yticks=range(8))
     for axes in panels[1]:
         axes.set_xlabel("to bin")
     for axes in panels[:, 0]:
