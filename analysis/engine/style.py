@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -44,6 +45,17 @@ _RC = {
     "svg.hashsalt": "emdref",  # the same picture gives the same file
     "figure.constrained_layout.use": True,
 }
+
+
+def _own_fonts() -> None:
+    """Take DejaVu from Matplotlib alone: a system's may number glyphs otherwise, and no picture would repeat."""
+    fonts = font_manager.fontManager
+    fonts.ttflist = [font for font in fonts.ttflist if not font.name.startswith("DejaVu")]
+    for path in sorted(Path(mpl.get_data_path(), "fonts", "ttf").glob("DejaVu*.ttf")):
+        fonts.addfont(path)
+
+
+_own_fonts()
 
 
 def context() -> Any:

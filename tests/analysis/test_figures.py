@@ -1,14 +1,18 @@
 """What figures are computed from: choices and reductions on tables small enough to work out by hand."""
 
 import itertools
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import font_manager
 from scipy import stats
 
 import emdref
 from analysis.benchmarks import sinkhorn_scaling
+from analysis.engine import style
 from analysis.engine.claims import FAILS, HOLDS, UNDECIDED, judge
 from analysis.engine.script import FIGURES, Options
 from analysis.figures import figure1_ellyvan, figure3_stability, figure5_gradients, slides
@@ -285,6 +289,16 @@ def test_the_nearest_histogram_is_nearer_than_any_other():
         assert nearest.sum() == pytest.approx(1)
         others = rng.dirichlet(np.ones(len(x)), 50)
         assert ((others - nearest) @ (x - nearest) < 1e-12).all()
+
+
+def test_a_systems_fonts_are_not_drawn_with(monkeypatch):
+    fonts = font_manager.fontManager
+    foreign = font_manager.FontEntry(fname="/usr/share/fonts/DejaVuSans.ttf", name="DejaVu Sans")
+    other = font_manager.FontEntry(fname="/usr/share/fonts/Other.ttf", name="Other")
+    monkeypatch.setattr(fonts, "ttflist", [foreign, other, *fonts.ttflist])
+    style._own_fonts()
+    assert foreign not in fonts.ttflist and other in fonts.ttflist
+    assert Path(matplotlib.get_data_path()) in Path(font_manager.findfont("DejaVu Sans")).parents
 
 
 def test_frames_of_a_descent(slides_table):
