@@ -1,13 +1,14 @@
 /** Sinkhorn beside the exact answers. */
 
-import { sinkhornOnMatrix } from "./sinkhorn.js";
+/** Numbers of iterations, below the cap, at which a run is looked at: 1, 2, 3, 5, 7, 10, 20, ... */
+export function lookedAt(cap) {
+  const caps = [1, 2, 3, 5, 7, 10, 20, 30, 50, 70].flatMap((c) => [c, 100 * c]);
+  return [...new Set(caps)].filter((rounds) => rounds < cap);
+}
 
-/** What Sinkhorn gives with caps from 1 to the one given, whose run is known. */
-export function traceOf(cost, p, q, options, run) {
-  const caps = [1, 2, 3, 5, 7, 10, 20, 30, 50, 70].flatMap((c) => [c, 100 * c]).concat(10000);
-  const earlier = [...new Set(caps)].filter((cap) => cap < options.cap && cap * cost.length ** 2 < 4e6).sort((a, b) => a - b);
-  const runs = earlier.map((cap) => ({ rounds: cap, ...sinkhornOnMatrix(cost, p, q, { ...options, cap }) }));
-  return [...runs, { rounds: options.cap, ...run }].map(({ rounds, value: v, marginalError, status }) => ({ rounds, value: v, marginalError, status }));
+/** A run as it went: after each number of iterations that was looked at, and at its end. */
+export function traceOf(run) {
+  return [...run.checkpoints, run].map(({ rounds, value: v, marginalError, status }) => ({ rounds, value: v, marginalError, status }));
 }
 
 /**

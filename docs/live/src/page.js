@@ -3,7 +3,7 @@
 import { decode, encode } from "./address.js";
 import { answers } from "./answers.js";
 import { gradientChart, heatMap, planChart, traceChart } from "./charts.js";
-import { compareGradients, traceOf } from "./comparison.js";
+import { compareGradients, lookedAt, traceOf } from "./comparison.js";
 import { GAUGES } from "./emd.js";
 import { totalOf } from "./masses.js";
 import { PRESETS, STARTS } from "./presets.js";
@@ -172,8 +172,9 @@ function showPlan() {
 function showSinkhorn() {
   const { p, q, lam, cap, float32, gauge } = state;
   document.body.removeAttribute("data-waiting");
-  const run = sinkhornOnMatrix(cost, p, q, { lam, cap, float32 });
-  const trace = traceOf(cost, p, q, { lam, cap, float32 }, run);
+  const options = { lam, cap, checkpoints: lookedAt(cap) };
+  const run = sinkhornOnMatrix(cost, p, q, { ...options, float32 });
+  const trace = traceOf(run);
   const { ours, theirs, degrees } = compareGradients(exact.gradients.raw[1], run.gradient, p);
   const [look, status, words] = statusWords(run, exact.values[1], degrees, cap, totalOf(p));
   $("lam").value = nearest(LAMS, lam);
@@ -193,7 +194,7 @@ function showSinkhorn() {
   $("ratio").innerHTML = exact.values[1] > 0 ? dataMarkup(run.value / exact.values[1], 4) : "–";
   $("angle").innerHTML = degrees === null ? "none" : `${dataMarkup(degrees, 3)}°`;
   $("marginal").innerHTML = dataMarkup(run.marginalError);
-  const beside = float32 && space.bins ** 2 * cap < HEAVY / 4 ? traceOf(cost, p, q, { lam, cap }, sinkhornOnMatrix(cost, p, q, { lam, cap })) : [];
+  const beside = float32 && space.bins ** 2 * cap < HEAVY / 4 ? traceOf(sinkhornOnMatrix(cost, p, q, options)) : [];
   $("trace").innerHTML = traceChart(trace, beside, exact.values[1], widthOf("trace"), `Sinkhorn's value round by round beside the exact ${brief(exact.values[1])}`);
   const series = [{ numbers: ours, look: "grad" }, { numbers: theirs, look: "sink" }];
   $("sinkhorn-gradient").innerHTML = gradientChart(space, series, widthOf("sinkhorn-gradient"), "The zero-sum gradients of EMD and of Sinkhorn by bin", 210);

@@ -22,6 +22,8 @@ const IDENTIFIES = 1e-3; // marginal error, of the total, beyond which what K ha
  * @property {number[]} history  after each iteration, how far the plan's columns are from q before v is refreshed (l1)
  * @property {number} failedAt  if it failed, the first iteration that gave a u or v that is 0 (where mass is), infinite
  *   or NaN, -1 if only what is computed after the last iteration failed; else 0
+ * @property {number} rounds  how many iterations led to it
+ * @property {SinkhornResult[]} checkpoints  what this run gave after the numbers of iterations that were asked for
  */
 
 /**
@@ -41,10 +43,10 @@ export function sinkhorn(space, p, q, options) {
  * @param {number[][]} cost
  * @param {number[]} givenP
  * @param {number[]} givenQ
- * @param {{lam: number, cap: number, float32?: boolean}} options
+ * @param {{lam: number, cap: number, float32?: boolean, checkpoints?: number[]}} options
  * @returns {SinkhornResult}
  */
-export function sinkhornOnMatrix(cost, givenP, givenQ, { lam, cap, float32 = false }) {
+export function sinkhornOnMatrix(cost, givenP, givenQ, { lam, cap, float32 = false, checkpoints = [] }) {
   const n = givenP.length;
   const round = float32 ? Math.fround : (x) => x;
   const Numbers = float32 ? Float32Array : Float64Array;
@@ -66,6 +68,7 @@ export function sinkhornOnMatrix(cost, givenP, givenQ, { lam, cap, float32 = fal
   let u = new Numbers(n).fill(1);
   let ktu = product(kernel, u); // K is symmetric
   const history = [];
+  const kept = [];
   let seenAt = 0;
   for (let it = 1; it <= cap; it++) {
     const v = divided(q, ktu);
@@ -74,33 +77,41 @@ export function sinkhornOnMatrix(cost, givenP, givenQ, { lam, cap, float32 = fal
     if (!seenAt && (unsound(v, q) || unsound(u, p))) seenAt = it;
     ktu = product(kernel, u);
     history.push(defect(v, ktu, q));
+    if (it < cap && checkpoints.includes(it)) kept.push(outcome(it));
   }
-  const v = divided(q, ktu);
-  const kv = product(kernel, v);
-  const marginalError = Math.max(defect(u, kv, p), defect(v, ktu, q)); // NaN if either is
-  const moments = product(m.map((x, k) => x * kernel[k]), v); // (K o M) v
-  const value = sum(vector((i) => u[i] * moments[i]));
-  const [rows, columns] = [vector((k) => u[k] * kv[k]), vector((k) => v[k] * ktu[k])];
-  const [logU, logV] = [u.map(Math.log), v.map(Math.log)];
-  const weighted = (mass, log) => sum(vector((k) => (mass[k] === 0 ? 0 : mass[k] * log[k])));
-  // log T = log u - lam M - 1 + log v: lam times the objective is sum_i T_i. log u_i + sum_j T_.j log v_j - |T|
-  const entropy = round(weighted(rows, logU) + weighted(columns, logV));
-  const objective = round(round(entropy - SHIFT * sum(rows)) / strength);
-  const gradient = logU.map((x) => x / strength);
-  const lostTooMuch = lost && !(marginalError <= round(IDENTIFIES * sum(p)));
-  const status = statusOf(round(value + objective), gradient, p, logV, q, lostTooMuch);
-  return {
-    value,
-    objective,
-    gradient: [...gradient],
-    logU: [...logU],
-    logV: [...logV],
-    plan: cost.map((_, i) => [...vector((j) => round(u[i] * kernel[i * n + j]) * v[j])]),
-    marginalError,
-    status,
-    history,
-    failedAt: status === "iteration_limit" ? 0 : seenAt || -1,
-  };
+  return { ...outcome(cap), checkpoints: kept };
+
+  /** What u, as it is now, gives: v once more, then the plan and all that is read off it. */
+  function outcome(rounds) {
+    const v = divided(q, ktu);
+    const kv = product(kernel, v);
+    const marginalError = Math.max(defect(u, kv, p), defect(v, ktu, q)); // NaN if either is
+    const moments = product(m.map((x, k) => x * kernel[k]), v); // (K o M) v
+    const value = sum(vector((i) => u[i] * moments[i]));
+    const [rows, columns] = [vector((k) => u[k] * kv[k]), vector((k) => v[k] * ktu[k])];
+    const [logU, logV] = [u.map(Math.log), v.map(Math.log)];
+    const weighted = (mass, log) => sum(vector((k) => (mass[k] === 0 ? 0 : mass[k] * log[k])));
+    // log T = log u - lam M - 1 + log v: lam times the objective is sum_i T_i. log u_i + sum_j T_.j log v_j - |T|
+    const entropy = round(weighted(rows, logU) + weighted(columns, logV));
+    const objective = round(round(entropy - SHIFT * sum(rows)) / strength);
+    const gradient = logU.map((x) => x / strength);
+    const lostTooMuch = lost && !(marginalError <= round(IDENTIFIES * sum(p)));
+    const status = statusOf(round(value + objective), gradient, p, logV, q, lostTooMuch);
+    return {
+      value,
+      objective,
+      gradient: [...gradient],
+      logU: [...logU],
+      logV: [...logV],
+      plan: cost.map((_, i) => [...vector((j) => round(u[i] * kernel[i * n + j]) * v[j])]),
+      marginalError,
+      status,
+      history: [...history],
+      rounds,
+      checkpoints: [],
+      failedAt: status === "iteration_limit" ? 0 : seenAt || -1,
+    };
+  }
 
   /** The l1 distance of x * y from the mass that should be there. */
   function defect(x, y, mass) {

@@ -19,7 +19,7 @@ import { readFileSync } from "node:fs";
 
 import { rationals } from "../src/rational.js";
 import { sinkhorn, sinkhornLog, sinkhornOnMatrix } from "../src/sinkhorn.js";
-import { distances, spaceOf } from "../src/spaces.js";
+import { chain, distances, spaceOf } from "../src/spaces.js";
 import { value } from "../src/emd.js";
 import { EPS, emdref, fromHex, random } from "./support.mjs";
 
@@ -139,6 +139,16 @@ test("statuses by hand: an empty bin that nothing reaches, a scaling that is 0, 
   assert.equal(status(far, [1, 0], [1, 0], { float32: true }), "iteration_limit");
   assert.equal(status(pair, [8, 2 ** -149], [4, 4], { float32: true }), "underflow");
   assert.equal(status(pair, [0.5, 0.5], [0.5, 0.5], { lam: 1e-309 }), "overflow");
+});
+
+test("checkpoints of one run are what runs with these caps give", () => {
+  const space = chain(8);
+  const [p, q] = [[3, 1, 0, 0, 2, 0, 1, 1], [0, 2, 0, 3, 0, 0, 1, 2]].map((x) => x.map((y) => y / 8));
+  for (const [lam, float32] of [[2, false], [2, true], [16, true]]) {
+    const run = sinkhorn(space, p, q, { lam, cap: 30, float32, checkpoints: [1, 7, 30] });
+    assert.deepEqual(run.checkpoints.map(({ rounds }) => rounds), [1, 7]);
+    for (const each of run.checkpoints) assert.deepEqual(each, sinkhorn(space, p, q, { lam, cap: each.rounds, float32 }));
+  }
 });
 
 test("the plan has the marginals that marginalError says, and the cost that value says", () => {
