@@ -36,10 +36,10 @@ class Refusal extends Error {}
 export function encode(state) {
   const { space } = state;
   const fields = { v: VERSION, space: space.kind };
-  for (const key of ["gaps", "parent", "cost", "bins"]) if (space[key]) fields[key] = runs(space[key]);
+  for (const key of ["gaps", "parent", "cost", "bins"]) if (space[key]) fields[key] = listed(space[key]);
   if (space.labels) fields.labels = space.labels.map(encodeURIComponent).join(",");
-  fields.p = runs(state.p);
-  fields.q = runs(state.q);
+  fields.p = listed(state.p);
+  fields.q = listed(state.q);
   for (const key of ["rho", "gauge", "lam", "cap"]) fields[key] = String(state[key]);
   fields.float32 = state.float32 ? "1" : "0";
   return `#${Object.entries(fields).map(([key, text]) => `${key}=${text}`).join("&")}`;
@@ -152,15 +152,22 @@ function treeParts(get) {
 }
 
 /** Numbers with commas between them; of equal ones in a row the first and how many. */
-function runs(numbers) {
-  const parts = [];
-  for (let k = 0; k < numbers.length; ) {
-    let end = k + 1;
-    while (end < numbers.length && numbers[end] === numbers[k]) end++;
-    parts.push(end - k > 1 ? `${numbers[k]}*${end - k}` : String(numbers[k]));
-    k = end;
+function listed(numbers) {
+  return runs(numbers).map(([x, count]) => (count > 1 ? `${x}*${count}` : String(x))).join(",");
+}
+
+/**
+ * A list as [number, how many equal ones follow each other], again and again.
+ * @param {number[]} numbers
+ * @returns {[number, number][]}
+ */
+export function runs(numbers) {
+  const found = [];
+  for (const x of numbers) {
+    if (found.length && found.at(-1)[0] === x) found.at(-1)[1]++;
+    else found.push([x, 1]);
   }
-  return parts.join(",");
+  return found;
 }
 
 /**

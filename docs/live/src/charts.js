@@ -29,7 +29,7 @@ export function gradientChart(space, series, width, label, height = 128) {
   const ticks = [...new Set([high, 0, low])].filter((x) => x === 0 || Math.abs(y(x) - y(0)) > 11);
   const axis = ticks.map((x) => `<text class="tick" x="${left - 6}" y="${fixed(y(x))}" dy="0.35em" style="text-anchor:end">${brief(x, 2)}</text>`);
   const zero = `<path class="axis" d="M${left} ${fixed(y(0))}H${width - right}"/>`;
-  return framed(width, height, label, bars.join("") + zero + axis.join("") + binTicks(space, left, column, height - 4));
+  return framed(width, height, label, bars.join("") + zero + axis.join("") + binTicks(space, (k) => left + (k + 0.5) * column, column, height - 4));
 }
 
 /** A mark for an entry that is infinite. */
@@ -37,14 +37,15 @@ function endless(x, y, value, look, column) {
   return column < 12 ? "" : `<text class="tick ${look}" x="${fixed(x)}" y="${fixed(y)}" dy="-0.2em">${value > 0 ? "∞" : "−∞"}</text>`;
 }
 
-function binTicks(space, left, column, y) {
-  const every = Math.ceil(26 / column);
-  const room = Math.max(2, Math.floor((column * every) / 6.2));
+/** The names of bins in a row, cut to the room they have; of narrow columns only every second, third, ... */
+function binTicks(space, at, column, y, look = "tick", [least, letter] = [26, 6.2]) {
+  const every = Math.ceil(least / column);
+  const room = Math.max(2, Math.floor((column * every) / letter));
   return space.binNode.map((_, k) => {
     if (k % every) return "";
     const name = binName(space, k);
     const text = name.length > room ? `${name.slice(0, room - 1)}…` : name;
-    return `<text class="tick" x="${fixed(left + (k + 0.5) * column)}" y="${y}">${escaped(text)}</text>`;
+    return `<text class="${look}" x="${fixed(at(k))}" y="${y}">${escaped(text)}</text>`;
   }).join("");
 }
 
@@ -77,17 +78,8 @@ export function planChart(space, entries, width, label) {
     const part = s * s * (3 - 2 * s);
     return entry.mass * scale < 0.05 ? "" : `<text class="plan-number" x="${fixed(starts.get(entry) + part * (ends.get(entry) - starts.get(entry)))}" y="${fixed(top + s * (bottom - top))}" dy="0.35em">${massText(entry.mass)}</text>`;
   });
-  const names = [["p", 12], ["q", height - 4]].map(([side, y]) => planTicks(space, side, column, at, y));
+  const names = [["p", 12], ["q", height - 4]].map(([side, y]) => binTicks(space, at, column, y, `tick ${side}`, [22, 6.4]));
   return framed(width, height, label, arrows.join("") + blocks(given, top - 10, "p").join("") + blocks(taken, bottom + 2, "q").join("") + numbers.join("") + names.join(""));
-}
-
-function planTicks(space, side, column, at, y) {
-  const every = Math.ceil(22 / column);
-  const room = Math.max(2, Math.floor((column * every) / 6.4));
-  return space.binNode.map((_, k) => {
-    const name = binName(space, k);
-    return k % every ? "" : `<text class="tick ${side}" x="${fixed(at(k))}" y="${y}">${escaped(name.length > room ? `${name.slice(0, room - 1)}…` : name)}</text>`;
-  }).join("");
 }
 
 /** A band of constant width from (x1, y1) down to a point at (x2, y2). */

@@ -1,8 +1,11 @@
 /** The state of the page as a few lines for emdref. */
 
+import { runs } from "./address.js";
+
 /** Python that prints what the page shows. */
 export function pythonOf({ space, p, q, lam, cap, float32 }) {
-  const list = (numbers) => `[${runsOf(numbers)}]`;
+  const part = ([x, count]) => (count > 4 ? `*[${x}] * ${count}` : Array(count).fill(x).join(", "));
+  const list = (numbers) => `[${runs(numbers).map(part).join(", ")}]`;
   const made = {
     chain: () => `emdref.Chain(gaps=${list(space.gaps)})`,
     circle: () => `emdref.Circle(gaps=${list(space.gaps)})`,
@@ -18,16 +21,4 @@ export function pythonOf({ space, p, q, lam, cap, float32 }) {
     `run = emdref.sinkhorn(p, q, space, lam=${lam}, max_iter=${cap}, kernel="dense"${float32 ? ', dtype="float32"' : ""})`,
     "print(run.value, run.status)",
   ].join("\n");
-}
-
-/** Numbers with commas; many equal ones in a row as *[x] * k. */
-function runsOf(numbers) {
-  const parts = [];
-  for (let k = 0; k < numbers.length; ) {
-    let end = k + 1;
-    while (end < numbers.length && numbers[end] === numbers[k]) end++;
-    parts.push(end - k > 4 ? `*[${numbers[k]}] * ${end - k}` : Array(end - k).fill(numbers[k]).join(", "));
-    k = end;
-  }
-  return parts.join(", ");
 }

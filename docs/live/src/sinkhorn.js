@@ -61,6 +61,7 @@ export function sinkhornOnMatrix(cost, givenP, givenQ, { lam, cap, float32 = fal
   const [p, q] = [vector((k) => givenP[k]), vector((k) => givenQ[k])];
   const m = new Numbers(cost.flat());
   const kernel = m.map((x) => Math.exp(round(round(-strength * x) - SHIFT)));
+  const moved = kernel.map((x, k) => m[k] * x); // K o M
   const lost = kernel.includes(0);
   const divided = (x, d) => vector((k) => (x[k] === 0 ? 0 : x[k] / d[k])); // 0 where there is no mass
   const unsound = (x, mass) => x.some((a, k) => (a === 0) === mass[k] > 0 || !(a < Infinity));
@@ -86,7 +87,7 @@ export function sinkhornOnMatrix(cost, givenP, givenQ, { lam, cap, float32 = fal
     const v = divided(q, ktu);
     const kv = product(kernel, v);
     const marginalError = Math.max(defect(u, kv, p), defect(v, ktu, q)); // NaN if either is
-    const moments = product(m.map((x, k) => x * kernel[k]), v); // (K o M) v
+    const moments = product(moved, v);
     const value = sum(vector((i) => u[i] * moments[i]));
     const [rows, columns] = [vector((k) => u[k] * kv[k]), vector((k) => v[k] * ktu[k])];
     const [logU, logV] = [u.map(Math.log), v.map(Math.log)];
