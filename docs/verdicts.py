@@ -1,18 +1,18 @@
 """Two directives that put the verdicts of figures/*.json into a page, so that no page repeats what a run may change.
 
 ``{verdicts} NAME ...`` is a table of these figures' claims, ``{tally}`` one of how many claims of each source have
-which verdict.
+which verdict, as the report counts them.
 """
 
 import json
 import re
-from collections import Counter
-from pathlib import Path
 
 from sphinx.util.docutils import SphinxDirective
 
-FIGURES = Path(__file__).parents[1] / "figures"
-VERDICTS = "holds", "does not hold", "undecided", "not measured"
+from analysis.engine.claims import VERDICTS
+from analysis.report import page
+
+FIGURES = page.ROOT / "figures"
 
 
 def plain(text: str) -> str:
@@ -21,10 +21,11 @@ def plain(text: str) -> str:
 
 
 class Table(SphinxDirective):
-    def claims(self, names):
-        for path in (FIGURES / f"{name}.json" for name in names):
-            self.env.note_dependency(str(path))
-            yield from json.loads(path.read_text("utf-8")).get("claims", [])
+    def record(self, name):
+        """What a figure's JSON holds; the page is made again when it changes."""
+        path = FIGURES / f"{name}.json"
+        self.env.note_dependency(str(path))
+        return json.loads(path.read_text("utf-8"))
 
     def table(self, head, rows):
         lines = [head, ["---"] * len(head), *rows]
@@ -41,21 +42,17 @@ class Verdicts(Table):
                 plain(claim["found"] or claim["why"]),
                 f"**{claim['verdict']}**",
             ]
-            for claim in self.claims(self.arguments[0].split())
+            for name in self.arguments[0].split()
+            for claim in self.record(name)["claims"]
         )
         return self.table(["Claim", "Found", "Verdict"], rows)
 
 
 class Tally(Table):
     def run(self):
-        found: dict[str, Counter] = {}
-        for claim in self.claims(sorted(path.stem for path in FIGURES.glob("*.json"))):
-            source = {"target": "our own targets", "finding": "our own findings"}.get(
-                claim["about"], claim["source"].split(",")[0]
-            )
-            found.setdefault(source, Counter())[claim["verdict"]] += 1
-        rows = sorted(found.items(), key=lambda row: (row[0].startswith("our own"), row[0].lower()))
-        return self.table(["Claims of", *VERDICTS], [[plain(source), *(n[v] for v in VERDICTS)] for source, n in rows])
+        entries = [page.Entry(path.stem, FIGURES, self.record(path.stem)) for path in sorted(FIGURES.glob("*.json"))]
+        groups = (group for group, _ in page.tallies([each for entry in entries for each in entry.shown]))
+        return self.table(["Claims of", *VERDICTS], [[plain(group.name), *group.counts] for group in groups])
 
 
 def setup(app):

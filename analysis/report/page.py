@@ -276,7 +276,7 @@ def build(entries: list[Entry], damaged: list[str]) -> str:
         TEMPLATE,
         title="emdref: what the papers show and claim, and what was found",
         verdicts=VERDICTS,
-        tallies=_tallies(shown),
+        tallies=tallies(shown),
         papers=[(each, _parts(each.source, here, shown), _places(each.source, shown)) for each in PAPERS],
         others=_elsewhere(shown),
         errata=errata(),
@@ -304,7 +304,7 @@ def by_source(claims: Iterable[Any], sort: bool = False) -> list[Group]:
     return groups + [group for group in own if group.shown]
 
 
-def _tallies(shown: list[Shown]) -> list[tuple[Group, list[Group]]]:
+def tallies(shown: list[Shown]) -> list[tuple[Group, list[Group]]]:
     """For each paper all of its claims, then those of each place; then our own."""
     found: dict[str, list[Group]] = {}
     for group in by_source(shown, sort=True):
